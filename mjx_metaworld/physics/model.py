@@ -1,0 +1,239 @@
+"""What the physics stages read and hand to each other.
+
+Shapes below are those of one environment. Inside the physics every leaf of `Scene`, `Kinematics`, `Candidates` and
+`Contacts` carries one more axis at its **end**, the lanes (environments); see `spatial.py` for why. Units are SI;
+quaternions are w, x, y, z.
+
+The skeleton's generalized coordinates:
+
+| dofs | qpos | what |
+| --- | --- | --- |
+| 0..6 | 0..6 | arm hinges `right_j0` .. `right_j6` |
+| 7, 8 | 7, 8 | finger slides `r_close`, `l_close` |
+| 9..14 | 9..15 | the free body: position and quaternion; velocity is linear (world frame), then angular (body frame) |
+| 15, 16, 17 | 16, 17, 18 | the fixture's moving part: slide, slide, hinge |
+
+A coordinate that a scene does not have is kept at rest exactly: its axis (or, for the free body, its mass and
+inertia) is zero and its armature one, so its row of the mass matrix is the identity's and no force acts on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax import struct
+
+Array = jax.Array
+
+NQ = 19
+NV = 18
+NUM_BODIES = 14
+NUM_LIMITS = 12  # 7 arm hinges, 2 fingers, 3 part joints
+
+ARM_DOFS = slice(0, 7)
+FINGER_DOFS = slice(7, 9)
+ROBOT_DOFS = slice(0, 9)
+FREE_DOFS = slice(9, 15)
+PART_DOFS = slice(15, 18)
+FREE_QPOS = slice(9, 16)
+PART_QPOS = slice(16, 19)
+
+# Skeleton bodies, in tree order.
+WORLD = 0
+LINK0 = 1  # right_l0; links 1..7 are right_l0 .. right_l6
+HAND = 7  # right_l6 with right_hand and hand fused to it
+RIGHT_CLAW = 8
+LEFT_CLAW = 9
+FREE = 10
+PROP = 11  # the static body that a task moves at reset (body_pos); never rotates
+MOUNT = 12  # the frame of the moving part at its joints' reference position
+PART = 13
+
+
+class Arm(NamedTuple):
+    """Constants of the Sawyer robot, equal in all 36 scenes (numpy float64; they become literals when traced).
+
+    Bodies are the nine moving ones, right_l0 .. right_l6, rightclaw, leftclaw, each with everything welded to it
+    composed into one inertia.
+    """
+
+    parent: np.ndarray  # (9,) skeleton body id of the parent
+    pos: np.ndarray  # (9, 3) body frame in its parent's
+    quat: np.ndarray  # (9, 4)
+    mass: np.ndarray  # (9,)
+    com: np.ndarray  # (9, 3) centre of mass in the body frame
+    inertia: np.ndarray  # (9, 3, 3) about the centre of mass, body axes
+    axis: np.ndarray  # (9, 3) joint axis in the body frame (hinges 0..6, slides 7, 8)
+    anchor: np.ndarray  # (9, 3) joint anchor in the body frame
+    qpos0: np.ndarray  # (9,)
+    armature: np.ndarray  # (9,)
+    damping: np.ndarray  # (9,)
+    dof_invweight0: np.ndarray  # (9,)
+    limit_range: np.ndarray  # (9, 2)
+    limit_solref: np.ndarray  # (9, 2)
+    limit_solimp: np.ndarray  # (9, 5)
+    hand_pos: np.ndarray  # (3,) body `hand` in the frame of right_l6
+    hand_quat: np.ndarray  # (4,)
+    weld_relquat: np.ndarray  # (4,) as metaworld's reset_mocap_welds sets it
+    weld_torquescale: float
+    weld_solref: np.ndarray  # (2,)
+    weld_solimp: np.ndarray  # (5,)
+    weld_invweight: np.ndarray  # (2,) body_invweight0 of hand (mocap's is zero): translation, rotation
+    actuator_gain: np.ndarray  # (2,) kp of r_close, l_close; force = gain * ctrl + bias * qpos
+    actuator_bias: np.ndarray  # (2,)
+    ctrl_range: np.ndarray  # (2, 2)
+    gravity: np.ndarray  # (3,)
+    timestep: float
+
+
+@struct.dataclass
+class PairTable:
+    """Collider pairs of one narrow-phase kind, with MuJoCo's parameter mixing already applied (P rows, padded)."""
+
+    geom1: Array  # (P,) int32 collider rows, in the order in which MuJoCo passes them to the narrow phase
+    geom2: Array  # (P,) int32
+    valid: Array  # (P,) bool; False on padding
+    margin: Array  # (P,) contacts with dist < margin are active (gap is zero in every scene)
+    friction: Array  # (P, 2) sliding and torsional coefficient
+    torsional: Array  # (P,) bool: condim 4, else 3
+    solref: Array  # (P, 2)
+    solimp: Array  # (P, 5)
+    invweight: Array  # (P, 2) sum of body_invweight0 of both bodies: translation, rotation
+    touch: Array  # (P,) int32: 1 left pad and the task's main object, 2 right pad and it, 0 any other pair
+
+
+@struct.dataclass
+class Pairs:
+    """All pairs of a scene by narrow-phase kind."""
+
+    plane: PairTable  # plane with anything
+    sphere: PairTable  # sphere with sphere, capsule, cylinder, box
+    capsule: PairTable  # capsule with box (and capsule)
+    box: PairTable  # box with box
+    convex: PairTable  # everything that MuJoCo gives to its general convex routine
+
+
+@struct.dataclass
+class Colliders:
+    """Collision geometry of a scene (C rows, padded)."""
+
+    body: Array  # (C,) int32 skeleton body
+    type: Array  # (C,) int32 mujoco.mjtGeom
+    pos: Array  # (C, 3) in the body frame
+    mat: Array  # (C, 3, 3) in the body frame
+    size: Array  # (C, 3) MuJoCo's geom_size
+    extent: Array  # (C, 3) half-extents of the bounding box, centred on the geom frame
+    hull: Array  # (C,) int32 row of the shared hull table (0 where the collider is no mesh)
+
+
+@struct.dataclass
+class Scene:
+    """One Meta-World scene projected onto the skeleton."""
+
+    free_mass: Array  # ()
+    free_com: Array  # (3,)
+    free_inertia: Array  # (3, 3) about the centre of mass, body axes
+    free_armature: Array  # (6,)
+    free_damping: Array  # (6,)
+    prop_pos: Array  # (3,) position in the XML; an environment carries its own
+    prop_quat: Array  # (4,)
+    mount_pos: Array  # (3,) with the prop at prop_pos
+    mount_quat: Array  # (4,)
+    mount_on_prop: Array  # () 1.0 when the mount moves with the prop, else 0.0
+    part_mass: Array  # ()
+    part_com: Array  # (3,)
+    part_inertia: Array  # (3, 3)
+    part_axis: Array  # (3, 3) row per joint (slide, slide, hinge), in the part's frame; zero where absent
+    part_anchor: Array  # (3,) of the hinge, in the part's frame
+    part_qpos0: Array  # (3,)
+    part_armature: Array  # (3,)
+    part_damping: Array  # (3,)
+    part_stiffness: Array  # (3,)
+    part_springref: Array  # (3,)
+    part_dof_invweight0: Array  # (3,)
+    part_limited: Array  # (3,) bool
+    part_limit_range: Array  # (3, 2)
+    part_limit_solref: Array  # (3, 2)
+    part_limit_solimp: Array  # (3, 5)
+    colliders: Colliders
+    pairs: Pairs
+
+
+@struct.dataclass
+class PhysicsState:
+    """All that must be carried from step to step."""
+
+    qpos: Array  # (19,)
+    qvel: Array  # (18,)
+    mocap_pos: Array  # (3,)
+    prop_pos: Array  # (3,) constant within an episode
+    qacc_warmstart: Array  # (18,)
+
+
+@struct.dataclass
+class Kinematics:
+    """World poses of the skeleton's bodies and the motion of each dof.
+
+    A point p on a body that dof i moves has velocity `lin[i] + ang[i] x (p - anchor[i])` per unit of qvel[i].
+    """
+
+    xpos: Array  # (14, 3)
+    xmat: Array  # (14, 3, 3)
+    ang: Array  # (18, 3)
+    lin: Array  # (18, 3)
+    anchor: Array  # (18, 3)
+    hand_pos: Array  # (3,) body `hand`
+    hand_quat: Array  # (4,) body `hand`
+
+
+@struct.dataclass
+class Contacts:
+    """The K kept contacts; rows with `active` False have no effect."""
+
+    active: Array  # (K,) bool: a real pair with dist < margin
+    dist: Array  # (K,) negative when penetrating
+    pos: Array  # (K, 3) midpoint, world
+    frame: Array  # (K, 3, 3) rows: normal from geom1 to geom2, then two tangents
+    body1: Array  # (K,) int32 skeleton bodies
+    body2: Array  # (K,) int32
+    margin: Array  # (K,)
+    friction: Array  # (K, 2)
+    torsional: Array  # (K,) bool
+    solref: Array  # (K, 2)
+    solimp: Array  # (K, 5)
+    invweight: Array  # (K, 2)
+    touch: Array  # (K,) int32
+
+
+@dataclass(frozen=True)
+class PhysicsConfig:
+    """Fixed sizes and iteration counts of the engine; hashable, so it can be a static argument.
+
+    The defaults come from measurements that `benchmarks/` re-runs.
+    """
+
+    substeps: int = 5  # MuJoCo steps a control step, metaworld's frame_skip
+    plane_pairs: int = 1  # nearest pairs tested per narrow-phase kind
+    sphere_pairs: int = 3
+    capsule_pairs: int = 6
+    box_pairs: int = 10
+    convex_pairs: int = 8
+    max_contacts: int = 24  # deepest contacts kept
+    solver_iterations: int = 6
+    linesearch_iterations: int = 4
+
+
+def moves() -> np.ndarray:
+    """(14, 18) bool: which dof moves which skeleton body."""
+    table = np.zeros((NUM_BODIES, NV), bool)
+    for link in range(7):
+        table[LINK0 + link, : link + 1] = True
+    table[RIGHT_CLAW, :7] = table[LEFT_CLAW, :7] = True
+    table[RIGHT_CLAW, 7] = True
+    table[LEFT_CLAW, 8] = True
+    table[FREE, FREE_DOFS] = True
+    table[PART, PART_DOFS] = True
+    return table

@@ -1,0 +1,66 @@
+"""The structs that pass between the user and the environment. Shapes are those of one environment."""
+
+from __future__ import annotations
+
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from mjx_metaworld.physics.model import PhysicsState
+
+
+@struct.dataclass
+class Metrics:
+    """The reference's seven `info` entries, field for field."""
+
+    success: Float[Array, ""]
+    near_object: Float[Array, ""]
+    grasp_success: Float[Array, ""]
+    grasp_reward: Float[Array, ""]
+    in_place_reward: Float[Array, ""]
+    obj_to_target: Float[Array, ""]
+    unscaled_reward: Float[Array, ""]
+
+
+@struct.dataclass
+class Episode:
+    """What reset fixed, and the little that an episode accumulates."""
+
+    key: Key[Array, ""]  # the key that drew this episode; autoreset splits the next one from it
+    rand_vec: Float[Array, " rand"]  # as in a metaworld Task, padded with zeros to the env's longest
+    goal: Float[Array, "3"]  # the reference's _target_pos
+    object_init: Float[Array, "3"]  # the reference's obj_init_pos
+    points_init: Float[Array, "points 3"]  # the task's named points right after reset, where a reward refers to them
+    tcp_init: Float[Array, "3"]  # the reference's init_tcp
+    left_pad_init: Float[Array, "3"]
+    right_pad_init: Float[Array, "3"]
+    previous_frame: Float[Array, "18"]  # unclipped first half of the next observation's history
+    step: Int[Array, ""]
+    invalid_action: Bool[Array, ""]  # True after a step whose action held NaN or infinity (it was taken as zero)
+
+
+@struct.dataclass
+class State:
+    """One environment between two control steps."""
+
+    physics: PhysicsState
+    obs: Float[Array, " obs"]
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    metrics: Metrics
+    task: Int[Array, ""]  # index into `env.tasks`
+    episode: Episode
+
+
+@struct.dataclass
+class Transition:
+    """One step of a vector environment; `next_obs` is the true successor, also at an episode's end."""
+
+    obs: Float[Array, " obs"]
+    action: Float[Array, "4"]
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    next_obs: Float[Array, " obs"]
+    metrics: Metrics
+    task: Int[Array, ""]
