@@ -1,0 +1,59 @@
+# Every target makes the .venv that it needs from the lock files; a fresh machine needs git, make and Python >= 3.11.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
+
+.PHONY: help demo test test-full lint format type check bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+# --- environments: .venv/demo has what the package and its command line need, .venv/dev everything ---
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python >= 3.11 needed; name one with PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/demo: requirements/demo.lock pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/demo.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: requirements/dev.lock .venv/demo
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# --- what one runs ---
+demo: .venv/demo  ## MT10 in one vmap: experts, success beside CPU metaworld, pictures in out/
+	$(BIN)/mjx-metaworld demo
+
+test: .venv/dev  ## the quick tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-full: .venv/dev  ## all tests in their long form
+	$(BIN)/python -m pytest --full $(ARGS)
+
+lint: .venv/dev  ## format and lint, checked only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/dev  ## format and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: .venv/dev  ## pyright
+	$(BIN)/pyright
+
+check: lint type test  ## everything a commit should pass
+
+bench: .venv/dev  ## throughput and compile time on this machine
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: | $(BIN)/uv  ## take the newest allowed versions into the lock files
+	$(LOCK) --upgrade --extra cli --extra build -o requirements/demo.lock
+	$(LOCK) --upgrade --extra cli --extra build --extra dev -c requirements/demo.lock -o requirements/dev.lock
+
+clean:  ## remove the environment and every output
+	rm -rf .venv out dist build .pytest_cache .ruff_cache

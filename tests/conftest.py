@@ -1,0 +1,18 @@
+"""Quick set by default, the long forms with `--full`."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also run the long forms, marked `full`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full"):
+        return
+    skip = pytest.mark.skip(reason="runs with --full only")
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.add_marker(skip)
