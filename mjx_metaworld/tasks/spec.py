@@ -1,0 +1,210 @@
+"""What a task is: a frozen declaration plus two pure functions, `place` and `reward`.
+
+A task sees physical quantities only, never the physics: `place` turns a goal vector into the state that an episode
+starts from, `reward` turns a `RewardInputs` into an `Outcome`. Shapes are those of one environment.
+
+The reference throughout is metaworld 3.1.1. Its `init_left_pad` and `init_right_pad` need no field here: they are
+views of `mjData.xpos`, so at every step they equal the current pads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+from mjx_metaworld.scenes.catalog import SceneSpec, find_scene
+from mjx_metaworld.types import Metrics
+
+Vec3 = tuple[float, float, float]
+
+ACTION_SCALE = 1.0 / 100.0  # metres that the mocap moves per unit of action, in every task
+HAND_LOW: Vec3 = (-0.5, 0.40, 0.05)  # bounds of the mocap in most tasks
+HAND_HIGH: Vec3 = (0.5, 1.0, 0.5)
+
+
+class Point(NamedTuple):
+    """A place in the original scene: a body's, site's or geom's origin plus an offset in world axes."""
+
+    kind: Literal["body", "site", "geom"]
+    name: str
+    offset: Vec3 = (0.0, 0.0, 0.0)
+
+
+class Orientation(NamedTuple):
+    """How the reference observes an object's orientation.
+
+    `wxyz` is a body's `xquat`; `xyzw` is scipy's quaternion of the frame's rotation matrix; `identity` and `zero` are
+    the constants (1, 0, 0, 0) and (0, 0, 0, 0), which name no frame.
+    """
+
+    convention: Literal["zero", "identity", "wxyz", "xyzw"]
+    kind: Literal["body", "site", "geom"] | None = None
+    name: str | None = None
+
+
+UNOBSERVED = Orientation("zero")
+
+
+class Observed(NamedTuple):
+    """One of the at most two objects in the observation."""
+
+    position: Point
+    orientation: Orientation = UNOBSERVED
+
+
+@struct.dataclass
+class Settled:
+    """The end of the reference's `_reset_hand`, before the task places its objects.
+
+    `qpos` and `qvel` are the state proper. Everything measured is as `mjData` holds it at that moment, which is one
+    substep behind `qpos`; the reference reads it so.
+    """
+
+    qpos: Float[Array, "19"]
+    qvel: Float[Array, "18"]
+    prop_pos: Float[Array, "3"]  # where the prop stood while the hand settled
+    tcp: Float[Array, "3"]  # the reference's init_tcp
+    frame: Float[Array, "18"]  # the observed frame: hand, gripper opening, objects
+    points: Float[Array, "points 3"]
+
+
+@struct.dataclass
+class Placement:
+    """The state that an episode starts from, and what the reference remembers of it."""
+
+    qpos: Float[Array, "19"]
+    qvel: Float[Array, "18"]
+    prop_pos: Float[Array, "3"]
+    goal: Float[Array, "3"]  # _target_pos
+    object_init: Float[Array, "3"]  # obj_init_pos
+    points_init: Float[Array, "points 3"]  # the task's points as the reference remembers them
+
+
+@struct.dataclass
+class RewardInputs:
+    """The physical quantities of one transition, after the control step's final `mj_forward`."""
+
+    obs: Float[Array, "39"]  # clipped to the observation bounds, as the reference passes it
+    action: Float[Array, "4"]  # the caller's, unclipped
+    tcp: Float[Array, "3"]  # midpoint of the finger tips
+    left_pad: Float[Array, "3"]
+    right_pad: Float[Array, "3"]
+    points: Float[Array, "points 3"]
+    part_qpos: Float[Array, "3"]  # the fixture's joints: slide, slide, hinge
+    touching: Bool[Array, ""]  # both pads press on the main object
+    goal: Float[Array, "3"]
+    object_init: Float[Array, "3"]
+    tcp_init: Float[Array, "3"]
+    points_init: Float[Array, "points 3"]
+
+    @property
+    def hand(self) -> Float[Array, "3"]:
+        """Observed position of the body `hand`."""
+        return self.obs[:3]
+
+    @property
+    def opening(self) -> Float[Array, ""]:
+        """Observed gripper opening, 0 (closed) to 1."""
+        return self.obs[3]
+
+    @property
+    def object(self) -> Float[Array, "3"]:
+        """Observed position of the first object."""
+        return self.obs[4:7]
+
+
+@struct.dataclass
+class Outcome:
+    """A task's reward and what the reference reports beside it; truth values may be booleans."""
+
+    reward: Array
+    success: Array
+    near_object: Array
+    grasp_success: Array
+    grasp_reward: Array
+    in_place_reward: Array
+    obj_to_target: Array
+
+    def metrics(self) -> Metrics:
+        """The reference's seven info entries, all in the reward's dtype."""
+        dtype = self.reward.dtype
+        return Metrics(
+            success=jnp.asarray(self.success, dtype),
+            near_object=jnp.asarray(self.near_object, dtype),
+            grasp_success=jnp.asarray(self.grasp_success, dtype),
+            grasp_reward=jnp.asarray(self.grasp_reward, dtype),
+            in_place_reward=jnp.asarray(self.in_place_reward, dtype),
+            obj_to_target=jnp.asarray(self.obj_to_target, dtype),
+            unscaled_reward=self.reward,
+        )
+
+
+Place = Callable[[Array, Settled], Placement]
+Reward = Callable[[RewardInputs], Outcome]
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task: its scene, bounds and randomisation, what is observed, and the two functions."""
+
+    name: str
+    description: str  # docstring of the reward function: what to do, what is randomised, what counts as success
+    scene: str  # file name of the scene, see `scenes.catalog`
+    hand_init: Vec3  # where the mocap stands while the hand settles
+    rand_low: tuple[float, ...]  # bounds of the goal vector, the reference's _random_reset_space
+    rand_high: tuple[float, ...]
+    goal_low: Vec3  # bounds that clip the observed goal, the reference's goal_space
+    goal_high: Vec3
+    objects: tuple[Observed, ...]
+    place: Place
+    reward: Reward
+    points: tuple[Point, ...] = ()  # further places that the task refers to, by position in this tuple
+    main_geom: str | None = None  # the geom of `RewardInputs.touching`, None where no reward asks for it
+    hand_low: Vec3 = HAND_LOW
+    hand_high: Vec3 = HAND_HIGH
+    min_separation: float = 0.0  # goal vectors whose two places are closer in xy than this are drawn again
+    separate_from: tuple[float, float] | None = None  # the second place where the goal vector holds only one
+    stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
+    settles_against_prop: bool = False  # the settled hand depends on the goal vector
+
+    @property
+    def scene_spec(self) -> SceneSpec:
+        """The scene's file and prop."""
+        return find_scene(self.scene)
+
+    def accepts(self, rand_vec: Array) -> Array:
+        """Whether the reference would keep this goal vector (numpy or JAX, `(rand,)`) or draw another."""
+        other = rand_vec[3:5] if self.separate_from is None else np.asarray(self.separate_from)
+        apart = rand_vec[:2] - other
+        return (apart * apart).sum() >= self.min_separation**2
+
+
+_REGISTRY: dict[str, TaskSpec] = {}
+
+
+def task(name: str, **fields: object) -> Callable[[Reward], Reward]:
+    """Register a reward function, with the other fields of its `TaskSpec`, under a task name.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+
+    def register(reward: Reward) -> Reward:
+        if name in _REGISTRY:
+            raise ValueError(f"task {name!r} is declared twice")
+        description = " ".join((reward.__doc__ or "").split())
+        _REGISTRY[name] = TaskSpec(name=name, description=description, reward=reward, **fields)
+        return reward
+
+    return register
+
+
+def registered() -> tuple[TaskSpec, ...]:
+    """All declared tasks, in order of declaration."""
+    return tuple(_REGISTRY.values())
