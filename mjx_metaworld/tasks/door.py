@@ -1,0 +1,74 @@
+"""Tasks with the hinged door: door-open."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mjx_metaworld import rewards
+from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
+from mjx_metaworld.tasks.spec import (
+    Observed,
+    Orientation,
+    Outcome,
+    Placement,
+    Point,
+    RewardInputs,
+    Settled,
+    task,
+)
+
+HANDLE = Observed(Point("geom", "handle"), Orientation("xyzw", "geom", "handle"))
+HINGE = 2
+
+
+def place_closed_door(rand_vec: Array, settled: Settled) -> Placement:
+    """Door at the goal vector and shut, goal where the handle of the open door is."""
+    door = rand_vec[:3]
+    placement = start(settled, goal=shifted(door, (-0.3, -0.45, 0.0)), object_init=door)
+    return set_part_joint(put_prop(placement, door), HINGE, 0.0, stop=True)
+
+
+def _ready_to_open(hand: Array, handle: Array) -> Array:
+    """Whether the hand is by the handle, having come down to it from above along a funnel-shaped floor."""
+    threshold = 0.12
+    radius = rewards.norm(hand[:2] - handle[:2])
+    outside = radius > threshold
+    floor = jnp.where(outside, 0.04 * jnp.log(jnp.where(outside, radius - threshold, 1.0)) + 0.4, 0.0)
+    approach = rewards.tolerance(floor - hand[2], (0.0, 0.01), floor / 2.0)
+    above_floor = jnp.where(hand[2] >= floor, 1.0, approach)
+    behind_handle = handle + jnp.asarray((0.05, 0.03, -0.01), handle.dtype)
+    in_place = rewards.tolerance(rewards.norm(hand - behind_handle), (0.0, threshold / 2.0), 0.5)
+    return rewards.hamacher_product(above_floor, in_place)
+
+
+@task(
+    "door-open-v3",
+    scene="sawyer_door_pull",
+    hand_init=(0.0, 0.6, 0.2),
+    rand_low=(0.0, 0.85, 0.15),
+    rand_high=(0.1, 0.95, 0.15),
+    goal_low=(-0.3, 0.4, 0.1499),
+    goal_high=(-0.2, 0.5, 0.1501),
+    objects=(HANDLE,),
+    place=place_closed_door,
+)
+def door_open(s: RewardInputs) -> Outcome:
+    """Open a door by its handle. Randomised: door xy. Success: the handle within 8 cm of the goal in x."""
+    angle = s.part_qpos[HINGE]
+    grab = (jnp.clip(s.action[3], -1.0, 1.0) + 1.0) / 2.0
+    ready = _ready_to_open(s.hand, shifted(s.object, (-0.05, 0.0, 0.0)))
+    swing = rewards.tolerance(np.pi / 2.0 + np.pi / 6.0 + angle, (0.0, 0.5), np.pi / 3.0)
+    opened = jnp.where(angle < -np.pi / 90.0, 0.2, 0.0) + 0.8 * swing
+    success = jnp.abs(s.object[0] - s.goal[0]) <= 0.08
+    reward = jnp.where(success, 10.0, 2.0 * rewards.hamacher_product(ready, grab) + 8.0 * opened)
+    return Outcome(
+        reward=reward,
+        success=success,
+        near_object=ready,
+        grasp_success=grab >= 0.5,
+        grasp_reward=grab,
+        in_place_reward=opened,
+        obj_to_target=0.0,  # the reference does not report one
+    )

@@ -1,0 +1,88 @@
+"""Tasks with the peg and the box with a hole: peg-insert-side."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from mjx_metaworld import rewards
+from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
+from mjx_metaworld.tasks.spec import (
+    Observed,
+    Orientation,
+    Outcome,
+    Placement,
+    Point,
+    RewardInputs,
+    Settled,
+    task,
+)
+
+HEAD, ZERO_1, ONE_1, ZERO_2, ONE_2 = range(5)
+POINTS = tuple(
+    Point("site", name)
+    for name in (
+        "pegHead",
+        "bottom_right_corner_collision_box_1",
+        "top_left_corner_collision_box_1",
+        "bottom_right_corner_collision_box_2",
+        "top_left_corner_collision_box_2",
+    )
+)
+HOLE_IN_BOX = (0.03, 0.0, 0.13)
+TARGET_RADIUS = 0.07
+
+
+def place_peg_and_box(rand_vec: Array, settled: Settled) -> Placement:
+    """Peg at the first place of the goal vector, box at the second, goal at the box's hole.
+
+    `points_init` stays as settled: the reference reads the head's initial position before it moves the peg, so its
+    margin is always that of the peg's place in the scene file.
+    """
+    peg, box = rand_vec[:3], rand_vec[3:6]
+    placement = start(settled, goal=shifted(box, HOLE_IN_BOX), object_init=peg)
+    return put_prop(put_free_body(placement, peg), box)
+
+
+@task(
+    "peg-insert-side-v3",
+    scene="sawyer_peg_insertion_side",
+    hand_init=(0.0, 0.6, 0.2),
+    rand_low=(0.0, 0.5, 0.02, -0.35, 0.4, -0.001),
+    rand_high=(0.2, 0.7, 0.02, -0.25, 0.7, 0.001),
+    min_separation=0.1,
+    goal_low=(-0.32, 0.4, 0.129),
+    goal_high=(-0.22, 0.7, 0.131),
+    objects=(Observed(Point("site", "pegGrasp"), Orientation("xyzw", "site", "pegGrasp")),),
+    points=POINTS,
+    place=place_peg_and_box,
+)
+def peg_insert_side(s: RewardInputs) -> Outcome:
+    """Insert a peg sideways into a box. Randomised: peg xy, box. Success: the peg's head within 7 cm of the goal."""
+    head = s.points[HEAD]
+    tcp_to_peg = rewards.norm(s.object - s.tcp)
+    scale = jnp.asarray((1.0, 2.0, 2.0), head.dtype)
+    distance = rewards.norm((head - s.goal) * scale)
+    margin = rewards.norm((s.points_init[HEAD] - s.goal) * scale)
+    box_1 = rewards.rect_prism_tolerance(head, zero=s.points[ZERO_1], one=s.points[ONE_1])
+    box_2 = rewards.rect_prism_tolerance(head, zero=s.points[ZERO_2], one=s.points[ONE_2])
+    in_place = rewards.hamacher_product(
+        rewards.tolerance(distance, (0.0, TARGET_RADIUS), margin), rewards.hamacher_product(box_2, box_1)
+    )
+    caging = rewards.caging_reward(
+        s, s.object, s.object_init, obj_radius=0.0075, pad_success_thresh=0.03, xz_thresh=0.005, density="high"
+    )
+    held_up = (s.opening > 0.0) & (s.object[2] - 0.01 > s.object_init[2])
+    lifted = (tcp_to_peg < 0.08) & held_up
+    grasp = jnp.where(lifted, 1.0, caging)
+    reward = rewards.hamacher_product(grasp, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
+    reward = jnp.where(distance <= 0.07, 10.0, reward)
+    return Outcome(
+        reward=reward,
+        success=distance <= 0.07,
+        near_object=tcp_to_peg <= 0.03,
+        grasp_success=(tcp_to_peg < 0.02) & held_up,
+        grasp_reward=grasp,
+        in_place_reward=in_place,
+        obj_to_target=distance,
+    )
