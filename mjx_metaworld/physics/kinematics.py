@@ -10,15 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.model import ARM_DOFS, FINGER_DOFS, FREE_QPOS, PART_QPOS, Arm, Kinematics, Scene
 
 Array = jax.Array
 
 _MIN_NORM = 1e-15  # MuJoCo's mjMINVAL: a shorter quaternion counts as the identity
-_LEVI_CIVITA = np.array(
-    [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]], [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
-)
 
 
 def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinematics:
@@ -36,17 +33,17 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
     zero = jnp.zeros((3, lanes), dtype)
 
     quats = _link_quats(arm, qpos[ARM_DOFS])
-    link_mat = spatial.fence(_quats_to_mats(jnp.stack(quats)))
+    link_mat = spatial.fence(stacked.from_quat(jnp.stack(quats)))
     link_pos = _link_positions(arm, link_mat)
     last_mat, last_pos = link_mat[-1], link_pos[-1]
     claw_mat, claw_pos, claw_axis = _claws(arm, last_mat, last_pos, qpos[FINGER_DOFS])
-    link_axis = _rotate_batch(link_mat, _constant(arm.axis[:7], dtype))
+    link_axis = stacked.rotate(link_mat, stacked.constant(arm.axis[:7], dtype))
 
     free_pos = qpos[FREE_QPOS][:3]
-    free_mat = _quats_to_mats(_normalize_quat(qpos[FREE_QPOS][3:])[None])[0]
+    free_mat = stacked.from_quat(_normalize_quat(qpos[FREE_QPOS][3:]))
 
-    prop_mat = _quats_to_mats(scene.prop_quat[None])[0]
-    mount_mat = _quats_to_mats(scene.mount_quat[None])[0]
+    prop_mat = stacked.from_quat(scene.prop_quat)
+    mount_mat = stacked.from_quat(scene.mount_quat)
     mount_pos = scene.mount_pos + scene.mount_on_prop * (prop_pos - scene.prop_pos)
     displacement = qpos[PART_QPOS] - scene.part_qpos0
     part_mat, part_pos, part_anchor, part_axis = _part(scene, mount_mat, mount_pos, displacement)
@@ -82,8 +79,8 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
             jnp.broadcast_to(part_anchor, (3, 3, lanes)),
         ]
     )
-    hand_pos = last_pos + spatial.rotate(last_mat, _constant(arm.hand_pos, dtype))
-    hand_quat = _apply(_constant(_right_multiplication(arm.hand_quat), dtype), quats[-1])
+    hand_pos = last_pos + spatial.rotate(last_mat, stacked.constant(arm.hand_pos, dtype))
+    hand_quat = _apply(stacked.constant(_right_multiplication(arm.hand_quat), dtype), quats[-1])
     return Kinematics(*spatial.fence(xpos, xmat, ang, lin, anchor, hand_pos, hand_quat))
 
 
@@ -93,13 +90,14 @@ def _link_quats(arm: Arm, angle: Array) -> list[Array]:
     A link's orientation in its parent is linear in the cosine and sine of the half angle, so the right factor of each
     product of the chain is a 4 x 4 matrix that needs no other link and only the products remain in sequence.
     """
-    half = 0.5 * (angle - _constant(arm.qpos0[:7], angle.dtype))
+    half = 0.5 * (angle - stacked.constant(arm.qpos0[:7], angle.dtype))
     cos, sin = spatial.fence(jnp.cos(half), jnp.sin(half))
     axis_quat = np.concatenate([np.zeros((7, 1)), arm.axis[:7]], axis=1)
     still = np.stack([_right_multiplication(quat) for quat in arm.quat[:7]])
     turned = np.stack([_right_multiplication(axis_quat[i]) @ still[i] for i in range(7)])
     factor = spatial.fence(
-        _constant(still, angle.dtype) * cos[:, None, None] + _constant(turned, angle.dtype) * sin[:, None, None]
+        stacked.constant(still, angle.dtype) * cos[:, None, None]
+        + stacked.constant(turned, angle.dtype) * sin[:, None, None]
     )
     quats = [factor[0][:, 0]]
     for i in range(1, 7):
@@ -110,8 +108,8 @@ def _link_quats(arm: Arm, angle: Array) -> list[Array]:
 def _link_positions(arm: Arm, link_mat: Array) -> Array:
     """World positions (7, 3, L) of the links from their orientations (7, 3, 3, L)."""
     dtype = link_mat.dtype
-    steps = [jnp.broadcast_to(_constant(arm.pos[0], dtype), link_mat.shape[1:2] + link_mat.shape[3:])]
-    rotated = spatial.fence(_rotate_batch(link_mat[:-1], _constant(arm.pos[1:7], dtype)))
+    steps = [jnp.broadcast_to(stacked.constant(arm.pos[0], dtype), link_mat.shape[1:2] + link_mat.shape[3:])]
+    rotated = spatial.fence(stacked.rotate(link_mat[:-1], stacked.constant(arm.pos[1:7], dtype)))
     for i in range(6):
         steps.append(steps[-1] + rotated[i])
     return spatial.fence(jnp.stack(steps))
@@ -122,10 +120,10 @@ def _claws(arm: Arm, hand_mat: Array, hand_pos: Array, qpos: Array) -> tuple[Arr
     dtype = hand_mat.dtype
     mats = np.stack([_matrix(quat) for quat in arm.quat[7:9]])
     axes = np.einsum("bij,bj->bi", mats, arm.axis[7:9])
-    mat = jnp.stack([spatial.matmul(hand_mat, _constant(m, dtype)) for m in mats])
-    axis = jnp.stack([spatial.rotate(hand_mat, _constant(a, dtype)) for a in axes])
-    rest = jnp.stack([hand_pos + spatial.rotate(hand_mat, _constant(p, dtype)) for p in arm.pos[7:9]])
-    slide = qpos - _constant(arm.qpos0[7:9], dtype)
+    mat = jnp.stack([spatial.matmul(hand_mat, stacked.constant(m, dtype)) for m in mats])
+    axis = jnp.stack([spatial.rotate(hand_mat, stacked.constant(a, dtype)) for a in axes])
+    rest = jnp.stack([hand_pos + spatial.rotate(hand_mat, stacked.constant(p, dtype)) for p in arm.pos[7:9]])
+    slide = qpos - stacked.constant(arm.qpos0[7:9], dtype)
     return mat, rest + axis * slide[:, None], axis
 
 
@@ -138,7 +136,7 @@ def _part(scene: Scene, mount_mat: Array, mount_pos: Array, displacement: Array)
     # Rodrigues' formula, which leaves the part unturned when there is no hinge (a zero axis).
     half = 0.5 * displacement[2]
     sin = jnp.sin(half)
-    skew = _skew(scene.part_axis[2])
+    skew = stacked.skew(scene.part_axis[2])
     turn = 2 * sin * jnp.cos(half) * skew + 2 * sin * sin * spatial.matmul(skew, skew)
     mat = mount_mat + spatial.matmul(mount_mat, turn)
     return mat, anchor - spatial.rotate(mat, scene.part_anchor), anchor, axis
@@ -146,31 +144,8 @@ def _part(scene: Scene, mount_mat: Array, mount_pos: Array, displacement: Array)
 
 def _normalize_quat(quat: Array) -> Array:
     norm = spatial.norm(quat)
-    identity = _constant(np.array([1.0, 0.0, 0.0, 0.0]), quat.dtype)
+    identity = stacked.constant(np.array([1.0, 0.0, 0.0, 0.0]), quat.dtype)
     return jnp.where(norm < _MIN_NORM, identity, quat / jnp.maximum(norm, _MIN_NORM))
-
-
-def _quats_to_mats(quats: Array) -> Array:
-    """Rotation matrices (B, 3, 3, L) of unit quaternions (B, 4, L), without stacking components."""
-    w, v = quats[:, :1], quats[:, 1:]
-    square = w * w - v[:, :1] * v[:, :1] - v[:, 1:2] * v[:, 1:2] - v[:, 2:] * v[:, 2:]
-    eye = _constant(np.eye(3), quats.dtype)
-    return eye * square[:, None] + 2 * (v[:, :, None] * v[:, None, :] + w[:, None] * _skew_batch(v))
-
-
-def _rotate_batch(mats: Array, v: Array) -> Array:
-    """`mats @ v` for matrices (B, 3, 3, L) and vectors (B, 3, L)."""
-    return mats[:, :, 0] * v[:, None, 0] + mats[:, :, 1] * v[:, None, 1] + mats[:, :, 2] * v[:, None, 2]
-
-
-def _skew_batch(v: Array) -> Array:
-    """Cross-product matrices (B, 3, 3, L) of vectors (B, 3, L)."""
-    eps = [_constant(_LEVI_CIVITA[:, k, :] * 1.0, v.dtype) for k in range(3)]
-    return eps[0] * v[:, 0, None, None] + eps[1] * v[:, 1, None, None] + eps[2] * v[:, 2, None, None]
-
-
-def _skew(v: Array) -> Array:
-    return _skew_batch(v[None])[0]
 
 
 def _apply(mat: Array, v: Array) -> Array:
@@ -191,8 +166,3 @@ def _matrix(quat: np.ndarray) -> np.ndarray:
     """Rotation matrix (3, 3) of a constant quaternion."""
     w, v = quat[0], quat[1:]
     return (w * w - v @ v) * np.eye(3) + 2 * np.outer(v, v) + 2 * w * np.cross(np.eye(3), v)
-
-
-def _constant(value: np.ndarray, dtype: jnp.dtype) -> Array:
-    """A constant in the dtype of the computation, with room for the lanes."""
-    return jnp.asarray(value, dtype)[..., None]
