@@ -68,6 +68,7 @@ class Settled:
 
     qpos: Float[Array, "19"]
     qvel: Float[Array, "18"]
+    qacc_warmstart: Float[Array, "18"]
     prop_pos: Float[Array, "3"]  # where the prop stood while the hand settled
     tcp: Float[Array, "3"]  # the reference's init_tcp
     frame: Float[Array, "18"]  # the observed frame: hand, gripper opening, objects
@@ -178,11 +179,13 @@ class TaskSpec:
         """The scene's file and prop."""
         return find_scene(self.scene)
 
-    def accepts(self, rand_vec: Array) -> Array:
-        """Whether the reference would keep this goal vector (numpy or JAX, `(rand,)`) or draw another."""
+    def accepts(self, rand_vec: np.ndarray) -> bool:
+        """Whether the reference would keep this goal vector `(rand,)` or draw another."""
+        if self.min_separation == 0.0:
+            return True
         other = rand_vec[3:5] if self.separate_from is None else np.asarray(self.separate_from)
         apart = rand_vec[:2] - other
-        return (apart * apart).sum() >= self.min_separation**2
+        return bool(np.sqrt(apart @ apart) >= self.min_separation)
 
 
 _REGISTRY: dict[str, TaskSpec] = {}

@@ -1,0 +1,80 @@
+"""Suites and frozen goals against metaworld itself."""
+
+from __future__ import annotations
+
+import pickle
+
+import metaworld
+import numpy as np
+import pytest
+
+import mjx_metaworld.suites as suites
+from mjx_metaworld.tasks import TASKS
+from mjx_metaworld.tasks.spec import task
+
+
+def reference_goals(benchmark: metaworld.Benchmark) -> dict[str, np.ndarray]:
+    rand_vecs: dict[str, list[np.ndarray]] = {}
+    for reference_task in benchmark.train_tasks:
+        rand_vecs.setdefault(reference_task.env_name, []).append(pickle.loads(reference_task.data)["rand_vec"])
+    return {name: np.array(vectors) for name, vectors in rand_vecs.items()}
+
+
+def assert_same_goals(benchmark: metaworld.Benchmark, tasks: str, seed: int) -> None:
+    names = [spec.name for spec in suites.resolve(tasks)]
+    expected = reference_goals(benchmark)
+    assert list(expected) == names
+    for name, vectors in zip(names, suites.goals(tasks, seed), strict=True):
+        np.testing.assert_array_equal(vectors, expected[name], err_msg=name)  # the same draws: equal to the last bit
+
+
+@pytest.mark.parametrize("name", ["reach-v3", "push-v3", "peg-insert-side-v3"])  # rejections: some, none, some
+def test_goals_equal_mt1(name: str) -> None:
+    assert_same_goals(metaworld.MT1(name, seed=7), name, seed=7)
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(42, marks=pytest.mark.full)])
+def test_goals_equal_mt10(seed: int) -> None:
+    assert_same_goals(metaworld.MT10(seed=seed), "MT10", seed)
+
+
+def test_goals_lie_in_bounds_and_are_accepted() -> None:
+    for spec, vectors in zip(suites.resolve("MT10"), suites.goals("MT10", 3), strict=True):
+        assert vectors.shape == (suites.NUM_GOALS, len(spec.rand_low))
+        assert (vectors >= spec.rand_low).all()
+        assert (vectors <= spec.rand_high).all()
+        assert all(spec.accepts(v) for v in vectors)
+
+
+def test_mt10_is_metaworlds() -> None:
+    assert [spec.name for spec in suites.resolve("MT10")] == list(
+        metaworld.MT10.__init__.__globals__["_env_dict"].MT10_V3
+    )
+    assert "MT10" in suites.list_suites()
+
+
+def test_every_task_is_listed_and_resolves() -> None:
+    assert set(suites.list_tasks()) == {spec.name for spec in TASKS}
+    for name in suites.list_tasks():
+        (spec,) = suites.resolve(name)
+        assert spec.name == name
+    chosen = suites.resolve(["push-v3", "reach-v3"])
+    assert [spec.name for spec in chosen] == ["push-v3", "reach-v3"]
+
+
+def test_unknown_names_suggest_near_ones() -> None:
+    with pytest.raises(ValueError, match=r"pick-place-v3"):
+        suites.resolve("pick_place-v3")
+    with pytest.raises(ValueError, match="MT10"):
+        suites.resolve("MT1O")
+    with pytest.raises(ValueError, match="unknown"):
+        suites.resolve(["reach-v3", "no such thing"])
+    with pytest.raises(ValueError, match="twice"):
+        suites.resolve(["reach-v3", "reach-v3"])
+    with pytest.raises(ValueError, match="no tasks"):
+        suites.resolve([])
+
+
+def test_a_name_is_declared_once() -> None:
+    with pytest.raises(ValueError, match="declared twice"):
+        task("reach-v3")(TASKS[0].reward)
