@@ -179,13 +179,13 @@ class TaskSpec:
         """The scene's file and prop."""
         return find_scene(self.scene)
 
-    def accepts(self, rand_vec: np.ndarray) -> bool:
-        """Whether the reference would keep this goal vector `(rand,)` or draw another."""
+    def accepts(self, rand_vec: Array) -> Array | bool:
+        """Whether the reference would keep this goal vector `(rand,)` (numpy or JAX) or draw another."""
         if self.min_separation == 0.0:
             return True
         other = rand_vec[3:5] if self.separate_from is None else np.asarray(self.separate_from)
         apart = rand_vec[:2] - other
-        return bool(np.sqrt(apart @ apart) >= self.min_separation)
+        return (apart * apart).sum() >= self.min_separation**2
 
 
 _REGISTRY: dict[str, TaskSpec] = {}
