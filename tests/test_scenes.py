@@ -170,7 +170,7 @@ def test_mjx_agrees_on_projected_scenes():
         model = as_mjx_model(skeleton, originals()[sample.index].scene, prop)
         expected = [np.asarray(x) for x in mjx_stages()(model, qpos[:, i], qvel[:, i])]
         expected[:2] = (x[: layout.NUM_BODIES] for x in expected[:2])
-        # Two float32 computations; MJX takes moments about the tree's centre of mass. Where a scene declares 1e5 kg m^2,
+        # Two float32 computations; MJX takes moments about the tree's centre of mass. Where a scene has 1e5 kg m^2,
         # roundings of that number stand off the diagonal of MJX's M and in its gyroscopic torque; ours are zero.
         declared = max(1.0, np.abs(originals()[sample.index].scene.free_inertia).max())
         diagonal = np.sqrt(np.diag(expected[2]))

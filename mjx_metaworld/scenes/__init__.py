@@ -1,0 +1,1 @@
+"""Original scenes from `metaworld`, projected onto the universal skeleton."""
