@@ -20,6 +20,7 @@ Vector = Float[Array, "3"]
 
 _VALUE_AT_MARGIN = 0.1
 _LONG_TAIL_SCALE = float(np.sqrt(1.0 / _VALUE_AT_MARGIN - 1.0))
+_PAD_MARGIN = 0.05
 _GAUSSIAN_SCALE = float(np.sqrt(-2.0 * np.log(_VALUE_AT_MARGIN)))
 
 
@@ -119,22 +120,49 @@ def caging_reward(
     return both
 
 
-def pick_place_caging_reward(s: RewardInputs) -> Scalar:
-    """pick-place's own `_gripper_caging_reward`, around the observed object.
+def _live_pad_caging(s: RewardInputs, radius: float, xz_thresh: float) -> tuple[Scalar, Scalar, Scalar]:
+    """Caging of the observed object by the tasks that mean to take their y margins from the pads at reset.
 
-    It takes its y margins from `init_left_pad` and `init_right_pad`. The reference means the pads at reset, but holds
-    views of the current ones, so the margins move with the gripper.
+    The reference's `init_left_pad` and `init_right_pad` are views of the current pads, so the margins move with the
+    gripper.
+
+    Returns:
+        The y margins of the left and the right pad, and the caging.
     """
-    radius, pad_success_margin, xz_success_margin = 0.015, 0.05, 0.005
 
-    def cage_y(gap: Scalar, pad: Vector) -> Scalar:
-        margin = jnp.abs(jnp.abs(s.object[1] - pad[1]) - pad_success_margin)
-        return tolerance(gap, (radius, pad_success_margin), margin)
+    def margin_y(pad: Vector) -> Scalar:
+        return jnp.abs(jnp.abs(s.object[1] - pad[1]) - _PAD_MARGIN)
 
-    left = cage_y(s.left_pad[1] - s.object[1], s.left_pad)
-    right = cage_y(s.object[1] - s.right_pad[1], s.right_pad)
-    margin_xz = _xz_distance(s.object_init, s.tcp_init) - xz_success_margin
-    caging_xz = tolerance(_xz_distance(s.tcp, s.object), (0.0, xz_success_margin), margin_xz)
-    caging = hamacher_product(hamacher_product(left, right), caging_xz)
+    left, right = margin_y(s.left_pad), margin_y(s.right_pad)
+    margin_xz = _xz_distance(s.object_init, s.tcp_init) - xz_thresh
+    caging_xz = tolerance(_xz_distance(s.tcp, s.object), (0.0, xz_thresh), margin_xz)
+    caging_y = _between_pads(s, (radius, _PAD_MARGIN), left, right)
+    return left, right, hamacher_product(caging_y, caging_xz)
+
+
+def _between_pads(s: RewardInputs, bounds: tuple[float, float], left_margin: Scalar, right_margin: Scalar) -> Scalar:
+    """Whether the object's distance from either pad, counted inwards, lies in `bounds`."""
+    left = tolerance(s.left_pad[1] - s.object[1], bounds, left_margin)
+    right = tolerance(s.object[1] - s.right_pad[1], bounds, right_margin)
+    return hamacher_product(left, right)
+
+
+def pick_place_caging_reward(s: RewardInputs) -> Scalar:
+    """pick-place's own `_gripper_caging_reward`, around the observed object."""
+    _, _, caging = _live_pad_caging(s, radius=0.015, xz_thresh=0.005)
     gripping = jnp.where(caging > 0.97, gripper_closing(s.action), 0.0)
     return (hamacher_product(caging, gripping) + caging) / 2.0
+
+
+def pads_caging_reward(s: RewardInputs, *, obj_radius: float, grip_slack: float, xz_thresh: float) -> Scalar:
+    """The `_gripper_caging_reward` of push-back, sweep, sweep-into and soccer: caged, then held by the pads.
+
+    Args:
+        s: the transition; what is caged is the observed object.
+        obj_radius: half-width of the object between the pads.
+        grip_slack: how much farther away than that a pad still grips.
+        xz_thresh: distance in the xz plane within which the gripper counts as placed.
+    """
+    left, right, caging = _live_pad_caging(s, obj_radius, xz_thresh)
+    gripping = _between_pads(s, (obj_radius, obj_radius + grip_slack), left, right)
+    return (caging + jnp.where(caging > 0.95, gripping, 0.0)) / 2.0

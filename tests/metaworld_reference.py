@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pytest
 from metaworld import env_dict, policies
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.types import Task
@@ -23,6 +24,8 @@ from mjx_metaworld.tasks.spec import RewardInputs
 from mjx_metaworld.types import Metrics
 
 SPECS = {spec.name: spec for spec in TASKS}
+QUICK = tuple(spec.name for spec in suites.resolve("MT10"))
+EACH_TASK = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in SPECS]
 
 # Attributes in which the reference remembers a point (by row of `TaskSpec.points`) as it was at reset. All other
 # points whose initial position matters do not move.

@@ -19,6 +19,7 @@ from mjx_metaworld.tasks.spec import (
 )
 
 PUCK = Observed(Point("body", "obj"), Orientation("xyzw", "geom", "objGeom"))
+PUCK_GEOM = Observed(Point("geom", "objGeom"), Orientation("xyzw", "geom", "objGeom"))
 HAND_INIT = (0.0, 0.6, 0.2)
 TARGET_RADIUS = 0.05
 
@@ -30,7 +31,7 @@ def place_at_goal_vector(rand_vec: Array, settled: Settled) -> Placement:
 
 
 def place_on_table(rand_vec: Array, settled: Settled) -> Placement:
-    """As above in xy, but puck and goal both at the height at which the puck settled."""
+    """As `place_at_goal_vector` in xy, but puck and goal both at the height at which the puck settled."""
     height = settled.frame[6:7]
     puck = jnp.concatenate([rand_vec[:2], height])
     goal = jnp.concatenate([rand_vec[3:5], height])
