@@ -217,13 +217,17 @@ class PhysicsConfig:
 
     substeps: int = 5  # MuJoCo steps a control step, metaworld's frame_skip
     plane_pairs: int = 1  # nearest pairs tested per narrow-phase kind
-    sphere_pairs: int = 3
-    capsule_pairs: int = 6
-    box_pairs: int = 10
-    convex_pairs: int = 8
+    sphere_pairs: int = 6
+    capsule_pairs: int = 8
+    box_pairs: int = 12
+    cylinder_box_pairs: int = 16
+    convex_pairs: int = 6  # the other pairs that MuJoCo gives to its general convex routine
+    convex_iterations: int = 10  # support evaluations of that routine
     max_contacts: int = 24  # deepest contacts kept
     solver_iterations: int = 6
     linesearch_iterations: int = 4
+    lanes: int | None = None  # environments in a tile, 0 for one tile; None: 16 on CPU, one tile elsewhere
+    chunk: int | None = None  # environments computed at a time, 0 for all; None: 1,024 on CPU, all elsewhere
 
 
 def moves() -> np.ndarray:

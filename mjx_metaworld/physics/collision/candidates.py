@@ -1,0 +1,238 @@
+"""Broad phase: of all pairs of a scene, the few nearest of each kind.
+
+The bound on a pair's distance is the gap between the world-aligned bounding boxes of the two colliders. On states
+along the scripted experts it ranks the touching pairs as well as the separation of the oriented boxes does, since the
+hand keeps its orientation, and it needs no gather: it is computed for all collider combinations at once.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import mujoco
+from flax import struct
+
+from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.model import (
+    FREE,
+    HAND,
+    LEFT_CLAW,
+    PART,
+    PROP,
+    RIGHT_CLAW,
+    Colliders,
+    Kinematics,
+    PairTable,
+    PhysicsConfig,
+    Scene,
+)
+from mjx_metaworld.scenes.hulls import load_hulls
+
+Array = jax.Array
+
+# The skeleton bodies that carry colliders, besides the world.
+_COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
+
+_CYLINDER, _BOX, _MESH = (
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
+    int(mujoco.mjtGeom.mjGEOM_BOX),
+    int(mujoco.mjtGeom.mjGEOM_MESH),
+)
+
+
+@struct.dataclass
+class Shape:
+    """One side of the selected pairs of a kind; trailing axes (S, L)."""
+
+    body: Array  # (S, L) int32 skeleton body
+    type: Array  # (S, L) int32 mujoco.mjtGeom
+    pos: Array  # (3, S, L) in the body frame; in the world frame once `place` moved it
+    mat: Array  # (3, 3, S, L) likewise
+    size: Array  # (3, S, L)
+    hull: Array | None  # (V, 3, S, L) vertices in the geom frame, zero where it is no mesh; only in the convex kind
+
+
+@struct.dataclass
+class Slots:
+    """The selected pairs of one kind with their contact parameters; see `PairTable` for these."""
+
+    shape1: Shape
+    shape2: Shape
+    valid: Array  # (S, L)
+    margin: Array  # (S, L)
+    friction: Array  # (2, S, L)
+    torsional: Array  # (S, L)
+    solref: Array  # (2, S, L)
+    solimp: Array  # (5, S, L)
+    invweight: Array  # (2, S, L)
+    touch: Array  # (S, L)
+
+
+@struct.dataclass
+class Candidates:
+    """Pairs for the narrow phase, by routine; None where no scene has such pairs."""
+
+    plane: Slots | None
+    sphere: Slots | None
+    capsule: Slots | None
+    box: Slots | None
+    cylinder_box: Slots | None
+    convex: Slots | None
+
+
+def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidates:
+    """Select the nearest pairs of each kind; all arrays lanes last."""
+    colliders, pairs = scene.colliders, scene.pairs
+    pos, mat = world_poses(kin, colliders.body, jnp.moveaxis(colliders.pos, 1, 0), _matrices_first(colliders.mat))
+    half = spatial.rotate(jnp.abs(mat), jnp.moveaxis(colliders.extent, 1, 0))
+    pos, half = spatial.fence(pos, half)
+    gap = spatial.fence(_gaps(pos, half))
+
+    def nearest(table: PairTable, count: int, mask: Array | bool = True, hulls: bool = False) -> Slots | None:
+        count = min(count, table.geom1.shape[0])
+        if count == 0:
+            return None
+        rank = jnp.where(table.valid & mask, _look_up(gap, table), jnp.inf)
+        return _gather(colliders, table, _smallest(rank, count), rank, hulls)
+
+    is_cylinder_box = _cylinder_box(colliders, pairs.convex)
+    return Candidates(
+        plane=_planes(colliders, pairs.plane, pos, mat, half, config.plane_pairs),
+        sphere=nearest(pairs.sphere, config.sphere_pairs),
+        capsule=nearest(pairs.capsule, config.capsule_pairs),
+        box=nearest(pairs.box, config.box_pairs),
+        cylinder_box=nearest(pairs.convex, config.cylinder_box_pairs, is_cylinder_box),
+        convex=nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box, hulls=True),
+    )
+
+
+def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:
+    """Carry poses from body frames to the world.
+
+    Args:
+        kin: world poses of the bodies.
+        body: (n, L) the body of each.
+        pos: (3, n, L) in its frame.
+        mat: (3, 3, n, L) in its frame.
+    """
+    # Six selects vectorize over the lanes, a gather with an index per lane would not.
+    body_pos = jnp.zeros_like(pos)
+    body_mat = jnp.broadcast_to(jnp.eye(3, dtype=mat.dtype)[:, :, None, None], mat.shape)
+    for b in _COLLIDING_BODIES:
+        body_pos = jnp.where(body == b, kin.xpos[b][:, None], body_pos)
+        body_mat = jnp.where(body == b, kin.xmat[b][:, :, None], body_mat)
+    body_pos, body_mat = spatial.fence(body_pos, body_mat)
+    return body_pos + spatial.rotate(body_mat, pos), spatial.matmul(body_mat, mat)
+
+
+def place(shape: Shape, kin: Kinematics) -> Shape:
+    """The shape in the world frame."""
+    pos, mat = world_poses(kin, shape.body, shape.pos, shape.mat)
+    return shape.replace(pos=pos, mat=mat)
+
+
+def _matrices_first(mat: Array) -> Array:
+    """(n, 3, 3, L) to (3, 3, n, L)."""
+    return jnp.moveaxis(mat, 0, 2)
+
+
+def _gaps(pos: Array, half: Array) -> Array:
+    """(C, C, L) gap between the world-aligned bounding boxes of all colliders, negative where they overlap."""
+    gap = jnp.abs(pos[0][:, None] - pos[0]) - half[0][:, None] - half[0]
+    for axis in (1, 2):
+        gap = jnp.maximum(gap, jnp.abs(pos[axis][:, None] - pos[axis]) - half[axis][:, None] - half[axis])
+    return gap
+
+
+def _look_up(gap: Array, table: PairTable) -> Array:
+    """(P, L) entries of (C, C, L) for the pairs of a table."""
+    flat = gap.reshape(-1, gap.shape[-1])
+    return jnp.take_along_axis(flat, table.geom1 * gap.shape[0] + table.geom2, axis=0)
+
+
+def _cylinder_box(colliders: Colliders, table: PairTable) -> Array:
+    """(P, L) whether a pair is a cylinder with a box."""
+    if table.geom1.shape[0] == 0:
+        return jnp.zeros(table.geom1.shape, bool)
+    type1 = jnp.take_along_axis(colliders.type, table.geom1, axis=0)
+    type2 = jnp.take_along_axis(colliders.type, table.geom2, axis=0)
+    return (type1 == _CYLINDER) & (type2 == _BOX)
+
+
+def _planes(colliders: Colliders, table: PairTable, pos: Array, mat: Array, half: Array, count: int) -> Slots | None:
+    """The pairs with a plane (always the pair's first collider) whose second collider reaches lowest."""
+    count = min(count, table.geom1.shape[0])
+    if count == 0:
+        return None
+    plane_pos = jnp.take_along_axis(pos, table.geom1[None], axis=1)
+    normal = jnp.take_along_axis(mat[:, 2], table.geom1[None], axis=1)
+    other_pos = jnp.take_along_axis(pos, table.geom2[None], axis=1)
+    other_half = jnp.take_along_axis(half, table.geom2[None], axis=1)
+    height = spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
+    rank = jnp.where(table.valid, height, jnp.inf)
+    return _gather(colliders, table, _smallest(rank, count), rank, True)
+
+
+def _smallest(rank: Array, count: int) -> Array:
+    """(count, L) indices of the smallest entries of (P, L) in rising order."""
+    rows = jax.lax.broadcasted_iota(jnp.int32, rank.shape, 0)
+
+    def pick(rank, _):
+        best = jnp.min(jnp.where(rank == jnp.min(rank, axis=0), rows, rank.shape[0]), axis=0)
+        # NaN ranks compare equal to nothing; the bound keeps the index a valid row.
+        best = jnp.minimum(best, rank.shape[0] - 1)
+        return jnp.where(rows == best, jnp.inf, rank), best
+
+    _, order = jax.lax.scan(pick, rank, length=count)
+    return order
+
+
+def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array, hulls: bool) -> Slots:
+    """The chosen rows of a pair table, with the colliders of each."""
+
+    def rows(leaf: Array) -> Array:
+        return jnp.take_along_axis(leaf, index, axis=0)
+
+    def vectors(leaf: Array) -> Array:
+        return jnp.moveaxis(jnp.take_along_axis(leaf, index[:, None], axis=0), 1, 0)
+
+    slots = Slots(
+        shape1=_shape(colliders, rows(table.geom1), hulls),
+        shape2=_shape(colliders, rows(table.geom2), hulls),
+        valid=jnp.isfinite(rows(rank)),  # masked rows rank at infinity
+        margin=rows(table.margin),
+        friction=vectors(table.friction),
+        torsional=rows(table.torsional),
+        solref=vectors(table.solref),
+        solimp=vectors(table.solimp),
+        invweight=vectors(table.invweight),
+        touch=rows(table.touch),
+    )
+    return spatial.fence(slots)
+
+
+def _shape(colliders: Colliders, index: Array, hulls: bool) -> Shape:
+    """The collider rows (S, L) of an index."""
+
+    def rows(leaf: Array) -> Array:
+        return jnp.take_along_axis(leaf, index, axis=0)
+
+    def vectors(leaf: Array) -> Array:
+        return jnp.moveaxis(jnp.take_along_axis(leaf, index[:, None], axis=0), 1, 0)
+
+    kind = rows(colliders.type)
+    hull = None
+    if hulls:
+        vertices = load_hulls().vertices
+        table = jnp.asarray(vertices, colliders.pos.dtype).reshape(len(vertices), -1)
+        hull = jnp.moveaxis(table[rows(colliders.hull)], -1, 0).reshape(-1, 3, *kind.shape)
+        hull = jnp.where(kind == _MESH, hull, 0.0)
+    mat = jnp.take_along_axis(colliders.mat, index[:, None, None], axis=0)
+    return Shape(
+        body=rows(colliders.body),
+        type=kind,
+        pos=vectors(colliders.pos),
+        mat=_matrices_first(mat),
+        size=vectors(colliders.size),
+        hull=hull,
+    )

@@ -1,0 +1,234 @@
+"""The collision geometry of a scene, and the pairs of it that can touch, as tables.
+
+The pairs are those that MuJoCo's own filters leave, less those that cannot touch for a geometric reason (`_can_touch`).
+The parameters of a contact are mixed here as `mj_contactParam` of MuJoCo 3.3.0 mixes them for geoms of equal priority
+and equal solmix, which all scenes have: condim, friction and margin by maximum, solref and solimp by mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import mujoco
+import numpy as np
+
+from mjx_metaworld.physics import model as layout
+from mjx_metaworld.physics.model import Colliders, Pairs, PairTable
+from mjx_metaworld.scenes.bodies import BodyMap
+from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
+
+_PLANE, _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
+    int(mujoco.mjtGeom.mjGEOM_PLANE),
+    int(mujoco.mjtGeom.mjGEOM_SPHERE),
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE),
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
+    int(mujoco.mjtGeom.mjGEOM_BOX),
+    int(mujoco.mjtGeom.mjGEOM_MESH),
+)
+_ROBOT = (layout.HAND, layout.RIGHT_CLAW, layout.LEFT_CLAW)
+
+# Where robot geometry can be: the largest box over the 50 tasks to which metaworld clips the mocap, which holds the
+# hand to within millimetres (3 cm are allowed here), grown by the reach of the gripper's geoms from the hand
+# (11.2 cm at most, in any orientation that the hand takes).
+_ROBOT_LOW = np.array([-0.5, 0.35, -0.15]) - 0.145
+_ROBOT_HIGH = np.array([0.5, 1.0, 0.5]) + 0.145
+
+# Joint limits are soft: a joint is sampled beyond them by this much (m or rad) and this part of its range.
+_OVERSHOOT = 0.02
+_RELATIVE_OVERSHOOT = 0.1
+_JOINT_SAMPLES = 41
+
+
+def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str | None) -> tuple[Colliders, Pairs]:
+    """Colliders and pairs of an original scene on the skeleton (numpy leaves, rows not padded).
+
+    Args:
+        model: the original scene as MuJoCo compiles it.
+        body_map: which skeleton body carries each body of it.
+        main_geom: the geom of the task's main object, whose contact with the pads counts as touching.
+    """
+    pairs = _find_pairs(model, body_map)
+    used = sorted({geom for pair in pairs for geom in pair})
+    row = {geom: i for i, geom in enumerate(used)}
+    poses = [_geom_pose(model, body_map, geom) for geom in used]
+    aabb = model.geom_aabb[used]
+    meshes = [model.mesh(model.geom_dataid[g]).name if model.geom_type[g] == _MESH else HULL_NAMES[0] for g in used]
+    colliders = Colliders(
+        body=body_map.body[model.geom_bodyid[used]].astype(np.int32),
+        type=model.geom_type[used].astype(np.int32),
+        pos=np.array([pos for pos, _ in poses]),
+        mat=np.array([mat for _, mat in poses]),
+        size=model.geom_size[used],
+        # A plane has no bounding box; it is never asked for one.
+        extent=np.where((model.geom_type[used] == _PLANE)[:, None], 0.0, np.abs(aabb[:, :3]) + aabb[:, 3:]),
+        hull=np.array([HULL_NAMES.index(name) for name in meshes], np.int32),
+    )
+    kinds = {field: [p for p in pairs if pair_kind(model, p) == field] for field in Pairs.__dataclass_fields__}
+    tables = {field: _make_table(model, chosen, row, main_geom) for field, chosen in kinds.items()}
+    return colliders, Pairs(**tables)
+
+
+def stack_colliders(projected: Sequence[tuple[Colliders, Pairs]]) -> tuple[Colliders, Pairs]:
+    """Pad the rows of several scenes to common lengths and stack them along a leading scene axis."""
+    return jax.tree.map(_stack_padded, *projected)
+
+
+def pair_kind(model: mujoco.MjModel, pair: tuple[int, int]) -> str:
+    """Name of the `Pairs` field of a pair in narrow-phase order (lower geom type first)."""
+    type1, type2 = (int(model.geom_type[g]) for g in pair)
+    if type1 == _PLANE:
+        return "plane"
+    if type1 == _SPHERE and type2 != _MESH:
+        return "sphere"
+    if type1 == _CAPSULE and type2 in (_CAPSULE, _BOX):
+        return "capsule"
+    if type1 == type2 == _BOX:
+        return "box"
+    return "convex"
+
+
+def _stack_padded(*rows: np.ndarray) -> np.ndarray:
+    longest = max(len(r) for r in rows)
+    # Zeros are safe padding: `valid` False, collider 0, body 0.
+    return np.stack([np.concatenate([r, np.zeros((longest - len(r), *r.shape[1:]), r.dtype)]) for r in rows])
+
+
+def _find_pairs(model: mujoco.MjModel, body_map: BodyMap) -> list[tuple[int, int]]:
+    """Geom pairs in narrow-phase order that pass MuJoCo's filters and can touch."""
+    can_touch = _TouchTest(model, body_map)
+    found = []
+    for g1 in range(model.ngeom):
+        for g2 in range(g1 + 1, model.ngeom):
+            if passes_filters(model, g1, g2):
+                pair = (g2, g1) if model.geom_type[g1] > model.geom_type[g2] else (g1, g2)
+                if can_touch(*pair):
+                    found.append(pair)
+    return found
+
+
+def passes_filters(model: mujoco.MjModel, g1: int, g2: int) -> bool:
+    """MuJoCo's static filters: contype and conaffinity, bodies welded together, weld parent and child."""
+    affine = model.geom_contype[g1] & model.geom_conaffinity[g2] or model.geom_contype[g2] & model.geom_conaffinity[g1]
+    planes = model.geom_type[g1] == _PLANE and model.geom_type[g2] == _PLANE
+    if not affine or planes:
+        return False
+    weld1, weld2 = (int(model.body_weldid[model.geom_bodyid[g]]) for g in (g1, g2))
+    if weld1 == weld2:
+        return False
+    parent1, parent2 = (int(model.body_weldid[model.body_parentid[w]]) for w in (weld1, weld2))
+    return weld1 == 0 or weld2 == 0 or (weld1 != parent2 and weld2 != parent1)
+
+
+class _TouchTest:
+    """Whether two geoms that MuJoCo would test can ever touch.
+
+    Three arguments rule pairs out; all else is kept.
+    - The robot stays where the mocap can lead it: it touches no static geom outside that box, the floor included.
+    - The part moves against what carries it by its joints alone: their distance is measured over the joints' range.
+    - The claws move against each other by their slides alone: likewise.
+    """
+
+    def __init__(self, model: mujoco.MjModel, body_map: BodyMap):
+        self._model = model
+        self._body = body_map.body[model.geom_bodyid]
+        self._on_prop = self._part_on_prop(body_map)
+        self._claw_poses = self._sample((layout.RIGHT_CLAW, layout.LEFT_CLAW), body_map)
+        self._part_poses = self._sample((layout.PART,), body_map)
+
+    def __call__(self, g1: int, g2: int) -> bool:
+        bodies = {int(self._body[g1]), int(self._body[g2])}
+        if bodies == {layout.RIGHT_CLAW, layout.LEFT_CLAW}:
+            return self._meets(self._claw_poses, g1, g2)
+        base = layout.PROP if self._on_prop else layout.WORLD
+        if layout.PART in bodies and base in bodies:
+            return self._meets(self._part_poses, g1, g2)
+        if layout.WORLD in bodies and bodies & set(_ROBOT):
+            return self._in_reach(g1 if self._body[g1] == layout.WORLD else g2)
+        # The floor is 0.9 m below the table: only a free body can fall there.
+        return not (self._model.geom_type[g1] == _PLANE and layout.FREE not in bodies)
+
+    def _part_on_prop(self, body_map: BodyMap) -> bool:
+        parts = np.flatnonzero(body_map.body == layout.PART)
+        return parts.size > 0 and body_map.body[self._model.body_parentid[parts[0]]] == layout.PROP
+
+    def _in_reach(self, geom: int) -> bool:
+        if self._model.geom_type[geom] == _PLANE:
+            return False
+        pos, mat = _forward(self._model).geom_xpos[geom], _forward(self._model).geom_xmat[geom].reshape(3, 3)
+        half = np.abs(mat) @ (np.abs(self._model.geom_aabb[geom, :3]) + self._model.geom_aabb[geom, 3:])
+        return bool((pos + half > _ROBOT_LOW).all() and (pos - half < _ROBOT_HIGH).all())
+
+    def _sample(self, bodies: tuple[int, ...], body_map: BodyMap) -> list[mujoco.MjData] | None:
+        """The scene with the joints of some bodies along their ranges; None where a joint has no range."""
+        model = self._model
+        joints = [j for j in range(model.njnt) if body_map.body[model.jnt_bodyid[j]] in bodies]
+        if not joints or not model.jnt_limited[joints].all():
+            return None
+        count = round(_JOINT_SAMPLES ** (2 / (1 + len(joints))))
+        axes = []
+        for joint in joints:
+            low, high = model.jnt_range[joint]
+            slack = _OVERSHOOT + _RELATIVE_OVERSHOOT * (high - low)
+            axes.append(np.linspace(low - slack, high + slack, count))
+        samples = []
+        for values in np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(joints)):
+            data = mujoco.MjData(model)
+            data.qpos[model.jnt_qposadr[joints]] = values
+            mujoco.mj_kinematics(model, data)
+            samples.append(data)
+        return samples
+
+    def _meets(self, samples: list[mujoco.MjData] | None, g1: int, g2: int) -> bool:
+        if samples is None:
+            return True
+        # Between two samples a point moves less than 2 cm, a fifth of the longest arm (the door) times its step.
+        clearance = 0.02
+        return any(mujoco.mj_geomDistance(self._model, data, g1, g2, 1.0, None) < clearance for data in samples)
+
+
+def _forward(model: mujoco.MjModel) -> mujoco.MjData:
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    return data
+
+
+def _geom_pose(model: mujoco.MjModel, body_map: BodyMap, geom: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pose of a geom in the frame of the skeleton body that carries it."""
+    body = model.geom_bodyid[geom]
+    outer, inner = _matrix(body_map.quat[body]), _matrix(model.geom_quat[geom])
+    return body_map.pos[body] + outer @ model.geom_pos[geom], outer @ inner
+
+
+def _matrix(quat: np.ndarray) -> np.ndarray:
+    mat = np.zeros(9)
+    mujoco.mju_quat2Mat(mat, quat)
+    return mat.reshape(3, 3)
+
+
+def _make_table(
+    model: mujoco.MjModel, pairs: list[tuple[int, int]], row: dict[int, int], main_geom: str | None
+) -> PairTable:
+    g = np.array(pairs, int).reshape(-1, 2)
+    if model.geom_gap[g].any() or np.ptp(model.geom_priority) or (model.geom_solmix != 1.0).any():
+        raise ValueError("contact parameters need a mixing rule that is not implemented")
+    friction = model.geom_friction[g].max(1)
+    return PairTable(
+        geom1=np.array([row[a] for a, _ in pairs], np.int32),
+        geom2=np.array([row[b] for _, b in pairs], np.int32),
+        valid=np.ones(len(pairs), bool),
+        margin=model.geom_margin[g].max(1),
+        friction=friction[:, :2],
+        torsional=model.geom_condim[g].max(1) == 4,
+        solref=model.geom_solref[g].mean(1),
+        solimp=model.geom_solimp[g].mean(1),
+        invweight=model.body_invweight0[model.geom_bodyid[g]].sum(1),
+        touch=np.array([_touch(model, pair, main_geom) for pair in pairs], np.int32),
+    )
+
+
+def _touch(model: mujoco.MjModel, pair: tuple[int, int], main_geom: str | None) -> int:
+    names = {model.geom(geom).name for geom in pair}
+    if main_geom is None or main_geom not in names:
+        return 0
+    return 1 if "leftpad_geom" in names else 2 if "rightpad_geom" in names else 0
