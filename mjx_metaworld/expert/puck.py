@@ -1,4 +1,4 @@
-"""Experts of the tasks that move a puck, a cube or a ball over the table, and of reaching."""
+"""Experts of the tasks that move a puck, cube, ball, mug or plate over the table, and of reaching."""
 
 from __future__ import annotations
 
@@ -135,3 +135,74 @@ def _soccer(obs: Array) -> Array:
     )
     target = first((jnp.sqrt(jnp.sum((hand - behind) ** 2)) > 0.01, behind), otherwise=ball)
     return act(obs, target, 25.0, 1.0)
+
+
+@expert("coffee-push-v3")
+def _coffee_push(obs: Array) -> Array:
+    hand, mug = hand_of(obs), object_of(obs, x=0.01, z=0.05)
+    beside = xy_distance(hand, mug) > 0.06
+    target = first(
+        (beside, plus(mug, 0.0, 0.0, 0.2)),
+        (z_distance(hand, mug) > 0.02, mug),
+        otherwise=goal_of(obs).at[2].set(0.1),
+    )
+    return act(obs, target, 10.0, jnp.where(beside | (z_distance(hand, mug) > 0.1), -1.0, 0.5))
+
+
+@expert("coffee-pull-v3")
+def _coffee_pull(obs: Array) -> Array:
+    hand, mug, held = hand_of(obs), object_of(obs, x=-0.005, z=0.05), object_of(obs, x=0.01, z=0.05)
+    target = first(
+        (xy_distance(hand, mug) > 0.06, plus(mug, 0.0, 0.0, 0.15)),
+        (z_distance(hand, mug) > 0.02, mug),
+        otherwise=goal_of(obs),
+    )
+    away = (xy_distance(hand, held) > 0.06) | (z_distance(hand, held) > 0.1)
+    return act(obs, target, 10.0, jnp.where(away, -1.0, 0.7))
+
+
+@expert("plate-slide-v3")
+def _plate_slide(obs: Array) -> Array:
+    hand, plate = hand_of(obs), object_of(obs, y=-0.055, z=0.03)
+    target = first(
+        (xy_distance(hand, plate) > 0.03, plus(plate, 0.0, 0.0, 0.1)),
+        (z_distance(hand, plate) > 0.04, plate),
+        otherwise=plate.at[:2].set(jnp.stack([goal_of(obs)[0], jnp.full_like(plate[0], 0.9)])),
+    )
+    return act(obs, target, 10.0, -1.0)
+
+
+@expert("plate-slide-side-v3")
+def _plate_slide_side(obs: Array) -> Array:
+    hand, plate = hand_of(obs), object_of(obs, x=0.07, z=-0.005)
+    target = first(
+        (xy_distance(hand, plate) > 0.04, plus(plate, 0.0, 0.0, 0.1)),
+        (z_distance(hand, plate) > 0.04, plate),
+        (hand[0] > -0.2, plus(hand, -0.1, 0.0, 0.0).at[1].set(0.6)),
+        otherwise=plus(plate, -0.1, 0.0, 0.0),
+    )
+    return act(obs, target, 25.0, 1.0)
+
+
+@expert("plate-slide-back-v3")
+def _plate_slide_back(obs: Array) -> Array:
+    hand, plate = hand_of(obs), object_of(obs, y=-0.065, z=0.025)
+    target = first(
+        (xy_distance(hand, plate) > 0.01, plus(plate, 0.0, 0.0, 0.1)),
+        (z_distance(hand, plate) > 0.04, plate),
+        (hand[1] > 0.7, plus(hand, 0.0, -0.1, 0.0)),
+        (hand[1] > 0.6, hand.at[:2].set(jnp.asarray((0.15, 0.55), hand.dtype))),
+        otherwise=plus(hand, -0.1, 0.0, 0.0).at[1].set(0.55),
+    )
+    return act(obs, target, 10.0, -1.0)
+
+
+@expert("plate-slide-back-side-v3")
+def _plate_slide_back_side(obs: Array) -> Array:
+    hand, plate = hand_of(obs), object_of(obs, x=0.023, z=0.025)
+    target = first(
+        (xy_distance(hand, plate) > 0.01, plus(plate, 0.0, 0.0, 0.07)),
+        (z_distance(hand, plate) > 0.04, plate),
+        otherwise=plus(hand, 0.1, 0.0, 0.0).at[1].set(0.6),
+    )
+    return act(obs, target, 10.0, 1.0)

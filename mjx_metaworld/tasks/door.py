@@ -1,4 +1,4 @@
-"""Tasks with the hinged door: door-open."""
+"""Tasks with the hinged door: door-open, door-close."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
+    float32,
     task,
 )
 
@@ -71,4 +72,43 @@ def door_open(s: RewardInputs) -> Outcome:
         grasp_reward=grab,
         in_place_reward=opened,
         obj_to_target=0.0,  # the reference does not report one
+    )
+
+
+CLOSING_HAND_INIT = float32(-0.5, 0.6, 0.2)
+
+
+def place_open_door(rand_vec: Array, settled: Settled) -> Placement:
+    """Door at the goal vector and open by a right angle, goal where the handle of the shut door is."""
+    door = rand_vec[:3]
+    placement = start(settled, goal=shifted(door, (0.2, -0.2, 0.0)), object_init=door)
+    return set_part_joint(put_prop(placement, door), HINGE, -1.5708, stop=True)
+
+
+@task(
+    "door-close-v3",
+    scene="sawyer_door_pull",
+    hand_init=CLOSING_HAND_INIT,
+    rand_low=(0.0, 0.85, 0.15),
+    rand_high=(0.1, 0.95, 0.15),
+    goal_low=(0.2, 0.65, 0.1499),
+    goal_high=(0.3, 0.75, 0.1501),
+    objects=(HANDLE,),
+    place=place_open_door,
+)
+def door_close(s: RewardInputs) -> Outcome:
+    """Push a door shut. Randomised: door xy. Success: the handle within 8 cm of the goal."""
+    radius = 0.05
+    distance = rewards.norm(s.object - s.goal)
+    in_place = rewards.tolerance(distance, (0.0, radius), rewards.norm(s.object_init - s.goal), "gaussian")
+    hand_margin = rewards.norm(jnp.asarray(CLOSING_HAND_INIT, s.goal.dtype) - s.object) + 0.1
+    hand_in_place = rewards.tolerance(rewards.norm(s.tcp - s.goal), (0.0, 0.25 * radius), hand_margin, "gaussian")
+    return Outcome(
+        reward=jnp.where(distance < radius, 10.0, 3.0 * hand_in_place + 6.0 * in_place),
+        success=distance <= 0.08,
+        near_object=0.0,
+        grasp_success=1.0,
+        grasp_reward=1.0,
+        in_place_reward=hand_in_place,
+        obj_to_target=distance,
     )

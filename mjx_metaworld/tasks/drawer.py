@@ -18,10 +18,11 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
+    float32,
     task,
 )
 
-HAND_INIT = (0.0, 0.6, 0.2)
+HAND_INIT = float32(0.0, 0.6, 0.2)
 RAND_LOW, RAND_HIGH = (-0.1, 0.9, 0.0), (0.1, 0.9, 0.0)
 SLIDE = 0
 OPEN_BY = 0.2  # drawer-open's way from the shut handle to the goal

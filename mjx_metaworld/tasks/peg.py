@@ -1,4 +1,4 @@
-"""Tasks with the peg and the box with a hole: peg-insert-side."""
+"""Tasks with a peg and a box with a hole: peg-insert-side, peg-unplug-side."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -83,6 +84,60 @@ def peg_insert_side(s: RewardInputs) -> Outcome:
         near_object=tcp_to_peg <= 0.03,
         grasp_success=(tcp_to_peg < 0.02) & held_up,
         grasp_reward=grasp,
+        in_place_reward=in_place,
+        obj_to_target=distance,
+    )
+
+
+def place_plugged_peg(rand_vec: Array, settled: Settled) -> Placement:
+    """Box at the goal vector with the peg in its hole, goal beside it; the peg keeps its angular velocity."""
+    box = rand_vec[:3]
+    peg = shifted(box, (0.044, 0.0, 0.131))
+    end = shifted(peg, (0.04, 0.0, 0.0))
+    placement = put_prop(start(settled, goal=shifted(peg, (0.15, 0.0, 0.0)), object_init=end), box)
+    upright = jnp.asarray((1.0, 0.0, 0.0, 0.0), peg.dtype)
+    first = FREE_DOFS.start
+    return placement.replace(
+        qpos=placement.qpos.at[FREE_QPOS].set(jnp.concatenate([peg, upright])),
+        qvel=placement.qvel.at[first : first + 3].set(0.0),
+    )
+
+
+@task(
+    "peg-unplug-side-v3",
+    scene="sawyer_peg_unplug_side",
+    hand_init=(0.0, 0.6, 0.2),
+    rand_low=(-0.25, 0.6, -0.001),
+    rand_high=(-0.15, 0.8, 0.001),
+    goal_low=(-0.056, 0.6, 0.13),
+    goal_high=(0.044, 0.8, 0.132),
+    objects=(Observed(Point("site", "pegEnd"), Orientation("wxyz", "body", "plug1")),),
+    settles_against_prop=True,
+    place=place_plugged_peg,
+)
+def peg_unplug_side(s: RewardInputs) -> Outcome:
+    """Pull a peg out of a box sideways. Randomised: box xy. Success: the peg's end within 7 cm of the goal."""
+    tcp_to_peg = rewards.norm(s.object - s.tcp)
+    distance = rewards.norm(s.object - s.goal)
+    caging = rewards.caging_reward(
+        s,
+        s.object,
+        s.object_init,
+        obj_radius=0.025,
+        pad_success_thresh=0.05,
+        xz_thresh=0.005,
+        desired_gripper_effort=0.8,
+        density="high",
+    )
+    in_place = rewards.tolerance(distance, (0.0, 0.05), rewards.norm(s.object_init - s.goal))
+    grasped = (s.opening > 0.5) & (s.object[0] - s.object_init[0] > 0.015)
+    reward = 2.0 * caging + jnp.where(grasped & (tcp_to_peg < 0.035), 1.0 + 5.0 * in_place, 0.0)
+    return Outcome(
+        reward=jnp.where(distance <= 0.05, 10.0, reward),
+        success=distance <= 0.07,
+        near_object=tcp_to_peg <= 0.03,
+        grasp_success=grasped,
+        grasp_reward=caging,
         in_place_reward=in_place,
         obj_to_target=distance,
     )

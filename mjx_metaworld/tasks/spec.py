@@ -28,6 +28,11 @@ HAND_LOW: Vec3 = (-0.5, 0.40, 0.05)  # bounds of the mocap in most tasks
 HAND_HIGH: Vec3 = (0.5, 1.0, 0.5)
 
 
+def float32(x: float, y: float, z: float) -> Vec3:
+    """A place that the reference stores in single precision, to the last bit."""
+    return tuple(float(value) for value in np.float32((x, y, z)))
+
+
 class Point(NamedTuple):
     """A place in the original scene: a body's, site's or geom's origin plus an offset in world axes."""
 
@@ -172,7 +177,7 @@ class TaskSpec:
     min_separation: float = 0.0  # goal vectors whose two places are closer in xy than this are drawn again
     separate_from: tuple[float, float] | None = None  # the second place where the goal vector holds only one
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
-    settles_against_prop: bool = False  # the settled hand depends on the goal vector
+    settles_against_prop: bool = False  # the settled state depends on where the prop stands, the goal vector's start
 
     @property
     def scene_spec(self) -> SceneSpec:

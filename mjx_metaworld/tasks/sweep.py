@@ -16,6 +16,7 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
+    float32,
     task,
 )
 
@@ -27,7 +28,7 @@ BALL_HEIGHT = 0.03
 @task(
     "push-back-v3",
     scene="sawyer_push_back_v3",
-    hand_init=HAND_INIT,
+    hand_init=float32(*HAND_INIT),
     rand_low=(-0.1, 0.8, 0.02, -0.1, 0.6, 0.0199),
     rand_high=(0.1, 0.85, 0.02, 0.1, 0.7, 0.0201),
     min_separation=0.15,

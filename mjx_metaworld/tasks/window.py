@@ -18,10 +18,11 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
+    float32,
     task,
 )
 
-HAND_INIT = (0.0, 0.4, 0.2)
+HAND_INIT = float32(0.0, 0.4, 0.2)
 SLIDE = 0
 HANDLE = 0
 WIDTH = 0.2  # the slide's way
