@@ -31,6 +31,8 @@ EACH_TASK = [name if name in QUICK else pytest.param(name, marks=pytest.mark.ful
 # points whose initial position matters do not move.
 REMEMBERED_POINTS = {
     "peg-insert-side-v3": {0: "peg_head_pos_init"},
+    "handle-press-v3": {1: "_handle_init_pos"},
+    "handle-press-side-v3": {1: "_handle_init_pos"},
     "window-open-v3": {0: "window_handle_pos_init"},
     "window-close-v3": {0: "window_handle_pos_init"},
 }

@@ -44,6 +44,8 @@ def placed_frame(spec: TaskSpec, placement: Placement, model: mujoco.MjModel) ->
 # The points whose initial position the task's reward reads.
 INITIAL_POINTS: dict[str, list[int]] = {name: [] for name in SPECS} | {
     "peg-insert-side-v3": [0],
+    "handle-press-v3": [1],
+    "handle-press-side-v3": [1],
     "button-press-v3": [0, 1],
     "button-press-topdown-v3": [0, 1],
     "button-press-topdown-wall-v3": [0, 1],

@@ -157,3 +157,69 @@ def _lever_pull(obs: Array) -> Array:
         otherwise=plus(lever, 0.0, 0.08, 0.02),
     )
     return act(obs, target, 25.0, 1.0)
+
+
+@expert("door-lock-v3")
+def _door_lock(obs: Array) -> Array:
+    hand, lock = hand_of(obs), object_of(obs, x=-0.02, y=-0.02)
+    beside = xy_distance(hand, lock) > 0.02
+    target = first(
+        (beside & (hand[2] < 0.25), plus(hand, 0.0, -0.1, 0.1)),
+        (beside, plus(lock, 0.0, 0.0, 0.3)),
+        (z_distance(hand, lock) > 0.02, lock),
+        otherwise=plus(lock, -0.1, 0.0, -0.1),
+    )
+    return act(obs, target, 25.0, -1.0)
+
+
+@expert("door-unlock-v3")
+def _door_unlock(obs: Array) -> Array:
+    hand, lock = hand_of(obs), object_of(obs, x=-0.04, y=-0.02, z=-0.03)
+    beside = xy_distance(hand, lock) > 0.02
+    target = first(
+        (beside & (hand[2] > 0.15), plus(hand, 0.0, -0.1, -0.1)),
+        (beside, lock),
+        otherwise=plus(lock, 0.1, 0.0, 0.01),
+    )
+    return act(obs, target, 25.0, 1.0)
+
+
+def _press_handle(obs: Array, handle: Array, grip: float) -> Array:
+    """Go over the handle, then far down."""
+    over = xy_distance(hand_of(obs), handle) > 0.02
+    target = first((over, plus(handle, 0.0, 0.0, 0.2)), otherwise=plus(handle, 0.0, 0.0, -0.5))
+    return act(obs, target, 25.0, grip)
+
+
+@expert("handle-press-v3")
+def _handle_press(obs: Array) -> Array:
+    return _press_handle(obs, object_of(obs, y=-0.02), grip=-1.0)
+
+
+@expert("handle-press-side-v3")
+def _handle_press_side(obs: Array) -> Array:
+    return _press_handle(obs, object_of(obs), grip=1.0)
+
+
+@expert("handle-pull-v3")
+def _handle_pull(obs: Array) -> Array:
+    hand, handle = hand_of(obs), object_of(obs, y=-0.04)
+    target = first(
+        (xy_distance(hand, handle) > 0.02, handle),
+        # Off in z the reference returns the height alone, which then stands for all three coordinates.
+        (z_distance(hand, handle) > 0.02, jnp.full_like(handle, handle[2])),
+        otherwise=plus(handle, 0.0, 0.0, 0.1),
+    )
+    return act(obs, target, 25.0, 1.0)
+
+
+@expert("handle-pull-side-v3")
+def _handle_pull_side(obs: Array) -> Array:
+    hand, handle = hand_of(obs), object_of(obs)
+    beside = xy_distance(hand, handle) > 0.04
+    target = first(
+        (beside, plus(handle, 0.0, 0.0, 0.1)),
+        (z_distance(hand, handle) > 0.03, handle),
+        otherwise=plus(handle, 0.0, 0.0, 1.0),
+    )
+    return act(obs, target, 25.0, jnp.where(beside | (z_distance(hand, handle) > 0.04), 0.0, 0.6))

@@ -1,6 +1,22 @@
 """The tasks, one declaration and one reward function each, by family; importing the package registers them."""
 
-from mjx_metaworld.tasks import button, coffee, door, drawer, faucet, hole, lever, peg, plate, puck, sweep, wall, window
+from mjx_metaworld.tasks import (
+    button,
+    coffee,
+    door,
+    drawer,
+    faucet,
+    handle,
+    hole,
+    lever,
+    lock,
+    peg,
+    plate,
+    puck,
+    sweep,
+    wall,
+    window,
+)
 from mjx_metaworld.tasks.spec import TaskSpec, registered
 
 TASKS: tuple[TaskSpec, ...] = registered()
@@ -13,8 +29,10 @@ __all__ = [
     "door",
     "drawer",
     "faucet",
+    "handle",
     "hole",
     "lever",
+    "lock",
     "peg",
     "plate",
     "puck",

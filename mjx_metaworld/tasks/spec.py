@@ -177,6 +177,7 @@ class TaskSpec:
     min_separation: float = 0.0  # goal vectors whose two places are closer in xy than this are drawn again
     separate_from: tuple[float, float] | None = None  # the second place where the goal vector holds only one
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
+    extra_substeps: int = 0  # substeps after the hand has settled and `tcp` is read, before anything is placed
     settles_against_prop: bool = False  # the settled state depends on where the prop stands, the goal vector's start
 
     @property
