@@ -13,24 +13,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
 
 Array = jax.Array
 
 _FAR = 1e10
-# An edge pair must beat the faces by more than float32's rounding of lengths of about a metre. MuJoCo, in float64,
-# asks for a relative 1e-12; between the two thresholds the two choices describe the same contact to this depth.
+# An edge pair must beat the faces by more than float32's rounding: this times the larger box. (MuJoCo, in float64,
+# asks for a relative 1e-12.)
 _EDGE_ADVANTAGE = 2e-7
 _PARALLEL = 1e-6
 _REMOVE_RATIO = 1.01  # MuJoCo drops points further outside a box than this ratio of its size
 
-# Signs of the four corners of a rectangle.
-_CORNER_X = np.array([-1.0, -1.0, 1.0, 1.0])
-_CORNER_Y = np.array([-1.0, 1.0, -1.0, 1.0])
+# Signs of the four corners of a rectangle, in MuJoCo's order.
+_CORNERS = ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0))
 
 
 class _Separation(NamedTuple):
@@ -76,10 +74,10 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
     towards = jnp.where(sep.is_edge, _pick(sep.normal, ref_axis), _pick(pos, ref_axis))
     sign = jnp.where(towards < 0, -1.0, 1.0)
 
-    inc = _face_last(inc, ref_axis, sign)
-    pos = _face_last(pos, ref_axis, sign)
-    normal = _face_last(sep.normal, ref_axis, sign)
-    ref_size = _face_last(ref_size, ref_axis, jnp.ones_like(sign))
+    inc = _face_frame(inc, ref_axis, sign)
+    pos = _face_frame(pos, ref_axis, sign)
+    normal = _face_frame(sep.normal, ref_axis, sign)
+    ref_size = jnp.abs(_face_frame(ref_size, ref_axis, sign))
     inc, pos, normal, ref_size, inc_size = spatial.fence(inc, pos, normal, ref_size, inc_size)
     center = pos.at[2].add(-ref_size[2])
 
@@ -89,7 +87,7 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
 
     ref_mat = jnp.where(ref_is_2, box2.mat, box1.mat)
     ref_pos = jnp.where(ref_is_2, box2.pos, box1.pos)
-    frame = _face_last(jnp.swapaxes(ref_mat, 0, 1), ref_axis, sign)  # rows: the reference face's axes in the world
+    frame = _face_frame(jnp.swapaxes(ref_mat, 0, 1), ref_axis, sign)  # rows: the reference face's axes in the world
     points = points.at[2].add(ref_size[2])
     world = ref_pos[:, None] + spatial.rotate_back(frame[:, :, None], points)
     out = jnp.where(sep.is_edge, spatial.rotate(box1.mat, sep.normal), frame[2] * jnp.where(ref_is_2, -1.0, 1.0))
@@ -101,9 +99,11 @@ def _pick(values: Array, axis: Array) -> Array:
     return jnp.where(axis == 0, values[0], jnp.where(axis == 1, values[1], values[2]))
 
 
-def _face_last(values: Array, axis: Array, sign: Array) -> Array:
-    """Reorder the leading three components so that `axis`, times `sign`, comes last."""
-    return jnp.stack([_pick(values, (axis + 1) % 3), _pick(values, (axis + 2) % 3), sign * _pick(values, axis)])
+def _face_frame(values: Array, axis: Array, sign: Array) -> Array:
+    """The leading three components in MuJoCo's frame for a face, with z along `sign` times `axis`."""
+    x, y, z = values[0], values[1], values[2]
+    first = jnp.where(axis == 0, -sign * z, jnp.where(axis == 1, x, sign * x))
+    return jnp.stack([first, jnp.where(axis == 1, -sign * z, y), sign * _pick(values, axis)])
 
 
 def _separate(rot: Array, pos21: Array, pos12: Array, size1: Array, size2: Array, margin: Array) -> _Separation:
@@ -137,10 +137,11 @@ def _separate(rot: Array, pos21: Array, pos12: Array, size1: Array, size2: Array
     overlap = spatial.dot(jnp.abs(axis), size1[:, None, None]) + reach2 - jnp.abs(offset)
     overlap = jnp.where(length > _PARALLEL, overlap, _FAR).reshape(9, *margin.shape)
     apart = apart | jnp.any(overlap < -margin, axis=0)
-    edge = jnp.argmin(overlap, axis=0)
-    is_edge = jnp.min(overlap, axis=0) < best - _EDGE_ADVANTAGE
+    least = jnp.min(overlap, axis=0)
+    is_edge = least < best - _EDGE_ADVANTAGE * jnp.max(jnp.maximum(size1, size2), axis=0)
     signed = axis * jnp.where(offset < 0, -1.0, 1.0)
-    chosen = jnp.arange(9)[:, None, None] == edge
+    chosen = first_where(overlap, least)
+    edge = jnp.sum(jnp.where(chosen, jnp.arange(9)[:, None, None], 0), axis=0)
     normal = jnp.sum(jnp.where(chosen, signed.reshape(3, 9, *margin.shape), 0.0), axis=1)
     return _Separation(apart, is_edge, face, edge // 3, edge % 3, normal)
 
@@ -242,25 +243,29 @@ def _crossings(c: _Clip, project) -> tuple[Array, Array]:
 
 def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Array]:
     """Corners of the rectangle inside the projected incident face (4 points)."""
-    x = jnp.asarray(_CORNER_X, c.half.dtype)[:, None, None] * c.half[0]
-    y = jnp.asarray(_CORNER_Y, c.half.dtype)[:, None, None] * c.half[1]
     origin, a, b = project(c.corner), project(c.edge_a), project(c.edge_b)
     det = a[0] * b[1] - b[0] * a[1]
     usable = c.has_a & c.has_b & (jnp.abs(det) > 1e-14)
-    inverse = 1.0 / jnp.where(usable, det, 1.0)
-    u = ((x - origin[0]) * b[1] - (y - origin[1]) * b[0]) * inverse
-    v = ((y - origin[1]) * a[0] - (x - origin[0]) * a[1]) * inverse
-    u_in, v_in = (u > 0) & (u < 1), (v > 0) & (v < 1)
-    inside = jnp.where(c.is_edge & none_cross, u_in | v_in, u_in & v_in)
-    u, v = jnp.clip(u, 0.0, 1.0), jnp.clip(v, 0.0, 1.0)
-    above = c.corner[:, None] + c.edge_a[:, None] * u + c.edge_b[:, None] * v
-    corner = jnp.stack([x, y, jnp.zeros_like(x)])
-    length = jnp.where(c.is_edge, spatial.norm(corner - above), jnp.abs(above[2]))
-    depth = jnp.where(above[2] < 0, -length, length)
-    dist = jnp.where(c.is_edge, depth, 0.5 * depth)
-    mid = 0.5 * (corner + above)
-    valid = usable & inside & (depth <= c.margin)
-    return mid, jnp.where(valid, dist, NO_CONTACT)
+    det = jnp.where(usable, det, 1.0)
+    mids, dists = [], []
+    for x_sign, y_sign in _CORNERS:
+        x, y = x_sign * c.half[0], y_sign * c.half[1]
+        u = ((x - origin[0]) * b[1] - (y - origin[1]) * b[0]) / det
+        v = ((y - origin[1]) * a[0] - (x - origin[0]) * a[1]) / det
+        u_in, v_in = (u > 0) & (u < 1), (v > 0) & (v < 1)
+        inside = jnp.where(c.is_edge & none_cross, u_in | v_in, u_in & v_in)
+        above = c.corner + c.edge_a * jnp.clip(u, 0.0, 1.0) + c.edge_b * jnp.clip(v, 0.0, 1.0)
+        corner = jnp.stack([x, y, jnp.zeros_like(x)])
+        square = spatial.dot(corner - above, corner - above)
+        length = jnp.where(c.is_edge, jnp.sqrt(square), jnp.abs(above[2]))
+        depth = jnp.where(above[2] < 0, -length, length)
+        valid = usable & inside & (depth <= c.margin)
+        mids.append(0.5 * (corner + above))
+        dists.append(jnp.where(valid, jnp.where(c.is_edge, depth, 0.5 * depth), NO_CONTACT))
+        # MuJoCo 3.3.0 reuses the determinant's variable here, so that of an edge contact's corners those after the
+        # first are placed wrongly and nearly always dropped; its contacts are these.
+        det = spatial.fence(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), det))
+    return jnp.stack(mids, axis=1), jnp.stack(dists)
 
 
 def _vertices(c: _Clip, project, none_cross: Array, only_vertices: Array) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
@@ -49,7 +50,7 @@ class Shape:
     pos: Array  # (3, S, L) in the body frame; in the world frame once `place` moved it
     mat: Array  # (3, 3, S, L) likewise
     size: Array  # (3, S, L)
-    hull: Array | None  # (V, 3, S, L) vertices in the geom frame, zero where it is no mesh; only in the convex kind
+    hull: Array | None  # (3, V, S, L) vertices in the geom frame, zero where it is no mesh; only in the convex kind
 
 
 @struct.dataclass
@@ -224,8 +225,8 @@ def _shape(colliders: Colliders, index: Array, hulls: bool) -> Shape:
     hull = None
     if hulls:
         vertices = load_hulls().vertices
-        table = jnp.asarray(vertices, colliders.pos.dtype).reshape(len(vertices), -1)
-        hull = jnp.moveaxis(table[rows(colliders.hull)], -1, 0).reshape(-1, 3, *kind.shape)
+        table = jnp.asarray(np.swapaxes(vertices, 1, 2), colliders.pos.dtype)
+        hull = jnp.moveaxis(table[rows(colliders.hull)], (-2, -1), (0, 1))
         hull = jnp.where(kind == _MESH, hull, 0.0)
     mat = jnp.take_along_axis(colliders.mat, index[:, None, None], axis=0)
     return Shape(

@@ -15,7 +15,7 @@ import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
 from mjx_metaworld.physics.collision.sphere import sphere_box
 
 Array = jax.Array
@@ -116,8 +116,7 @@ def _nearest_feature(pos: Array, half_axis: Array, half: Array, size: Array) -> 
     # An edge must be nearer by more than rounding: over a face's boundary both are the same point.
     edge_best = jnp.min(square, axis=0)
     on_edge = edge_best < best - 1e-6 * jnp.maximum(best, 1e-8)
-    rows = jnp.arange(12)[:, None, None]
-    chosen = rows == jnp.argmin(square, axis=0)
+    chosen = first_where(square, edge_best)
     edge_at = jnp.sum(jnp.where(chosen, x1, 0.0), axis=0)
     edge_end = jnp.sum(jnp.where(chosen, end, 0), axis=0)
     edge_axis = jnp.sum(jnp.where(chosen, jnp.asarray(_EDGE_AXIS)[:, None, None], 0), axis=0)

@@ -22,7 +22,7 @@ import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where, mean_where_extreme
 
 Array = jax.Array
 
@@ -44,7 +44,7 @@ class _Body(NamedTuple):
     half: Array  # (3, S, L) of the box summand
     disc: Array  # (S, L) radius of the disc about z
     ball: Array  # (S, L) radius of the ball
-    hull: Array  # (V, 3, S, L) vertices, all zero where there is no hull
+    hull: Array  # (3, V, S, L) vertices, all zero where there is no hull
 
 
 class _Pair(NamedTuple):
@@ -110,10 +110,8 @@ def _body_support(body: _Body, d: Array) -> Array:
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
     scale = body.disc / jnp.maximum(across, _TINY)
     smooth = jnp.stack([d[0] * scale, d[1] * scale, jnp.zeros_like(scale)]) + jnp.where(d < 0, -body.half, body.half)
-    reach = spatial.dot(jnp.moveaxis(body.hull, 1, 0), d)
-    furthest = jnp.argmax(reach, axis=0)
-    chosen = jnp.arange(reach.shape[0])[:, None, None] == furthest
-    return smooth + jnp.sum(jnp.where(chosen[:, None], body.hull, 0.0), axis=0)
+    reach = spatial.dot(body.hull, d)
+    return smooth + mean_where_extreme(body.hull, reach, jnp.max(reach, axis=0))
 
 
 def _support(pair: _Pair, normal: Array) -> tuple[Array, Array]:
@@ -128,8 +126,8 @@ def _body_reach(body: _Body, d: Array) -> Array:
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
     reach = sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
     hull = jnp.full_like(reach, -jnp.inf)
-    for vertex in body.hull:
-        hull = jnp.maximum(hull, spatial.dot(d, vertex[:, None]))
+    for vertex in range(body.hull.shape[1]):
+        hull = jnp.maximum(hull, spatial.dot(d, body.hull[:, vertex, None]))
     return reach + hull
 
 
@@ -146,7 +144,7 @@ def _best_start(pair: _Pair) -> Array:
         + _body_reach(pair.body1, local)
         + _body_reach(pair.body2, -directions)
     )
-    chosen = jnp.arange(overlap.shape[0])[:, None, None] == jnp.argmin(overlap, axis=0)
+    chosen = first_where(overlap, jnp.min(overlap, axis=0))
     return jnp.sum(jnp.where(chosen, directions, 0.0), axis=1)
 
 

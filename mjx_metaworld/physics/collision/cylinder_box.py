@@ -29,7 +29,7 @@ import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
 
 Array = jax.Array
 
@@ -62,7 +62,7 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
     faces, sides = _face_normals(p), _side_normals(p)
     cap = jnp.where(spatial.dot(p.axis, p.center) > 0, -1.0, 1.0) * p.axis
     corner = _corner_normal(p)
-    rims = _rim_normals(p, faces, sides)
+    rims = _rim_normals(p, sides)
     groups = spatial.fence(
         (
             (faces, _overlap(p, faces)),
@@ -75,8 +75,8 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
     best, normal, which = None, None, None
     for rank, (normals, overlaps) in enumerate(groups):
         low = jnp.min(overlaps, axis=0)
-        row = jnp.argmin(overlaps, axis=0)
-        chosen = jnp.arange(overlaps.shape[0])[:, None, None] == row
+        chosen = first_where(overlaps, low)
+        row = jnp.sum(jnp.where(chosen, jnp.arange(overlaps.shape[0])[:, None, None], 0), axis=0)
         candidate = jnp.sum(jnp.where(chosen, normals, 0.0), axis=1)
         if rank == 0:
             best, normal, which = low, candidate, row
@@ -126,64 +126,77 @@ def _corner_normal(p: _Problem) -> Array:
     corners = jnp.asarray(_CORNERS.T, p.box.dtype)[:, :, None, None] * p.box[:, None] - p.center[:, None]
     across = corners - p.axis[:, None] * spatial.dot(p.axis[:, None], corners)
     square = spatial.dot(across, across)
-    nearest = jnp.arange(8)[:, None, None] == jnp.argmin(square, axis=0)
-    offset = jnp.sum(jnp.where(nearest, across, 0.0), axis=1)
+    offset = jnp.sum(jnp.where(first_where(square, jnp.min(square, axis=0)), across, 0.0), axis=1)
     length = spatial.norm(offset)
     fallback = _face_normals(p)[:, 0]
     return jnp.where(length > 1e-9, offset / jnp.maximum(length, 1e-9), fallback)
 
 
-def _rim_normals(p: _Problem, faces: Array, sides: Array) -> Array:
-    """(3, 3, S, L) for each box axis the minimum of h over the great circle perpendicular to it."""
-    circles = [_minimize_on_circle(p, faces, sides, i) for i in range(3)]
-    return jnp.stack(circles, axis=1)
+def _rim_normals(p: _Problem, sides: Array) -> Array:
+    """(3, 3, S, L) for each box axis i the minimum of h over the great circle perpendicular to e_i.
 
+    Descends from the best kink of h on the circle into the smooth arc beside it, by Newton steps on the angle. A
+    direction on circle i is written (u, v) along the box axes i + 1 and i + 2; the circles are the leading axis.
+    """
+    axis, center, box = _plane_components(p.axis), _plane_components(p.center), _plane_components(p.box)
 
-def _minimize_on_circle(p: _Problem, faces: Array, sides: Array, i: int) -> Array:
-    """Descend from the best kink of h on the circle into the smooth arc beside it, by Newton steps on the angle."""
-    j, k = (i + 1) % 3, (i + 2) % 3
+    def overlap(u: Array, v: Array) -> Array:
+        along = axis[0] * u + axis[1] * v
+        across = jnp.sqrt(jnp.maximum(1.0 - along * along, 0.0))
+        linear = center[0] * u + center[1] * v + box[0] * jnp.abs(u) + box[1] * jnp.abs(v)
+        return linear + p.half * jnp.abs(along) + p.radius * across
 
-    def lift(u: Array, v: Array) -> Array:
-        parts = [None, None, None]
-        parts[i], parts[j], parts[k] = jnp.zeros_like(u), u, v
-        return jnp.stack(parts)
-
-    starts = jnp.stack([faces[:, j], faces[:, k], sides[:, i]], axis=1)
-    overlaps = _overlap(p, starts)
-    overlaps = overlaps.at[2].set(jnp.where(spatial.norm(sides[:, i]) > 0.5, overlaps[2], _FAR))
-    chosen = jnp.arange(3)[:, None, None] == jnp.argmin(overlaps, axis=0)
-    start = jnp.sum(jnp.where(chosen, starts, 0.0), axis=1)
-    u, v = start[j], start[k]
-
-    def turned(angle: float) -> tuple[Array, Array]:
-        c, s = np.cos(angle), np.sin(angle)
-        return c * u - s * v, s * u + c * v
+    one = jnp.ones_like(axis[0])
+    toward_u, toward_v = jnp.where(center[0] > 0, -one, one), jnp.where(center[1] > 0, -one, one)
+    side = jnp.swapaxes(sides, 0, 1)  # side i is perpendicular to e_i
+    side_u, side_v = _plane_components_of_rows(side)
+    has_side = side_u * side_u + side_v * side_v > 0.5
+    u, v, best = toward_u, jnp.zeros_like(one), overlap(toward_u, 0.0 * one)
+    for trial_u, trial_v, exists in ((0.0 * one, toward_v, True), (side_u, side_v, has_side)):
+        value = overlap(trial_u, trial_v)
+        closer = exists & (value < best)
+        u, v, best = (jnp.where(closer, new, old) for new, old in ((trial_u, u), (trial_v, v), (value, best)))
 
     # On which side of the kink h falls, judged a milliradian away.
-    probe = 1e-3
-    ahead, behind = turned(probe), turned(-probe)
-    falls_ahead = _overlap(p, lift(*ahead)) < _overlap(p, lift(*behind))
-    u = jnp.where(falls_ahead, ahead[0], behind[0])
-    v = jnp.where(falls_ahead, ahead[1], behind[1])
+    c, s = np.cos(1e-3), np.sin(1e-3)
+    ahead, behind = (c * u - s * v, s * u + c * v), (c * u + s * v, c * v - s * u)
+    falls_ahead = overlap(*ahead) < overlap(*behind)
+    u, v = (jnp.where(falls_ahead, a, b) for a, b in zip(ahead, behind, strict=True))
+    u, v = spatial.fence(u, v)
     # The signs of the arc; with them fixed h is smooth: q.n + r sqrt(1 - (a.n)^2).
-    tau = jnp.where(p.axis[j] * u + p.axis[k] * v < 0, -1.0, 1.0) * p.half
-    qj = p.center[j] + jnp.where(u < 0, -1.0, 1.0) * p.box[j] + tau * p.axis[j]
-    qk = p.center[k] + jnp.where(v < 0, -1.0, 1.0) * p.box[k] + tau * p.axis[k]
+    tau = jnp.where(axis[0] * u + axis[1] * v < 0, -p.half, p.half)
+    q0 = center[0] + jnp.where(u < 0, -box[0], box[0]) + tau * axis[0]
+    q1 = center[1] + jnp.where(v < 0, -box[1], box[1]) + tau * axis[1]
 
-    for _ in range(_NEWTON_STEPS):
-        along = p.axis[j] * u + p.axis[k] * v
-        turn = p.axis[k] * u - p.axis[j] * v  # derivative of `along` by the angle
-        across = jnp.sqrt(jnp.maximum(1.0 - along * along, 1e-8))
-        slope = qk * u - qj * v - p.radius * along * turn / across
-        # d/dangle of along * turn / across: ((turn^2 - along^2) across^2 + along^2 turn^2) / across^3
-        bend = ((turn**2 - along**2) * across**2 + along**2 * turn**2) / across**3
-        curvature = -(qj * u + qk * v) - p.radius * bend
+    def newton(_, direction):
+        u, v = direction
+        along = axis[0] * u + axis[1] * v
+        turn = axis[1] * u - axis[0] * v  # derivative of `along` by the angle
+        inverse = jax.lax.rsqrt(jnp.maximum(1.0 - along * along, 1e-8))  # of sqrt(1 - (a.n)^2)
+        slope = q1 * u - q0 * v - p.radius * along * turn * inverse
+        # The derivative of along * turn * inverse by the angle:
+        bend = (turn * turn - along * along) * inverse + (along * turn) ** 2 * inverse**3
+        curvature = -(q0 * u + q1 * v) - p.radius * bend
         step = jnp.where(curvature > 1e-6, -slope / jnp.maximum(curvature, 1e-6), -jnp.sign(slope) * _MAX_STEP)
         step = jnp.clip(step, -_MAX_STEP, _MAX_STEP)
         u, v = u - step * v, v + step * u
         scale = jax.lax.rsqrt(u * u + v * v)
-        u, v = spatial.fence(u * scale, v * scale)
-    return lift(u, v)
+        return spatial.fence(u * scale, v * scale)
+
+    u, v = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, (u, v))
+    zero = jnp.zeros_like(u[0])
+    return jnp.stack([jnp.stack([zero, v[1], u[2]]), jnp.stack([u[0], zero, v[2]]), jnp.stack([v[0], u[1], zero])])
+
+
+def _plane_components(vector: Array) -> tuple[Array, Array]:
+    """Of a vector (3, S, L) the components i + 1 and i + 2 for i = 0, 1, 2, each (3, S, L)."""
+    return jnp.stack([vector[1], vector[2], vector[0]]), jnp.stack([vector[2], vector[0], vector[1]])
+
+
+def _plane_components_of_rows(vectors: Array) -> tuple[Array, Array]:
+    """The same of a vector for each i, (3 vectors, 3 components, S, L)."""
+    first = jnp.stack([vectors[0, 1], vectors[1, 2], vectors[2, 0]])
+    return first, jnp.stack([vectors[0, 2], vectors[1, 0], vectors[2, 1]])
 
 
 def _position(p: _Problem, normal: Array, depth: Array, which: Array) -> Array:

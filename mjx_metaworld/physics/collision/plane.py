@@ -14,7 +14,7 @@ import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, mean_where_extreme
 
 Array = jax.Array
 
@@ -93,8 +93,6 @@ def _cylinder_points(down: Array, size: Array) -> tuple[Array, Array]:
 
 
 def _lowest_vertex(down: Array, hull: Array) -> Array:
-    """(3, S, L) the vertex of (V, 3, S, L) furthest along a direction."""
-    reach = spatial.dot(jnp.moveaxis(hull, 1, 0), down)
-    is_lowest = reach == jnp.max(reach, axis=0)
-    first = jnp.cumsum(is_lowest, axis=0) == 1
-    return jnp.sum(jnp.where((is_lowest & first)[:, None], hull, 0.0), axis=0)
+    """(3, S, L) the vertex of (3, V, S, L) furthest along a direction."""
+    reach = spatial.dot(hull, down)
+    return mean_where_extreme(hull, reach, jnp.max(reach, axis=0))
