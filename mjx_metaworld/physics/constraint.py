@@ -1,0 +1,220 @@
+"""Constraint rows: the weld that drags the hand, joint limits and contacts (MuJoCo's `mj_makeConstraint`).
+
+Every row has a Jacobian J, a stiffness D = 1 / R and a reference acceleration aref; the solver then balances J qacc
+against aref. Formulas are those of MuJoCo's "Computation" chapter (constraint model) as 3.3.0 evaluates them, for
+solref in its standard form (time constant, damping ratio) and impratio 1, which is all that Meta-World's scenes hold.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.model import (
+    ARM_DOFS,
+    FREE_DOFS,
+    NV,
+    PART_DOFS,
+    PART_QPOS,
+    ROBOT_DOFS,
+    Arm,
+    Contacts,
+    Kinematics,
+    PhysicsState,
+    Scene,
+    moves,
+)
+from mjx_metaworld.physics.spatial import fence
+
+Array = jax.Array
+
+MIN_IMPEDANCE, MAX_IMPEDANCE = 1e-4, 0.9999  # mjMINIMP, mjMAXIMP
+MIN_FRICTION = 1e-5  # mjMINMU
+MIN_VALUE = 1e-15  # mjMINVAL
+
+# metaworld writes this orientation into the mocap body at every step; MuJoCo normalizes it.
+MOCAP_QUAT = np.array([1.0, 0.0, 1.0, 0.0]) / np.sqrt(2.0)
+
+# The bodies that a dof moves are consecutive, so a pair of comparisons tells whether it moves a given body.
+_FIRST_MOVED = np.argmax(moves(), axis=0)
+_LAST_MOVED = _FIRST_MOVED + np.sum(moves(), axis=0) - 1
+
+
+@struct.dataclass
+class Constraints:
+    """All rows of one substep, lanes last. A row with D = 0 has no effect.
+
+    Contact rows are normal, two tangents and torsion. The torsional row is scaled by torsional / sliding friction,
+    which turns the elliptic cone into a circular one with the single slope `contact_mu`, and gives all four rows the
+    same D (impratio is 1). The row is zero where the contact has none.
+    """
+
+    weld_jac: Array  # (6, 7, L) translation, then rotation, of the arm's dofs
+    weld_d: Array  # (6, L)
+    weld_aref: Array  # (6, L)
+    limit_jac: Array  # (18, L) the row's only entry, at its own dof: 1 at the lower limit, -1 at the upper, else 0
+    limit_d: Array  # (18, L)
+    limit_aref: Array  # (18, L)
+    contact_jac: Array  # (K, 4, 18, L)
+    contact_d: Array  # (K, L)
+    contact_aref: Array  # (K, 4, L)
+    contact_mu: Array  # (K, L)
+
+
+class Impedance(NamedTuple):
+    """What solref and solimp say about a row at its present violation."""
+
+    stiffness: Array  # K, 1/s^2
+    damping: Array  # B, 1/s
+    value: Array  # impedance, in (0, 1)
+
+
+def make_constraints(arm: Arm, scene: Scene, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> Constraints:
+    """Build the rows at a state. All arrays lanes last; `arm` holds constants."""
+    weld_jac, weld_d, weld_aref = fence(*_weld(arm, kin, state))
+    limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
+    contact_jac, contact_d, contact_aref, contact_mu = _contacts(arm, kin, state, contacts)
+    return Constraints(
+        weld_jac=weld_jac,
+        weld_d=weld_d,
+        weld_aref=weld_aref,
+        limit_jac=limit_jac,
+        limit_d=limit_d,
+        limit_aref=limit_aref,
+        contact_jac=contact_jac,
+        contact_d=contact_d,
+        contact_aref=contact_aref,
+        contact_mu=contact_mu,
+    )
+
+
+def impedance(solref: Array, solimp: Array, violation: Array, timestep: float) -> Impedance:
+    """Stiffness, damping and impedance of rows with solref (2, ...), solimp (5, ...) and violation pos - margin (...).
+
+    The impedance rises from solimp[0] at zero violation to solimp[1] at the width solimp[2], along two joined powers
+    solimp[4] that meet at the midpoint solimp[3]. The time constant is at least two time steps (MuJoCo's refsafe).
+    """
+    low = jnp.clip(solimp[0], MIN_IMPEDANCE, MAX_IMPEDANCE)
+    high = jnp.clip(solimp[1], MIN_IMPEDANCE, MAX_IMPEDANCE)
+    width = jnp.maximum(solimp[2], 0.0)
+    midpoint = jnp.clip(solimp[3], MIN_IMPEDANCE, MAX_IMPEDANCE)
+    power = jnp.maximum(solimp[4], 1.0)
+
+    x = jnp.minimum(jnp.abs(violation) / jnp.maximum(width, MIN_VALUE), 1.0)
+    rising = x <= midpoint
+    knee = jnp.where(rising, midpoint, 1.0 - midpoint)
+    distance = jnp.where(rising, x, 1.0 - x)
+    curve = knee * jnp.power(distance / knee, power)
+    value = low + jnp.where(rising, curve, 1.0 - curve) * (high - low)
+    value = jnp.where(width <= MIN_VALUE, 0.5 * (low + high), value)
+
+    timeconst = jnp.maximum(solref[0], 2.0 * timestep)
+    damping = 2.0 / jnp.maximum(high * timeconst, MIN_VALUE)
+    stiffness = 1.0 / jnp.maximum((high * timeconst * solref[1]) ** 2, MIN_VALUE)
+    return Impedance(stiffness, damping, value)
+
+
+def _row_stiffness(imp: Array, inverse_weight: Array) -> Array:
+    """D = 1 / R with R = (1 - imp) / imp times the approximate inverse inertia along the row."""
+    return 1.0 / jnp.maximum((1.0 - imp) / imp * inverse_weight, MIN_VALUE)
+
+
+def _weld(arm: Arm, kin: Kinematics, state: PhysicsState) -> tuple[Array, Array, Array]:
+    """Rows that weld body `hand` to the mocap body; the Jacobian is the mocap's (zero) minus the hand's."""
+    dtype = state.qpos.dtype
+    ang = jnp.swapaxes(kin.ang[ARM_DOFS], 0, 1)
+    lin = jnp.swapaxes(kin.lin[ARM_DOFS], 0, 1)
+    arms = kin.hand_pos[:, None] - jnp.swapaxes(kin.anchor[ARM_DOFS], 0, 1)
+    translation = -(lin + spatial.cross(ang, arms))
+
+    # The orientation error is the vector part of e = hand^-1 * mocap * relpose; turning the hand at angular velocity w
+    # (hand frame) changes it by -(e_w w + w x e_v) / 2.
+    target = spatial.quat_mul(jnp.asarray(MOCAP_QUAT, dtype)[:, None], jnp.asarray(arm.weld_relquat, dtype)[:, None])
+    error = fence(spatial.quat_mul(spatial.quat_conj(kin.hand_quat), target))
+    omega = spatial.rotate_back(spatial.quat_to_mat(kin.hand_quat)[:, :, None], ang)
+    rotation = -0.5 * (error[0] * omega + spatial.cross(omega, jnp.broadcast_to(error[1:, None], omega.shape)))
+
+    jac = fence(jnp.concatenate([translation, arm.weld_torquescale * rotation]))
+    pos = fence(jnp.concatenate([state.mocap_pos - kin.hand_pos, arm.weld_torquescale * error[1:]]))
+    imp = impedance(arm.weld_solref, arm.weld_solimp, spatial.norm(pos), arm.timestep)
+    inverse_weight = jnp.asarray(np.repeat(arm.weld_invweight, 3), dtype)[:, None]
+    velocity = spatial.dot(jnp.swapaxes(jac, 0, 1), state.qvel[ARM_DOFS, None])
+    aref = -imp.damping * velocity - imp.stiffness * imp.value * pos
+    return jac, _row_stiffness(imp.value, inverse_weight), aref
+
+
+def _limits(arm: Arm, scene: Scene, state: PhysicsState) -> tuple[Array, Array, Array]:
+    """Joint limits; hinge and slide joints violate at most one side, so a dof has one row."""
+    lanes = state.qpos.shape[-1]
+
+    def with_part(robot: np.ndarray, part: Array) -> Array:
+        robot = jnp.asarray(robot, state.qpos.dtype)[..., None]
+        return jnp.concatenate([jnp.broadcast_to(robot, (*robot.shape[:-1], lanes)), part])
+
+    limit_range = with_part(arm.limit_range, scene.part_limit_range)
+    solref = with_part(arm.limit_solref, scene.part_limit_solref)
+    solimp = with_part(arm.limit_solimp, scene.part_limit_solimp)
+    inverse_weight = with_part(arm.dof_invweight0, scene.part_dof_invweight0)
+    limited = jnp.concatenate([jnp.ones((ROBOT_DOFS.stop, lanes), bool), scene.part_limited])
+    qpos = jnp.concatenate([state.qpos[ROBOT_DOFS], state.qpos[PART_QPOS]])
+    qvel = jnp.concatenate([state.qvel[ROBOT_DOFS], state.qvel[PART_DOFS]])
+
+    above_lower, below_upper = qpos - limit_range[:, 0], limit_range[:, 1] - qpos
+    distance = jnp.minimum(above_lower, below_upper)
+    active = limited & (distance < 0.0)
+    jac = jnp.where(active, jnp.where(above_lower < below_upper, 1.0, -1.0), 0.0)
+    imp = impedance(jnp.moveaxis(solref, 1, 0), jnp.moveaxis(solimp, 1, 0), distance, arm.timestep)
+    d = jnp.where(active, _row_stiffness(imp.value, inverse_weight), 0.0)
+    aref = jnp.where(active, -imp.damping * jac * qvel - imp.stiffness * imp.value * distance, 0.0)
+
+    def to_dofs(rows: Array) -> Array:
+        free = jnp.zeros((FREE_DOFS.stop - FREE_DOFS.start, lanes), rows.dtype)
+        return jnp.concatenate([rows[ROBOT_DOFS], free, rows[ROBOT_DOFS.stop :]])
+
+    return to_dofs(jac), to_dofs(d), to_dofs(aref)
+
+
+def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> tuple[Array, Array, Array, Array]:
+    """Four rows per contact, rotated into its frame; signs follow MuJoCo: body 2 minus body 1."""
+    active = contacts.active
+    mu = jnp.where(active, jnp.maximum(contacts.friction[:, 0], MIN_FRICTION), 1.0)
+    twist = jnp.where(active & contacts.torsional, jnp.maximum(contacts.friction[:, 1], MIN_FRICTION) / mu, 0.0)
+    jac = contact_jacobian(kin, contacts, twist)
+
+    violation = jnp.where(active, contacts.dist - contacts.margin, 0.0)
+    imp = impedance(jnp.moveaxis(contacts.solref, 1, 0), jnp.moveaxis(contacts.solimp, 1, 0), violation, arm.timestep)
+    d = jnp.where(active, _row_stiffness(imp.value, contacts.invweight[:, 0]), 0.0)
+    velocity = fence(spatial.dot(jnp.moveaxis(jac, 2, 0), state.qvel))
+    damping, push = fence(jnp.where(active, imp.damping, 0.0), imp.stiffness * imp.value * violation)
+    is_normal = (np.arange(4) == 0)[:, None]
+    aref = -damping[:, None] * velocity - jnp.where(is_normal, push[:, None], 0.0)
+    return jac, fence(d), fence(aref), fence(mu)
+
+
+def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array:
+    """(K, 4, 18, L): relative velocity along the contact frame's axes, and `twist` times that about the normal."""
+    first, last = _FIRST_MOVED[:, None], _LAST_MOVED[:, None]
+
+    def is_moved(body: Array) -> Array:
+        body = body[:, None]
+        return (body >= first) & (body <= last)
+
+    dtype = kin.lin.dtype
+    sign = is_moved(contacts.body2).astype(dtype) - is_moved(contacts.body1).astype(dtype)
+    sign = fence(jnp.where(contacts.active[:, None], sign, 0.0))
+
+    ang, lin = jnp.swapaxes(kin.ang, 0, 1)[:, None], jnp.swapaxes(kin.lin, 0, 1)[:, None]  # (3, 1, 18, L)
+    pos = jnp.where(contacts.active[:, None], contacts.pos, 0.0)
+    arms = jnp.moveaxis(pos, 1, 0)[:, :, None] - jnp.swapaxes(kin.anchor, 0, 1)[:, None]
+    velocity = fence(sign * (lin + spatial.cross(jnp.broadcast_to(ang, arms.shape), arms)))  # (3, K, 18, L)
+    omega = fence(sign * ang)
+
+    frame = jnp.where(contacts.active[:, None, None], contacts.frame, 0.0)[:, :, :, None]
+    rows = [spatial.dot(jnp.moveaxis(frame[:, axis], 1, 0), velocity) for axis in range(3)]
+    rows.append(spatial.dot(jnp.moveaxis(twist[:, None, None] * frame[:, 0], 1, 0), omega))
+    return fence(jnp.stack(rows, axis=1))

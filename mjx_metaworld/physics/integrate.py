@@ -1,0 +1,68 @@
+"""Time integration: semi-implicit Euler with joint damping taken implicitly (MuJoCo's `mj_Euler`)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.inertia import MassMatrix
+from mjx_metaworld.physics.linalg import solve_spd
+from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
+from mjx_metaworld.physics.spatial import fence
+
+Array = jax.Array
+
+_MIN_ANGLE = 1e-15  # below it the axis of a turn is meaningless
+
+
+def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array, qfrc: Array) -> tuple[Array, Array]:
+    """Advance positions and velocities by one time step.
+
+    Damping B is implicit: (M + h B) qacc = qfrc replaces the acceleration that the solver found. The new velocity then
+    advances the position.
+
+    Args:
+        arm: constants of the robot.
+        scene: the lanes' scenes.
+        mass: blocks of the joint-space inertia.
+        qpos: (19, L).
+        qvel: (18, L).
+        qfrc: (18, L) smooth and constraint forces, damping included.
+
+    Returns:
+        The new qpos and qvel.
+    """
+    lanes = qpos.shape[-1]
+    robot_damping = jnp.broadcast_to(jnp.asarray(arm.damping, qpos.dtype)[:, None], (len(arm.damping), lanes))
+    blocks = (
+        (mass.robot, robot_damping, ROBOT_DOFS),
+        (mass.free, scene.free_damping, FREE_DOFS),
+        (mass.part, scene.part_damping, PART_DOFS),
+    )
+    qacc = jnp.concatenate([_damped_acceleration(*block, qfrc, arm.timestep) for block in blocks])
+    qvel = fence(qvel + arm.timestep * qacc)
+
+    def advance(coordinates: slice, dofs: slice) -> Array:
+        return qpos[coordinates] + arm.timestep * qvel[dofs]
+
+    position = advance(slice(FREE_QPOS.start, FREE_QPOS.start + 3), slice(FREE_DOFS.start, FREE_DOFS.start + 3))
+    quaternion = _turn(qpos[FREE_QPOS.start + 3 : FREE_QPOS.stop], qvel[FREE_DOFS.start + 3 : FREE_DOFS.stop], arm)
+    qpos = jnp.concatenate(
+        [advance(ROBOT_DOFS, ROBOT_DOFS), position, quaternion, advance(PART_QPOS, PART_DOFS)],
+    )
+    return fence(qpos), qvel
+
+
+def _damped_acceleration(block: Array, damping: Array, dofs: slice, qfrc: Array, timestep: float) -> Array:
+    diagonal = np.eye(block.shape[0], dtype=block.dtype)[:, :, None] * damping
+    return solve_spd(block + timestep * diagonal, qfrc[dofs])
+
+
+def _turn(quaternion: Array, omega: Array, arm: Arm) -> Array:
+    """Turn by the body-frame angular velocity for one time step; the result has unit length."""
+    speed = spatial.norm(omega)
+    axis = omega / jnp.maximum(speed, _MIN_ANGLE)
+    turned = spatial.quat_mul(quaternion, spatial.axis_angle_to_quat(axis, arm.timestep * speed))
+    return spatial.normalize(fence(turned))
