@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.physics.model import FREE, FREE_QPOS, LEFT_CLAW, RIGHT_CLAW
 from mjx_metaworld.scenes.bodies import BodyMap
-from mjx_metaworld.tasks.spec import Observed, Orientation, Placement, Point, Settled, TaskSpec
+from mjx_metaworld.tasks.spec import Observed, Orientation, Placement, Point, Settled, TaskSpec, Vec3
 
 _FINGER_POINTS = (
     Point("site", "rightEndEffector"),
@@ -81,7 +81,7 @@ def point_table(
     points = spec.points + (_ABSENT.position,) * (num_points - len(spec.points))
     objects = spec.objects + (_ABSENT,) * (num_objects - len(spec.objects))
     places = [*_FINGER_POINTS, *(o.position for o in objects), *points]
-    located = [_locate(p.kind, p.name, model, bodies) for p in places]
+    located = [_locate(p.kind, p.name, model, bodies, p.local) for p in places]
 
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
@@ -99,16 +99,19 @@ def point_table(
     )
 
 
-def _locate(kind: str, name: str, model: mujoco.MjModel, bodies: BodyMap) -> tuple[int, np.ndarray, np.ndarray]:
-    """Skeleton body, position (3,) and quaternion (4,) in it of a body, site or geom."""
+def _locate(
+    kind: str, name: str, model: mujoco.MjModel, bodies: BodyMap, local: Vec3 = (0.0, 0.0, 0.0)
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Skeleton body, position (3,) and quaternion (4,) in it of a body, site or geom, or of `local` on a joint."""
     if kind == "body":
         body = model.body(name).id
         return int(bodies.body[body]), bodies.pos[body], bodies.quat[body]
     element = getattr(model, kind)(name)
     body = int(element.bodyid[0])
+    own_pos, own_quat = (local, (1.0, 0.0, 0.0, 0.0)) if kind == "joint" else (element.pos, element.quat)
     pos, quat = np.zeros(3), np.zeros(4)
-    mujoco.mju_rotVecQuat(pos, element.pos, bodies.quat[body])
-    mujoco.mju_mulQuat(quat, bodies.quat[body], element.quat)
+    mujoco.mju_rotVecQuat(pos, own_pos, bodies.quat[body])
+    mujoco.mju_mulQuat(quat, bodies.quat[body], own_quat)
     return int(bodies.body[body]), pos + bodies.pos[body], quat
 
 

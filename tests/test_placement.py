@@ -19,16 +19,18 @@ from mjx_metaworld.tasks.spec import Placement, Settled, TaskSpec
 SETTLED_TOLERANCE = 1e-9
 
 
-def settled_hand(spec: TaskSpec, rand_vec: np.ndarray) -> Settled:
-    """Settled with the prop in place where that matters: all such tasks stand it at the start of the goal vector."""
-    settled = settle(spec, rand_vec[None, :3]) if spec.settles_against_prop else settle(spec)
-    return jax.tree.map(lambda leaf: leaf[0], settled)
+def settled_hand(spec: TaskSpec, prop_pos: np.ndarray | None) -> Settled:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), settle(spec, None if prop_pos is None else prop_pos[None]))
 
 
 def place(spec: TaskSpec, rand_vec: np.ndarray) -> tuple[Settled, Placement]:
-    """In float64."""
-    settled = jax.tree.map(jnp.asarray, settled_hand(spec, rand_vec))
-    return settled, jax.jit(spec.place)(jnp.asarray(rand_vec), settled)
+    """In float64, from the hand settled with the prop in place where that matters."""
+    settled = settled_hand(spec, None)
+    placement = jax.jit(spec.place)(jnp.asarray(rand_vec), settled)
+    if spec.settles_against_prop:
+        settled = settled_hand(spec, np.asarray(placement.prop_pos))
+        placement = jax.jit(spec.place)(jnp.asarray(rand_vec), settled)
+    return settled, placement
 
 
 def placed_frame(spec: TaskSpec, placement: Placement, model: mujoco.MjModel) -> np.ndarray:
@@ -44,6 +46,9 @@ def placed_frame(spec: TaskSpec, placement: Placement, model: mujoco.MjModel) ->
 # The points whose initial position the task's reward reads.
 INITIAL_POINTS: dict[str, list[int]] = {name: [] for name in SPECS} | {
     "peg-insert-side-v3": [0],
+    "dial-turn-v3": [0],
+    "stick-push-v3": [0],
+    "stick-pull-v3": [0],
     "handle-press-v3": [1],
     "handle-press-side-v3": [1],
     "button-press-v3": [0, 1],

@@ -13,16 +13,16 @@ from mjx_metaworld.tasks import TASKS
 from mjx_metaworld.tasks.spec import task
 
 
-def reference_goals(benchmark: metaworld.Benchmark) -> dict[str, np.ndarray]:
+def reference_goals(tasks: list[metaworld.Task]) -> dict[str, np.ndarray]:
     rand_vecs: dict[str, list[np.ndarray]] = {}
-    for reference_task in benchmark.train_tasks:
+    for reference_task in tasks:
         rand_vecs.setdefault(reference_task.env_name, []).append(pickle.loads(reference_task.data)["rand_vec"])
     return {name: np.array(vectors) for name, vectors in rand_vecs.items()}
 
 
 def assert_same_goals(benchmark: metaworld.Benchmark, tasks: str, seed: int) -> None:
     names = [spec.name for spec in suites.resolve(tasks)]
-    expected = reference_goals(benchmark)
+    expected = reference_goals(benchmark.train_tasks)
     assert list(expected) == names
     for name, vectors in zip(names, suites.goals(tasks, seed), strict=True):
         np.testing.assert_array_equal(vectors, expected[name], err_msg=name)  # the same draws: equal to the last bit
@@ -38,8 +38,24 @@ def test_goals_equal_mt10(seed: int) -> None:
     assert_same_goals(metaworld.MT10(seed=seed), "MT10", seed)
 
 
+@pytest.mark.full
+def test_goals_equal_mt50() -> None:
+    assert_same_goals(metaworld.MT50(seed=3), "MT50", seed=3)
+
+
+@pytest.mark.full
+def test_goals_equal_ml10s_train_and_test_split() -> None:
+    benchmark = metaworld.ML10(seed=3)
+    for split, reference_tasks in (("train", benchmark.train_tasks), ("test", benchmark.test_tasks)):
+        expected = reference_goals(reference_tasks)
+        names = [spec.name for spec in suites.resolve(f"ML10-{split}")]
+        assert list(expected) == names
+        for name, vectors in zip(names, suites.goals(f"ML10-{split}", seed=3), strict=True):
+            np.testing.assert_array_equal(vectors, expected[name], err_msg=name)
+
+
 def test_goals_lie_in_bounds_and_are_accepted() -> None:
-    for spec, vectors in zip(suites.resolve("MT10"), suites.goals("MT10", 3), strict=True):
+    for spec, vectors in zip(suites.resolve("MT50"), suites.goals("MT50", 3), strict=True):
         assert vectors.shape == (suites.NUM_GOALS, len(spec.rand_low))
         assert (vectors >= spec.rand_low).all()
         assert (vectors <= spec.rand_high).all()

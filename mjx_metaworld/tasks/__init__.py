@@ -2,7 +2,9 @@
 
 from mjx_metaworld.tasks import (
     button,
+    carry,
     coffee,
+    dial,
     door,
     drawer,
     faucet,
@@ -13,7 +15,9 @@ from mjx_metaworld.tasks import (
     peg,
     plate,
     puck,
+    stick,
     sweep,
+    tool,
     wall,
     window,
 )
@@ -25,7 +29,9 @@ __all__ = [
     "TASKS",
     "TaskSpec",
     "button",
+    "carry",
     "coffee",
+    "dial",
     "door",
     "drawer",
     "faucet",
@@ -36,7 +42,9 @@ __all__ = [
     "peg",
     "plate",
     "puck",
+    "stick",
     "sweep",
+    "tool",
     "wall",
     "window",
 ]

@@ -34,11 +34,15 @@ def float32(x: float, y: float, z: float) -> Vec3:
 
 
 class Point(NamedTuple):
-    """A place in the original scene: a body's, site's or geom's origin plus an offset in world axes."""
+    """A place in the original scene: a body's, site's or geom's origin plus an offset in world axes.
 
-    kind: Literal["body", "site", "geom"]
+    For a joint it is the place `local` in the frame of the body that it moves, which may be unnamed.
+    """
+
+    kind: Literal["body", "site", "geom", "joint"]
     name: str
     offset: Vec3 = (0.0, 0.0, 0.0)
+    local: Vec3 = (0.0, 0.0, 0.0)  # of joints only
 
 
 class Orientation(NamedTuple):
