@@ -64,7 +64,6 @@ def test_rewards_equal_the_reference_in_float32(name: str) -> None:
         rounding = np.quantile(np.abs(rounded[field] - expected[field]) / scale, 0.99)
         error = np.quantile(np.abs(ours[field] - expected[field]) / scale, 0.99)
         assert error < 1e-5 + 3.0 * rounding, (field, error, rounding)
-        print(name, field, error, rounding)
 
 
 @pytest.mark.parametrize("name", EACH_TASK)

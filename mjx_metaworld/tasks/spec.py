@@ -182,7 +182,7 @@ class TaskSpec:
     separate_from: tuple[float, float] | None = None  # the second place where the goal vector holds only one
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
     extra_substeps: int = 0  # substeps after the hand has settled and `tcp` is read, before anything is placed
-    settles_against_prop: bool = False  # the settled state depends on where the prop stands, the goal vector's start
+    settles_against_prop: bool = False  # the settled state depends on where the prop stands
 
     @property
     def scene_spec(self) -> SceneSpec:
