@@ -1,0 +1,336 @@
+"""The environment: `reset`, `reset_to` and `step` as pure functions of one environment's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from mjx_metaworld import robot
+from mjx_metaworld.physics.engine import Engine
+from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
+from mjx_metaworld.suites import resolve
+from mjx_metaworld.tables import TaskTable, build_tables
+from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, Settled, TaskSpec
+from mjx_metaworld.types import Episode, Metrics, State
+
+REWARD_VERSIONS = ("v2",)
+ACTION_SIZE = 4
+_GOAL_DRAWS = 32  # candidates a reset draws at once; tasks that reject any keep well over half of them
+
+
+def make(
+    tasks: str | Sequence[str],
+    *,
+    goal_observable: bool = True,
+    one_hot: bool = False,
+    reward_version: str = "v2",
+    max_episode_steps: int = 500,
+    terminate_on_success: bool = False,
+    physics: PhysicsConfig | None = None,
+) -> MetaWorldEnv:
+    """Build an environment for a task, a list of tasks, or a suite.
+
+    Args:
+        tasks: a name such as "reach-v3", several names, or a suite such as "MT10".
+        goal_observable: whether the last three entries of the Meta-World observation show the goal or zeros.
+        one_hot: append the task's one-hot vector to the observation.
+        reward_version: which of the reference's reward functions.
+        max_episode_steps: control steps until truncation.
+        terminate_on_success: report `terminated` at the first success (the reference never terminates).
+        physics: fixed sizes and iteration counts of the engine.
+
+    Raises:
+        ValueError: for an unknown task or suite (with near matches), reward version, or episode length.
+    """
+    if reward_version not in REWARD_VERSIONS:
+        raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
+    if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+        raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
+    return MetaWorldEnv(
+        resolve(tasks),
+        goal_observable=goal_observable,
+        one_hot=one_hot,
+        max_episode_steps=max_episode_steps,
+        terminate_on_success=terminate_on_success,
+        physics=physics or PhysicsConfig(),
+    )
+
+
+class MetaWorldEnv:
+    """Meta-World tasks as pure functions; batch them with `jax.vmap`, any mix of tasks in one batch.
+
+    Attributes:
+        tasks: the task declarations; a task's index here is its id in this environment.
+        max_episode_steps: control steps until truncation.
+        terminate_on_success: whether the first success ends an episode.
+        engine: the physics.
+    """
+
+    def __init__(
+        self,
+        tasks: tuple[TaskSpec, ...],
+        *,
+        goal_observable: bool,
+        one_hot: bool,
+        max_episode_steps: int,
+        terminate_on_success: bool,
+        physics: PhysicsConfig,
+    ) -> None:
+        self.tasks = tasks
+        self.goal_observable = goal_observable
+        self.one_hot = one_hot
+        self.max_episode_steps = max_episode_steps
+        self.terminate_on_success = terminate_on_success
+        arm, scenes, self._table = build_tables(tasks, goal_observable=goal_observable)
+        self.engine = Engine(arm, scenes, physics)
+
+    @property
+    def observation_size(self) -> int:
+        """39, and the number of tasks more with `one_hot`."""
+        return robot.OBSERVATION_SIZE + (len(self.tasks) if self.one_hot else 0)
+
+    @property
+    def action_size(self) -> int:
+        """4: displacement of the hand in x, y, z, and gripper effort, each in [-1, 1]."""
+        return ACTION_SIZE
+
+    @property
+    def rand_vec_size(self) -> int:
+        """Length of the longest task's rand_vec, to which `reset_to` and `Episode.rand_vec` are padded."""
+        return self._table.rand_low.shape[-1]
+
+    @cached_property
+    def observation_space(self) -> Any:
+        """A gymnasium `Box` that holds every task's observations."""
+        from gymnasium.spaces import Box
+
+        low, high = self._table.obs_low.min(0), self._table.obs_high.max(0)
+        if self.one_hot:
+            num_tasks = len(self.tasks)
+            low, high = jnp.append(low, jnp.zeros(num_tasks)), jnp.append(high, jnp.ones(num_tasks))
+        return Box(jax.device_get(low).astype("float32"), jax.device_get(high).astype("float32"))
+
+    @cached_property
+    def action_space(self) -> Any:
+        """The gymnasium `Box` [-1, 1]^4."""
+        from gymnasium.spaces import Box
+
+        return Box(-1.0, 1.0, (ACTION_SIZE,))
+
+    # --- reset ---
+
+    def reset(self, key: Key[Array, ""], task: Int[Array, ""] | int | None = None) -> State:
+        """Start an episode with a goal drawn like the reference draws its goals.
+
+        Args:
+            key: the only source of randomness.
+            task: index into `tasks`; drawn uniformly when None.
+        """
+        task_key, goal_key, episode_key = jax.random.split(key, 3)
+        if task is None:
+            task = jax.random.randint(task_key, (), 0, len(self.tasks))
+        task = jnp.asarray(task, jnp.int32)
+        return self._start(task, self._draw_goal(goal_key, task), episode_key)
+
+    def reset_to(
+        self,
+        task: Int[Array, ""] | int,
+        rand_vec: Float[Array, " rand"],
+        key: Key[Array, ""] | None = None,
+    ) -> State:
+        """Start an episode with a given goal, for example one of the reference's frozen goals.
+
+        Args:
+            task: index into `tasks`.
+            rand_vec: the vector in a metaworld `Task`, padded to `rand_vec_size` (with a Python int as task, its own
+                length is accepted too). It may lie outside the reset space.
+            key: what later automatic resets draw from; by default derived from `rand_vec`.
+
+        Raises:
+            ValueError: if `rand_vec` has the wrong length, or a Python int `task` is out of range.
+        """
+        rand_vec = jnp.asarray(rand_vec, float)
+        lengths = {self.rand_vec_size}
+        if isinstance(task, int):
+            if not 0 <= task < len(self.tasks):
+                raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
+            lengths.add(len(self.tasks[task].rand_low))
+        if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
+            allowed = " or ".join(str(length) for length in sorted(lengths))
+            raise ValueError(f"rand_vec must have shape ({allowed},), got {rand_vec.shape}")
+        rand_vec = jnp.pad(rand_vec, (0, self.rand_vec_size - rand_vec.shape[0]))
+        if key is None:
+            bits = jax.lax.bitcast_convert_type(rand_vec.astype(jnp.float32), jnp.uint32)
+            key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits))
+        return self._start(jnp.asarray(task, jnp.int32), rand_vec, key)
+
+    def _draw_goal(self, key: Key[Array, ""], task: Int[Array, ""]) -> Float[Array, " rand"]:
+        table = self._rows(task)
+        uniform = jax.random.uniform(key, (_GOAL_DRAWS, self.rand_vec_size))
+        candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
+        accepted = self._by_task(task, [_accepter(spec) for spec in self.tasks], candidates)
+        return candidates[jnp.argmax(accepted)]
+
+    def _start(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], key: Key[Array, ""]) -> State:
+        table = self._rows(task)
+        placement = self._by_task(task, [_placer(s) for s in self.tasks], rand_vec, table.settled)
+        physics = PhysicsState(
+            qpos=placement.qpos,
+            qvel=placement.qvel,
+            mocap_pos=table.hand_init,
+            prop_pos=placement.prop_pos,
+            qacc_warmstart=table.settled.qacc_warmstart,
+        )
+        poses = self.engine.poses(table.scene, physics)
+        fresh = robot.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
+        frame = robot.reset_frame(fresh, table.settled, placement, table.stale_reset)
+        zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
+        return State(
+            physics=physics,
+            obs=self._observe(frame, frame, placement.goal, task),
+            reward=zero,
+            terminated=no,
+            truncated=no,
+            metrics=Metrics(*[zero] * 7),
+            task=task,
+            episode=Episode(
+                key=key,
+                rand_vec=rand_vec,
+                goal=placement.goal,
+                object_init=placement.object_init,
+                points_init=placement.points_init,
+                tcp_init=table.settled.tcp,
+                previous_frame=frame,
+                step=jnp.zeros((), jnp.int32),
+                invalid_action=no,
+            ),
+        )
+
+    # --- step ---
+
+    def step(self, state: State, action: Float[Array, "4"]) -> State:
+        """Advance one control step (12.5 ms of simulated time); never resets by itself.
+
+        Actions are clipped to [-1, 1]. An action with NaN or infinite entries counts as zero and sets
+        `episode.invalid_action` of that step.
+
+        Args:
+            state: from `reset` or `step`.
+            action: displacement of the hand in x, y, z in centimetres, and gripper effort.
+
+        Raises:
+            ValueError: if `action` has the wrong shape.
+            TypeError: if `action` is not of a floating-point type.
+        """
+        action = _checked_action(action)
+        episode = state.episode
+        finite = jnp.all(jnp.isfinite(action))
+        action = jnp.where(finite, action, 0.0).astype(state.obs.dtype)
+
+        table = self._rows(state.task)
+        shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
+        mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
+        ctrl = jnp.stack([action[3], -action[3]])
+        physics, poses = self.engine.step(table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl)
+
+        readings = robot.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
+        raw = robot.stack_frames(
+            readings.frame, episode.previous_frame, episode.goal, goal_observable=self.goal_observable
+        )
+        obs = jnp.clip(raw, table.obs_low, table.obs_high)
+        inputs = RewardInputs(
+            obs=obs,
+            action=action,
+            tcp=readings.tcp,
+            left_pad=readings.left_pad,
+            right_pad=readings.right_pad,
+            points=readings.points,
+            part_qpos=physics.qpos[-3:],
+            touching=poses.touching,
+            goal=episode.goal,
+            object_init=episode.object_init,
+            tcp_init=episode.tcp_init,
+            points_init=episode.points_init,
+        )
+        metrics = self._by_task(state.task, [_rewarder(s) for s in self.tasks], inputs)
+        step = episode.step + 1
+        return State(
+            physics=physics,
+            obs=self._with_task(obs, state.task),
+            reward=metrics.unscaled_reward,
+            terminated=(metrics.success > 0) if self.terminate_on_success else jnp.zeros((), bool),
+            truncated=step >= self.max_episode_steps,
+            metrics=metrics,
+            task=state.task,
+            episode=episode.replace(previous_frame=readings.frame, step=step, invalid_action=~finite),
+        )
+
+    # --- by task ---
+
+    def _rows(self, task: Int[Array, ""]) -> TaskTable:
+        """The task's row of the table; a constant when there is only one task."""
+        if len(self.tasks) == 1:
+            return jax.tree.map(lambda x: jnp.asarray(x[0]), self._table)
+        return jax.tree.map(lambda x: jnp.asarray(x)[task], self._table)
+
+    def _by_task(self, task: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+        """The task's branch; in a mixed batch all branches run and each lane keeps its own."""
+        if len(branches) == 1:
+            return branches[0](*operands)
+        return jax.lax.switch(task, branches, *operands)
+
+    def _observe(self, frame: Array, previous: Array, goal: Array, task: Array) -> Array:
+        return self._with_task(robot.stack_frames(frame, previous, goal, goal_observable=self.goal_observable), task)
+
+    def _with_task(self, obs: Array, task: Array) -> Array:
+        if not self.one_hot:
+            return obs
+        return jnp.concatenate([obs, jax.nn.one_hot(task, len(self.tasks), dtype=obs.dtype)])
+
+
+def _checked_action(action: Any) -> Array:
+    action = jnp.asarray(action)
+    if action.shape != (ACTION_SIZE,):
+        raise ValueError(f"action must have shape ({ACTION_SIZE},) for one environment, got {action.shape}")
+    if not jnp.issubdtype(action.dtype, jnp.floating):
+        raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
+    return action
+
+
+def _accepter(spec: TaskSpec) -> Callable[[Array], Array]:
+    """Which of several padded goal vectors the task accepts."""
+
+    def accepts(candidates: Array) -> Array:
+        return jax.vmap(lambda rand_vec: jnp.asarray(spec.accepts(rand_vec[: len(spec.rand_low)]), bool))(candidates)
+
+    return accepts
+
+
+def _placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
+    """The task's `place` on padded arrays."""
+
+    def place(rand_vec: Array, settled: Settled) -> Placement:
+        num_points = len(spec.points)
+        placement = spec.place(rand_vec[: len(spec.rand_low)], settled.replace(points=settled.points[:num_points]))
+        missing = settled.points.shape[0] - num_points
+        return placement.replace(points_init=jnp.pad(placement.points_init, ((0, missing), (0, 0))))
+
+    return place
+
+
+def _rewarder(spec: TaskSpec) -> Callable[[RewardInputs], Metrics]:
+    """The task's reward on padded arrays."""
+
+    def reward(inputs: RewardInputs) -> Metrics:
+        num_points = len(spec.points)
+        outcome: Outcome = spec.reward(
+            inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
+        )
+        return outcome.metrics()
+
+    return reward

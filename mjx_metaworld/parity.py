@@ -1,0 +1,139 @@
+"""How close the port is to the live CPU reference: one control step from injected states, and closed loop.
+
+The reference rolls out; before each of its steps its state is injected here, and both sides take the same action. So
+an error cannot hide behind the divergence of two trajectories, and chaos cannot feign one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.expert import expert_policy
+from mjx_metaworld.reference import reference_env, reference_policy, start_reference
+from mjx_metaworld.testing import state_from_metaworld
+from mjx_metaworld.types import State
+
+Style = Literal["expert", "random"]
+FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
+
+
+class Steps(NamedTuple):
+    """Recorded control steps of the reference; leaves have a leading axis of steps."""
+
+    state: State  # before the step
+    action: np.ndarray  # (n, 4)
+    obs: np.ndarray  # (n, 39) after it
+    reward: np.ndarray  # (n,)
+    success: np.ndarray  # (n,)
+
+
+class StepErrors(NamedTuple):
+    """Differences of one control step from the reference, one entry a step."""
+
+    obs: np.ndarray  # (n,) largest absolute difference in the observed frame
+    reward: np.ndarray  # (n,) absolute difference
+    success: np.ndarray  # (n,) bool: success reported differently
+
+
+class Episodes(NamedTuple):
+    """Episodes of the experts here, one entry an episode."""
+
+    success: np.ndarray  # (tasks, goals) bool: at any step
+    episode_return: np.ndarray  # (tasks, goals)
+
+
+def record_steps(
+    env: MetaWorldEnv, task: int, rand_vecs: np.ndarray, *, style: Style, num_steps: int, every: int = 1, seed: int = 0
+) -> Steps:
+    """Roll the reference out and keep every `every`-th step together with the state before it.
+
+    Args:
+        env: the environment that the states are meant for.
+        task: index into `env.tasks`.
+        rand_vecs: (n, rand) goal vectors, an episode each.
+        style: the task's scripted policy, or actions that wander at random.
+        num_steps: control steps an episode.
+        every: thinning.
+        seed: of the random actions.
+    """
+    name = env.tasks[task].name
+    cpu_env, policy = reference_env(name), reference_policy(name)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for rand_vec in rand_vecs:
+        obs = start_reference(cpu_env, name, rand_vec, goal_observable=env.goal_observable)
+        wander = rng.uniform(-1.0, 1.0, 4)
+        for step in range(num_steps):
+            if style == "expert":
+                action = np.clip(policy.get_action(obs), -1.0, 1.0)
+            else:
+                wander = np.clip(0.9 * wander + 0.45 * rng.normal(size=4), -1.0, 1.0)
+                action = wander
+            action = action.astype(np.float32)
+            before = state_from_metaworld(env, task, cpu_env) if step % every == 0 else None
+            obs, reward, _, _, info = cpu_env.step(action)
+            if before is not None:
+                rows.append(Steps(before, action, obs, np.asarray(reward), np.asarray(info["success"])))
+    cpu_env.close()
+    return jax.tree.map(lambda *leaves: _stack(leaves), *rows)
+
+
+def _stack(leaves: tuple) -> Array | np.ndarray:
+    return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
+
+
+def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: int | None = None) -> StepErrors:
+    """Take the recorded steps here and compare.
+
+    Args:
+        step: the jitted, vmapped `env.step`.
+        steps: what the reference did.
+        pad_to: repeat the last step up to this number, so that recordings of several lengths share one compilation.
+    """
+    count = len(steps.action)
+    rows = np.minimum(np.arange(pad_to or count), count - 1)
+    after = step(jax.tree.map(lambda x: x[rows], steps.state), jnp.asarray(steps.action)[rows])
+    obs, reward, success = (
+        np.asarray(x, float)[:count] for x in jax.device_get((after.obs, after.reward, after.metrics.success))
+    )
+    return StepErrors(
+        obs=np.abs(obs[:, FRAME] - steps.obs[:, FRAME]).max(axis=1),
+        reward=np.abs(reward - steps.reward),
+        success=success != steps.success,
+    )
+
+
+def run_experts(env: MetaWorldEnv, goals: tuple[np.ndarray, ...], num_steps: int) -> Episodes:
+    """The scripted experts here, all tasks and goals in one batch.
+
+    Args:
+        env: with the goal observable.
+        goals: (n, rand) goal vectors for each of `env.tasks`, the same n for all.
+        num_steps: control steps an episode.
+    """
+    num_tasks, num_goals = len(goals), len(goals[0])
+    width = env.rand_vec_size
+    rand_vecs = np.concatenate([np.pad(g, ((0, 0), (0, width - g.shape[1]))) for g in goals])
+    tasks = jnp.repeat(jnp.arange(num_tasks), num_goals)
+    policy = expert_policy([spec.name for spec in env.tasks])
+
+    def body(carry, _):
+        state, success, total = carry
+        action = jnp.clip(jax.vmap(policy)(state.obs, state.task), -1.0, 1.0)
+        state = jax.vmap(env.step)(state, action)
+        return (state, success | (state.metrics.success > 0), total + state.reward), None
+
+    def run(state):
+        start = (state, jnp.zeros(len(tasks), bool), jnp.zeros(len(tasks)))
+        return jax.lax.scan(body, start, length=num_steps)[0][1:]
+
+    state = jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))(tasks, jnp.asarray(rand_vecs))
+    success, total = jax.device_get(jax.jit(run)(state))
+    return Episodes(success.reshape(num_tasks, num_goals), total.reshape(num_tasks, num_goals))

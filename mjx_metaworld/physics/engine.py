@@ -1,0 +1,76 @@
+"""The physics as functions of one environment: projected scenes in, state and poses out."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from mjx_metaworld.physics.batching import lanes_last
+from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.step import control_step
+
+Array = jax.Array
+
+_CPU_LANES = 16  # a tile row fills one or two vector registers; measured against 8, 32 and 64
+_CPU_CHUNK = 1024  # keeps the intermediate arrays of a stage in the second-level cache
+
+
+@struct.dataclass
+class Poses:
+    """What observation and reward read after a control step."""
+
+    xpos: Array  # (14, 3) skeleton bodies
+    xmat: Array  # (14, 3, 3)
+    hand_pos: Array  # (3,)
+    touching: Array  # () bool: both pads press on the main object
+
+
+class Engine:
+    """Physics of several scenes with one compiled program.
+
+    Args:
+        arm: constants of the robot.
+        scenes: projected scenes with a leading scene axis (numpy float64).
+        config: fixed sizes and iteration counts.
+    """
+
+    def __init__(self, arm: Arm, scenes: Scene, config: PhysicsConfig) -> None:
+        on_cpu = jax.default_backend() == "cpu"
+        lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
+        chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
+        self.arm, self.scenes, self.config = arm, scenes, config
+        self._step = lanes_last(self._step_lanes, lanes=lanes, chunk=chunk or None)
+        self._poses = lanes_last(self._poses_lanes, lanes=lanes, chunk=chunk or None)
+
+    def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
+        """One control step, and the forward pass that the reference makes before it observes.
+
+        Args:
+            scene: () row of the stacked scenes.
+            state: the state of one environment.
+            ctrl: (2,) targets of the finger servos.
+        """
+        return self._step(scene, state, ctrl)
+
+    def poses(self, scene: Array, state: PhysicsState) -> Poses:
+        """Poses of a state by forward kinematics alone; `touching` is False."""
+        return self._poses(scene, state)
+
+    def _step_lanes(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
+        rows = self._select(scene)
+        state, kin, touching = control_step(self.arm, rows, state, ctrl, self.config)
+        return state, _poses(kin, touching)
+
+    def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
+        kin = kinematics(self.arm, self._select(scene), state.qpos, state.prop_pos)
+        return _poses(kin, jnp.zeros(scene.shape, bool))
+
+    def _select(self, scene: Array) -> Scene:
+        """The scenes of the lanes, (L,) rows, lanes last."""
+        return jax.tree.map(lambda leaf: jnp.moveaxis(jnp.asarray(leaf)[scene], 0, -1), self.scenes)
+
+
+def _poses(kin: Kinematics, touching: Array) -> Poses:
+    return Poses(xpos=kin.xpos, xmat=kin.xmat, hand_pos=kin.hand_pos, touching=touching)
