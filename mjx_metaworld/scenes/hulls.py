@@ -1,8 +1,10 @@
-"""The convex hulls of the meshes that collide, reduced to a common number of vertices.
+"""The convex hulls of the meshes that collide, as tables for fast support functions.
 
-Sixteen meshes collide in the 36 scenes. Only the robot's `eGripperBase` (883 hull vertices), the parts of the
-thermos (193, 192) and the handle of the box (122) have more vertices than a row of the table; they are reduced by
-greedily adding the vertex that sticks out most. `reduction_error` says what that costs.
+Sixteen meshes collide in the 36 scenes; their hulls have 8 to 883 vertices. The support function of a hull asks for
+the vertex furthest along a direction. Directions are sorted into the cells of a grid on the faces of a cube, and for
+every cell the table lists the few vertices that can be furthest there, so that one evaluation looks at `CANDIDATES`
+vertices, whatever the size of the hull. Where a cell has more (around the normal of a round flat face) those that
+matter most are kept; `HullTable.error` says what that costs.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 
 from mjx_metaworld.scenes.catalog import find_scene, load_scene
 
-NUM_VERTICES = 64
+CANDIDATES = 12
 
 # One scene for every colliding mesh; meshes of the same name are equal in all scenes.
 _SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -27,26 +29,49 @@ _SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 NAMES: tuple[str, ...] = tuple(name for _, names in _SOURCES for name in names)
 
+# Directions tested along each side of a cell when its candidates are collected.
+_SAMPLES = 6
+
 
 class HullTable(NamedTuple):
-    """Hulls of the meshes in the order of `NAMES`, in the frame of a geom that shows the mesh."""
+    """Support tables of the hulls in the order of `NAMES`, then a hull that is the single point at the origin.
 
-    vertices: np.ndarray  # (H, V, 3); short rows repeat their first vertex
-    error: np.ndarray  # (H,) largest distance in m from the full hull to the reduced one
+    The cell of a direction d: the axis k of its largest component, the sign, and the components k + 1 and k + 2
+    divided by the largest one, on a grid of `resolution` squares.
+    """
+
+    candidates: np.ndarray  # (rows, 3, CANDIDATES) vertices in the frame of a geom that shows the mesh
+    first_row: np.ndarray  # (H + 1,) row of a hull's first cell
+    resolution: np.ndarray  # (H + 1,) cells along a side of a cube face
+    reach: np.ndarray  # (H + 1, 26) support along `CUBE_DIRECTIONS`
+    error: np.ndarray  # (H + 1,) largest shortfall of the support in m over the tested directions
+
+
+def cube_directions() -> np.ndarray:
+    """(26, 3) unit vectors to the faces, edges and corners of a cube."""
+    grid = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    grid = grid[np.abs(grid).sum(1) > 0]
+    return grid / np.linalg.norm(grid, axis=1, keepdims=True)
 
 
 @lru_cache(maxsize=1)
 def load_hulls() -> HullTable:
-    """Read the hulls from the installed scenes and reduce them to `NUM_VERTICES` vertices."""
-    vertices, errors = [], []
+    """Read the hulls from the installed scenes and build their tables."""
+    hulls = []
     for file, names in _SOURCES:
         model = load_scene(find_scene(file))
-        for name in names:
-            full = hull_vertices(model, model.mesh(name).id)
-            kept = reduce_hull(full, NUM_VERTICES)
-            errors.append(reduction_error(full, kept))
-            vertices.append(np.concatenate([kept, np.repeat(kept[:1], NUM_VERTICES - len(kept), axis=0)]))
-    return HullTable(np.array(vertices), np.array(errors))
+        hulls += [hull_vertices(model, model.mesh(name).id) for name in names]
+    hulls.append(np.zeros((1, 3)))
+    resolution = np.array([_resolution(len(vertices)) for vertices in hulls])
+    built = [_build_cells(vertices, int(res)) for vertices, res in zip(hulls, resolution, strict=True)]
+    rows = np.array([len(cells) for cells, _ in built])
+    return HullTable(
+        candidates=np.concatenate([cells for cells, _ in built]),
+        first_row=np.cumsum(rows) - rows,
+        resolution=resolution,
+        reach=np.array([(cube_directions() @ vertices.T).max(1) for vertices in hulls]),
+        error=np.array([error for _, error in built]),
+    )
 
 
 def hull_vertices(model: mujoco.MjModel, mesh: int) -> np.ndarray:
@@ -58,33 +83,40 @@ def hull_vertices(model: mujoco.MjModel, mesh: int) -> np.ndarray:
     return model.mesh_vert[model.mesh_vertadr[mesh] + local].astype(np.float64)
 
 
-def reduce_hull(vertices: np.ndarray, count: int) -> np.ndarray:
-    """Choose `count` of the vertices (n, 3) so that the hull of the choice reaches nearly as far in all directions."""
-    if len(vertices) <= count:
-        return vertices
-    support = _directions() @ vertices.T
+def _resolution(vertices: int) -> int:
+    """Cells along a side, so that nearly no cell has more candidates than a row holds."""
+    if vertices <= CANDIDATES:
+        return 1
+    return 4 if vertices <= 32 else 16
+
+
+def _build_cells(vertices: np.ndarray, resolution: int) -> tuple[np.ndarray, float]:
+    """Candidate vertices of every cell (6 resolution^2, 3, CANDIDATES), and the largest error of the support."""
+    lines = np.linspace(-1.0, 1.0, resolution * _SAMPLES + 1)
+    u, v = np.meshgrid(lines, lines, indexing="ij")
+    cells, worst = [], 0.0
+    for face in range(6):
+        axis, sign = face // 2, 1.0 - 2.0 * (face % 2)
+        directions = np.zeros((*u.shape, 3))
+        directions[..., axis] = sign
+        directions[..., (axis + 1) % 3], directions[..., (axis + 2) % 3] = u, v
+        directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+        for i in range(resolution):
+            for j in range(resolution):
+                block = np.s_[i * _SAMPLES : (i + 1) * _SAMPLES + 1, j * _SAMPLES : (j + 1) * _SAMPLES + 1]
+                chosen, error = _choose(vertices, directions[block].reshape(-1, 3))
+                cells.append(vertices[chosen].T)
+                worst = max(worst, error)
+    return np.array(cells), worst
+
+
+def _choose(vertices: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, float]:
+    """Up to `CANDIDATES` vertices, repeated to that many, that reach furthest along the directions."""
+    support = directions @ vertices.T
     full, furthest = support.max(1), support.argmax(1)
     chosen = [int(furthest[0])]
     reached = support[:, chosen[0]]
-    while len(chosen) < count:
-        worst = int((full - reached).argmax())
-        chosen.append(int(furthest[worst]))
+    while len(chosen) < CANDIDATES and (full > reached).any():
+        chosen.append(int(furthest[(full - reached).argmax()]))
         reached = np.maximum(reached, support[:, chosen[-1]])
-    return vertices[chosen]
-
-
-def reduction_error(full: np.ndarray, reduced: np.ndarray) -> float:
-    """Largest shortfall in m of the reduced hull's support over all directions."""
-    directions = _directions()
-    return float(((directions @ full.T).max(1) - (directions @ reduced.T).max(1)).max())
-
-
-@lru_cache(maxsize=1)
-def _directions() -> np.ndarray:
-    """(8000, 3) unit vectors spread evenly over the sphere (a Fibonacci lattice)."""
-    count = 8000
-    index = np.arange(count) + 0.5
-    z = 1 - 2 * index / count
-    angle = np.pi * (1 + 5**0.5) * index
-    radius = np.sqrt(1 - z**2)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
+    return np.resize(chosen, CANDIDATES), float((full - reached).max())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import mujoco
-import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
@@ -27,18 +26,13 @@ from mjx_metaworld.physics.model import (
     PhysicsConfig,
     Scene,
 )
-from mjx_metaworld.scenes.hulls import load_hulls
 
 Array = jax.Array
 
 # The skeleton bodies that carry colliders, besides the world.
 _COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
 
-_CYLINDER, _BOX, _MESH = (
-    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
-    int(mujoco.mjtGeom.mjGEOM_BOX),
-    int(mujoco.mjtGeom.mjGEOM_MESH),
-)
+_CYLINDER, _BOX = int(mujoco.mjtGeom.mjGEOM_CYLINDER), int(mujoco.mjtGeom.mjGEOM_BOX)
 
 
 @struct.dataclass
@@ -50,7 +44,7 @@ class Shape:
     pos: Array  # (3, S, L) in the body frame; in the world frame once `place` moved it
     mat: Array  # (3, 3, S, L) likewise
     size: Array  # (3, S, L)
-    hull: Array | None  # (3, V, S, L) vertices in the geom frame, zero where it is no mesh; only in the convex kind
+    hull: Array  # (S, L) int32 row of the hull table, where it is a mesh
 
 
 @struct.dataclass
@@ -89,12 +83,12 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidat
     pos, half = spatial.fence(pos, half)
     gap = spatial.fence(_gaps(pos, half))
 
-    def nearest(table: PairTable, count: int, mask: Array | bool = True, hulls: bool = False) -> Slots | None:
+    def nearest(table: PairTable, count: int, mask: Array | bool = True) -> Slots | None:
         count = min(count, table.geom1.shape[0])
         if count == 0:
             return None
         rank = jnp.where(table.valid & mask, _look_up(gap, table), jnp.inf)
-        return _gather(colliders, table, _smallest(rank, count), rank, hulls)
+        return _gather(colliders, table, _smallest(rank, count), rank)
 
     is_cylinder_box = _cylinder_box(colliders, pairs.convex)
     return Candidates(
@@ -103,7 +97,7 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidat
         capsule=nearest(pairs.capsule, config.capsule_pairs),
         box=nearest(pairs.box, config.box_pairs),
         cylinder_box=nearest(pairs.convex, config.cylinder_box_pairs, is_cylinder_box),
-        convex=nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box, hulls=True),
+        convex=nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box),
     )
 
 
@@ -171,7 +165,7 @@ def _planes(colliders: Colliders, table: PairTable, pos: Array, mat: Array, half
     other_half = jnp.take_along_axis(half, table.geom2[None], axis=1)
     height = spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
     rank = jnp.where(table.valid, height, jnp.inf)
-    return _gather(colliders, table, _smallest(rank, count), rank, True)
+    return _gather(colliders, table, _smallest(rank, count), rank)
 
 
 def _smallest(rank: Array, count: int) -> Array:
@@ -188,7 +182,7 @@ def _smallest(rank: Array, count: int) -> Array:
     return order
 
 
-def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array, hulls: bool) -> Slots:
+def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array) -> Slots:
     """The chosen rows of a pair table, with the colliders of each."""
 
     def rows(leaf: Array) -> Array:
@@ -198,8 +192,8 @@ def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array, h
         return jnp.moveaxis(jnp.take_along_axis(leaf, index[:, None], axis=0), 1, 0)
 
     slots = Slots(
-        shape1=_shape(colliders, rows(table.geom1), hulls),
-        shape2=_shape(colliders, rows(table.geom2), hulls),
+        shape1=_shape(colliders, rows(table.geom1)),
+        shape2=_shape(colliders, rows(table.geom2)),
         valid=jnp.isfinite(rows(rank)),  # masked rows rank at infinity
         margin=rows(table.margin),
         friction=vectors(table.friction),
@@ -212,7 +206,7 @@ def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array, h
     return spatial.fence(slots)
 
 
-def _shape(colliders: Colliders, index: Array, hulls: bool) -> Shape:
+def _shape(colliders: Colliders, index: Array) -> Shape:
     """The collider rows (S, L) of an index."""
 
     def rows(leaf: Array) -> Array:
@@ -221,19 +215,12 @@ def _shape(colliders: Colliders, index: Array, hulls: bool) -> Shape:
     def vectors(leaf: Array) -> Array:
         return jnp.moveaxis(jnp.take_along_axis(leaf, index[:, None], axis=0), 1, 0)
 
-    kind = rows(colliders.type)
-    hull = None
-    if hulls:
-        vertices = load_hulls().vertices
-        table = jnp.asarray(np.swapaxes(vertices, 1, 2), colliders.pos.dtype)
-        hull = jnp.moveaxis(table[rows(colliders.hull)], (-2, -1), (0, 1))
-        hull = jnp.where(kind == _MESH, hull, 0.0)
     mat = jnp.take_along_axis(colliders.mat, index[:, None, None], axis=0)
     return Shape(
         body=rows(colliders.body),
-        type=kind,
+        type=rows(colliders.type),
         pos=vectors(colliders.pos),
         mat=_matrices_first(mat),
         size=vectors(colliders.size),
-        hull=hull,
+        hull=rows(colliders.hull),
     )

@@ -18,33 +18,32 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import mujoco
-import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where, mean_where_extreme
+from mjx_metaworld.physics.collision.hull_support import Hulls, furthest_vertex, hull_index, hulls_of
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
 
 Array = jax.Array
 
-_SPHERE, _CAPSULE, _CYLINDER, _BOX = (
+_SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
     int(mujoco.mjtGeom.mjGEOM_SPHERE),
     int(mujoco.mjtGeom.mjGEOM_CAPSULE),
     int(mujoco.mjtGeom.mjGEOM_CYLINDER),
     int(mujoco.mjtGeom.mjGEOM_BOX),
+    int(mujoco.mjtGeom.mjGEOM_MESH),
 )
 # How far in m the query stands outside: small against the bodies, large against float32's rounding of positions.
 _STAND_OFF = 1e-3
 _TINY = 1e-12
-# Start directions in the frame of the second body: the 26 of a cube's faces, edges and corners.
-_CUBE = np.array([[x, y, z] for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if x or y or z], float)
-_CUBE /= np.linalg.norm(_CUBE, axis=1, keepdims=True)
 
 
 class _Body(NamedTuple):
     half: Array  # (3, S, L) of the box summand
     disc: Array  # (S, L) radius of the disc about z
     ball: Array  # (S, L) radius of the ball
-    hull: Array  # (3, V, S, L) vertices, all zero where there is no hull
+    hulls: Hulls  # the hull summand, the origin where it is no mesh
 
 
 class _Pair(NamedTuple):
@@ -72,7 +71,7 @@ def collide_convex(shape1: Shape, shape2: Shape, margin: Array, iterations: int)
         mat=spatial.matmul_tn(shape2.mat, shape1.mat),
     )
     pair = spatial.fence(pair)
-    normal = spatial.fence(_best_start(pair))
+    normal = spatial.fence(_best_start(pair, shape1, shape2))
     first, point = _support(pair, normal)
     start = _Descent(
         normal=normal,
@@ -101,7 +100,7 @@ def _body(shape: Shape) -> _Body:
         half=jnp.where(kind == _BOX, size, jnp.stack([zero, zero, length])),
         disc=jnp.where(kind == _CYLINDER, size[0], zero),
         ball=jnp.where((kind == _SPHERE) | (kind == _CAPSULE), size[0], zero),
-        hull=shape.hull,
+        hulls=hulls_of(shape),
     )
 
 
@@ -110,8 +109,7 @@ def _body_support(body: _Body, d: Array) -> Array:
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
     scale = body.disc / jnp.maximum(across, _TINY)
     smooth = jnp.stack([d[0] * scale, d[1] * scale, jnp.zeros_like(scale)]) + jnp.where(d < 0, -body.half, body.half)
-    reach = spatial.dot(body.hull, d)
-    return smooth + mean_where_extreme(body.hull, reach, jnp.max(reach, axis=0))
+    return smooth + furthest_vertex(body.hulls, d)
 
 
 def _support(pair: _Pair, normal: Array) -> tuple[Array, Array]:
@@ -121,29 +119,35 @@ def _support(pair: _Pair, normal: Array) -> tuple[Array, Array]:
     return first, first - _body_support(pair.body2, -normal)
 
 
-def _body_reach(body: _Body, d: Array) -> Array:
-    """Support of a body, without its ball, along directions (3, D, S, L) in its frame: (D, S, L)."""
+def _smooth_reach(body: _Body, d: Array) -> Array:
+    """Support of a body without its ball and hull along directions (3, D, S, L) in its frame: (D, S, L)."""
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
-    reach = sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
-    hull = jnp.full_like(reach, -jnp.inf)
-    for vertex in range(body.hull.shape[1]):
-        hull = jnp.maximum(hull, spatial.dot(d, body.hull[:, vertex, None]))
-    return reach + hull
+    return sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
 
 
-def _best_start(pair: _Pair) -> Array:
-    """The best (3, S, L) of the cube directions of both frames and the line of centres."""
+def _best_start(pair: _Pair, shape1: Shape, shape2: Shape) -> Array:
+    """The best (3, S, L) of the cube directions of the second frame, the axes of the first and the line of centres.
+
+    For this ranking alone a mesh as first body counts as its bounding box.
+    """
+    mesh_box = jnp.where(shape1.type == _MESH, shape1.size, 0.0)
+    first = pair.body1._replace(half=pair.body1.half + mesh_box)
     lanes = pair.pos.shape[1:]
-    cube = jnp.broadcast_to(jnp.asarray(_CUBE.T, pair.pos.dtype)[:, :, None, None], (3, 26, *lanes))
-    faces = jnp.concatenate([pair.mat, -pair.mat], axis=1)
+    cube = cube_directions()
+    cube = jnp.broadcast_to(jnp.asarray(cube.T, pair.pos.dtype)[:, :, None, None], (3, len(cube), *lanes))
+    # The table holds reaches along the cube's directions; opposite ones stand at opposite ends of the list.
+    reach = jnp.asarray(load_hulls().reach[:, ::-1], pair.pos.dtype)[hull_index(shape2)]
+    cube_reach = jnp.moveaxis(reach, -1, 0) + _smooth_reach(pair.body2, cube)
+
     center = -spatial.normalize(pair.pos)
-    directions = jnp.concatenate([cube, faces, center[:, None]], axis=1)
+    others = jnp.concatenate([pair.mat, -pair.mat, center[:, None]], axis=1)
+    vertices = [spatial.dot(furthest_vertex(pair.body2.hulls, -others[:, k]), -others[:, k]) for k in range(7)]
+    other_reach = jnp.stack(vertices) + _smooth_reach(pair.body2, others)
+
+    directions = jnp.concatenate([cube, others], axis=1)
     local = spatial.rotate_back(pair.mat[:, :, None], directions)
-    overlap = (
-        spatial.dot(pair.pos[:, None], directions)
-        + _body_reach(pair.body1, local)
-        + _body_reach(pair.body2, -directions)
-    )
+    overlap = spatial.dot(pair.pos[:, None], directions) + _smooth_reach(first, local)
+    overlap = spatial.fence(overlap + jnp.concatenate([cube_reach, other_reach]))
     chosen = first_where(overlap, jnp.min(overlap, axis=0))
     return jnp.sum(jnp.where(chosen, directions, 0.0), axis=1)
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.candidates import Shape
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, mean_where_extreme
+from mjx_metaworld.physics.collision.hull_support import furthest_vertex, hulls_of
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 
 Array = jax.Array
 
@@ -40,7 +41,7 @@ def collide_planes(plane: Shape, other: Shape) -> Points:
         points, count = routine(down, other.size)
         lowest = jnp.where(other.type == kind, points, lowest)
         exists = jnp.where(other.type == kind, count, exists)
-    vertex = _lowest_vertex(down, other.hull)
+    vertex = furthest_vertex(hulls_of(other), down)
     is_mesh = other.type > _BOX
     lowest = jnp.where(is_mesh, vertex[:, None], lowest)
     exists = jnp.where(is_mesh, _first(exists), exists)
@@ -90,9 +91,3 @@ def _cylinder_points(down: Array, size: Array) -> tuple[Array, Array]:
         ]
     )
     return points, jnp.ones(points.shape[1:], bool)
-
-
-def _lowest_vertex(down: Array, hull: Array) -> Array:
-    """(3, S, L) the vertex of (3, V, S, L) furthest along a direction."""
-    reach = spatial.dot(hull, down)
-    return mean_where_extreme(hull, reach, jnp.max(reach, axis=0))
