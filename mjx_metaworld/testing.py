@@ -1,0 +1,111 @@
+"""Helpers for tests: the state of a live reference environment, ready to be stepped here."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
+
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.model import PhysicsState
+from mjx_metaworld.scenes.bodies import map_bodies
+from mjx_metaworld.scenes.readings import read_point, read_skeleton
+from mjx_metaworld.tasks.spec import TaskSpec
+from mjx_metaworld.types import Episode, Metrics, State
+
+# Attributes in which the reference remembers a point (by row of `TaskSpec.points`) as it was at reset. All other
+# points whose initial position matters do not move.
+REMEMBERED_POINTS = {
+    "peg-insert-side-v3": {0: "peg_head_pos_init"},
+    "dial-turn-v3": {0: "dial_push_position"},
+    "stick-push-v3": {0: "stick_init_pos"},
+    "stick-pull-v3": {0: "stick_init_pos"},
+    "handle-press-v3": {1: "_handle_init_pos"},
+    "handle-press-side-v3": {1: "_handle_init_pos"},
+    "window-open-v3": {0: "window_handle_pos_init"},
+    "window-close-v3": {0: "window_handle_pos_init"},
+}
+
+
+def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> State:
+    """The state of a reference environment between two control steps, lossless but for rounding to `env`'s floats.
+
+    Reward and metrics are zero: the reference does not keep them.
+
+    Args:
+        env: the environment that the state is meant for.
+        task: index into `env.tasks` of the task that `cpu_env` runs.
+        cpu_env: a live metaworld environment, reset at least once.
+
+    Raises:
+        ValueError: if `cpu_env` runs another task's scene, or no episode.
+    """
+    spec = env.tasks[task]
+    if not cpu_env.fullpath.endswith(f"/{spec.scene}.xml"):
+        raise ValueError(f"{spec.name} lives in scene {spec.scene}, not in {cpu_env.fullpath}")
+    goal, object_init = cpu_env._target_pos, cpu_env.obj_init_pos
+    if goal is None or object_init is None or cpu_env._last_rand_vec is None:
+        raise ValueError("the reference environment has not been reset")
+
+    prop = spec.scene_spec.prop
+    skeleton = read_skeleton(cpu_env.data, map_bodies(cpu_env.model, prop))
+    points = points_init(cpu_env, spec)
+    num_points = max(len(other.points) for other in env.tasks)
+    zero, no = jnp.zeros(()), jnp.zeros((), bool)
+    return State(
+        physics=PhysicsState(
+            qpos=_floats(skeleton.qpos),
+            qvel=_floats(skeleton.qvel),
+            mocap_pos=_floats(cpu_env.data.mocap_pos[0]),
+            prop_pos=_floats(np.zeros(3) if prop is None else cpu_env.model.body(prop).pos),
+            qacc_warmstart=_floats(skeleton.qacc_warmstart),
+        ),
+        obs=_floats(_observation(env, task, cpu_env)),
+        reward=zero,
+        terminated=no,
+        truncated=jnp.asarray(cpu_env.curr_path_length >= env.max_episode_steps),
+        metrics=Metrics(*[zero] * 7),
+        task=jnp.asarray(task, jnp.int32),
+        episode=Episode(
+            key=jax.random.key(0),
+            rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
+            goal=_floats(goal),
+            object_init=_floats(object_init),
+            points_init=_floats(_pad_rows(points, num_points)),
+            tcp_init=_floats(cpu_env.init_tcp),
+            previous_frame=_floats(cpu_env._prev_obs),
+            step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
+            invalid_action=no,
+        ),
+    )
+
+
+def points_init(cpu_env: SawyerXYZEnv, spec: TaskSpec) -> np.ndarray:
+    """`(points, 3)` the task's points as a reference environment remembers them from reset."""
+    points = np.array([read_point(cpu_env.data, point) for point in spec.points]).reshape(-1, 3)
+    for row, attribute in REMEMBERED_POINTS.get(spec.name, {}).items():
+        points[row] = getattr(cpu_env, attribute)
+    return points
+
+
+def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndarray:
+    """What the reference last returned, with the goal shown or hidden and the task appended as `env` does it."""
+    spec = env.tasks[task]
+    assert cpu_env._target_pos is not None
+    if cpu_env.curr_path_length == 0:  # a first observation is not clipped, and its history is itself
+        frames, goal = np.tile(cpu_env._prev_obs, 2), cpu_env._target_pos
+    else:
+        assert cpu_env._last_stable_obs is not None
+        frames, goal = cpu_env._last_stable_obs[:36], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
+    obs = np.concatenate([frames, goal if env.goal_observable else np.zeros(3)])
+    return np.append(obs, np.eye(len(env.tasks))[task]) if env.one_hot else obs
+
+
+def _floats(x: np.ndarray) -> jax.Array:
+    """A copy in JAX's default float: float32, or float64 where that is enabled."""
+    return jnp.array(x, float)
+
+
+def _pad_rows(x: np.ndarray, rows: int) -> np.ndarray:
+    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]))])
