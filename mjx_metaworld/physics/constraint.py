@@ -18,7 +18,6 @@ from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
     FREE_DOFS,
-    NV,
     PART_DOFS,
     PART_QPOS,
     ROBOT_DOFS,
