@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import platform
@@ -15,6 +16,7 @@ import numpy as np
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.export import to_mujoco
 from mjx_metaworld.raycast import raycast
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.types import State
 
 _HEADLESS = ("egl", "osmesa")  # in the order of preference: EGL can use a GPU, OSMesa is software
@@ -44,12 +46,15 @@ def render(env: MetaWorldEnv, state: State, camera: str = "corner2", width: int 
     for name, size in (("width", width), ("height", height)):
         if not isinstance(size, int) or not 1 <= size <= _MAX_PIXELS:
             raise ValueError(f"{name} must be an integer from 1 to {_MAX_PIXELS}, got {size!r}")
-    draw = raycast if _opengl() is None else _draw_opengl
-    lanes = 1 if np.ndim(state.task) == 0 else len(state.task)
-    images = np.empty((lanes, height, width, 3), np.uint8)
-    for i in range(lanes):
+    tasks = np.atleast_1d(state.task)
+    images = np.empty((len(tasks), height, width, 3), np.uint8)
+    for i, task in enumerate(tasks):
         model, data = to_mujoco(env, state, i)
-        images[i] = draw(model, data, _find_camera(model, camera), width, height)
+        camera_id = _find_camera(model, camera)
+        if _opengl() is None:
+            images[i] = raycast(model, data, camera_id, width, height)
+        else:
+            images[i] = _draw_opengl(env.tasks[task].scene_spec, model, data, camera_id, width, height)
     return images
 
 
@@ -85,18 +90,34 @@ def _opengl() -> type | None:
 
 
 @functools.cache
-def _context(width: int, height: int):
-    """One OpenGL context a size, kept: making one takes longer than drawing."""
+def _context():
+    """The process's OpenGL context; pictures of any size are drawn into buffers of their own."""
     context_class = _opengl()
     assert context_class is not None
-    return context_class(width, height)
+    context = context_class(1, 1)
+    atexit.register(_release)  # registered last, so that it runs before the backend shuts itself down
+    return context
 
 
-def _draw_opengl(model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int) -> np.ndarray:
-    """As `mujoco.Renderer` draws, in a context of our own choice instead of the one fixed when mujoco is imported."""
+def _release() -> None:
+    _resources.cache_clear()
+    _context.cache_clear()
+
+
+@functools.lru_cache(maxsize=16)
+def _resources(scene: SceneSpec, width: int, height: int) -> mujoco.MjrContext:
+    """A scene's meshes and textures on the drawing device, and the buffer: these take longer than a picture."""
+    model = load_scene(scene)
     model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-    _context(width, height).make_current()
-    resources = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    return mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+
+
+def _draw_opengl(
+    scene_spec: SceneSpec, model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int
+) -> np.ndarray:
+    """As `mujoco.Renderer` draws, in a context of our own choice instead of the one fixed when mujoco is imported."""
+    _context().make_current()
+    resources = _resources(scene_spec, width, height)
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, resources)
     camera = mujoco.MjvCamera()
     camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera_id
@@ -106,5 +127,4 @@ def _draw_opengl(model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, wid
     image = np.empty((height, width, 3), np.uint8)
     mujoco.mjr_render(viewport, scene, resources)
     mujoco.mjr_readPixels(image, None, viewport, resources)
-    resources.free()
     return image[::-1]  # OpenGL's first row is the lowest

@@ -85,7 +85,7 @@ def test_wrong_task_and_unreset_reference_are_refused(env):
 
 
 def test_lanes_of_a_batch(env):
-    state = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 3), jnp.arange(3))
+    state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 3), jnp.arange(3))
     for lane, name in enumerate(TASKS):
         model, data = to_mujoco(env, state, lane)
         # Observations of a task with a stale reset lag the state by a substep, in which the hand moves up to 1e-4.
