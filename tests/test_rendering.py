@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld import render as rendering
+from mjx_metaworld import rendering
 from mjx_metaworld.export import to_mujoco
 from mjx_metaworld.raycast import raycast
 
