@@ -72,7 +72,7 @@ def record_steps(
         wander = rng.uniform(-1.0, 1.0, 4)
         for step in range(num_steps):
             if style == "expert":
-                action = np.clip(policy.get_action(obs), -1.0, 1.0)
+                action = np.clip(policy.get_action(obs.copy()), -1.0, 1.0)  # some policies write into obs
             else:
                 wander = np.clip(0.9 * wander + 0.45 * rng.normal(size=4), -1.0, 1.0)
                 action = wander

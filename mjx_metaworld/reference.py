@@ -58,7 +58,7 @@ def run_reference_expert(name: str, rand_vecs: np.ndarray, num_steps: int) -> li
         obs = start_reference(cpu_env, name, rand_vec)
         success, total = False, 0.0
         for _ in range(num_steps):
-            action = np.clip(policy.get_action(obs), -1.0, 1.0)
+            action = np.clip(policy.get_action(obs.copy()), -1.0, 1.0)  # some policies write into obs
             obs, reward, _, _, info = cpu_env.step(action)
             success |= bool(info["success"])
             total += float(reward)

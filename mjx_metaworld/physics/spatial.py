@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
 Array = jax.Array
 
@@ -98,8 +99,23 @@ def fence(*arrays):
     """Keep the compiler from fusing, and so recomputing, what stands before this point into what follows.
 
     XLA's CPU backend duplicates a producer into every consumer that it fuses with; in a chain of small dependent
-    steps the duplication is exponential. Every stage boundary calls this one function, so that the choice can be
-    tuned per platform in one place. Returns its arguments (one value when called with one).
+    steps the duplication is exponential. It drops `optimization_barrier` before it fuses (jaxlib 0.10.2), but does not
+    fuse across a call that it may not inline. Every stage boundary calls this one function, so that the choice stands
+    in one place. Returns its arguments (one value when called with one).
     """
-    fenced = jax.lax.optimization_barrier(arrays)
+    fenced = jax.lax.platform_dependent(*arrays, cpu=_call, default=_barrier)
     return fenced[0] if len(arrays) == 1 else fenced
+
+
+def _call(*arrays):
+    with set_xla_metadata(inlineable="false"):
+        return _identity(*arrays)
+
+
+@jax.jit
+def _identity(*arrays):
+    return arrays
+
+
+def _barrier(*arrays):
+    return jax.lax.optimization_barrier(arrays)
