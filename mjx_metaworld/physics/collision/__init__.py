@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
-from mjx_metaworld.physics.collision.candidates import Candidates, Shape, Slots, broadphase, place
+from mjx_metaworld.physics.collision.broadphase import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.reduce import reduce
+from mjx_metaworld.physics.collision.shapes import Shape, Slots, place
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig, Scene
 
@@ -34,7 +35,7 @@ def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) 
     """The contact points of every kind of pair, before the reduction."""
 
     def convex(a: Shape, b: Shape, slots: Slots) -> Points:
-        return collide_convex(a, b, slots.margin, config.convex_iterations)
+        return collide_convex(a, b, slots.margin, slots.start, config.convex_iterations)
 
     routines = (
         (candidates.plane, lambda a, b, _: collide_planes(a, b)),

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Shape
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.shapes import Shape
 
 Array = jax.Array
 

@@ -14,8 +14,8 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Shape
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.collision.sphere import sphere_box
 
 Array = jax.Array

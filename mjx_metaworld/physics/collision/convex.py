@@ -1,11 +1,12 @@
 """General convex pairs by support functions: everything with a mesh, cylinders with cylinders and capsules.
 
 The overlap of two bodies along a direction n is h(n), the support of their Minkowski difference; the depth is the
-minimum over unit vectors (what MuJoCo's EPA finds), and minus the distance when the bodies are apart. The routine
-evaluates h at a fixed set of directions and descends from the best one. A step of the descent asks GJK's question,
-which point of the difference is nearest to a query point, where the query stands a little outside along the best
-direction so far: the direction to that point is never worse, and equal only at a local minimum. GJK's simplex (a
-triangle suffices, since the query is outside) is kept while the query moves, so one support evaluation is one step.
+minimum over unit vectors (what MuJoCo's EPA finds), and minus the distance when the bodies are apart. The broad phase
+evaluates h at a fixed set of directions and descends from the best one; the narrow phase descends on from there. A
+step of the descent asks GJK's question, which point of the difference is nearest to a query point, where the query
+stands a little outside along the best direction so far: the direction to that point is never worse, and equal only at
+a local minimum. GJK's simplex (a triangle suffices, since the query is outside) is kept while the query moves, so one
+support evaluation is one step.
 
 All bodies have one form: a hull of vertices, plus a box, plus a disc about z, plus a ball, each possibly zero. Balls
 are left out of the descent and added to the depth.
@@ -20,9 +21,9 @@ import jax.numpy as jnp
 import mujoco
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Shape
 from mjx_metaworld.physics.collision.hull_support import Hulls, furthest_vertex, hull_index, hulls_of
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.shapes import Shape, Start
 from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
 
 Array = jax.Array
@@ -37,6 +38,7 @@ _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
 # How far in m the query stands outside: small against the bodies, large against float32's rounding of positions.
 _STAND_OFF = 1e-3
 _TINY = 1e-12
+_FAR = 1e10
 
 
 class _Body(NamedTuple):
@@ -56,33 +58,35 @@ class _Pair(NamedTuple):
 
 
 class _Descent(NamedTuple):
+    """State of the descent; the simplex is three points, of which some may be equal."""
+
     normal: Array  # (3, S, L) best direction so far
     depth: Array  # (S, L) its overlap
-    points: Array  # (3, 3, S, L) corners of the simplex, leading axis, in the Minkowski difference
-    first: Array  # (3, 3, S, L) the points of body 1 that they come from
+    points: tuple[Array, Array, Array]  # (3, S, L) each, in the Minkowski difference
+    first: tuple[Array, Array, Array]  # the points of body 1 that they come from
+    nearest: Array  # (3, S, L) the simplex's point nearest to the query
 
 
-def collide_convex(shape1: Shape, shape2: Shape, margin: Array, iterations: int) -> Points:
-    """Contact of world-frame convex shapes, one point a slot."""
-    pair = _Pair(
-        body1=_body(shape1),
-        body2=_body(shape2),
-        pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
-        mat=spatial.matmul_tn(shape2.mat, shape1.mat),
-    )
-    pair = spatial.fence(pair)
-    normal = spatial.fence(_best_start(pair, shape1, shape2))
+def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
+    """Search the contact of world-frame shapes from scratch."""
+    pair = _relate(shape1, shape2)
+    normal = spatial.fence(_best_of_cube(pair, shape1, shape2))
     first, point = _support(pair, normal)
-    start = _Descent(
-        normal=normal,
-        depth=spatial.dot(point, normal),
-        points=jnp.broadcast_to(point, (3, *point.shape)),
-        first=jnp.broadcast_to(first, (3, *first.shape)),
+    s = _Descent(normal, spatial.dot(point, normal), (point,) * 3, (first,) * 3, point)
+    s = jax.lax.fori_loop(0, iterations, lambda _, s: _descend(pair, s), s)
+    return Start(
+        normal=s.normal,
+        first=tuple(spatial.rotate_back(pair.mat, point - pair.pos) for point in s.first),
+        second=tuple(first - point for first, point in zip(s.first, s.points, strict=True)),
     )
-    end = jax.lax.fori_loop(0, iterations, lambda _, s: spatial.fence(_descend(pair, s)), start)
 
-    weights, _ = _nearest_on_triangle(end.points, _query(end))
-    on_first = jnp.sum(weights[:, None] * end.first, axis=0)
+
+def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> Points:
+    """Contact of world-frame convex shapes, one point a slot, by descent from what `find_start` gave."""
+    pair = _relate(shape1, shape2)
+    resumed = _resume(pair, start)
+    end = jax.lax.fori_loop(0, iterations, lambda _, s: _descend(pair, s), resumed)
+    on_first = _combine(_triangle_weights(end.points, _query(end)), end.first)
     balls1, balls2 = pair.body1.ball, pair.body2.ball
     depth = end.depth + balls1 + balls2
     # `on_first` lies on the core of body 1; midway between the surfaces.
@@ -90,6 +94,27 @@ def collide_convex(shape1: Shape, shape2: Shape, margin: Array, iterations: int)
     world = shape2.pos + spatial.rotate(shape2.mat, pos)
     dist = jnp.where(-depth < margin, -depth, NO_CONTACT)
     return Points(dist[None], world[:, None], spatial.rotate(shape2.mat, end.normal)[:, None])
+
+
+def _relate(shape1: Shape, shape2: Shape) -> _Pair:
+    return spatial.fence(
+        _Pair(
+            body1=_body(shape1),
+            body2=_body(shape2),
+            pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
+            mat=spatial.matmul_tn(shape2.mat, shape1.mat),
+        )
+    )
+
+
+def _resume(pair: _Pair, start: Start) -> _Descent:
+    """The descent at the start's direction, with the start's simplex carried along by the bodies."""
+    firsts = tuple(pair.pos + spatial.rotate(pair.mat, point) for point in start.first)
+    points = tuple(first - second for first, second in zip(firsts, start.second, strict=True))
+    first, point = _support(pair, start.normal)
+    s = _Descent(start.normal, spatial.dot(point, start.normal), points, firsts, point)
+    s = spatial.fence(s)
+    return _grow(s._replace(nearest=_combine(_triangle_weights(points, _query(s)), points)), first, point)
 
 
 def _body(shape: Shape) -> _Body:
@@ -120,36 +145,37 @@ def _support(pair: _Pair, normal: Array) -> tuple[Array, Array]:
 
 
 def _smooth_reach(body: _Body, d: Array) -> Array:
-    """Support of a body without its ball and hull along directions (3, D, S, L) in its frame: (D, S, L)."""
+    """Support of a body without its ball and hull along a direction (3, S, L) in its frame."""
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
     return sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
 
 
-def _best_start(pair: _Pair, shape1: Shape, shape2: Shape) -> Array:
-    """The best (3, S, L) of the cube directions of the second frame, the axes of the first and the line of centres.
+def _best_of_cube(pair: _Pair, shape1: Shape, shape2: Shape) -> Array:
+    """The best (3, S, L) of the cube directions in the frame of the second body.
 
     For this ranking alone a mesh as first body counts as its bounding box.
     """
     mesh_box = jnp.where(shape1.type == _MESH, shape1.size, 0.0)
     first = pair.body1._replace(half=pair.body1.half + mesh_box)
-    lanes = pair.pos.shape[1:]
+    dtype = pair.pos.dtype
     cube = cube_directions()
-    cube = jnp.broadcast_to(jnp.asarray(cube.T, pair.pos.dtype)[:, :, None, None], (3, len(cube), *lanes))
     # The table holds reaches along the cube's directions; opposite ones stand at opposite ends of the list.
-    reach = jnp.asarray(load_hulls().reach[:, ::-1], pair.pos.dtype)[hull_index(shape2)]
-    cube_reach = jnp.moveaxis(reach, -1, 0) + _smooth_reach(pair.body2, cube)
-
-    center = -spatial.normalize(pair.pos)
-    others = jnp.concatenate([pair.mat, -pair.mat, center[:, None]], axis=1)
-    vertices = [spatial.dot(furthest_vertex(pair.body2.hulls, -others[:, k]), -others[:, k]) for k in range(7)]
-    other_reach = jnp.stack(vertices) + _smooth_reach(pair.body2, others)
-
-    directions = jnp.concatenate([cube, others], axis=1)
-    local = spatial.rotate_back(pair.mat[:, :, None], directions)
-    overlap = spatial.dot(pair.pos[:, None], directions) + _smooth_reach(first, local)
-    overlap = spatial.fence(overlap + jnp.concatenate([cube_reach, other_reach]))
-    chosen = first_where(overlap, jnp.min(overlap, axis=0))
-    return jnp.sum(jnp.where(chosen, directions, 0.0), axis=1)
+    hull_reach = jnp.moveaxis(jnp.asarray(load_hulls().reach[:, ::-1], dtype)[hull_index(shape2)], -1, 0)
+    hull_reach = spatial.fence(hull_reach)
+    best = index = None
+    # A running minimum over constants fuses into one loop.
+    for k, direction in enumerate(cube):
+        x, y, z = (float(c) for c in direction)
+        local = pair.mat[0] * x + pair.mat[1] * y + pair.mat[2] * z
+        constant = jnp.asarray(direction, dtype)[:, None, None]
+        overlap = pair.pos[0] * x + pair.pos[1] * y + pair.pos[2] * z
+        overlap = overlap + hull_reach[k] + _smooth_reach(first, local) + _smooth_reach(pair.body2, constant)
+        if best is None:
+            best, index = overlap, jnp.zeros(overlap.shape, jnp.int32)
+        else:
+            index = jnp.where(overlap < best, k, index)
+            best = jnp.minimum(best, overlap)
+    return jnp.moveaxis(jnp.asarray(cube, dtype)[index], -1, 0)
 
 
 def _query(s: _Descent) -> Array:
@@ -158,69 +184,87 @@ def _query(s: _Descent) -> Array:
 
 
 def _descend(pair: _Pair, s: _Descent) -> _Descent:
-    _, nearest = _nearest_on_triangle(s.points, _query(s))
-    offset = _query(s) - nearest
+    """One support evaluation, towards the query: perhaps a better direction, and the next simplex."""
+    offset = _query(s) - s.nearest
     length = spatial.norm(offset)
-    direction = jnp.where(length > 1e-7, offset / jnp.maximum(length, 1e-7), s.normal)
-    first, point = _support(pair, direction)
+    direction = spatial.fence(jnp.where(length > 1e-7, offset / jnp.maximum(length, 1e-7), s.normal))
+    first, point = spatial.fence(_support(pair, direction))
     overlap = spatial.dot(point, direction)
     better = overlap < s.depth
     s = s._replace(normal=jnp.where(better, direction, s.normal), depth=jnp.where(better, overlap, s.depth))
+    return _grow(spatial.fence(s), first, point)
 
-    # Of the triangles that the new point forms with two old ones keep the one nearest to the query.
+
+def _grow(s: _Descent, first: Array, point: Array) -> _Descent:
+    """GJK's next simplex: the one of the old points and the new that is nearest to the query."""
+    # The nearest point of the grown simplex lies on an edge or triangle at the new point, unless it stayed where it is.
     query = _query(s)
-    best, points, firsts = None, s.points, s.first
-    for drop in range(3):
-        trial = s.points.at[drop].set(point)
-        _, on_trial = _nearest_on_triangle(trial, query)
-        square = spatial.dot(query - on_trial, query - on_trial)
-        if best is None:
-            best, points, firsts = square, trial, s.first.at[drop].set(first)
-        else:
-            closer = square < best
-            best = jnp.where(closer, square, best)
-            points = jnp.where(closer, trial, points)
-            firsts = jnp.where(closer, s.first.at[drop].set(first), firsts)
-    return s._replace(points=points, first=firsts)
+    edges = [spatial.fence(_nearest_on_edge(point, old, query)) for old in s.points]
+    pairs = ((0, 1), (0, 2), (1, 2))
+    faces = [spatial.fence(_nearest_in_triangle(point, s.points[i], s.points[j], query)) for i, j in pairs]
+    options = [(near, square, i, None) for i, (near, square) in enumerate(edges)]
+    options += [(near, square, i, j) for (near, square), (i, j) in zip(faces, pairs, strict=True)]
+
+    kept = query - s.nearest
+    best, nearest, points, firsts = spatial.dot(kept, kept), s.nearest, s.points, s.first
+    for near, square, i, j in options:
+        closer = square < best
+        new_points = (point, s.points[i], point if j is None else s.points[j])
+        new_firsts = (first, s.first[i], first if j is None else s.first[j])
+        best = jnp.where(closer, square, best)
+        nearest = jnp.where(closer, near, nearest)
+        points = tuple(jnp.where(closer, new, old) for new, old in zip(new_points, points, strict=True))
+        firsts = tuple(jnp.where(closer, new, old) for new, old in zip(new_firsts, firsts, strict=True))
+    return spatial.fence(s._replace(points=points, first=firsts, nearest=nearest))
 
 
-def _nearest_on_triangle(corners: Array, query: Array) -> tuple[Array, Array]:
-    """Barycentric weights (3, S, L) and position of a triangle's point nearest to the query.
+def _nearest_on_edge(a: Array, b: Array, query: Array) -> tuple[Array, Array]:
+    """The point of an edge nearest to the query, and its squared distance."""
+    edge, offset = b - a, query - a
+    t = jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
+    gap = offset - t * edge
+    return a + t * edge, spatial.dot(gap, gap)
 
-    The best of the interior point and the three edges' nearest points; degenerate triangles fall to their edges.
-    """
-    a, b, c = corners[0], corners[1], corners[2]
-    ab, ac, bc, aq, bq = b - a, c - a, c - b, query - a, query - b
+
+def _nearest_in_triangle(a: Array, b: Array, c: Array, query: Array) -> tuple[Array, Array]:
+    """The foot of the query on a triangle, and its squared distance; far where it lies outside."""
+    ab, ac, offset = b - a, c - a, query - a
+    v, w, inside = _barycentric(ab, ac, offset)
+    foot = v * ab + w * ac
+    gap = offset - foot
+    return a + foot, jnp.where(inside, spatial.dot(gap, gap), _FAR)
+
+
+def _barycentric(ab: Array, ac: Array, offset: Array) -> tuple[Array, Array, Array]:
+    """Weights of the second and third corner at the foot of a point on a triangle, and whether it lies inside."""
     normal = spatial.cross(ab, ac)
     square = spatial.dot(normal, normal)
     usable = square > 1e-22
     inverse = 1.0 / jnp.where(usable, square, 1.0)
-    v = spatial.dot(spatial.cross(aq, ac), normal) * inverse
-    w = spatial.dot(spatial.cross(ab, aq), normal) * inverse
-    inside = usable & (v >= 0) & (w >= 0) & (v + w <= 1)
+    v = spatial.dot(spatial.cross(offset, ac), normal) * inverse
+    w = spatial.dot(spatial.cross(ab, offset), normal) * inverse
+    return v, w, usable & (v >= 0) & (w >= 0) & (v + w <= 1)
 
-    def on_edge(edge: Array, offset: Array) -> Array:
-        return jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
 
-    t_ab, t_ac, t_bc = on_edge(ab, aq), on_edge(ac, aq), on_edge(bc, bq)
+def _triangle_weights(corners: tuple[Array, Array, Array], query: Array) -> tuple[Array, Array, Array]:
+    """Barycentric weights of the triangle's point nearest to the query."""
+    a, b, c = corners
+    v, w, inside = _barycentric(b - a, c - a, query - a)
+    weights = (1 - v - w, v, w)
+    best = jnp.where(inside, -1.0, _FAR)
     zero = jnp.zeros_like(v)
-    options = (
-        jnp.stack([1 - t_ab, t_ab, zero]),
-        jnp.stack([1 - t_ac, zero, t_ac]),
-        jnp.stack([zero, 1 - t_bc, t_bc]),
-    )
-    best, weights = None, None
-    for option in options:
-        gap = query - _combine(option, corners)
-        distance = spatial.dot(gap, gap)
-        if best is None:
-            best, weights = distance, option
-        else:
-            weights = jnp.where(distance < best, option, weights)
-            best = jnp.minimum(best, distance)
-    weights = jnp.where(inside, jnp.stack([1 - v - w, v, w]), weights)
-    return weights, _combine(weights, corners)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        edge, offset = corners[j] - corners[i], query - corners[i]
+        t = jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
+        gap = offset - t * edge
+        square = spatial.dot(gap, gap)
+        closer = square < best
+        option = [zero, zero, zero]
+        option[i], option[j] = 1 - t, t
+        best = jnp.where(closer, square, best)
+        weights = tuple(jnp.where(closer, new, old) for new, old in zip(option, weights, strict=True))
+    return weights
 
 
-def _combine(weights: Array, corners: Array) -> Array:
+def _combine(weights: tuple[Array, Array, Array], corners: tuple[Array, Array, Array]) -> Array:
     return weights[0] * corners[0] + weights[1] * corners[1] + weights[2] * corners[2]

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Shape
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.shapes import Shape
 
 Array = jax.Array
 

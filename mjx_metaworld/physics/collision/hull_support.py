@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from mjx_metaworld.physics.collision.candidates import Shape
+from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 
 Array = jax.Array

@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Shape
 from mjx_metaworld.physics.collision.hull_support import furthest_vertex, hulls_of
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
+from mjx_metaworld.physics.collision.shapes import Shape
 
 Array = jax.Array
 

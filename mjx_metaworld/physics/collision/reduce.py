@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Slots
 from mjx_metaworld.physics.collision.points import Points
+from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.model import Contacts
 
 Array = jax.Array

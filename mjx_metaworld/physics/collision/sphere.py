@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import mujoco
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.candidates import Shape
 from mjx_metaworld.physics.collision.points import Points
+from mjx_metaworld.physics.collision.shapes import Shape
 
 Array = jax.Array
 

@@ -13,54 +13,13 @@ import mujoco
 from flax import struct
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.model import (
-    FREE,
-    HAND,
-    LEFT_CLAW,
-    PART,
-    PROP,
-    RIGHT_CLAW,
-    Colliders,
-    Kinematics,
-    PairTable,
-    PhysicsConfig,
-    Scene,
-)
+from mjx_metaworld.physics.collision.convex import find_start
+from mjx_metaworld.physics.collision.shapes import Shape, Slots, place, world_poses
+from mjx_metaworld.physics.model import Colliders, Kinematics, PairTable, PhysicsConfig, Scene
 
 Array = jax.Array
 
-# The skeleton bodies that carry colliders, besides the world.
-_COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
-
 _CYLINDER, _BOX = int(mujoco.mjtGeom.mjGEOM_CYLINDER), int(mujoco.mjtGeom.mjGEOM_BOX)
-
-
-@struct.dataclass
-class Shape:
-    """One side of the selected pairs of a kind; trailing axes (S, L)."""
-
-    body: Array  # (S, L) int32 skeleton body
-    type: Array  # (S, L) int32 mujoco.mjtGeom
-    pos: Array  # (3, S, L) in the body frame; in the world frame once `place` moved it
-    mat: Array  # (3, 3, S, L) likewise
-    size: Array  # (3, S, L)
-    hull: Array  # (S, L) int32 row of the hull table, where it is a mesh
-
-
-@struct.dataclass
-class Slots:
-    """The selected pairs of one kind with their contact parameters; see `PairTable` for these."""
-
-    shape1: Shape
-    shape2: Shape
-    valid: Array  # (S, L)
-    margin: Array  # (S, L)
-    friction: Array  # (2, S, L)
-    torsional: Array  # (S, L)
-    solref: Array  # (2, S, L)
-    solimp: Array  # (5, S, L)
-    invweight: Array  # (2, S, L)
-    touch: Array  # (S, L)
 
 
 @struct.dataclass
@@ -91,39 +50,18 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidat
         return _gather(colliders, table, _smallest(rank, count), rank)
 
     is_cylinder_box = _cylinder_box(colliders, pairs.convex)
+    convex = nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box)
+    if convex is not None:
+        start = find_start(place(convex.shape1, kin), place(convex.shape2, kin), config.convex_search_iterations)
+        convex = convex.replace(start=spatial.fence(start))
     return Candidates(
         plane=_planes(colliders, pairs.plane, pos, mat, half, config.plane_pairs),
         sphere=nearest(pairs.sphere, config.sphere_pairs),
         capsule=nearest(pairs.capsule, config.capsule_pairs),
         box=nearest(pairs.box, config.box_pairs),
         cylinder_box=nearest(pairs.convex, config.cylinder_box_pairs, is_cylinder_box),
-        convex=nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box),
+        convex=convex,
     )
-
-
-def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:
-    """Carry poses from body frames to the world.
-
-    Args:
-        kin: world poses of the bodies.
-        body: (n, L) the body of each.
-        pos: (3, n, L) in its frame.
-        mat: (3, 3, n, L) in its frame.
-    """
-    # Six selects vectorize over the lanes, a gather with an index per lane would not.
-    body_pos = jnp.zeros_like(pos)
-    body_mat = jnp.broadcast_to(jnp.eye(3, dtype=mat.dtype)[:, :, None, None], mat.shape)
-    for b in _COLLIDING_BODIES:
-        body_pos = jnp.where(body == b, kin.xpos[b][:, None], body_pos)
-        body_mat = jnp.where(body == b, kin.xmat[b][:, :, None], body_mat)
-    body_pos, body_mat = spatial.fence(body_pos, body_mat)
-    return body_pos + spatial.rotate(body_mat, pos), spatial.matmul(body_mat, mat)
-
-
-def place(shape: Shape, kin: Kinematics) -> Shape:
-    """The shape in the world frame."""
-    pos, mat = world_poses(kin, shape.body, shape.pos, shape.mat)
-    return shape.replace(pos=pos, mat=mat)
 
 
 def _matrices_first(mat: Array) -> Array:

@@ -1,0 +1,78 @@
+"""The selected pairs of a kind, and how their shapes are carried to the world."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Kinematics
+
+Array = jax.Array
+
+# The skeleton bodies that carry colliders, besides the world.
+_COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
+
+
+@struct.dataclass
+class Shape:
+    """One side of the selected pairs of a kind; trailing axes (S, L)."""
+
+    body: Array  # (S, L) int32 skeleton body
+    type: Array  # (S, L) int32 mujoco.mjtGeom
+    pos: Array  # (3, S, L) in the body frame; in the world frame once `place` moved it
+    mat: Array  # (3, 3, S, L) likewise
+    size: Array  # (3, S, L)
+    hull: Array  # (S, L) int32 row of the hull table, where it is a mesh
+
+
+@struct.dataclass
+class Start:
+    """Where the search for the contact of general convex shapes starts: a direction and a simplex near the answer."""
+
+    normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 2
+    first: tuple[Array, Array, Array]  # (3, S, L) points of shape 1, each in its frame
+    second: tuple[Array, Array, Array]  # (3, S, L) points of shape 2, each in its frame
+
+
+@struct.dataclass
+class Slots:
+    """The selected pairs of one kind with their contact parameters; see `PairTable` for these."""
+
+    shape1: Shape
+    shape2: Shape
+    valid: Array  # (S, L)
+    margin: Array  # (S, L)
+    friction: Array  # (2, S, L)
+    torsional: Array  # (S, L)
+    solref: Array  # (2, S, L)
+    solimp: Array  # (5, S, L)
+    invweight: Array  # (2, S, L)
+    touch: Array  # (S, L)
+    start: Start | None = None  # of the convex kind
+
+
+def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:
+    """Carry poses from body frames to the world.
+
+    Args:
+        kin: world poses of the bodies.
+        body: (n, L) the body of each.
+        pos: (3, n, L) in its frame.
+        mat: (3, 3, n, L) in its frame.
+    """
+    # Six selects vectorize over the lanes, a gather with an index per lane would not.
+    body_pos = jnp.zeros_like(pos)
+    body_mat = jnp.broadcast_to(jnp.eye(3, dtype=mat.dtype)[:, :, None, None], mat.shape)
+    for b in _COLLIDING_BODIES:
+        body_pos = jnp.where(body == b, kin.xpos[b][:, None], body_pos)
+        body_mat = jnp.where(body == b, kin.xmat[b][:, :, None], body_mat)
+    body_pos, body_mat = spatial.fence(body_pos, body_mat)
+    return body_pos + spatial.rotate(body_mat, pos), spatial.matmul(body_mat, mat)
+
+
+def place(shape: Shape, kin: Kinematics) -> Shape:
+    """The shape in the world frame."""
+    pos, mat = world_poses(kin, shape.body, shape.pos, shape.mat)
+    return shape.replace(pos=pos, mat=mat)
