@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from types import SimpleNamespace
 
 import jax
@@ -80,6 +81,5 @@ def _goal_sites(spec: TaskSpec, lane: State, data: mujoco.MjData) -> list[tuple[
         _target_pos=np.asarray(lane.episode.goal, float),
         init_right_pad=data.body("rightpad").xpos,  # pick-out-of-hole marks the pad, wherever it is, as its goal
     )
-    env_class = env_dict.ALL_V3_ENVIRONMENTS[spec.name]
-    marks = env_class._target_site_config.__get__(remembered)
+    marks = inspect.getattr_static(env_dict.ALL_V3_ENVIRONMENTS[spec.name], "_target_site_config").fget(remembered)
     return [(data.site(name).id, position) for name, position in marks]

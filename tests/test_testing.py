@@ -43,7 +43,9 @@ def test_export_of_an_injected_state_is_the_live_simulation(env, name, steps):
     # Rounding qpos to float32 moves a body at the end of the arm by up to 1e-6; contacts take no part in positions.
     np.testing.assert_allclose(data.xpos[1:], cpu_env.data.xpos[1:], atol=2e-6)
     np.testing.assert_allclose(data.mocap_pos, cpu_env.data.mocap_pos, atol=1e-7)
-    np.testing.assert_allclose(data.site("goal").xpos, cpu_env._target_pos, atol=1e-6)
+    goal = cpu_env._target_pos
+    assert goal is not None
+    np.testing.assert_allclose(data.site("goal").xpos, goal, atol=1e-6)
 
 
 def test_injection_is_lossless_in_float64(env):

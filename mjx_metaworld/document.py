@@ -1,0 +1,25 @@
+"""Tables in Markdown files that commands write, so that no number is ever typed by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def rewrite_section(path: Path, name: str, markdown: str) -> None:
+    """Replace what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->` in a Markdown file.
+
+    Args:
+        path: the file.
+        name: of the section.
+        markdown: its new content, without the markers.
+
+    Raises:
+        ValueError: if the file does not have the two markers, once each and in this order.
+    """
+    text = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"{path} needs one {begin} followed by one {end}")
+    pattern = re.compile(f"({re.escape(begin)}).*({re.escape(end)})", re.DOTALL)
+    path.write_text(pattern.sub(lambda m: f"{m[1]}\n{markdown.strip()}\n{m[2]}", text), encoding="utf-8")
