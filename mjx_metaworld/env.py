@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld import robot
+from mjx_metaworld.bank import settle_on_host
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
 from mjx_metaworld.suites import resolve
@@ -20,7 +21,7 @@ from mjx_metaworld.types import Episode, Metrics, State
 
 REWARD_VERSIONS = ("v2",)
 ACTION_SIZE = 4
-_GOAL_DRAWS = 32  # candidates a reset draws at once; tasks that reject any keep well over half of them
+_GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 
 
 def make(
@@ -86,8 +87,9 @@ class MetaWorldEnv:
         self.one_hot = one_hot
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
-        arm, scenes, self._table = build_tables(tasks, goal_observable=goal_observable)
-        self.engine = Engine(arm, scenes, physics)
+        tables = build_tables(tasks, goal_observable=goal_observable)
+        self._table, self._bank = tables.tasks, tables.bank
+        self.engine = Engine(tables.arm, tables.scenes, physics)
 
     @property
     def observation_size(self) -> int:
@@ -131,11 +133,15 @@ class MetaWorldEnv:
             key: the only source of randomness.
             task: index into `tasks`; drawn uniformly when None.
         """
-        task_key, goal_key, episode_key = jax.random.split(key, 3)
+        task_key, goal_key, row_key, episode_key = jax.random.split(key, 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
         task = jnp.asarray(task, jnp.int32)
-        return self._start(task, self._draw_goal(goal_key, task), episode_key)
+        first, count = (jnp.asarray(column)[task] for column in (self._bank.first, self._bank.count))
+        row = first + jax.random.randint(row_key, (), 0, count)
+        banked = jnp.asarray(self._bank.rand_vec, float)[row]
+        rand_vec = jnp.where(count > 1, banked, self._draw_goal(goal_key, task))
+        return self._start(task, rand_vec, self._settled(row), episode_key)
 
     def reset_to(
         self,
@@ -167,7 +173,12 @@ class MetaWorldEnv:
         if key is None:
             bits = jax.lax.bitcast_convert_type(rand_vec.astype(jnp.float32), jnp.uint32)
             key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits))
-        return self._start(jnp.asarray(task, jnp.int32), rand_vec, key)
+        task = jnp.asarray(task, jnp.int32)
+        settled = self._settled(jnp.asarray(self._bank.first)[task])
+        if any(spec.settles_against_prop for spec in self.tasks):
+            prop_pos = self._place(task, rand_vec, settled).prop_pos
+            settled = settle_on_host(self.tasks, task, prop_pos, settled)
+        return self._start(task, rand_vec, settled, key)
 
     def _draw_goal(self, key: Key[Array, ""], task: Int[Array, ""]) -> Float[Array, " rand"]:
         table = self._rows(task)
@@ -176,19 +187,27 @@ class MetaWorldEnv:
         accepted = self._by_task(task, [_accepter(spec) for spec in self.tasks], candidates)
         return candidates[jnp.argmax(accepted)]
 
-    def _start(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], key: Key[Array, ""]) -> State:
+    def _settled(self, row: Int[Array, ""]) -> Settled:
+        return jax.tree.map(lambda x: jnp.asarray(x, float)[row], self._bank.settled)
+
+    def _place(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled) -> Placement:
+        return self._by_task(task, [_placer(spec) for spec in self.tasks], rand_vec, settled)
+
+    def _start(
+        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, key: Key[Array, ""]
+    ) -> State:
         table = self._rows(task)
-        placement = self._by_task(task, [_placer(s) for s in self.tasks], rand_vec, table.settled)
+        placement = self._place(task, rand_vec, settled)
         physics = PhysicsState(
             qpos=placement.qpos,
             qvel=placement.qvel,
             mocap_pos=table.hand_init,
             prop_pos=placement.prop_pos,
-            qacc_warmstart=table.settled.qacc_warmstart,
+            qacc_warmstart=settled.qacc_warmstart,
         )
         poses = self.engine.poses(table.scene, physics)
         fresh = robot.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
-        frame = robot.reset_frame(fresh, table.settled, placement, table.stale_reset)
+        frame = robot.reset_frame(fresh, settled, placement, table.stale_reset)
         zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
         return State(
             physics=physics,
@@ -204,7 +223,7 @@ class MetaWorldEnv:
                 goal=placement.goal,
                 object_init=placement.object_init,
                 points_init=placement.points_init,
-                tcp_init=table.settled.tcp,
+                tcp_init=settled.tcp,
                 previous_frame=frame,
                 step=jnp.zeros((), jnp.int32),
                 invalid_action=no,

@@ -5,6 +5,8 @@ The 50 tasks share 36 scene files. They are read from the installed `metaworld` 
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import NamedTuple
 
 import mujoco
@@ -72,7 +74,12 @@ def find_scene(file: str) -> SceneSpec:
 
 
 def load_scene(spec: SceneSpec) -> mujoco.MjModel:
-    """Compile the original scene as metaworld's environments use it, weld data included."""
-    model = mujoco.MjModel.from_xml_path(full_V3_path_for(f"sawyer_xyz/{spec.file}.xml"))
+    """The original scene as metaworld's environments use it, weld data included; the caller's own copy."""
+    return copy.copy(_compile(spec.file))
+
+
+@functools.lru_cache(maxsize=2)  # 20 MB each; one scene's users ask for it in a row
+def _compile(file: str) -> mujoco.MjModel:
+    model = mujoco.MjModel.from_xml_path(full_V3_path_for(f"sawyer_xyz/{file}.xml"))
     model.eq_data[model.eq_type == mujoco.mjtEq.mjEQ_WELD] = WELD_DATA
     return model

@@ -7,18 +7,20 @@ there. The outcome depends on nothing but the task and where its prop stands, so
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
 import os
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mujoco
 import numpy as np
 import platformdirs
 
-from mjx_metaworld.scenes.bodies import map_bodies
+from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.scenes.readings import read_frame, read_point, read_skeleton, read_tcp
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
@@ -41,21 +43,36 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
     Returns:
         Settled states, float64 numpy leaves with a leading axis n (1 by default).
     """
-    model = load_scene(spec.scene_spec)
-    if prop_positions is None:
-        prop = spec.scene_spec.prop
-        prop_positions = np.zeros((1, 3)) if prop is None else model.body(prop).pos[None]
-    prop_positions = np.ascontiguousarray(prop_positions, float)
     path = _cache_file(spec, prop_positions)
     settled = _read(path)
     if settled is None:
-        runs = [_simulate(model, spec, position) for position in prop_positions]
+        model = load_scene(spec.scene_spec)
+        if prop_positions is None:
+            prop = spec.scene_spec.prop
+            prop_positions = np.zeros((1, 3)) if prop is None else model.body(prop).pos[None]
+        runs = _simulate_all(model, spec, prop_positions)
         settled = Settled(**{name: np.stack([getattr(run, name) for run in runs]) for name in _fields()})
         _write(path, settled)
     return settled
 
 
-def _simulate(model: mujoco.MjModel, spec: TaskSpec, prop_pos: np.ndarray) -> Settled:
+def _simulate_all(model: mujoco.MjModel, spec: TaskSpec, prop_positions: np.ndarray) -> list[Settled]:
+    """One simulation a place of the prop, over threads: MuJoCo releases the interpreter while it steps."""
+    bodies = map_bodies(model, spec.scene_spec.prop)
+    threads = min(os.cpu_count() or 1, len(prop_positions))
+
+    def simulate_share(first: int) -> list[Settled]:
+        own_model = copy.copy(model)
+        return [_simulate(own_model, bodies, spec, position) for position in prop_positions[first::threads]]
+
+    runs: list[Settled] = [None] * len(prop_positions)  # type: ignore[list-item]
+    with ThreadPoolExecutor(threads) as pool:
+        for first, share in enumerate(pool.map(simulate_share, range(threads))):
+            runs[first::threads] = share
+    return runs
+
+
+def _simulate(model: mujoco.MjModel, bodies: BodyMap, spec: TaskSpec, prop_pos: np.ndarray) -> Settled:
     """The reference's `_reset_hand` in a fresh simulation of the original scene."""
     prop = spec.scene_spec.prop
     if prop is not None:
@@ -69,7 +86,7 @@ def _simulate(model: mujoco.MjModel, spec: TaskSpec, prop_pos: np.ndarray) -> Se
     tcp = read_tcp(data)
     if spec.extra_substeps:
         mujoco.mj_step(model, data, nstep=spec.extra_substeps)
-    state = read_skeleton(data, map_bodies(model, prop))
+    state = read_skeleton(data, bodies)
     return Settled(
         qpos=state.qpos,
         qvel=state.qvel,
@@ -88,10 +105,11 @@ def _fields() -> tuple[str, ...]:
     return tuple(Settled.__dataclass_fields__)
 
 
-def _cache_file(spec: TaskSpec, prop_positions: np.ndarray) -> Path:
+def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
     """Where the outcome lies: the name tells versions and task, the digest everything else that it depends on."""
     inputs = repr((spec.scene_spec, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
-    digest = hashlib.sha256(inputs.encode() + prop_positions.tobytes()).hexdigest()[:16]
+    places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
+    digest = hashlib.sha256(inputs.encode() + places).hexdigest()[:16]
     versions = f"settle{_FORMAT}-metaworld{importlib.metadata.version('metaworld')}-mujoco{mujoco.__version__}"
     return Path(platformdirs.user_cache_dir("mjx-metaworld")) / versions / f"{spec.name}-{digest}.npz"
 
