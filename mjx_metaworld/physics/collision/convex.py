@@ -37,6 +37,9 @@ _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
 )
 # How far in m the query stands outside: small against the bodies, large against float32's rounding of positions.
 _STAND_OFF = 1e-3
+# The two descents of a search start at directions with at most this cosine, and compete for this many steps.
+_APART = 0.8
+_TRIAL_STEPS = 4
 _TINY = 1e-12
 _FAR = 1e10
 
@@ -70,10 +73,15 @@ class _Descent(NamedTuple):
 def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     """Search the contact of world-frame shapes from scratch."""
     pair = _relate(shape1, shape2)
-    normal = spatial.fence(_best_of_cube(pair, shape1, shape2))
-    first, point = _support(pair, normal)
-    s = _Descent(normal, spatial.dot(point, normal), (point,) * 3, (first,) * 3, point)
-    s = jax.lax.fori_loop(0, iterations, lambda _, s: _descend(pair, s), s)
+    normals = spatial.fence(_two_best_of_cube(pair, shape1, shape2))
+    # Deep contacts have several local minima: two descents compete for a few steps, the better one goes on.
+    double = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=-2), pair)
+    s = _begin(double, jnp.concatenate(normals, axis=-2))
+    s = jax.lax.fori_loop(0, _TRIAL_STEPS, lambda _, s: _descend(double, s), s)
+    count = shape1.type.shape[0]
+    second_wins = s.depth[count:] < s.depth[:count]
+    s = jax.tree.map(lambda x: jnp.where(second_wins, x[..., count:, :], x[..., :count, :]), s)
+    s = jax.lax.fori_loop(_TRIAL_STEPS, iterations, lambda _, s: _descend(pair, s), spatial.fence(s))
     return Start(
         normal=s.normal,
         first=tuple(spatial.rotate_back(pair.mat, point - pair.pos) for point in s.first),
@@ -105,6 +113,11 @@ def _relate(shape1: Shape, shape2: Shape) -> _Pair:
             mat=spatial.matmul_tn(shape2.mat, shape1.mat),
         )
     )
+
+
+def _begin(pair: _Pair, normal: Array) -> _Descent:
+    first, point = _support(pair, normal)
+    return _Descent(normal, spatial.dot(point, normal), (point,) * 3, (first,) * 3, point)
 
 
 def _resume(pair: _Pair, start: Start) -> _Descent:
@@ -150,8 +163,8 @@ def _smooth_reach(body: _Body, d: Array) -> Array:
     return sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
 
 
-def _best_of_cube(pair: _Pair, shape1: Shape, shape2: Shape) -> Array:
-    """The best (3, S, L) of the cube directions in the frame of the second body.
+def _two_best_of_cube(pair: _Pair, shape1: Shape, shape2: Shape) -> tuple[Array, Array]:
+    """The best (3, S, L) of the cube directions in the frame of the second body, and the best well away from it.
 
     For this ranking alone a mesh as first body counts as its bounding box.
     """
@@ -162,20 +175,27 @@ def _best_of_cube(pair: _Pair, shape1: Shape, shape2: Shape) -> Array:
     # The table holds reaches along the cube's directions; opposite ones stand at opposite ends of the list.
     hull_reach = jnp.moveaxis(jnp.asarray(load_hulls().reach[:, ::-1], dtype)[hull_index(shape2)], -1, 0)
     hull_reach = spatial.fence(hull_reach)
-    best = index = None
-    # A running minimum over constants fuses into one loop.
+    overlaps = []
     for k, direction in enumerate(cube):
         x, y, z = (float(c) for c in direction)
         local = pair.mat[0] * x + pair.mat[1] * y + pair.mat[2] * z
         constant = jnp.asarray(direction, dtype)[:, None, None]
         overlap = pair.pos[0] * x + pair.pos[1] * y + pair.pos[2] * z
-        overlap = overlap + hull_reach[k] + _smooth_reach(first, local) + _smooth_reach(pair.body2, constant)
-        if best is None:
-            best, index = overlap, jnp.zeros(overlap.shape, jnp.int32)
-        else:
-            index = jnp.where(overlap < best, k, index)
-            best = jnp.minimum(best, overlap)
-    return jnp.moveaxis(jnp.asarray(cube, dtype)[index], -1, 0)
+        overlaps.append(overlap + hull_reach[k] + _smooth_reach(first, local) + _smooth_reach(pair.body2, constant))
+    overlaps = spatial.fence(jnp.stack(overlaps))
+
+    def lowest(excluded: Array | None) -> Array:
+        # A running minimum fuses into one loop.
+        best, index = jnp.full(overlaps.shape[1:], jnp.inf, dtype), jnp.zeros(overlaps.shape[1:], jnp.int32)
+        for k, (x, y, z) in enumerate(cube.tolist()):
+            closer = overlaps[k] < best
+            if excluded is not None:
+                closer = closer & (excluded[0] * x + excluded[1] * y + excluded[2] * z < _APART)
+            index, best = jnp.where(closer, k, index), jnp.where(closer, overlaps[k], best)
+        return jnp.moveaxis(jnp.asarray(cube, dtype)[index], -1, 0)
+
+    best = spatial.fence(lowest(None))
+    return best, lowest(best)
 
 
 def _query(s: _Descent) -> Array:

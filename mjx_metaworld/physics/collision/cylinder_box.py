@@ -152,7 +152,13 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
     side_u, side_v = _plane_components_of_rows(side)
     has_side = side_u * side_u + side_v * side_v > 0.5
     u, v, best = toward_u, jnp.zeros_like(one), overlap(toward_u, 0.0 * one)
-    for trial_u, trial_v, exists in ((0.0 * one, toward_v, True), (side_u, side_v, has_side)):
+    # Not a kink, but nearly one where the circle passes close to a cap's normal: the direction on it nearest to that.
+    length = jnp.sqrt(axis[0] * axis[0] + axis[1] * axis[1])
+    has_cap = length > 1e-3
+    scale = jnp.where(axis[0] * center[0] + axis[1] * center[1] > 0, -1.0, 1.0) / jnp.where(has_cap, length, 1.0)
+    cap_u, cap_v = axis[0] * scale, axis[1] * scale
+    trials = ((0.0 * one, toward_v, True), (side_u, side_v, has_side), (cap_u, cap_v, has_cap))
+    for trial_u, trial_v, exists in trials:
         value = overlap(trial_u, trial_v)
         closer = exists & (value < best)
         u, v, best = (jnp.where(closer, new, old) for new, old in ((trial_u, u), (trial_v, v), (value, best)))
