@@ -48,8 +48,8 @@ type: .venv/dev  ## pyright
 
 check: lint type test  ## everything a commit should pass
 
-bench: .venv/dev  ## throughput and compile time on this machine
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: .venv/dev  ## throughput and compile time on this machine, into the README
+	$(BIN)/python -m benchmarks.throughput --document README.md $(ARGS)
 
 lock: | $(BIN)/uv  ## take the newest allowed versions into the lock files
 	$(LOCK) --upgrade --extra cli --extra build -o requirements/demo.lock
