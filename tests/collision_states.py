@@ -1,68 +1,232 @@
-"""States recorded along the reference's scripted experts, and what MuJoCo C finds colliding in them."""
+"""What MuJoCo C finds colliding in states along the reference's scripted experts, beside what the stages find."""
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 from metaworld.policies import ENV_POLICY_MAP
 
+from mjx_metaworld.physics.collision import broadphase, find_points
+from mjx_metaworld.physics.collision.points import Points
+from mjx_metaworld.physics.collision.shapes import Shape, Slots
+from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, PhysicsConfig, Scene
+from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, find_scene, load_scene
+from mjx_metaworld.scenes.colliders import find_pairs
+from mjx_metaworld.scenes.stack import build_scene, stack_scenes
 
 TASKS: tuple[str, ...] = tuple(ENV_POLICY_MAP)
+# The scenes of the ten MT10 tasks, and two with meshes on both sides and many contacts.
+QUICK_TASKS = (
+    "reach-v3",
+    "push-v3",
+    "pick-place-v3",
+    "door-open-v3",
+    "drawer-close-v3",
+    "button-press-topdown-v3",
+    "peg-insert-side-v3",
+    "window-close-v3",
+    "plate-slide-v3",
+    "box-close-v3",
+)
+TYPE_NAMES = {0: "plane", 2: "sphere", 3: "capsule", 5: "cylinder", 6: "box", 7: "mesh"}
+GeomPair = tuple[int, int]
 
 
-class Recording(NamedTuple):
-    """Snapshots of one task's rollouts; enough to recompute every pose of the original scene."""
+class Contact(NamedTuple):
+    """One contact point."""
+
+    dist: float
+    pos: np.ndarray  # (3,)
+    normal: np.ndarray  # (3,)
+
+
+class Snapshot(NamedTuple):
+    """A state of an original scene with the contacts that MuJoCo C finds in it."""
 
     task: str
     scene: SceneSpec
-    qpos: np.ndarray  # (snapshots, nq) of the original scene
-    body_pos: np.ndarray  # (snapshots, nbody, 3) of the original model: reset moves the prop there
+    xpos: np.ndarray  # (14, 3) skeleton bodies
+    xmat: np.ndarray  # (14, 3, 3)
+    contacts: dict[GeomPair, list[Contact]]  # by original geoms, in narrow-phase order
 
 
-def make_reference(task: str, seed: int):
-    """The reference environment of a task with a goal drawn from the seed."""
-    return ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=seed)
-
-
-def record(task: str, episodes: int = 1, steps: int = 120, every: int = 10, noise: float = 0.0) -> Recording:
-    """Roll the scripted expert out and keep every `every`-th state; `noise` is added to its actions."""
+def record(task: str, episodes: int = 1, steps: int = 120, every: int = 10, noise: float = 0.1) -> list[Snapshot]:
+    """Roll the scripted expert out, with noise on its actions, and keep every `every`-th state."""
     rng = np.random.default_rng(0)
-    qpos, body_pos = [], []
-    env = make_reference(task, seed=0)
+    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=0)
     policy = ENV_POLICY_MAP[task]()
+    scene = find_scene(Path(env.model_name).stem)
+    body_map = map_bodies(env.model, scene.prop)
+    snapshots = []
     for _ in range(episodes):
         obs, _ = env.reset()
         for step in range(steps):
             action = policy.get_action(obs) + noise * rng.normal(size=4)
             obs, *_ = env.step(np.clip(action, -1, 1))
-            if step % every == 0:
-                qpos.append(env.data.qpos.copy())
-                body_pos.append(env.model.body_pos.copy())
-    scene = find_scene(Path(env.model_name).stem)
-    return Recording(task, scene, np.array(qpos), np.array(body_pos))
+            if step % every == every - 1:
+                xpos, xmat = skeleton_poses(env.model, env.data, body_map)
+                snapshots.append(Snapshot(task, scene, xpos, xmat, contacts_of(env.data)))
+    return snapshots
 
 
-def replay(model: mujoco.MjModel, data: mujoco.MjData, recording: Recording, index: int) -> None:
-    """Put a snapshot into a model of its scene: poses and contacts are then those of MuJoCo C."""
-    model.body_pos[:] = recording.body_pos[index]
-    data.qpos[:] = recording.qpos[index]
-    mujoco.mj_kinematics(model, data)
-    mujoco.mj_comPos(model, data)
-    mujoco.mj_collision(model, data)
+def skeleton_poses(model: mujoco.MjModel, data: mujoco.MjData, body_map: BodyMap) -> tuple[np.ndarray, np.ndarray]:
+    """World poses (14, 3), (14, 3, 3) of the skeleton's bodies from those of the original ones."""
+    xpos, xmat = np.zeros((NUM_BODIES, 3)), np.tile(np.eye(3), (NUM_BODIES, 1, 1))
+    for body in range(model.nbody):
+        if body_map.body[body]:
+            local = np.zeros(9)
+            mujoco.mju_quat2Mat(local, body_map.quat[body])
+            mat = data.xmat[body].reshape(3, 3) @ local.reshape(3, 3).T
+            xmat[body_map.body[body]] = mat
+            xpos[body_map.body[body]] = data.xpos[body] - mat @ body_map.pos[body]
+    return xpos, xmat
 
 
-def one_task_a_scene() -> tuple[str, ...]:
-    """For each of the 36 scenes the first task that uses it."""
-    tasks = {}
-    for task in TASKS:
-        cls = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
-        tasks.setdefault(Path(cls.model_name.fget(None)).stem, task)
-    return tuple(tasks[scene.file] for scene in SCENES)
+def contacts_of(data: mujoco.MjData) -> dict[GeomPair, list[Contact]]:
+    """The active contacts of MuJoCo C by geom pair."""
+    found = defaultdict(list)
+    for contact in data.contact:
+        if contact.dist < contact.includemargin:
+            pair = (int(contact.geom[0]), int(contact.geom[1]))
+            found[pair].append(Contact(contact.dist, contact.pos.copy(), contact.frame[:3].copy()))
+    return dict(found)
 
 
-__all__ = ["TASKS", "Recording", "load_scene", "make_reference", "one_task_a_scene", "record", "replay"]
+class Batch(NamedTuple):
+    """Snapshots as lanes of the stages."""
+
+    snapshots: list[Snapshot]
+    scene: Scene
+    kin: Kinematics
+    geoms: list[list[int]]  # per lane, the original geom of every collider row
+    colliders: list[Colliders]  # per lane
+
+
+def to_batch(snapshots: Sequence[Snapshot]) -> Batch:
+    """Project the snapshots' scenes and lay the snapshots out as lanes, float32."""
+    specs = [spec for spec in SCENES if spec in {s.scene for s in snapshots}]
+    built = [build_scene(spec, None) for spec in specs]
+    row = np.array([specs.index(s.scene) for s in snapshots])
+    stacked = stack_scenes(built)
+
+    def lanes(leaf: np.ndarray) -> jax.Array:
+        picked = np.moveaxis(leaf[row], 0, -1)
+        return jnp.asarray(picked, jnp.float32) if picked.dtype == np.float64 else jnp.asarray(picked)
+
+    kin = Kinematics(
+        xpos=jnp.asarray(np.stack([s.xpos for s in snapshots], -1), jnp.float32),
+        xmat=jnp.asarray(np.stack([s.xmat for s in snapshots], -1), jnp.float32),
+        ang=None,
+        lin=None,
+        anchor=None,
+        hand_pos=None,
+        hand_quat=None,
+    )
+    geoms = [_collider_geoms(spec) for spec in specs]
+    return Batch(
+        list(snapshots),
+        jax.tree.map(lanes, stacked),
+        kin,
+        [geoms[r] for r in row],
+        [built[r].colliders for r in row],
+    )
+
+
+@functools.cache
+def _collider_geoms(spec: SceneSpec) -> list[int]:
+    """The original geom of every collider row of a scene."""
+    model = load_scene(spec)
+    return sorted({geom for pair in find_pairs(model, map_bodies(model, spec.prop)) for geom in pair})
+
+
+def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, list[Contact]]]:
+    """The contact points of the narrow phase before the reduction, per lane and geom pair."""
+    scene, kin = batch.scene, batch.kin
+
+    @jax.jit
+    def run(scene, kin):
+        return find_points(broadphase(scene, kin, config), kin, config)
+
+    found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
+    for slots, points in jax.tree.map(np.asarray, run(scene, kin)):
+        _sort_points(batch, slots, points, found)
+    return found
+
+
+def _sort_points(batch: Batch, slots: Slots, points: Points, found: list[dict[GeomPair, list[Contact]]]) -> None:
+    active = slots.valid & (points.dist < slots.margin - 3e-7)  # the reduction's own threshold
+    shared = points.normal.shape[1] == 1
+    for n, s, lane in zip(*np.nonzero(active), strict=True):
+        pair = (_geom(batch, slots.shape1, s, lane), _geom(batch, slots.shape2, s, lane))
+        normal = points.normal[:, 0 if shared else n, s, lane]
+        found[lane][pair].append(Contact(float(points.dist[n, s, lane]), points.pos[:, n, s, lane], normal))
+
+
+def _geom(batch: Batch, shape: Shape, slot: int, lane: int) -> int:
+    """The original geom of a selected shape: the collider with its body, pose and size."""
+    c = batch.colliders[lane]
+    difference = (
+        np.abs(c.pos - shape.pos[:, slot, lane]).sum(1)
+        + np.abs(c.size - shape.size[:, slot, lane]).sum(1)
+        + 10 * np.abs(c.body - shape.body[slot, lane])
+    )
+    return batch.geoms[lane][int(difference.argmin())]
+
+
+class Comparison(NamedTuple):
+    """A geom pair that touches in MuJoCo C or here."""
+
+    task: str
+    kind: str
+    pair: GeomPair
+    theirs: list[Contact]
+    ours: list[Contact]
+
+    @property
+    def depth_error(self) -> float:
+        """Difference of the deepest points' depths."""
+        return abs(min(c.dist for c in self.theirs) - min(c.dist for c in self.ours))
+
+    @property
+    def normal_error(self) -> float:
+        """Distance of the normals of the deepest points."""
+        deepest = [min(side, key=lambda c: c.dist) for side in (self.theirs, self.ours)]
+        return float(np.linalg.norm(deepest[0].normal - deepest[1].normal))
+
+    @property
+    def position_error(self) -> float:
+        """Largest distance from a point of MuJoCo C to the nearest here."""
+        return max(min(float(np.linalg.norm(a.pos - b.pos)) for b in self.ours) for a in self.theirs)
+
+    @property
+    def touching_depth(self) -> float:
+        """Depth of the side that touches."""
+        return -min(c.dist for c in self.theirs + self.ours)
+
+
+def compare(batch: Batch, found: Iterable[dict[GeomPair, list[Contact]]]) -> list[Comparison]:
+    """Set both sides' contacts against each other."""
+    comparisons = []
+    for snapshot, ours in zip(batch.snapshots, found, strict=True):
+        model_types = _geom_types(snapshot.scene)
+        for pair in sorted(set(snapshot.contacts) | set(ours)):
+            kind = "-".join(TYPE_NAMES[model_types[geom]] for geom in pair)
+            comparisons.append(
+                Comparison(snapshot.task, kind, pair, snapshot.contacts.get(pair, []), ours.get(pair, []))
+            )
+    return comparisons
+
+
+@functools.cache
+def _geom_types(scene: SceneSpec) -> list[int]:
+    return load_scene(scene).geom_type.tolist()

@@ -48,7 +48,7 @@ def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str |
         body_map: which skeleton body carries each body of it.
         main_geom: the geom of the task's main object, whose contact with the pads counts as touching.
     """
-    pairs = _find_pairs(model, body_map)
+    pairs = find_pairs(model, body_map)
     used = sorted({geom for pair in pairs for geom in pair})
     row = {geom: i for i, geom in enumerate(used)}
     poses = [_geom_pose(model, body_map, geom) for geom in used]
@@ -94,7 +94,7 @@ def _stack_padded(*rows: np.ndarray) -> np.ndarray:
     return np.stack([np.concatenate([r, np.zeros((longest - len(r), *r.shape[1:]), r.dtype)]) for r in rows])
 
 
-def _find_pairs(model: mujoco.MjModel, body_map: BodyMap) -> list[tuple[int, int]]:
+def find_pairs(model: mujoco.MjModel, body_map: BodyMap) -> list[tuple[int, int]]:
     """Geom pairs in narrow-phase order that pass MuJoCo's filters and can touch."""
     can_touch = _TouchTest(model, body_map)
     found = []

@@ -37,6 +37,8 @@ _FAR = 1e10
 _NEWTON_STEPS = 5
 _MAX_STEP = 0.35  # rad
 _CORNERS = np.array([[(1 if i >> k & 1 else -1) for k in range(3)] for i in range(8)], float)
+# Below this angle MuJoCo's choice among points of nearly equal depth is arbitrary: its tolerance of 1e-6 m over 2 cm.
+_PARALLEL = 5e-5
 # A later candidate must beat an earlier one by more than rounding.
 _ADVANTAGE = 1e-7
 
@@ -206,41 +208,43 @@ def _plane_components_of_rows(vectors: Array) -> tuple[Array, Array]:
 
 
 def _position(p: _Problem, normal: Array, depth: Array, which: Array) -> Array:
-    """(3, S, L) the contact point in the box's frame, midway between the deepest points of both bodies."""
+    """(3, S, L) the contact point in the box's frame, midway between the deepest points of both bodies.
+
+    Which point is deepest depends on angles between the bodies; where such an angle nears zero the point moves
+    smoothly to the middle of the face, edge or side that becomes parallel.
+    """
     along = spatial.dot(p.axis, normal)
     radial = normal - p.axis * along
     length = spatial.norm(radial)
     radial = radial / jnp.maximum(length, 1e-9)
-    # The cylinder's deepest point, for a face of the box slid along its side to lie over the face.
-    low, high = _overlap_interval(p, p.center + p.radius * radial, normal)
-    end = jnp.where(along < 0, -p.half, p.half)
-    # On a cap or the rim the end is exact; along the side the interval decides between points of equal depth.
-    end = jnp.where((which < 3) & (jnp.abs(along) < 0.5) & (low <= high), jnp.clip(end, low, high), end)
-    on_cylinder = p.center + p.axis * end + radial * p.radius - 0.5 * depth * normal
+    side = p.center + p.radius * radial
+    low, high = _overlap_interval(p, side, normal)
+    end = p.half * jnp.clip(along / _PARALLEL, -1.0, 1.0)
+    # Of a side along a face of the box, the part over the face; on a cap or the rim the end is exact.
+    on_face = which < 3
+    over = on_face & (jnp.abs(along) < 0.5) & (low <= high)
+    end = jnp.where(over, jnp.clip(end, low, high), end)
+    on_cylinder = p.center + p.axis * end + radial * (p.radius * jnp.minimum(length / _PARALLEL, 1.0))
+    tangential = jnp.clip(on_cylinder, -p.box, p.box)
+    on_cylinder = jnp.where(on_face & (jnp.abs(normal) < 0.5), tangential, on_cylinder) - 0.5 * depth * normal
 
-    corner = jnp.where(normal > 0, -p.box, p.box)
+    corner = -p.box * jnp.clip(normal / _PARALLEL, -1.0, 1.0)
     on_box = corner + 0.5 * depth * normal
 
     # An edge across the side: the point of the edge nearest to the line along the side.
-    edge = jnp.where(which >= 6, which - 6, 0)
-    along_edge = jnp.arange(3)[:, None, None] == edge
-    base = jnp.where(along_edge, 0.0, corner)
-    offset = p.center + radial * p.radius - base
-    a_i = jnp.sum(jnp.where(along_edge, p.axis, 0.0), axis=0)
-    w_i = jnp.sum(jnp.where(along_edge, offset, 0.0), axis=0)
+    edge = jnp.arange(3)[:, None, None] == which - 6
+    base = jnp.where(edge, 0.0, jnp.where(normal > 0, -p.box, p.box))
+    offset = side - base
+    a_i = jnp.sum(jnp.where(edge, p.axis, 0.0), axis=0)
+    w_i = jnp.sum(jnp.where(edge, offset, 0.0), axis=0)
     s = (w_i * a_i - spatial.dot(offset, p.axis)) / jnp.maximum(1.0 - a_i * a_i, 1e-8)
     s = jnp.clip(s, -p.half, p.half)
-    t = jnp.clip(w_i + s * a_i, *_bounds(p.box, along_edge))
-    on_edge = jnp.where(along_edge, t, base) + 0.5 * depth * normal
+    half = jnp.sum(jnp.where(edge, p.box, 0.0), axis=0)
+    on_edge = jnp.where(edge, jnp.clip(w_i + s * a_i, -half, half), base) + 0.5 * depth * normal
 
     is_side = (which >= 6) & (which < 9)
     from_box = (which == 3) | (which == 9)
     return jnp.where(is_side, on_edge, jnp.where(from_box, on_box, on_cylinder))
-
-
-def _bounds(box: Array, along_edge: Array) -> tuple[Array, Array]:
-    half = jnp.sum(jnp.where(along_edge, box, 0.0), axis=0)
-    return -half, half
 
 
 def _overlap_interval(p: _Problem, base: Array, normal: Array) -> tuple[Array, Array]:

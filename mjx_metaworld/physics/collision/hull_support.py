@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -57,11 +58,11 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     table = load_hulls().candidates.astype(np.float32)
     vertices = jnp.moveaxis(jnp.asarray(table)[row], (-2, -1), (0, 1))  # (3, CANDIDATES, S, L)
     single = direction.astype(jnp.float32)
-    best = None
+    keys = []
     for k in range(CANDIDATES):
         reach = vertices[0, k] * single[0] + vertices[1, k] * single[1] + vertices[2, k] * single[2]
-        key = (jax.lax.bitcast_convert_type(reach + _OFFSET, jnp.int32) >> _INDEX_BITS << _INDEX_BITS) | k
-        best = key if best is None else jnp.maximum(best, key)
+        keys.append((jax.lax.bitcast_convert_type(reach + _OFFSET, jnp.int32) >> _INDEX_BITS << _INDEX_BITS) | k)
+    best = functools.reduce(jnp.maximum, keys)
     points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
     chosen = row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1))
     return jnp.moveaxis(jnp.asarray(points, direction.dtype)[chosen], -1, 0)
