@@ -18,7 +18,7 @@ from mjx_metaworld.physics.collision.convex import collide_convex, find_start
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
-from mjx_metaworld.physics.collision.reduce import reduce
+from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import Shape, Slots
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import PhysicsConfig
@@ -271,9 +271,14 @@ def test_hull_table():
     assert table.reach[-1].max() == 0.0  # the hull of shapes without a mesh is the origin
 
 
-# The button's rod touches a box of its housing at a line. On that boundary MuJoCo's EPA degenerates: it reports a
-# depth of up to 12 mm along a slanted normal at a point metres away. The stages find no contact.
-DEGENERATE = {("sawyer_button_press" + suffix, (46, 42)) for suffix in ("", "_wall", "_topdown", "_topdown_wall")}
+# The button's rod touches two boxes of its housing along a line, exactly. On that boundary MuJoCo's EPA degenerates:
+# for one, both or neither of them, by the last bits of the housing's position, it reports a depth of millimetres
+# along a slanted normal at a point metres away. The stages find no contact.
+DEGENERATE = {
+    ("sawyer_button_press" + suffix, (46, box))
+    for suffix in ("", "_wall", "_topdown", "_topdown_wall")
+    for box in (41, 42)
+}
 
 
 def check_agreement(tasks: tuple[str, ...], episodes: int, every: int) -> None:

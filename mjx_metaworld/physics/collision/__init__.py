@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
-from mjx_metaworld.physics.collision.broadphase import Candidates, broadphase
+from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import Points
-from mjx_metaworld.physics.collision.reduce import reduce
+from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import Shape, Slots, place
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig, Scene
