@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,15 @@ from mjx_metaworld import robot
 from mjx_metaworld.bank import settle_on_host
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
+from mjx_metaworld.rewards import norm
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tables import TaskTable, build_tables
-from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, Settled, TaskSpec
+from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
 from mjx_metaworld.types import Episode, Metrics, State
 
-REWARD_VERSIONS = ("v2",)
+REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
+OBJECT = slice(4, 7)  # the first object's position in the observation
 _GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 
 
@@ -29,7 +31,7 @@ def make(
     *,
     goal_observable: bool = True,
     one_hot: bool = False,
-    reward_version: str = "v2",
+    reward_version: RewardVersion = "v2",
     max_episode_steps: int = 500,
     terminate_on_success: bool = False,
     physics: PhysicsConfig | None = None,
@@ -40,7 +42,7 @@ def make(
         tasks: a name such as "reach-v3", several names, or a suite such as "MT10".
         goal_observable: whether the last three entries of the Meta-World observation show the goal or zeros.
         one_hot: append the task's one-hot vector to the observation.
-        reward_version: which of the reference's reward functions.
+        reward_version: which of the reference's reward functions, "v2" (0 to 10) or the older "v1" (unbounded).
         max_episode_steps: control steps until truncation.
         terminate_on_success: report `terminated` at the first success (the reference never terminates).
         physics: fixed sizes and iteration counts of the engine.
@@ -56,6 +58,7 @@ def make(
         resolve(tasks),
         goal_observable=goal_observable,
         one_hot=one_hot,
+        reward_version=reward_version,
         max_episode_steps=max_episode_steps,
         terminate_on_success=terminate_on_success,
         physics=physics or PhysicsConfig(),
@@ -67,6 +70,7 @@ class MetaWorldEnv:
 
     Attributes:
         tasks: the task declarations; a task's index here is its id in this environment.
+        reward_version: "v1" or "v2".
         max_episode_steps: control steps until truncation.
         terminate_on_success: whether the first success ends an episode.
         engine: the physics.
@@ -78,6 +82,7 @@ class MetaWorldEnv:
         *,
         goal_observable: bool,
         one_hot: bool,
+        reward_version: RewardVersion,
         max_episode_steps: int,
         terminate_on_success: bool,
         physics: PhysicsConfig,
@@ -85,6 +90,7 @@ class MetaWorldEnv:
         self.tasks = tasks
         self.goal_observable = goal_observable
         self.one_hot = one_hot
+        self.reward_version: RewardVersion = reward_version
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
         tables = build_tables(tasks, goal_observable=goal_observable)
@@ -224,6 +230,7 @@ class MetaWorldEnv:
                 object_init=placement.object_init,
                 points_init=placement.points_init,
                 tcp_init=settled.tcp,
+                first_distance=zero,
                 previous_frame=frame,
                 step=jnp.zeros((), jnp.int32),
                 invalid_action=no,
@@ -262,10 +269,13 @@ class MetaWorldEnv:
             readings.frame, episode.previous_frame, episode.goal, goal_observable=self.goal_observable
         )
         obs = jnp.clip(raw, table.obs_low, table.obs_high)
+        distance = norm(obs[OBJECT] - episode.goal)
+        first_distance = jnp.where(episode.step == 0, distance, episode.first_distance)
         inputs = RewardInputs(
             obs=obs,
             action=action,
             tcp=readings.tcp,
+            left_tip=readings.left_tip,
             left_pad=readings.left_pad,
             right_pad=readings.right_pad,
             points=readings.points,
@@ -275,8 +285,9 @@ class MetaWorldEnv:
             object_init=episode.object_init,
             tcp_init=episode.tcp_init,
             points_init=episode.points_init,
+            first_distance=first_distance,
         )
-        metrics = self._by_task(state.task, [_rewarder(s) for s in self.tasks], inputs)
+        metrics = self._by_task(state.task, [_rewarder(s, self.reward_version) for s in self.tasks], inputs)
         step = episode.step + 1
         return State(
             physics=physics,
@@ -286,7 +297,9 @@ class MetaWorldEnv:
             truncated=step >= self.max_episode_steps,
             metrics=metrics,
             task=state.task,
-            episode=episode.replace(previous_frame=readings.frame, step=step, invalid_action=~finite),
+            episode=episode.replace(
+                first_distance=first_distance, previous_frame=readings.frame, step=step, invalid_action=~finite
+            ),
         )
 
     # --- by task ---
@@ -342,12 +355,13 @@ def _placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
     return place
 
 
-def _rewarder(spec: TaskSpec) -> Callable[[RewardInputs], Metrics]:
+def _rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs], Metrics]:
     """The task's reward on padded arrays."""
+    rewarded = spec.reward_of(version)
 
     def reward(inputs: RewardInputs) -> Metrics:
         num_points = len(spec.points)
-        outcome: Outcome = spec.reward(
+        outcome: Outcome = rewarded(
             inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
         )
         return outcome.metrics()

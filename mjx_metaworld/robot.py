@@ -57,6 +57,7 @@ class Readings:
     """What the reference reads from the simulation after a step."""
 
     tcp: Float[Array, "3"]
+    left_tip: Float[Array, "3"]
     left_pad: Float[Array, "3"]
     right_pad: Float[Array, "3"]
     points: Float[Array, "points 3"]
@@ -159,6 +160,7 @@ def read(
     frame = jnp.concatenate([hand_pos, opening[None], seen, jnp.zeros(FRAME_SIZE - 4 - seen.size, seen.dtype)])
     return Readings(
         tcp=(right_tip + left_tip) / 2.0,
+        left_tip=left_tip,
         left_pad=left_pad,
         right_pad=right_pad,
         points=places[_NUM_FINGER_POINTS + num_objects :],

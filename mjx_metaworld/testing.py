@@ -28,6 +28,10 @@ REMEMBERED_POINTS = {
 }
 
 
+# The same of points of which it remembers the height alone.
+REMEMBERED_HEIGHTS = {"assembly-v3": {2: "obj_height"}, "box-close-v3": {0: "objHeight"}}
+
+
 def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> State:
     """The state of a reference environment between two control steps, lossless but for rounding to `env`'s floats.
 
@@ -74,6 +78,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
             object_init=_floats(object_init),
             points_init=_floats(_pad_rows(points, num_points)),
             tcp_init=_floats(cpu_env.init_tcp),
+            first_distance=_floats(first_distance(cpu_env)),
             previous_frame=_floats(cpu_env._prev_obs),
             step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
             invalid_action=no,
@@ -86,7 +91,14 @@ def points_init(cpu_env: SawyerXYZEnv, spec: TaskSpec) -> np.ndarray:
     points = np.array([read_point(cpu_env.data, point) for point in spec.points]).reshape(-1, 3)
     for row, attribute in REMEMBERED_POINTS.get(spec.name, {}).items():
         points[row] = getattr(cpu_env, attribute)
+    for row, attribute in REMEMBERED_HEIGHTS.get(spec.name, {}).items():
+        points[row, 2] = getattr(cpu_env, attribute, points[row, 2])  # assembly keeps it with reward v1 only
     return points
+
+
+def first_distance(cpu_env: SawyerXYZEnv) -> np.ndarray:
+    """`()` the distance that bin-picking remembers from an episode's first step; 0 where none is remembered."""
+    return np.asarray(getattr(cpu_env, "_target_to_obj_init", None) or 0.0)
 
 
 def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndarray:

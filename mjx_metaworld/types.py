@@ -31,6 +31,7 @@ class Episode:
     object_init: Float[Array, "3"]  # the reference's obj_init_pos
     points_init: Float[Array, "points 3"]  # the task's named points right after reset, where a reward refers to them
     tcp_init: Float[Array, "3"]  # the reference's init_tcp
+    first_distance: Float[Array, ""]  # of the object from the goal, after the first step; 0 until then
     previous_frame: Float[Array, "18"]  # unclipped first half of the next observation's history
     step: Int[Array, ""]
     invalid_action: Bool[Array, ""]  # True after a step whose action held NaN or infinity (it was taken as zero)

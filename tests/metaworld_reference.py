@@ -21,24 +21,13 @@ from mjx_metaworld import suites
 from mjx_metaworld.scenes.readings import read_point
 from mjx_metaworld.tasks import TASKS, TaskSpec
 from mjx_metaworld.tasks.spec import RewardInputs
+from mjx_metaworld.testing import first_distance, points_init
 from mjx_metaworld.types import Metrics
 
 SPECS = {spec.name: spec for spec in TASKS}
 QUICK = tuple(spec.name for spec in suites.resolve("MT10"))
 EACH_TASK = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in SPECS]
 
-# Attributes in which the reference remembers a point (by row of `TaskSpec.points`) as it was at reset. All other
-# points whose initial position matters do not move.
-REMEMBERED_POINTS = {
-    "peg-insert-side-v3": {0: "peg_head_pos_init"},
-    "dial-turn-v3": {0: "dial_push_position"},
-    "stick-push-v3": {0: "stick_init_pos"},
-    "stick-pull-v3": {0: "stick_init_pos"},
-    "handle-press-v3": {1: "_handle_init_pos"},
-    "handle-press-side-v3": {1: "_handle_init_pos"},
-    "window-open-v3": {0: "window_handle_pos_init"},
-    "window-close-v3": {0: "window_handle_pos_init"},
-}
 PART_JOINT_ROWS = {2: 0, 3: 2}  # mjtJoint slide, hinge -> first row of part_qpos
 
 
@@ -59,16 +48,10 @@ def reset_to(name: str, rand_vec: np.ndarray, *, goal_observable: bool = True) -
     """The task's environment at the start of the episode with this goal vector, and its first observation."""
     env = reference_env(name)
     env.set_task(reference_task(name, rand_vec, goal_observable=goal_observable))
+    env.reward_function_version = "v1"  # or assembly would not prepare it; other tasks do not look at it here
     obs, _ = env.reset()
+    env.reward_function_version = "v2"
     return env, obs
-
-
-def points_init(env: SawyerXYZEnv, spec: TaskSpec) -> np.ndarray:
-    """`(points, 3)` the task's points as the reference remembers them from reset."""
-    points = np.array([read_point(env.data, point) for point in spec.points]).reshape(-1, 3)
-    for row, attribute in REMEMBERED_POINTS.get(spec.name, {}).items():
-        points[row] = getattr(env, attribute)
-    return points
 
 
 def part_qpos(env: SawyerXYZEnv) -> np.ndarray:
@@ -89,6 +72,7 @@ def reward_inputs(env: SawyerXYZEnv, spec: TaskSpec, obs: np.ndarray, action: np
         obs=np.array(obs),
         action=np.array(action, float),
         tcp=env.tcp_center.copy(),
+        left_tip=env._get_site_pos("leftEndEffector"),
         left_pad=env.get_body_com("leftpad").copy(),
         right_pad=env.get_body_com("rightpad").copy(),
         points=np.array([read_point(env.data, point) for point in spec.points]).reshape(-1, 3),
@@ -98,15 +82,23 @@ def reward_inputs(env: SawyerXYZEnv, spec: TaskSpec, obs: np.ndarray, action: np
         object_init=np.array(env.obj_init_pos),
         tcp_init=env.init_tcp.copy(),
         points_init=points_init(env, spec),
+        first_distance=first_distance(env),
     )
+
+
+class Evaluation(NamedTuple):
+    """What the reference returns for transitions."""
+
+    reward: np.ndarray  # (n,)
+    metrics: Metrics
 
 
 class Recording(NamedTuple):
     """Transitions of a task under its expert and at random; leaves have a leading axis of transitions."""
 
     inputs: RewardInputs
-    reward: np.ndarray  # (n,)
-    metrics: Metrics
+    v2: Evaluation
+    v1: Evaluation
     obs: np.ndarray  # (n, 39) before the step, as the policy sees it
     expert_action: np.ndarray  # (n, 4) the reference policy's answer to it
 
@@ -118,6 +110,18 @@ STEPS_TO_SUCCESS = {"box-close-v3": 200}
 def reference_policy(name: str) -> policies.policy.Policy:
     """The scripted policy of a task."""
     return policies.ENV_POLICY_MAP[name]()
+
+
+def _evaluation(reward: float, info: dict[str, float]) -> Evaluation:
+    return Evaluation(float(reward), Metrics(**{key: float(value) for key, value in info.items()}))
+
+
+def evaluate_v1(env: SawyerXYZEnv, obs: np.ndarray, action: np.ndarray) -> Evaluation:
+    """Evaluate the last step by the old reward; neither reward writes anything that the other reads."""
+    env.reward_function_version = "v1"
+    evaluation = _evaluation(*env.evaluate_state(obs, action))
+    env.reward_function_version = "v2"
+    return evaluation
 
 
 @functools.cache
@@ -142,6 +146,5 @@ def record(name: str, goals: int = 2) -> Recording:
                 action = action.astype(np.float64)
                 obs, reward, _, _, info = env.step(action)
                 inputs = reward_inputs(env, spec, obs, action)
-                metrics = Metrics(**{key: float(value) for key, value in info.items()})
-                rows.append(Recording(inputs, float(reward), metrics, before, expert))
+                rows.append(Recording(inputs, _evaluation(reward, info), evaluate_v1(env, obs, action), before, expert))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from metaworld.utils import reward_utils
-from metaworld_reference import EACH_TASK, SPECS, record
+from metaworld_reference import EACH_TASK, SPECS, Evaluation, record
 
 from mjx_metaworld import rewards
-from mjx_metaworld.tasks.spec import RewardInputs
+from mjx_metaworld.tasks.spec import RewardInputs, RewardVersion
 from mjx_metaworld.types import Metrics
 
 FIELDS = tuple(Metrics.__dataclass_fields__)
+EACH_VERSION = pytest.mark.parametrize("version", get_args(RewardVersion))
+LARGEST = {"v1": 3000.0, "v2": 10.0}  # what rewards come to; v1 takes a thousand times the difference of distances
+ATOL = {"v1": 1e-9, "v2": 1e-12}  # a rounding of such terms
 
 
-def evaluate(name: str, dtype: type, rounded: bool = False) -> tuple[np.ndarray, Metrics]:
+def evaluate(name: str, version: RewardVersion, dtype: type, rounded: bool = False) -> Evaluation:
     """Our rewards and metrics on the recorded transitions, computed in `dtype`; `rounded` inputs are float32's."""
 
     def cast(leaf: np.ndarray) -> jax.Array:
@@ -28,50 +32,60 @@ def evaluate(name: str, dtype: type, rounded: bool = False) -> tuple[np.ndarray,
 
     @jax.jit
     @jax.vmap
-    def run(inputs: RewardInputs) -> tuple[jax.Array, Metrics]:
-        outcome = SPECS[name].reward(inputs)
-        return outcome.reward, outcome.metrics()
+    def run(inputs: RewardInputs) -> Evaluation:
+        outcome = SPECS[name].reward_of(version)(inputs)
+        return Evaluation(outcome.reward, outcome.metrics())
 
-    reward, metrics = run(jax.tree.map(cast, record(name).inputs))
-    assert reward.dtype == dtype
-    return np.asarray(reward), jax.tree.map(np.asarray, metrics)
-
-
-def columns(reward: np.ndarray, metrics: Metrics) -> dict[str, np.ndarray]:
-    return {"reward": reward} | {field: getattr(metrics, field) for field in FIELDS}
+    evaluation = run(jax.tree.map(cast, record(name).inputs))
+    assert evaluation.reward.dtype == dtype
+    return jax.tree.map(np.asarray, evaluation)
 
 
+def columns(evaluation: Evaluation) -> dict[str, np.ndarray]:
+    return {"reward": evaluation.reward} | {field: getattr(evaluation.metrics, field) for field in FIELDS}
+
+
+@EACH_VERSION
 @pytest.mark.parametrize("name", EACH_TASK)
-def test_rewards_equal_the_reference_in_float64(name: str) -> None:
+def test_rewards_equal_the_reference_in_float64(name: str, version: RewardVersion) -> None:
     with jax.enable_x64(True):
-        ours = columns(*evaluate(name, np.float64))
-    expected = columns(record(name).reward, record(name).metrics)
+        ours = columns(evaluate(name, version, np.float64))
+    expected = columns(getattr(record(name), version))
     for field in ours:
         # The same formula in the same precision: only the order of a few roundings differs.
-        np.testing.assert_allclose(ours[field], expected[field], rtol=1e-9, atol=1e-12, err_msg=field)
+        np.testing.assert_allclose(ours[field], expected[field], rtol=1e-9, atol=ATOL[version], err_msg=field)
 
 
+@EACH_VERSION
 @pytest.mark.parametrize("name", EACH_TASK)
-def test_rewards_equal_the_reference_in_float32(name: str) -> None:
-    ours = columns(*evaluate(name, np.float32))
+def test_rewards_equal_the_reference_in_float32(name: str, version: RewardVersion) -> None:
+    ours = columns(evaluate(name, version, np.float32))
     with jax.enable_x64(True):
-        rounded = columns(*evaluate(name, np.float64, rounded=True))
-    expected = columns(record(name).reward, record(name).metrics)
+        rounded = columns(evaluate(name, version, np.float64, rounded=True))
+    expected = columns(getattr(record(name), version))
     for field in ours:
         # The caging rewards divide by the distance of a pad from a threshold. Where that is a millimetre, rounding
         # the positions to float32 alone moves the reward by more than 1e-5, so that much is allowed on top.
-        scale = np.abs(expected[field]) + 1e-2
+        # Small values are held to a thousandth of what rewards come to, and distances to a centimetre.
+        scale = np.abs(expected[field]) + (LARGEST[version] / 1e3 if "reward" in field else 1e-2)
         rounding = np.quantile(np.abs(rounded[field] - expected[field]) / scale, 0.99)
         error = np.quantile(np.abs(ours[field] - expected[field]) / scale, 0.99)
         assert error < 1e-5 + 3.0 * rounding, (field, error, rounding)
 
 
+# Tasks in which the recordings, successful by v2, are not so by v1, see docs/quirks.md.
+WITHOUT_SUCCESS = {"v1": {"door-lock-v3", "hand-insert-v3", "peg-insert-side-v3", "stick-push-v3"}, "v2": set()}
+
+
+@EACH_VERSION
 @pytest.mark.parametrize("name", EACH_TASK)
-def test_recordings_reach_every_side_of_the_reward(name: str) -> None:
+def test_recordings_reach_every_side_of_the_reward(name: str, version: RewardVersion) -> None:
     """The comparison above means little unless success and failure both occur."""
-    recording = record(name)
-    assert 0.0 < recording.metrics.success.mean() < 1.0
-    assert np.ptp(recording.reward) > 0.1
+    evaluation = getattr(record(name), version)
+    assert np.ptp(evaluation.reward) > 0.1
+    success = evaluation.metrics.success
+    assert success.mean() < 1.0
+    assert (success.max() > 0.0) == (name not in WITHOUT_SUCCESS[version])
 
 
 MARGINS = (0.0, 1e-3, 0.1, 2.0)

@@ -1,4 +1,4 @@
-"""The tasks, one declaration and one reward function each, by family; importing the package registers them."""
+"""The tasks, a declaration and its reward functions each, by family; importing the package registers them."""
 
 from mjx_metaworld.tasks import (
     button,

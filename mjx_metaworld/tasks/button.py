@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -81,6 +82,11 @@ def _press_topdown(s: RewardInputs, gripper: Array) -> Outcome:
     return press_outcome(s, reward, to_press, near, pressed, within=0.024)
 
 
+def press_topdown_v1(s: RewardInputs) -> Outcome:
+    """Reach the button, then press it along z."""
+    return v1.move(s, jnp.abs(s.goal[Z] - s.object[Z]), travel(s, Z), within=0.024)
+
+
 @task(
     "button-press-topdown-v3",
     scene="sawyer_button_press_topdown",
@@ -92,6 +98,7 @@ def _press_topdown(s: RewardInputs, gripper: Array) -> Outcome:
     objects=(TOPDOWN_BUTTON,),
     points=POINTS,
     place=place_box,
+    reward_v1=press_topdown_v1,
 )
 def button_press_topdown(s: RewardInputs) -> Outcome:
     """Press a button from above. Randomised: box xy. Success: the button within 2.4 cm of the hole's bottom in z."""
@@ -109,6 +116,7 @@ def button_press_topdown(s: RewardInputs) -> Outcome:
     objects=(TOPDOWN_BUTTON,),
     points=POINTS,
     place=place_box,
+    reward_v1=press_topdown_v1,
 )
 def button_press_topdown_wall(s: RewardInputs) -> Outcome:
     """Press a button behind a wall from above. Randomised: box xy. Success: within 2.4 cm of the hole's bottom in z."""
@@ -124,6 +132,16 @@ def press_forward(s: RewardInputs, way: Array | float) -> Outcome:
     return press_outcome(s, reward, to_press, near, pressed, within=0.02)
 
 
+def press_forward_v1(s: RewardInputs, way: Array | float, *, within: float) -> Outcome:
+    """Reach the button with the left finger tip, then press it along y by `way`."""
+    return v1.move(s, jnp.abs(s.goal[Y] - s.object[Y]), way, within=within, reach=v1.left_reach(s))
+
+
+def button_press_v1(s: RewardInputs) -> Outcome:
+    """Press the button."""
+    return press_forward_v1(s, travel(s, Y), within=0.02)
+
+
 @task(
     "button-press-v3",
     scene="sawyer_button_press",
@@ -135,10 +153,16 @@ def press_forward(s: RewardInputs, way: Array | float) -> Outcome:
     objects=(BUTTON,),
     points=POINTS,
     place=place_box_unpressed,
+    reward_v1=button_press_v1,
 )
 def button_press(s: RewardInputs) -> Outcome:
     """Press a button in a wall. Randomised: box xy. Success: the button within 2 cm of the hole's bottom in y."""
     return press_forward(s, travel(s, Y))
+
+
+def button_press_wall_v1(s: RewardInputs) -> Outcome:
+    """Press the button; the reference takes its way along z, where it is zero."""
+    return press_forward_v1(s, travel(s, Z), within=0.03)
 
 
 @task(
@@ -152,6 +176,7 @@ def button_press(s: RewardInputs) -> Outcome:
     objects=(BUTTON,),
     points=POINTS,
     place=place_box_unpressed,
+    reward_v1=button_press_wall_v1,
 )
 def button_press_wall(s: RewardInputs) -> Outcome:
     """Press a button behind a wall. Randomised: box xy. Success: the button within 3 cm of the hole's bottom in y."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -40,6 +43,11 @@ def place_in_hole(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
 
 
+def pick_out_of_hole_v1(s: RewardInputs) -> Outcome:
+    """Lift the cube by 11 cm, then carry it to the goal."""
+    return v1.pick_and_place(s, lift_by=0.11, within=0.07, datum=s.object_init[2] - 0.02)
+
+
 @task(
     "pick-out-of-hole-v3",
     scene="sawyer_pick_out_of_hole",
@@ -52,6 +60,7 @@ def place_in_hole(rand_vec: Array, settled: Settled) -> Placement:
     goal_high=(0.1, 0.6, 0.3),
     objects=(CUBE,),
     place=place_in_hole,
+    reward_v1=pick_out_of_hole_v1,
 )
 def pick_out_of_hole(s: RewardInputs) -> Outcome:
     """Lift a cube out of a hole. Randomised: goal. Success: the cube within 7 cm of the goal."""
@@ -102,6 +111,7 @@ def place_before_shelf(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("body", "obj"), Orientation("xyzw", "geom", "objGeom")),),
     main_geom="objGeom",
     place=place_before_shelf,
+    reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
 )
 def shelf_place(s: RewardInputs) -> Outcome:
     """Put a block on a shelf. Randomised: block xy, shelf xy. Success: the block within 7 cm of the goal."""
@@ -141,6 +151,22 @@ def place_in_bin(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=jnp.asarray(BIN, cube.dtype), object_init=cube), cube)
 
 
+def bin_picking_v1(s: RewardInputs) -> Outcome:
+    """Lift the cube by 10 cm, carry it over the bin, let go."""
+    z, floor = s.object[2], s.object_init[2]
+    height = floor + 0.1
+    reach, distance = rewards.norm(s.object - s.tcp), rewards.norm(s.object[:2] - s.goal[:2])
+    lifted = v1.lift(z, floor, height, reach, distance)
+    over_bin = jnp.all(jnp.abs(s.object[:2] - s.goal[:2]) < 0.05)
+    placed = over_bin & (z < floor + 0.05)
+    way = rewards.norm(s.object_init[:2] - s.goal[:2]) + height
+    place = jnp.maximum(v1.progress(distance, way), 0.0)
+    opening = -200.0 * s.action[3]
+    carrying = jnp.where(lifted.complete & (reach < v1.CARRIED), place + jnp.where(over_bin, opening, 0.0), 0.0)
+    reward = v1.approach(s, s.object, above=0.06, climb=1.0) + lifted.reward + carrying
+    return v1.report(jnp.where(placed, opening + place, reward), distance, 0.05).replace(near_object=0.0)
+
+
 @task(
     "bin-picking-v3",
     scene="sawyer_bin_picking",
@@ -152,13 +178,14 @@ def place_in_bin(rand_vec: Array, settled: Settled) -> Placement:
     goal_high=(0.1201, 0.701, 0.001),
     objects=(CUBE,),
     place=place_in_bin,
+    reward_v1=bin_picking_v1,
 )
 def bin_picking(s: RewardInputs) -> Outcome:
     """Carry a cube from one bin to the other. Randomised: cube xy. Success: the cube within 5 cm of the goal."""
     radius = 0.05
     distance = rewards.norm(s.object - s.goal)
-    # The reference takes the margin after the episode's first step, when the placed cube has hardly moved.
-    in_place = rewards.tolerance(distance, (0.0, radius), rewards.norm(s.object_init - s.goal))
+    # The reference takes the margin when it first evaluates the episode, after one step.
+    in_place = rewards.tolerance(distance, (0.0, radius), s.first_distance)
     axes = (s.object_init, s.goal)
     floor_1, floor_2 = (_funnel(rewards.norm(s.hand[:2] - axis[:2]), 0.03, 0.02, 0.2) for axis in axes)
     above_floor = _above(s.hand[2], jnp.minimum(floor_1, floor_2), 0.05)
@@ -210,6 +237,7 @@ def place_ball_and_hoop(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("body", "bsktball"), Orientation("wxyz", "body", "bsktball")),),
     points=(Point("site", "goal"),),
     place=place_ball_and_hoop,
+    reward_v1=partial(v1.pick_and_place, lift_by=0.3, within=0.08),
 )
 def basketball(s: RewardInputs) -> Outcome:
     """Dunk a ball into a basket. Randomised: ball xy, basket xy. Success: within 8 cm of the hoop, z doubled."""
@@ -237,13 +265,22 @@ def basketball(s: RewardInputs) -> Outcome:
 
 
 LID_HEIGHT = float32(0.0, 0.55, 0.02)[2]
+LID_HANDLE, LID_BODY = range(2)
 
 
 def place_lid_and_box(rand_vec: Array, settled: Settled) -> Placement:
     """Lid at the first place of the goal vector in xy, box at the second, goal on the box."""
     lid, goal = rand_vec[:3].at[2].set(LID_HEIGHT), rand_vec[3:6]
     box = jnp.concatenate([goal[:2], settled.prop_pos[2:]])
-    return put_prop(put_free_body(start(settled, goal=goal, object_init=lid), lid), box)
+    placement = start(settled, goal=goal, object_init=lid)
+    placement = placement.replace(points_init=settled.points + lid - settled.points[LID_BODY])
+    return put_prop(put_free_body(placement, lid), box)
+
+
+def box_close_v1(s: RewardInputs) -> Outcome:
+    """Lift the lid, then carry it to the goal; the reference wants its origin higher than its handle was at reset."""
+    carried = v1.pick_and_place(s, lift_by=0.12, within=0.08, floor=s.points_init[LID_HANDLE][2])
+    return v1.report_success(carried.reward, rewards.norm(s.object - s.goal) < 0.08)
 
 
 @task(
@@ -256,9 +293,11 @@ def place_lid_and_box(rand_vec: Array, settled: Settled) -> Placement:
     goal_low=(-0.1, 0.7, 0.133),
     goal_high=(0.1, 0.8, 0.133),
     objects=(Observed(Point("body", "top_link"), Orientation("wxyz", "body", "top_link")),),
+    points=(Point("geom", "BoxHandleGeom"), Point("body", "boxbodytop")),
     extra_substeps=5,
     settles_against_prop=True,
     place=place_lid_and_box,
+    reward_v1=box_close_v1,
 )
 def box_close(s: RewardInputs) -> Outcome:
     """Put the lid on a box. Randomised: lid xy, box xy. Success: the lid within 8 cm of the goal."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
 from mjx_metaworld.physics.model import FREE_QPOS
-from mjx_metaworld.tasks.button import press_forward
+from mjx_metaworld.tasks import v1
+from mjx_metaworld.tasks.button import press_forward, press_forward_v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -73,6 +76,7 @@ def place_mug_at_spout(rand_vec: Array, settled: Settled) -> Placement:
     goal_high=(0.101, 0.71, 0.302),
     objects=(Observed(Point("site", "buttonStart"), Orientation("identity")),),
     place=place_machine_and_mug,
+    reward_v1=partial(press_forward_v1, way=BUTTON_WAY, within=0.02),
 )
 def coffee_button(s: RewardInputs) -> Outcome:
     """Press a coffee machine's button. Randomised: machine xy. Success: the button within 2 cm of the goal in y."""
@@ -110,6 +114,16 @@ def _move_mug(s: RewardInputs) -> Outcome:
     )
 
 
+def _report_mug_v1(s: RewardInputs, reward: Array) -> Outcome:
+    """The mug's distance in space; the reward takes it in xy."""
+    return v1.report(reward, rewards.norm(s.object - s.goal), 0.07)
+
+
+def coffee_push_v1(s: RewardInputs) -> Outcome:
+    """Reach the mug, then push it."""
+    return _report_mug_v1(s, v1.push(s, within=0.07).reward)
+
+
 @task(
     "coffee-push-v3",
     scene="sawyer_coffee",
@@ -122,10 +136,21 @@ def _move_mug(s: RewardInputs) -> Outcome:
     objects=(MUG,),
     main_geom="mug",
     place=place_mug_away,
+    reward_v1=coffee_push_v1,
 )
 def coffee_push(s: RewardInputs) -> Outcome:
     """Push a mug under a coffee machine. Randomised: mug, goal with machine. Success: the mug within 7 cm of it."""
     return _move_mug(s)
+
+
+def coffee_pull_v1(s: RewardInputs) -> Outcome:
+    """Reach the mug, grip it, then pull it."""
+    reach = rewards.norm(s.object - s.tcp)
+    # The reference means the way to a point above the mug, but forgets to subtract the fingers' place.
+    above = rewards.norm(s.object.at[2].set(s.tcp_init[2]))
+    gripping = 0.1 - reach + jnp.where(reach < v1.REACHED, v1.closing(s), 0.0)
+    pulled = v1.progress(rewards.norm(s.object[:2] - s.goal[:2]), rewards.norm(s.object_init[:2] - s.goal[:2]))
+    return _report_mug_v1(s, jnp.where(above < 0.05, gripping, -above) + v1.gain(reach < v1.REACHED, pulled))
 
 
 @task(
@@ -140,6 +165,7 @@ def coffee_push(s: RewardInputs) -> Outcome:
     objects=(MUG,),
     main_geom="mug",
     place=place_mug_at_spout,
+    reward_v1=coffee_pull_v1,
 )
 def coffee_pull(s: RewardInputs) -> Outcome:
     """Pull a mug from a coffee machine. Randomised: mug with machine, goal. Success: the mug within 7 cm of it."""

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -32,6 +33,13 @@ def place_dial(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(placement, dial).replace(points_init=start_of_push[None])
 
 
+def dial_turn_v1(s: RewardInputs) -> Outcome:
+    """Reach the knob, then move it along y."""
+    reach, distance = rewards.norm(s.object - s.tcp), jnp.abs(s.object[1] - s.goal[1])
+    turned = v1.progress(distance, jnp.abs(s.object_init[1] - s.goal[1]), wide=0.001, narrow=0.0001)
+    return v1.report(-reach + v1.gain(reach < v1.REACHED, turned), distance, 0.07, grasp_success=1.0)
+
+
 @task(
     "dial-turn-v3",
     scene="sawyer_dial",
@@ -44,6 +52,7 @@ def place_dial(rand_vec: Array, settled: Settled) -> Placement:
     points=(KNOB,),
     stale_reset=True,
     place=place_dial,
+    reward_v1=dial_turn_v1,
 )
 def dial_turn(s: RewardInputs) -> Outcome:
     """Turn a dial half around. Randomised: dial xy. Success: the knob within 7 cm of the goal."""

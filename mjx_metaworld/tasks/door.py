@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -22,6 +23,8 @@ from mjx_metaworld.tasks.spec import (
 
 HANDLE = Observed(Point("geom", "handle"), Orientation("xyzw", "geom", "handle"))
 HINGE = 2
+WAY_OF_OPENING = 0.5475296783430732  # of the handle in xy, from its place at reset to the goal
+WAY_OF_CLOSING = 0.5641145587904663
 
 
 def place_closed_door(rand_vec: Array, settled: Settled) -> Placement:
@@ -44,6 +47,12 @@ def _ready_to_open(hand: Array, handle: Array) -> Array:
     return rewards.hamacher_product(above_floor, in_place)
 
 
+def door_open_v1(s: RewardInputs) -> Outcome:
+    """Reach the handle, then move it in xy."""
+    moved = v1.move(s, rewards.norm(s.object[:2] - s.goal[:2]), WAY_OF_OPENING, within=0.08)
+    return v1.report_success(moved.reward, jnp.abs(s.object[0] - s.goal[0]) <= 0.08)
+
+
 @task(
     "door-open-v3",
     scene="sawyer_door_pull",
@@ -54,6 +63,7 @@ def _ready_to_open(hand: Array, handle: Array) -> Array:
     goal_high=(-0.2, 0.5, 0.1501),
     objects=(HANDLE,),
     place=place_closed_door,
+    reward_v1=door_open_v1,
 )
 def door_open(s: RewardInputs) -> Outcome:
     """Open a door by its handle. Randomised: door xy. Success: the handle within 8 cm of the goal in x."""
@@ -85,6 +95,13 @@ def place_open_door(rand_vec: Array, settled: Settled) -> Placement:
     return set_part_joint(put_prop(placement, door), HINGE, -1.5708, stop=True)
 
 
+def door_close_v1(s: RewardInputs) -> Outcome:
+    """Reach the handle, then move it in xy."""
+    distance = rewards.norm(s.object[:2] - s.goal[:2])
+    moved = v1.move(s, distance, WAY_OF_CLOSING, within=0.08, grasp_success=1.0)
+    return moved.replace(near_object=0.0, grasp_reward=1.0)
+
+
 @task(
     "door-close-v3",
     scene="sawyer_door_pull",
@@ -95,6 +112,7 @@ def place_open_door(rand_vec: Array, settled: Settled) -> Placement:
     goal_high=(0.3, 0.75, 0.1501),
     objects=(HANDLE,),
     place=place_open_door,
+    reward_v1=door_close_v1,
 )
 def door_close(s: RewardInputs) -> Outcome:
     """Push a door shut. Randomised: door xy. Success: the handle within 8 cm of the goal."""

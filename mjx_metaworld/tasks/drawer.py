@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -44,6 +45,11 @@ def place_open_drawer(rand_vec: Array, settled: Settled) -> Placement:
     return set_part_joint(put_prop(placement, drawer), SLIDE, -PULLED_OUT_BY, stop=False)
 
 
+def drawer_open_v1(s: RewardInputs) -> Outcome:
+    """Reach the handle, then pull it along y."""
+    return v1.move(s, jnp.abs(s.object[1] - s.goal[1]), OPEN_BY, within=0.03)
+
+
 @task(
     "drawer-open-v3",
     scene="sawyer_drawer",
@@ -55,6 +61,7 @@ def place_open_drawer(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("body", "drawer_link", (0.0, -0.16, 0.0)), Orientation("wxyz", "body", "drawer_link")),),
     stale_reset=True,
     place=place_shut_drawer,
+    reward_v1=drawer_open_v1,
 )
 def drawer_open(s: RewardInputs) -> Outcome:
     """Pull a drawer open. Randomised: drawer x. Success: the handle within 3 cm of the goal."""
@@ -76,6 +83,12 @@ def drawer_open(s: RewardInputs) -> Outcome:
     )
 
 
+def drawer_close_v1(s: RewardInputs) -> Outcome:
+    """Reach the handle, then push it along y."""
+    distance = jnp.abs(s.object[1] - s.goal[1])
+    return v1.move(s, distance, PULLED_OUT_BY, within=0.05 + 0.015, grasp_success=1.0)
+
+
 @task(
     "drawer-close-v3",
     scene="sawyer_drawer",
@@ -86,6 +99,7 @@ def drawer_open(s: RewardInputs) -> Outcome:
     goal_high=HAND_HIGH,
     objects=(Observed(Point("body", "drawer_link", (0.0, -0.16, 0.05)), UNOBSERVED),),
     place=place_open_drawer,
+    reward_v1=drawer_close_v1,
 )
 def drawer_close(s: RewardInputs) -> Outcome:
     """Push a drawer shut. Randomised: drawer x. Success: the handle within 6.5 cm of the goal."""

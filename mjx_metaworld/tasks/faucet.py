@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -57,6 +58,12 @@ def _turn(s: RewardInputs, handle: Array) -> Outcome:
     )
 
 
+def turn_v1(s: RewardInputs) -> Outcome:
+    """Reach the handle, then turn it; the way counts from the faucet's foot."""
+    way = rewards.norm(s.object_init - s.goal)
+    return v1.move(s, rewards.norm(s.object - s.goal), way, within=0.07, grasp_success=1.0)
+
+
 @task(
     "faucet-open-v3",
     scene="sawyer_faucet",
@@ -69,6 +76,7 @@ def _turn(s: RewardInputs, handle: Array) -> Outcome:
     objects=(Observed(Point("site", "handleStartOpen", (0.0, 0.0, -0.01)), BASE),),
     stale_reset=True,
     place=place_to_open,
+    reward_v1=turn_v1,
 )
 def faucet_open(s: RewardInputs) -> Outcome:
     """Turn a faucet counter-clockwise. Randomised: faucet xy. Success: the handle within 7 cm of the goal."""
@@ -86,6 +94,7 @@ def faucet_open(s: RewardInputs) -> Outcome:
     goal_high=HAND_HIGH,
     objects=(Observed(Point("site", "handleStartClose", (0.0, 0.0, -0.01)), BASE),),
     place=place_to_close,
+    reward_v1=turn_v1,
 )
 def faucet_close(s: RewardInputs) -> Outcome:
     """Turn a faucet clockwise. Randomised: faucet xy. Success: the handle within 7 cm of the goal."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -29,6 +32,7 @@ UP, DOWN = -0.001, -0.1  # of the slide
 UP_ABOVE_PRESS_GOAL = 0.096  # the handle's start in that position above the site goalPress
 GOAL_Y, CENTRE_Y = 0.216, 0.17  # distance of goalPull and of the handle's centre in front of the box
 CENTRE_DOWN_HEIGHT = 0.05
+LOCAL_START_HEIGHT = 0.022  # of the site handleStart in the frame of its body
 
 
 def place_to_press(rand_vec: Array, settled: Settled) -> Placement:
@@ -75,6 +79,18 @@ def _press(s: RewardInputs) -> Outcome:
     )
 
 
+def _move_v1(s: RewardInputs, way: Array | float, *, within: float, grasp_success: float = 0.0) -> Outcome:
+    """Reach the handle with the left finger tip, then move it along z by `way`."""
+    distance = jnp.abs(s.object[2] - s.goal[2])
+    return v1.move(s, distance, way, within=within, reach=v1.left_reach(s), grasp_success=grasp_success)
+
+
+def press_v1(s: RewardInputs) -> Outcome:
+    """Press the handle."""
+    way = jnp.abs(s.points_init[HANDLE][2] - s.goal[2])
+    return _move_v1(s, way, within=TARGET_RADIUS, grasp_success=1.0)
+
+
 @task(
     "handle-press-v3",
     scene="sawyer_handle_press",
@@ -87,6 +103,7 @@ def _press(s: RewardInputs) -> Outcome:
     points=PRESS_POINTS,
     settles_against_prop=True,
     place=place_to_press,
+    reward_v1=press_v1,
 )
 def handle_press(s: RewardInputs) -> Outcome:
     """Press a handle down. Randomised: box xy. Success: the handle within 2 cm of the goal in z."""
@@ -105,6 +122,7 @@ def handle_press(s: RewardInputs) -> Outcome:
     points=PRESS_POINTS,
     settles_against_prop=True,
     place=place_to_press,
+    reward_v1=press_v1,
 )
 def handle_press_side(s: RewardInputs) -> Outcome:
     """Press a handle down from the side. Randomised: box xy. Success: the handle within 2 cm of the goal in z."""
@@ -130,6 +148,11 @@ def _pull(
     )
 
 
+def handle_pull_v1(s: RewardInputs) -> Outcome:
+    """Pull the handle; the reference takes its way from a height in its own frame to one in the world."""
+    return _move_v1(s, jnp.abs(LOCAL_START_HEIGHT - s.goal[2]), within=0.05)
+
+
 @task(
     "handle-pull-v3",
     scene="sawyer_handle_press",
@@ -142,6 +165,7 @@ def _pull(
     points=PULL_POINTS,
     settles_against_prop=True,
     place=place_to_pull,
+    reward_v1=handle_pull_v1,
 )
 def handle_pull(s: RewardInputs) -> Outcome:
     """Pull a handle up. Randomised: box xy. Success: the handle within 5 cm of the goal in z."""
@@ -165,6 +189,7 @@ def handle_pull(s: RewardInputs) -> Outcome:
     points=PULL_POINTS,
     settles_against_prop=True,
     place=place_to_pull_side,
+    reward_v1=partial(_move_v1, way=-DOWN, within=0.08),
 )
 def handle_pull_side(s: RewardInputs) -> Outcome:
     """Pull a handle up from the side. Randomised: box xy. Success: the handle within 8 cm of the goal."""

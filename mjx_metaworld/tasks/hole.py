@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_free_body, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -19,6 +20,7 @@ from mjx_metaworld.tasks.spec import (
     task,
 )
 
+HAND_INIT = float32(0.0, 0.6, 0.2)
 CUBE = Observed(Point("body", "obj"), Orientation("wxyz", "body", "obj"))
 
 
@@ -28,10 +30,18 @@ def place_cube_above_table(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=rand_vec[3:6], object_init=cube), cube)
 
 
+def hand_insert_v1(s: RewardInputs) -> Outcome:
+    """Bring the hand, not the cube, over the hole and down; success goes by where the cube began, so it never comes."""
+    reach, depth = rewards.norm(s.tcp[:2] - s.goal[:2]), jnp.abs(s.tcp[2] - s.goal[2])
+    inserted = v1.progress(depth, jnp.abs(HAND_INIT[2] - s.goal[2]))
+    reward = -reach + v1.gain(reach < v1.REACHED, inserted)
+    return v1.report(reward, rewards.norm(s.object_init - s.goal), 0.05)
+
+
 @task(
     "hand-insert-v3",
     scene="sawyer_table_with_hole",
-    hand_init=float32(0.0, 0.6, 0.2),
+    hand_init=HAND_INIT,
     hand_low=(-0.5, 0.40, -0.15),
     rand_low=(-0.1, 0.6, 0.05, -0.04, 0.8, -0.0201),
     rand_high=(0.1, 0.7, 0.05, 0.04, 0.88, -0.0199),
@@ -41,6 +51,7 @@ def place_cube_above_table(rand_vec: Array, settled: Settled) -> Placement:
     objects=(CUBE,),
     main_geom="objGeom",
     place=place_cube_above_table,
+    reward_v1=hand_insert_v1,
 )
 def hand_insert(s: RewardInputs) -> Outcome:
     """Carry a cube into a hole. Randomised: cube xy, goal xy. Success: the cube within 5 cm of the goal."""

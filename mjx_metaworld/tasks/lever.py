@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -32,6 +33,13 @@ def place_lever(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(start(settled, goal=shifted(lever, (0.12, 0.0, 0.25 + LEVER_RADIUS)), object_init=lever), lever)
 
 
+def lever_pull_v1(s: RewardInputs) -> Outcome:
+    """Reach the lever's end, then move it; a distance is compared with the angle that v2 takes for success."""
+    way = rewards.norm(s.object_init - s.goal)
+    moved = v1.move(s, rewards.norm(s.object - s.goal), way, within=np.pi / 24.0)
+    return moved.replace(obj_to_target=0.0)
+
+
 @task(
     "lever-pull-v3",
     scene="sawyer_lever_pull",
@@ -44,6 +52,7 @@ def place_lever(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("site", "leverStart"), Orientation("xyzw", "geom", "objGeom")),),
     stale_reset=True,
     place=place_lever,
+    reward_v1=lever_pull_v1,
 )
 def lever_pull(s: RewardInputs) -> Outcome:
     """Pull a lever up by a right angle. Randomised: lever xy. Success: within 7.5 degrees of upright."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -29,6 +31,7 @@ POINTS = (Point("body", "lock_link"),)
 DOOR_FRAME = Orientation("wxyz", "body", "door_link")
 LOCK_ON_DOOR = (0.0, -0.118, 0.061)
 LOCK_LENGTH = 0.1
+WAY = float(np.hypot(0.04, 0.1))  # from the lock's body to either goal
 
 
 def _place(rand_vec: Array, settled: Settled, goal: Vec3) -> Placement:
@@ -60,6 +63,11 @@ def _outcome(s: RewardInputs, reward: Array, reach: Array, distance: Array, near
     )
 
 
+def turn_v1(s: RewardInputs) -> Outcome:
+    """Reach the lock, then turn it."""
+    return v1.move(s, rewards.norm(s.object - s.goal), WAY, within=0.02)
+
+
 @task(
     "door-lock-v3",
     scene="sawyer_door_lock",
@@ -74,6 +82,7 @@ def _outcome(s: RewardInputs, reward: Array, reach: Array, distance: Array, near
     settles_against_prop=True,
     extra_substeps=5,
     place=place_to_lock,
+    reward_v1=turn_v1,
 )
 def door_lock(s: RewardInputs) -> Outcome:
     """Turn a door's lock down. Randomised: door xy. Success: the lock within 2 cm of the goal in z."""
@@ -100,6 +109,7 @@ def door_lock(s: RewardInputs) -> Outcome:
     points=POINTS,
     settles_against_prop=True,
     place=place_to_unlock,
+    reward_v1=turn_v1,
 )
 def door_unlock(s: RewardInputs) -> Outcome:
     """Turn a door's lock sideways. Randomised: door xy. Success: the lock within 2 cm of the goal in x."""

@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from mjx_metaworld import rewards
 from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -31,6 +32,7 @@ POINTS = tuple(
     )
 )
 HOLE_IN_BOX = (0.03, 0.0, 0.13)
+HAND_INIT = (0.0, 0.6, 0.2)
 TARGET_RADIUS = 0.07
 
 
@@ -45,10 +47,23 @@ def place_peg_and_box(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(put_free_body(placement, peg), box)
 
 
+def peg_insert_side_v1(s: RewardInputs) -> Outcome:
+    """Lift the peg by 11 cm, bring its head to the goal, then push its grasped end there; success goes by that end."""
+    floor = s.object_init[2]
+    height = floor + 0.11
+    reach, distance = rewards.norm(s.object - s.tcp), rewards.norm(s.object - s.goal)
+    lifted = v1.lift(s.object[2], floor, height, reach, distance)
+    head_distance = rewards.norm(s.points[HEAD] - s.goal)
+    inserted = jnp.where(head_distance <= 0.05, distance, head_distance)
+    place = v1.progress(inserted, v1.carry_way(s.object_init, height, s.goal))
+    carrying = v1.gain(lifted.complete & (reach < v1.CARRIED), place)
+    return v1.report(v1.approach(s, s.object, climb=1.0) + lifted.reward + carrying, distance, 0.07)
+
+
 @task(
     "peg-insert-side-v3",
     scene="sawyer_peg_insertion_side",
-    hand_init=(0.0, 0.6, 0.2),
+    hand_init=HAND_INIT,
     rand_low=(0.0, 0.5, 0.02, -0.35, 0.4, -0.001),
     rand_high=(0.2, 0.7, 0.02, -0.25, 0.7, 0.001),
     min_separation=0.1,
@@ -57,6 +72,7 @@ def place_peg_and_box(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("site", "pegGrasp"), Orientation("xyzw", "site", "pegGrasp")),),
     points=POINTS,
     place=place_peg_and_box,
+    reward_v1=peg_insert_side_v1,
 )
 def peg_insert_side(s: RewardInputs) -> Outcome:
     """Insert a peg sideways into a box. Randomised: peg xy, box. Success: the peg's head within 7 cm of the goal."""
@@ -103,10 +119,18 @@ def place_plugged_peg(rand_vec: Array, settled: Settled) -> Placement:
     )
 
 
+def peg_unplug_side_v1(s: RewardInputs) -> Outcome:
+    """Reach the peg's end, then move it in xy."""
+    reach, distance = rewards.norm(s.object - s.tcp), rewards.norm(s.object[:2] - s.goal[:2])
+    unplugged = v1.progress(distance, rewards.norm(s.object_init - s.goal))
+    reward = v1.approach(s, s.object, rest=HAND_INIT[2]) + v1.gain(reach < v1.REACHED, unplugged)
+    return v1.report(reward, distance, 0.07)
+
+
 @task(
     "peg-unplug-side-v3",
     scene="sawyer_peg_unplug_side",
-    hand_init=(0.0, 0.6, 0.2),
+    hand_init=HAND_INIT,
     rand_low=(-0.25, 0.6, -0.001),
     rand_high=(-0.15, 0.8, 0.001),
     goal_low=(-0.056, 0.6, 0.13),
@@ -114,6 +138,7 @@ def place_plugged_peg(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("site", "pegEnd"), Orientation("wxyz", "body", "plug1")),),
     settles_against_prop=True,
     place=place_plugged_peg,
+    reward_v1=peg_unplug_side_v1,
 )
 def peg_unplug_side(s: RewardInputs) -> Outcome:
     """Pull a peg out of a box sideways. Randomised: box xy. Success: the peg's end within 7 cm of the goal."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -83,6 +86,7 @@ def _progress(s: RewardInputs, less: float) -> tuple[Array, Array]:
     goal_high=(0.1, 0.9, 0.0),
     objects=(PLATE,),
     place=place_for_slide,
+    reward_v1=partial(v1.push, within=0.07),
 )
 def plate_slide(s: RewardInputs) -> Outcome:
     """Slide a plate into a cabinet. Randomised: cabinet xy. Success: the plate within 7 cm of the goal."""
@@ -107,10 +111,22 @@ def _slide_from_above(s: RewardInputs) -> Outcome:
     goal_high=(-0.25, 0.66, 0.0),
     objects=(PLATE,),
     place=place_for_slide_side,
+    reward_v1=partial(v1.push, within=0.07),
 )
 def plate_slide_side(s: RewardInputs) -> Outcome:
     """Slide a plate sideways into a cabinet. Randomised: goal xy. Success: the plate within 7 cm of the goal."""
     return _slide_from_above(s)
+
+
+def _slide_from_v1(s: RewardInputs, plate: Array) -> Outcome:
+    """As `v1.push`, from the plate's place (x, y) at reset."""
+    distance = rewards.norm(s.object[:2] - s.goal[:2])
+    return v1.move(s, distance, rewards.norm(plate - s.goal[:2]), within=0.07)
+
+
+def slide_back_v1(s: RewardInputs) -> Outcome:
+    """The plate begins at the same place for every goal vector, as the cabinet does not move."""
+    return _slide_from_v1(s, jnp.asarray((0.0, 0.75), s.goal.dtype))
 
 
 @task(
@@ -123,10 +139,16 @@ def plate_slide_side(s: RewardInputs) -> Outcome:
     goal_high=(0.1, 0.6, 0.015),
     objects=(PLATE,),
     place=place_for_slide_back,
+    reward_v1=slide_back_v1,
 )
 def plate_slide_back(s: RewardInputs) -> Outcome:
     """Slide a plate out of a cabinet. Randomised: goal x. Success: the plate within 7 cm of the goal."""
     return _slide_from_above(s)
+
+
+def slide_back_side_v1(s: RewardInputs) -> Outcome:
+    """The plate begins 10 cm beside what the reference takes for the object's initial position."""
+    return _slide_from_v1(s, s.object_init[:2] + jnp.asarray((0.1, 0.0), s.goal.dtype))
 
 
 @task(
@@ -139,6 +161,7 @@ def plate_slide_back(s: RewardInputs) -> Outcome:
     goal_high=(0.15, 0.6, 0.015),
     objects=(PLATE,),
     place=place_for_slide_back_side,
+    reward_v1=slide_back_side_v1,
 )
 def plate_slide_back_side(s: RewardInputs) -> Outcome:
     """Slide a plate sideways out of a cabinet. Randomised: goal x. Success: the plate within 7 cm of the goal."""

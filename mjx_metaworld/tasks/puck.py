@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_free_body, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -38,6 +41,20 @@ def place_on_table(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=puck), puck)
 
 
+def reach_v1(s: RewardInputs) -> Outcome:
+    """Approach the goal."""
+    distance = rewards.norm(s.tcp - s.goal)
+    return Outcome(
+        reward=jnp.maximum(v1.progress(distance, rewards.norm(s.tcp_init - s.goal)), 0.0),
+        success=distance <= 0.05,
+        near_object=distance,
+        grasp_success=1.0,
+        grasp_reward=distance,
+        in_place_reward=0.0,
+        obj_to_target=distance,
+    )
+
+
 @task(
     "reach-v3",
     scene="sawyer_reach_v3",
@@ -49,6 +66,7 @@ def place_on_table(rand_vec: Array, settled: Settled) -> Placement:
     goal_high=(0.1, 0.9, 0.3),
     objects=(PUCK,),
     place=place_at_goal_vector,
+    reward_v1=reach_v1,
 )
 def reach(s: RewardInputs) -> Outcome:
     """Reach a goal in the air. Randomised: goal, puck xy. Success: the finger tips within 5 cm of the goal."""
@@ -78,6 +96,7 @@ def reach(s: RewardInputs) -> Outcome:
     objects=(PUCK,),
     main_geom="objGeom",
     place=place_on_table,
+    reward_v1=partial(v1.push, within=TARGET_RADIUS),
 )
 def push(s: RewardInputs) -> Outcome:
     """Push a puck to a goal on the table. Randomised: puck xy, goal xy. Success: the puck within 5 cm of the goal."""
@@ -113,6 +132,7 @@ def push(s: RewardInputs) -> Outcome:
     objects=(PUCK,),
     main_geom="objGeom",
     place=place_at_goal_vector,
+    reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
 )
 def pick_place(s: RewardInputs) -> Outcome:
     """Lift a puck to a goal in the air. Randomised: puck xy, goal. Success: the puck within 7 cm of the goal."""

@@ -1,7 +1,7 @@
 """What a task is: a frozen declaration plus two pure functions, `place` and `reward`.
 
 A task sees physical quantities only, never the physics: `place` turns a goal vector into the state that an episode
-starts from, `reward` turns a `RewardInputs` into an `Outcome`. Shapes are those of one environment.
+starts from, `reward` (and `reward_v1`) turns a `RewardInputs` into an `Outcome`. Shapes are those of one environment.
 
 The reference throughout is metaworld 3.1.1. Its `init_left_pad` and `init_right_pad` need no field here: they are
 views of `mjData.xpos`, so at every step they equal the current pads.
@@ -103,6 +103,7 @@ class RewardInputs:
     obs: Float[Array, "39"]  # clipped to the observation bounds, as the reference passes it
     action: Float[Array, "4"]  # the caller's, unclipped
     tcp: Float[Array, "3"]  # midpoint of the finger tips
+    left_tip: Float[Array, "3"]
     left_pad: Float[Array, "3"]
     right_pad: Float[Array, "3"]
     points: Float[Array, "points 3"]
@@ -112,6 +113,7 @@ class RewardInputs:
     object_init: Float[Array, "3"]
     tcp_init: Float[Array, "3"]
     points_init: Float[Array, "points 3"]
+    first_distance: Float[Array, ""]  # of the object from the goal, after the episode's first step
 
     @property
     def hand(self) -> Float[Array, "3"]:
@@ -157,6 +159,7 @@ class Outcome:
 
 Place = Callable[[Array, Settled], Placement]
 Reward = Callable[[RewardInputs], Outcome]
+RewardVersion = Literal["v1", "v2"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ class TaskSpec:
     objects: tuple[Observed, ...]
     place: Place
     reward: Reward
+    reward_v1: Reward  # the reference's first reward
     points: tuple[Point, ...] = ()  # further places that the task refers to, by position in this tuple
     main_geom: str | None = None  # the geom of `RewardInputs.touching`, None where no reward asks for it
     hand_low: Vec3 = HAND_LOW
@@ -183,6 +187,10 @@ class TaskSpec:
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
     extra_substeps: int = 0  # substeps after the hand has settled and `tcp` is read, before anything is placed
     settles_against_prop: bool = False  # the settled state depends on where the prop stands
+
+    def reward_of(self, version: RewardVersion) -> Reward:
+        """The reward function that the reference selects by `reward_function_version`."""
+        return self.reward if version == "v2" else self.reward_v1
 
     @property
     def scene_spec(self) -> SceneSpec:

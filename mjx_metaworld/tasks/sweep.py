@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 from mjx_metaworld.tasks.puck import HAND_INIT, PUCK, PUCK_GEOM, place_on_table
 from mjx_metaworld.tasks.spec import (
@@ -37,6 +40,7 @@ BALL_HEIGHT = 0.03
     objects=(PUCK_GEOM,),
     main_geom="objGeom",
     place=place_on_table,
+    reward_v1=partial(v1.push, within=0.07),
 )
 def push_back(s: RewardInputs) -> Outcome:
     """Pull a puck back to a goal on the table. Randomised: puck xy, goal xy. Success: the puck within 7 cm of it."""
@@ -83,6 +87,19 @@ def place_for_sweep(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
 
 
+def _sweep_v1(s: RewardInputs, fallen: Array) -> Outcome:
+    """A cube that has fallen off the table counts as at the goal."""
+    reach = rewards.norm(s.object - s.tcp)
+    distance = jnp.where(fallen, 0.0, rewards.norm(s.object[:2] - s.goal[:2]))
+    pushed = v1.progress(distance, rewards.norm(s.object_init[:2] - s.goal[:2]))
+    return v1.report(jnp.where(fallen, 0.0, -reach) + v1.gain(reach < v1.REACHED, pushed), distance, 0.05)
+
+
+def sweep_v1(s: RewardInputs) -> Outcome:
+    """The cube has fallen wherever it is below the table."""
+    return _sweep_v1(s, s.object[2] < s.object_init[2] - 0.05)
+
+
 @task(
     "sweep-v3",
     scene="sawyer_sweep_v3",
@@ -94,6 +111,7 @@ def place_for_sweep(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("body", "obj"), Orientation("wxyz", "body", "obj")),),
     main_geom="objGeom",
     place=place_for_sweep,
+    reward_v1=sweep_v1,
 )
 def sweep(s: RewardInputs) -> Outcome:
     """Sweep a cube off the table's side. Randomised: cube xy. Success: the cube within 5 cm of the goal."""
@@ -106,6 +124,12 @@ def place_for_sweep_into(rand_vec: Array, settled: Settled) -> Placement:
     cube = rand_vec[:3].at[2].set(settled.frame[6])
     goal = jnp.asarray(HOLE, cube.dtype)
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
+
+
+def sweep_into_v1(s: RewardInputs) -> Outcome:
+    """The cube has fallen where it is below the table and between its edges in y."""
+    y, z = s.object[1], s.object[2]
+    return _sweep_v1(s, (z < s.object_init[2] - 0.05) & (y > 0.4) & (y < 1.0))
 
 
 @task(
@@ -121,6 +145,7 @@ def place_for_sweep_into(rand_vec: Array, settled: Settled) -> Placement:
     objects=(PUCK,),
     main_geom="objGeom",
     place=place_for_sweep_into,
+    reward_v1=sweep_into_v1,
 )
 def sweep_into(s: RewardInputs) -> Outcome:
     """Sweep a cube into a hole. Randomised: cube xy. Success: the cube within 5 cm of the hole in xy."""
@@ -146,6 +171,7 @@ def place_for_soccer(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("body", "soccer_ball"), Orientation("xyzw", "body", "soccer_ball")),),
     main_geom="objGeom",
     place=place_for_soccer,
+    reward_v1=partial(v1.push, within=0.07),
 )
 def soccer(s: RewardInputs) -> Outcome:
     """Push a ball into a goal. Randomised: ball xy, goal xy. Success: the ball within 7 cm of the goal."""

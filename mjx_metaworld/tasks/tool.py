@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (
     Observed,
@@ -20,11 +21,11 @@ from mjx_metaworld.tasks.spec import (
 )
 
 WRENCH = Observed(Point("site", "RoundNut-8"), Orientation("wxyz", "body", "RoundNut"))
-NUT = 0
-NUT_POINTS = (Point("site", "RoundNut"),)
+NUT, NUT_BODY, NUT_GRASP = range(3)
+NUT_POINTS = (Point("site", "RoundNut"), Point("body", "RoundNut"), Point("site", "RoundNut-8"))
 UPRIGHT_WRENCH = (0.707, 0.0, 0.0, 0.707)
 NAIL_SLIDE = 0
-NAIL_GOAL = 0
+NAIL_GOAL, HAMMER_HEAD, NAIL_HEAD = range(3)
 
 
 def _within_handle(s: RewardInputs, half_length: float) -> Array:
@@ -55,8 +56,25 @@ def _outcome(s: RewardInputs, grab: Array, in_place: Array, upright: Array, succ
 def place_for_assembly(rand_vec: Array, settled: Settled) -> Placement:
     """Wrench at the first place of the goal vector, the top of the peg at the second."""
     wrench, goal = rand_vec[:3], rand_vec[3:6]
-    placement = put_free_body(start(settled, goal=goal, object_init=wrench), wrench)
-    return put_prop(placement, shifted(goal, (0.0, 0.0, -0.05)))
+    placement = start(settled, goal=goal, object_init=wrench)
+    placement = placement.replace(points_init=settled.points + wrench - settled.points[NUT_BODY])
+    return put_prop(put_free_body(placement, wrench), shifted(goal, (0.0, 0.0, -0.05)))
+
+
+def assembly_v1(s: RewardInputs) -> Outcome:
+    """Lift the wrench by 10 cm, bring it over the peg, then down."""
+    nut, floor = s.points[NUT_BODY], s.points_init[NUT_GRASP][2]
+    height = floor + 0.1
+    reach, distance = rewards.norm(s.object - s.tcp), rewards.norm(nut[:2] - s.goal[:2])
+    lifted = v1.lift(nut[2], floor, height, reach, distance, near=0.04, held=reach < 0.03)
+    on_peg = jnp.all(jnp.abs(nut[:2] - s.goal[:2]) < 0.03)
+    drop = jnp.abs(nut[2] - floor)
+    dropped = v1.progress(drop, height, slope=2000.0, peak=2000.0, wide=0.003, narrow=0.0003)
+    place = v1.progress(distance, v1.carry_way(s.object_init, height, s.goal)) + jnp.where(on_peg, dropped, 0.0)
+    reward = v1.approach(s, s.object, reached=0.04, above=0.04, climb=1.0)
+    reward = reward + jnp.where(on_peg, 100.0 * height, lifted.reward)
+    reward = reward + v1.gain(on_peg | (lifted.complete & (reach < 0.04)), place)
+    return v1.report_success(reward, on_peg & (drop <= 0.04))
 
 
 @task(
@@ -71,6 +89,7 @@ def place_for_assembly(rand_vec: Array, settled: Settled) -> Placement:
     objects=(WRENCH,),
     points=NUT_POINTS,
     place=place_for_assembly,
+    reward_v1=assembly_v1,
 )
 def assembly(s: RewardInputs) -> Outcome:
     """Put a wrench's ring over a peg. Randomised: peg xy. Success: the ring below the peg's top, 2 cm from its axis."""
@@ -104,6 +123,19 @@ def place_for_disassemble(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(placement, shifted(wrench, (0.0, 0.0, 0.03)))
 
 
+def disassemble_v1(s: RewardInputs) -> Outcome:
+    """Lift the wrench by 5 cm, then carry it to the goal; off the peg it earns the whole lift."""
+    floor = s.object_init[2]
+    height = floor + 0.05
+    reach, distance = rewards.norm(s.object - s.tcp), rewards.norm(s.object - s.goal)
+    lifted = v1.lift(s.object[2], floor, height, reach, distance, near=0.04, held=reach < 0.04)
+    off_peg = jnp.any(jnp.abs(s.points[NUT_BODY][:2] - s.object_init[:2]) > 0.05)  # the peg stands where it began
+    reward = v1.approach(s, s.object, reached=0.04, above=0.04) + lifted.reward
+    place = v1.progress(distance, v1.carry_way(s.object_init, height, s.goal))
+    reward = jnp.where(off_peg, 100.0 * height, reward) + v1.gain(lifted.complete & (reach < 0.03), place)
+    return v1.report_success(reward, s.object[2] > s.goal[2])
+
+
 @task(
     "disassemble-v3",
     scene="sawyer_assembly_peg",
@@ -117,6 +149,7 @@ def place_for_disassemble(rand_vec: Array, settled: Settled) -> Placement:
     points=NUT_POINTS,
     settles_against_prop=True,
     place=place_for_disassemble,
+    reward_v1=disassemble_v1,
 )
 def disassemble(s: RewardInputs) -> Outcome:
     """Lift a wrench's ring off a peg. Randomised: peg with wrench xy. Success: the handle above the goal."""
@@ -142,6 +175,18 @@ def place_hammer(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=settled.points[NAIL_GOAL], object_init=hammer), hammer)
 
 
+def hammer_v1(s: RewardInputs) -> Outcome:
+    """Lift the hammer by 9 cm, then bring its head to the nail and the nail into the box."""
+    nail, floor = s.points[NAIL_HEAD], s.object_init[2]
+    height = floor + 0.09
+    reach, to_nail = rewards.norm(s.object - s.tcp), rewards.norm(nail - s.points[HAMMER_HEAD])
+    lifted = v1.lift(s.object[2], floor, height, reach, to_nail)
+    way = v1.carry_way(s.object_init, height, s.object_init) + jnp.abs(s.object_init[1] - s.goal[1])
+    driven = v1.progress(to_nail + jnp.abs(nail[1] - s.goal[1]), way)
+    reward = v1.grip(s, reach) + lifted.reward + v1.gain(lifted.complete & (reach < v1.CARRIED), driven)
+    return v1.report_success(reward, s.part_qpos[NAIL_SLIDE] > 0.09)
+
+
 @task(
     "hammer-v3",
     scene="sawyer_hammer",
@@ -154,8 +199,9 @@ def place_hammer(rand_vec: Array, settled: Settled) -> Placement:
         Observed(Point("body", "hammer"), Orientation("wxyz", "body", "hammer")),
         Observed(Point("body", "nail_link"), Orientation("wxyz", "body", "nail_link")),
     ),
-    points=(Point("site", "goal"),),
+    points=(Point("site", "goal"), Point("geom", "HammerHead"), Point("site", "nailHead")),
     place=place_hammer,
+    reward_v1=hammer_v1,
 )
 def hammer(s: RewardInputs) -> Outcome:
     """Drive a nail into a box with a hammer. Randomised: hammer xy. Success: the nail driven by more than 9 cm."""

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
-from mjx_metaworld.tasks.puck import HAND_INIT, PUCK, PUCK_GEOM, TARGET_RADIUS, place_at_goal_vector, place_on_table
+from mjx_metaworld.tasks import v1
+from mjx_metaworld.tasks.puck import (
+    HAND_INIT,
+    PUCK,
+    PUCK_GEOM,
+    TARGET_RADIUS,
+    place_at_goal_vector,
+    place_on_table,
+    reach_v1,
+)
 from mjx_metaworld.tasks.spec import Outcome, RewardInputs, task
 
 RAND_LOW, RAND_HIGH = (-0.05, 0.6, 0.015), (0.05, 0.65, 0.015)
 AIR_LOW, AIR_HIGH = (-0.05, 0.85, 0.05), (0.05, 0.9, 0.3)
 WALL_Y = 0.75  # a puck beyond it has passed the wall
+
+
+def reach_wall_v1(s: RewardInputs) -> Outcome:
+    """As without the wall, but for what is reported."""
+    return reach_v1(s).replace(near_object=0.0, grasp_success=0.0, grasp_reward=0.0)
 
 
 @task(
@@ -25,6 +41,7 @@ WALL_Y = 0.75  # a puck beyond it has passed the wall
     goal_high=AIR_HIGH,
     objects=(PUCK,),
     place=place_at_goal_vector,
+    reward_v1=reach_wall_v1,
 )
 def reach_wall(s: RewardInputs) -> Outcome:
     """Reach a goal behind a wall. Randomised: goal, puck xy. Success: the finger tips within 5 cm of the goal."""
@@ -82,6 +99,7 @@ def _carry_past_wall(
     objects=(PUCK_GEOM,),
     main_geom="objGeom",
     place=place_on_table,
+    reward_v1=partial(v1.push, within=0.07),
 )
 def push_wall(s: RewardInputs) -> Outcome:
     """Push a puck around a wall. Randomised: puck xy, goal xy. Success: the puck within 7 cm of the goal."""
@@ -105,6 +123,7 @@ def push_wall(s: RewardInputs) -> Outcome:
     objects=(PUCK_GEOM,),
     main_geom="objGeom",
     place=place_at_goal_vector,
+    reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
 )
 def pick_place_wall(s: RewardInputs) -> Outcome:
     """Lift a puck over a wall. Randomised: puck xy, goal. Success: the puck within 7 cm of the goal."""

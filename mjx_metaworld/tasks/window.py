@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld import rewards
+from mjx_metaworld.tasks import v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
@@ -71,6 +72,13 @@ def _slide_window(s: RewardInputs, way: Array, reach_shape: Literal["long_tail",
     )
 
 
+def slide_v1(s: RewardInputs) -> Outcome:
+    """Reach the handle, then move it along x; here the term for that may be negative."""
+    reach, distance = rewards.norm(s.object - s.tcp), jnp.abs(s.object[0] - s.goal[0])
+    reward = -reach + jnp.where(reach < v1.REACHED, v1.progress(distance, WIDTH), 0.0)
+    return v1.report(reward, distance, TARGET_RADIUS, grasp_success=1.0)
+
+
 @task(
     "window-open-v3",
     scene="sawyer_window_horizontal",
@@ -83,6 +91,7 @@ def _slide_window(s: RewardInputs, way: Array, reach_shape: Literal["long_tail",
     points=(OPEN_HANDLE,),
     stale_reset=True,
     place=place_shut_window,
+    reward_v1=slide_v1,
 )
 def window_open(s: RewardInputs) -> Outcome:
     """Slide a window open. Randomised: window xy. Success: the handle within 5 cm of the goal in x."""
@@ -101,6 +110,7 @@ def window_open(s: RewardInputs) -> Outcome:
     points=(CLOSE_HANDLE,),
     stale_reset=True,
     place=place_open_window,
+    reward_v1=slide_v1,
 )
 def window_close(s: RewardInputs) -> Outcome:
     """Slide a window shut. Randomised: window y. Success: the handle within 5 cm of the goal in x."""
