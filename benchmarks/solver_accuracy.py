@@ -66,7 +66,7 @@ def microseconds(compiled, args, num_envs: int) -> float:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--envs", type=int, default=512, help="batch size of the timing, a multiple of 16")
     parser.add_argument("--per-task", type=int, default=40, help="recorded states per task")
     args = parser.parse_args()

@@ -13,8 +13,7 @@ from rich.table import Table
 
 from mjx_metaworld.demo import Demo, run_demo
 from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.suites import list_suites, resolve
-from mjx_metaworld.tasks import TASKS
+from mjx_metaworld.suites import list_suites, list_tasks, resolve
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class Tasks:
 def run_tasks(args: Tasks, console: Console) -> None:
     """Print the list of tasks, or write it into a document."""
     suites = {name: resolve(name) for name in list_suites()}
-    rows = [(t.name, t.description, ", ".join(s for s, tasks in suites.items() if t in tasks)) for t in TASKS]
+    listed = resolve(list_tasks())
+    rows = [(t.name, t.description, ", ".join(s for s, tasks in suites.items() if t in tasks)) for t in listed]
     if args.document is not None:
         lines = ["| task | what | suites |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
         rewrite_section(args.document, "tasks", "\n".join(lines))

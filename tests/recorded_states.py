@@ -124,7 +124,7 @@ def record(
 
 def _record_task(task: str, per_task: int, every: int, seed: int) -> list[RecordedState]:
     rng = np.random.default_rng(seed)
-    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=seed)
+    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=seed)  # pyright: ignore[reportCallIssue]
     obs, _ = env.reset()
     policy = _expert(task)
     file = env.model_name.rsplit("/", 1)[-1].removesuffix(".xml")

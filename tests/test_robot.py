@@ -81,7 +81,7 @@ def test_hidden_goal_is_zero() -> None:
 
 
 def test_matrix_to_quat_has_scipys_signs() -> None:
-    rotations = Rotation.random(2000, random_state=0)
+    rotations = Rotation.random(2000, random_state=0)  # pyright: ignore[reportCallIssue]
     axes = Rotation.from_rotvec(np.pi * 0.75 * np.concatenate([np.eye(3), -np.eye(3)]))
     for batch in (rotations, axes):
         mats = batch.as_matrix()

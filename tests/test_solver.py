@@ -121,7 +121,7 @@ def test_lanes_do_not_mix():
     problem = problem_of(states)
     config = PhysicsConfig()
     tiled = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], 2, 16), -2, 0), problem)
-    in_tiles = jax.jit(jax.vmap(lambda *args: solve(*args, config)))(*tiled)
+    in_tiles = jax.jit(jax.vmap(lambda *args: solve(*args, config=config)))(*tiled)
     joined = np.concatenate(np.asarray(in_tiles.qacc), axis=-1)
     assert relative_error(joined, list(np.asarray(run(*problem, config).qacc).T)).max() < 2e-3
 

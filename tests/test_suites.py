@@ -7,13 +7,14 @@ import pickle
 import metaworld
 import numpy as np
 import pytest
+from metaworld.types import Task
 
 import mjx_metaworld.suites as suites
 from mjx_metaworld.tasks import TASKS
 from mjx_metaworld.tasks.spec import task
 
 
-def reference_goals(tasks: list[metaworld.Task]) -> dict[str, np.ndarray]:
+def reference_goals(tasks: list[Task]) -> dict[str, np.ndarray]:
     rand_vecs: dict[str, list[np.ndarray]] = {}
     for reference_task in tasks:
         rand_vecs.setdefault(reference_task.env_name, []).append(pickle.loads(reference_task.data)["rand_vec"])
@@ -31,6 +32,13 @@ def assert_same_goals(benchmark: metaworld.Benchmark, tasks: str, seed: int) -> 
 @pytest.mark.parametrize("name", ["reach-v3", "push-v3", "peg-insert-side-v3"])  # rejections: some, none, some
 def test_goals_equal_mt1(name: str) -> None:
     assert_same_goals(metaworld.MT1(name, seed=7), name, seed=7)
+
+
+def test_goals_equal_ml1s_train_and_test_tasks() -> None:
+    benchmark = metaworld.ML1("reach-v3", seed=7)
+    for seed, tasks in ((7, benchmark.train_tasks), (8, benchmark.test_tasks)):
+        (vectors,) = suites.goals("reach-v3", seed)
+        np.testing.assert_array_equal(vectors, reference_goals(tasks)["reach-v3"])
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(42, marks=pytest.mark.full)])
@@ -67,6 +75,14 @@ def test_mt10_is_metaworlds() -> None:
         metaworld.MT10.__init__.__globals__["_env_dict"].MT10_V3
     )
     assert "MT10" in suites.list_suites()
+
+
+def test_difficulty_groups_partition_the_tasks() -> None:
+    sizes = {"easy": 28, "medium": 11, "hard": 6, "very_hard": 5}
+    assert suites.list_suites()[-4:] == list(sizes)
+    groups = {name: [spec.name for spec in suites.resolve(name)] for name in sizes}
+    assert {name: len(tasks) for name, tasks in groups.items()} == sizes
+    assert sorted(sum(groups.values(), [])) == sorted(suites.list_tasks())
 
 
 def test_every_task_is_listed_and_resolves() -> None:

@@ -57,7 +57,7 @@ def z_distance(a: Vector, b: Vector) -> Array:
 
 def first(*cases: tuple[Array, Array | float], otherwise: Array | float) -> Array:
     """The value of the first case whose condition holds."""
-    value = otherwise
+    value = jnp.asarray(otherwise)
     for condition, candidate in reversed(cases):
         value = jnp.where(condition, candidate, value)
     return value

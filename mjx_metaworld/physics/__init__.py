@@ -1,0 +1,1 @@
+"""The physics: the stages of one MuJoCo step on the skeleton, and what drives them."""

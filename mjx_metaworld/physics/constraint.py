@@ -152,8 +152,8 @@ def _limits(arm: Arm, scene: Scene, state: PhysicsState) -> tuple[Array, Array, 
     lanes = state.qpos.shape[-1]
 
     def with_part(robot: np.ndarray, part: Array) -> Array:
-        robot = jnp.asarray(robot, state.qpos.dtype)[..., None]
-        return jnp.concatenate([jnp.broadcast_to(robot, (*robot.shape[:-1], lanes)), part])
+        rows = jnp.asarray(robot, state.qpos.dtype)[..., None]
+        return jnp.concatenate([jnp.broadcast_to(rows, (*rows.shape[:-1], lanes)), part])
 
     limit_range = with_part(arm.limit_range, scene.part_limit_range)
     solref = with_part(arm.limit_solref, scene.part_limit_solref)

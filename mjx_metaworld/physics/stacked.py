@@ -7,6 +7,10 @@ that are vectorized over the lanes, and so that the precision of the platform's 
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +28,11 @@ def constant(value: np.ndarray, dtype: jnp.dtype) -> Array:
     return jnp.asarray(value, dtype)[..., None]
 
 
+def _sum(terms: Iterable[Array]) -> Array:
+    """The terms added up from the first on; `sum` would start from a Python zero."""
+    return functools.reduce(operator.add, terms)
+
+
 def dot(a: Array, b: Array) -> Array:
     """Inner products (*stack, L)."""
     return a[..., 0, :] * b[..., 0, :] + a[..., 1, :] * b[..., 1, :] + a[..., 2, :] * b[..., 2, :]
@@ -36,18 +45,18 @@ def cross(a: Array, b: Array) -> Array:
 
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v`, (*stack, 3, L)."""
-    return sum(mat[..., k, :] * v[..., k, None, :] for k in range(3))
+    return _sum(mat[..., k, :] * v[..., k, None, :] for k in range(3))
 
 
 def skew(v: Array) -> Array:
     """The matrices (*stack, 3, 3, L) whose product with a vector is the cross product with `v`."""
-    return sum(constant(_SKEW[k], v.dtype) * v[..., k, None, None, :] for k in range(3))
+    return _sum(constant(_SKEW[k], v.dtype) * v[..., k, None, None, :] for k in range(3))
 
 
 def congruence(mat: Array, inertia: Array) -> Array:
     """`mat @ inertia @ mat.T`, (*stack, 3, 3, L)."""
-    half = sum(mat[..., :, k, None, :] * inertia[..., k, None, :, :] for k in range(3))
-    return sum(half[..., :, k, None, :] * mat[..., None, :, k, :] for k in range(3))
+    half = _sum(mat[..., :, k, None, :] * inertia[..., k, None, :, :] for k in range(3))
+    return _sum(half[..., :, k, None, :] * mat[..., None, :, k, :] for k in range(3))
 
 
 def steiner(v: Array) -> Array:
@@ -66,4 +75,4 @@ def from_quat(quat: Array) -> Array:
 def weighted_sums(weights: np.ndarray, x: Array) -> Array:
     """Sums over the first axis of `x` (m, ..., L) with constant weights (*stack, m): (*stack, ..., L)."""
     columns = weights.reshape(*weights.shape[:-1], *[1] * (x.ndim - 1), weights.shape[-1])
-    return sum(jnp.asarray(columns[..., k], x.dtype) * x[k] for k in range(x.shape[0]))
+    return _sum(jnp.asarray(columns[..., k], x.dtype) * x[k] for k in range(x.shape[0]))

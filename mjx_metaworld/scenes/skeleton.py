@@ -88,8 +88,8 @@ def as_mjx_model(skeleton: mjx.Model, scene: Scene, prop_pos: np.ndarray | None 
         prop_pos: (3,) where the prop stands; by default where the scene's file puts it.
     """
     model = skeleton
-    prop_pos = scene.prop_pos if prop_pos is None else prop_pos
-    mount_pos = scene.mount_pos + scene.mount_on_prop * (prop_pos - scene.prop_pos)
+    placed = scene.prop_pos if prop_pos is None else prop_pos
+    mount_pos = scene.mount_pos + scene.mount_on_prop * (placed - scene.prop_pos)
     free_inertia, free_iquat = _principal(scene.free_inertia)
     part_inertia, part_iquat = _principal(scene.part_inertia)
     joints = slice(-3, None)  # the part's joints come last
@@ -97,7 +97,7 @@ def as_mjx_model(skeleton: mjx.Model, scene: Scene, prop_pos: np.ndarray | None 
     bodies = np.array([layout.FREE, layout.PART])
     dof = np.r_[layout.FREE_DOFS, layout.PART_DOFS]
     return model.replace(
-        body_pos=model.body_pos.at[layout.PROP].set(prop_pos).at[layout.MOUNT].set(mount_pos),
+        body_pos=model.body_pos.at[layout.PROP].set(placed).at[layout.MOUNT].set(mount_pos),
         body_quat=model.body_quat.at[layout.PROP].set(scene.prop_quat).at[layout.MOUNT].set(scene.mount_quat),
         body_mass=model.body_mass.at[bodies].set(np.stack([scene.free_mass, scene.part_mass])),
         body_ipos=model.body_ipos.at[bodies].set(np.stack([scene.free_com, scene.part_com])),

@@ -48,6 +48,6 @@ def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) 
     found = []
     for slots, routine in routines:
         if slots is not None:
-            shapes = spatial.fence((place(slots.shape1, kin), place(slots.shape2, kin)))
-            found.append((slots, spatial.fence(routine(*shapes, slots))))
+            shape1, shape2 = spatial.fence(place(slots.shape1, kin), place(slots.shape2, kin))
+            found.append((slots, spatial.fence(routine(shape1, shape2, slots))))
     return found

@@ -39,7 +39,7 @@ _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
 _STAND_OFF = 1e-3
 # The two descents of a search start at directions with at most this cosine, and compete for this many steps.
 _APART = 0.8
-_TRIAL_STEPS = 4
+_TRIAL_STEPS = 3
 _TINY = 1e-12
 _FAR = 1e10
 
@@ -282,7 +282,8 @@ def _triangle_weights(corners: tuple[Array, Array, Array], query: Array) -> tupl
         option = [zero, zero, zero]
         option[i], option[j] = 1 - t, t
         best = jnp.where(closer, square, best)
-        weights = tuple(jnp.where(closer, new, old) for new, old in zip(option, weights, strict=True))
+        first, second, third = (jnp.where(closer, new, old) for new, old in zip(option, weights, strict=True))
+        weights = (first, second, third)
     return weights
 
 

@@ -87,6 +87,8 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
             best = jnp.where(closer, low, best)
             normal = jnp.where(closer, candidate, normal)
             which = jnp.where(closer, 3 * rank + row, which)
+    assert best is not None
+    assert normal is not None
     best, normal = spatial.fence(best, normal)
     pos = _position(p, normal, best, which)
     world = box.pos + spatial.rotate(box.mat, pos)
