@@ -63,7 +63,7 @@ class Snapshot(NamedTuple):
 def record(task: str, episodes: int = 1, steps: int = 120, every: int = 10, noise: float = 0.1) -> list[Snapshot]:
     """Roll the scripted expert out, with noise on its actions, and keep every `every`-th state."""
     rng = np.random.default_rng(0)
-    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=0)
+    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=0)  # pyright: ignore[reportCallIssue]
     policy = ENV_POLICY_MAP[task]()
     scene = find_scene(Path(env.model_name).stem)
     body_map = map_bodies(env.model, scene.prop)

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
+from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from mjx_metaworld import cli
+import mjx_metaworld as mw
+from mjx_metaworld import cli, demo
 from mjx_metaworld.demo import Demo, run_demo
 from mjx_metaworld.document import rewrite_section
+from mjx_metaworld.reference import EpisodeOutcome
 from mjx_metaworld.tasks import TASKS
 
 
+def test_table_and_contact_sheet():
+    env = mw.make("reach-v3")
+    state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))
+    run: Any = SimpleNamespace(state=state, success=np.array([[True, False]]), episode_return=np.array([[10.0, 20.0]]))
+    outcomes = [[EpisodeOutcome(True, 30.0), EpisodeOutcome(True, 50.0)]]
+    out = io.StringIO()
+    Console(file=out, width=100).print(demo._table(Demo("reach-v3", num_goals=2), ["reach-v3"], run, outcomes))
+    (row,) = (line for line in out.getvalue().splitlines() if "reach-v3 " in line and "│" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["reach-v3", "50%", "100%", "15", "40"]
+    sheet = demo._contact_sheet(env, run)
+    assert sheet.size == (1600, 320)
+    assert np.asarray(sheet)[:, :320].std() > 20  # a picture, not a blank
+
+
+@pytest.mark.full
 def test_demo_prints_its_table_and_writes_its_sheet(tmp_path):
     out = io.StringIO()
     sheet = tmp_path / "new" / "sheet.png"

@@ -30,7 +30,7 @@ HAND_HIGH: Vec3 = (0.5, 1.0, 0.5)
 
 def float32(x: float, y: float, z: float) -> Vec3:
     """A place that the reference stores in single precision, to the last bit."""
-    return tuple(float(value) for value in np.float32((x, y, z)))
+    return float(np.float32(x)), float(np.float32(y)), float(np.float32(z))
 
 
 class Point(NamedTuple):
