@@ -1,6 +1,9 @@
 """Which tasks belong together, and the reference's frozen goals.
 
-The suites are the installed metaworld package's own lists; a suite exists here once all its tasks do.
+The suites are the installed metaworld package's own lists, and the four difficulty groups into which Seo et al. divide
+the tasks (Masked World Models for Visual Control, 2022); LeRobot evaluates by these groups.
+
+MT1 and ML1 need no suite: both are one task, by its name, ML1 with `goal_observable=False`.
 """
 
 from __future__ import annotations
@@ -21,10 +24,22 @@ _REFERENCE_SUITES = {"MT10": env_dict.MT10_V3, "MT25": env_dict.MT25_V3, "MT50":
     for name, suite in (("ML10", env_dict.ML10_V3), ("ML25", env_dict.ML25_V3), ("ML45", env_dict.ML45_V3))
     for split in ("train", "test")
 }
-_SUITES = {
-    name: tuple(_BY_NAME[task] for task in tasks)
-    for name, tasks in _REFERENCE_SUITES.items()
-    if all(task in _BY_NAME for task in tasks)
+_DIFFICULTIES = {
+    "easy": """
+        button-press button-press-topdown button-press-topdown-wall button-press-wall coffee-button dial-turn
+        door-close door-lock door-open door-unlock drawer-close drawer-open faucet-close faucet-open handle-press
+        handle-press-side handle-pull handle-pull-side lever-pull plate-slide plate-slide-back plate-slide-back-side
+        plate-slide-side reach reach-wall window-close window-open peg-unplug-side
+    """,
+    "medium": """
+        basketball bin-picking box-close coffee-pull coffee-push hammer peg-insert-side push-wall soccer sweep
+        sweep-into
+    """,
+    "hard": "assembly hand-insert pick-out-of-hole pick-place push push-back",
+    "very_hard": "shelf-place disassemble stick-pull stick-push pick-place-wall",
+}
+_SUITES = {name: tuple(_BY_NAME[task] for task in tasks) for name, tasks in _REFERENCE_SUITES.items()} | {
+    name: tuple(_BY_NAME[f"{task}-v3"] for task in tasks.split()) for name, tasks in _DIFFICULTIES.items()
 }
 
 
@@ -34,12 +49,12 @@ def list_tasks() -> list[str]:
 
 
 def list_suites() -> list[str]:
-    """The names of all suites."""
+    """The names of all suites: metaworld's, then the difficulty groups from easy to very_hard."""
     return list(_SUITES)
 
 
 def resolve(tasks: str | Sequence[str]) -> tuple[TaskSpec, ...]:
-    """The tasks of a suite (in metaworld's order), of one name, or of several names in the given order.
+    """The tasks of a suite (in its authors' order), of one name, or of several names in the given order.
 
     Raises:
         ValueError: if a name is unknown, given twice, or if there are none.
@@ -66,7 +81,7 @@ def goals(tasks: str | Sequence[str], seed: int) -> tuple[np.ndarray, ...]:
     """The reference's frozen goal vectors, `(50, rand)` float64 a task, in the order of `resolve(tasks)`.
 
     They equal the `rand_vec`s in `metaworld.MT10(seed=seed).train_tasks` and so on; for one task those of
-    `metaworld.MT1(name, seed=seed)`. The reference draws all tasks of a suite from one generator, so a task's goals
+    `metaworld.MT1(name, seed=seed)` and `ML1(name, seed=seed).train_tasks`, whose test tasks have `seed + 1`. The reference draws all tasks of a suite from one generator, so a task's goals
     depend on the tasks before it. A reset there prepares the episode twice and only the second draw is kept.
     """
     generator = np.random.RandomState(seed)

@@ -156,6 +156,20 @@ def test_bad_actions_and_goals_are_refused_at_trace_time():
         env.reset_to(10, jnp.zeros(6))
 
 
+@pytest.mark.full
+def test_v1_reward_and_the_distance_after_the_first_step():
+    env = mw.make("bin-picking-v3", reward_version="v1")
+    step, state = jax.jit(env.step), env.reset_to(0, mw.goals("bin-picking-v3", seed=0)[0][0])
+    state = step(state, jnp.asarray([0.0, 0.0, -1.0, 0.0]))
+    assert float(state.reward) < 0.0  # v2 is never negative
+    assert float(state.metrics.in_place_reward) == 0.0  # v1 does not report it
+    first = state.episode.first_distance
+    np.testing.assert_allclose(first, jnp.linalg.norm(state.obs[4:7] - state.episode.goal), rtol=1e-6)
+    for _ in range(40):
+        state = step(state, jnp.asarray([-1.0, 1.0, -1.0, 1.0]))
+    assert float(state.episode.first_distance) == float(first)
+
+
 def test_suites_and_tasks_agree():
     assert [spec.name for spec in mt10().tasks] == [
         "reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "drawer-open-v3", "drawer-close-v3",
