@@ -80,14 +80,13 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
         chosen = first_where(overlaps, low)
         row = jnp.sum(jnp.where(chosen, jnp.arange(overlaps.shape[0])[:, None, None], 0), axis=0)
         candidate = jnp.sum(jnp.where(chosen, normals, 0.0), axis=1)
-        if rank == 0:
+        if best is None:
             best, normal, which = low, candidate, row
         else:
             closer = low < best - _ADVANTAGE
             best = jnp.where(closer, low, best)
             normal = jnp.where(closer, candidate, normal)
             which = jnp.where(closer, 3 * rank + row, which)
-    assert best is not None
     assert normal is not None
     best, normal = spatial.fence(best, normal)
     pos = _position(p, normal, best, which)
