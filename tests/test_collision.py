@@ -210,7 +210,8 @@ def test_smooth_convex_pairs_on_random_poses(kinds):
     if kinds == ("cylinder", "box"):
         points = jax.jit(collide_cylinder_boxes)(poses.shape1, poses.shape2, margin)
     else:
-        points = _convex(poses.shape1, poses.shape2, margin)
+        # Two round rims in any orientation take twice the steps that the scenes' contacts do.
+        points = _convex(poses.shape1, poses.shape2, margin, 2)
     e = errors(poses.contacts, as_contacts(points))
     assert e[:, 0].mean() >= 0.98
     # MuJoCo's own tolerance is 1e-6 m; on round rims it stops up to some 1e-5 early.

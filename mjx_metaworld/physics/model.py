@@ -222,7 +222,7 @@ class PhysicsConfig:
     box_pairs: int = 12
     cylinder_box_pairs: int = 16
     convex_pairs: int = 8  # the other pairs that MuJoCo gives to its general convex routine
-    convex_search_iterations: int = 10  # support evaluations of that routine when a pair is selected
+    convex_search_iterations: int = 8  # support evaluations of that routine when a pair is selected
     convex_iterations: int = 3  # and at every evaluation of the dynamics
     max_contacts: int = 24  # deepest contacts kept
     solver_iterations: int = 6
