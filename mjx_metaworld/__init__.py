@@ -1,6 +1,7 @@
 """Meta-World's robot-manipulation tasks as one batched, jit-compiled JAX program."""
 
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.experts import expert
 from mjx_metaworld.export import to_mujoco
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.rendering import render
@@ -15,6 +16,7 @@ __all__ = [
     "State",
     "Transition",
     "VectorEnv",
+    "expert",
     "goals",
     "list_suites",
     "list_tasks",

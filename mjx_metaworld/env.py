@@ -9,12 +9,14 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
+from mujoco import mjx
 
 from mjx_metaworld import robot
 from mjx_metaworld.bank import settle_on_host
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
 from mjx_metaworld.rewards import norm
+from mjx_metaworld.scenes.skeleton import as_mjx_model, put_skeleton
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tables import TaskTable, build_tables
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
@@ -130,6 +132,17 @@ class MetaWorldEnv:
 
         return Box(-1.0, 1.0, (ACTION_SIZE,))
 
+    def mjx_model(self, task: int = 0) -> mjx.Model:
+        """The skeleton as MJX's own model, holding the scene of a task; its colliders live in `engine.scenes`.
+
+        Raises:
+            ValueError: if there is no such task.
+        """
+        self._check_task(task)
+        row = int(self._table.scene[task])
+        scene = jax.tree.map(lambda leaf: leaf[row], self.engine.scenes)
+        return as_mjx_model(put_skeleton(self.engine.arm), scene)
+
     # --- reset ---
 
     def reset(self, key: Key[Array, ""], task: Int[Array, ""] | int | None = None) -> State:
@@ -169,8 +182,7 @@ class MetaWorldEnv:
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}
         if isinstance(task, int):
-            if not 0 <= task < len(self.tasks):
-                raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
+            self._check_task(task)
             lengths.add(len(self.tasks[task].rand_low))
         if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
             allowed = " or ".join(str(length) for length in sorted(lengths))
@@ -303,6 +315,10 @@ class MetaWorldEnv:
         )
 
     # --- by task ---
+
+    def _check_task(self, task: int) -> None:
+        if not 0 <= task < len(self.tasks):
+            raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
 
     def _rows(self, task: Int[Array, ""]) -> TaskTable:
         """The task's row of the table; a constant when there is only one task."""

@@ -1,4 +1,4 @@
-"""How close the port is to the live CPU reference: one control step from injected states, and closed loop.
+"""How close one control step is to the live CPU reference's, from injected states.
 
 The reference rolls out; before each of its steps its state is injected here, and both sides take the same action. So
 an error cannot hide behind the divergence of two trajectories, and chaos cannot feign one.
@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.expert import expert_policy
 from mjx_metaworld.reference import reference_env, reference_policy, start_reference
 from mjx_metaworld.testing import state_from_metaworld
 from mjx_metaworld.types import State
@@ -38,15 +37,9 @@ class StepErrors(NamedTuple):
     """Differences of one control step from the reference, one entry a step."""
 
     obs: np.ndarray  # (n,) largest absolute difference in the observed frame
+    entries: np.ndarray  # (n, k) absolute difference of every entry of the frame that the task observes
     reward: np.ndarray  # (n,) absolute difference
     success: np.ndarray  # (n,) bool: success reported differently
-
-
-class Episodes(NamedTuple):
-    """Episodes of the experts here, one entry an episode."""
-
-    success: np.ndarray  # (tasks, goals) bool: at any step
-    episode_return: np.ndarray  # (tasks, goals)
 
 
 def record_steps(
@@ -103,37 +96,11 @@ def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: 
     obs, reward, success = (
         np.asarray(x, float)[:count] for x in jax.device_get((after.obs, after.reward, after.metrics.success))
     )
+    difference = np.abs(obs[:, FRAME] - steps.obs[:, FRAME])
+    observed = np.any(steps.obs[:, FRAME] != 0.0, axis=0)  # the rest pads tasks with fewer objects
     return StepErrors(
-        obs=np.abs(obs[:, FRAME] - steps.obs[:, FRAME]).max(axis=1),
+        obs=difference.max(axis=1),
+        entries=difference[:, observed],
         reward=np.abs(reward - steps.reward),
         success=success != steps.success,
     )
-
-
-def run_experts(env: MetaWorldEnv, goals: tuple[np.ndarray, ...], num_steps: int) -> Episodes:
-    """The scripted experts here, all tasks and goals in one batch.
-
-    Args:
-        env: with the goal observable.
-        goals: (n, rand) goal vectors for each of `env.tasks`, the same n for all.
-        num_steps: control steps an episode.
-    """
-    num_tasks, num_goals = len(goals), len(goals[0])
-    width = env.rand_vec_size
-    rand_vecs = np.concatenate([np.pad(g, ((0, 0), (0, width - g.shape[1]))) for g in goals])
-    tasks = jnp.repeat(jnp.arange(num_tasks), num_goals)
-    policy = expert_policy([spec.name for spec in env.tasks])
-
-    def body(carry, _):
-        state, success, total = carry
-        action = jnp.clip(jax.vmap(policy)(state.obs, state.task), -1.0, 1.0)
-        state = jax.vmap(env.step)(state, action)
-        return (state, success | (state.metrics.success > 0), total + state.reward), None
-
-    def run(state):
-        start = (state, jnp.zeros(len(tasks), bool), jnp.zeros(len(tasks)))
-        return jax.lax.scan(body, start, length=num_steps)[0][1:]
-
-    state = jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))(tasks, jnp.asarray(rand_vecs))
-    success, total = jax.device_get(jax.jit(run)(state))
-    return Episodes(success.reshape(num_tasks, num_goals), total.reshape(num_tasks, num_goals))

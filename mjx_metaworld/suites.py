@@ -81,8 +81,9 @@ def goals(tasks: str | Sequence[str], seed: int) -> tuple[np.ndarray, ...]:
     """The reference's frozen goal vectors, `(50, rand)` float64 a task, in the order of `resolve(tasks)`.
 
     They equal the `rand_vec`s in `metaworld.MT10(seed=seed).train_tasks` and so on; for one task those of
-    `metaworld.MT1(name, seed=seed)` and `ML1(name, seed=seed).train_tasks`, whose test tasks have `seed + 1`. The reference draws all tasks of a suite from one generator, so a task's goals
-    depend on the tasks before it. A reset there prepares the episode twice and only the second draw is kept.
+    `metaworld.MT1(name, seed=seed)` and `ML1(name, seed=seed).train_tasks`, whose test tasks have `seed + 1`. The
+    reference draws all tasks of a suite from one generator, so a task's goals depend on the tasks before it. A reset
+    there prepares the episode twice and only the second draw is kept.
     """
     generator = np.random.RandomState(seed)
     suite = []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from metaworld_reference import QUICK, SPECS, record
 
-from mjx_metaworld.expert import expert_policy
+from mjx_metaworld.experts import expert_policy
 
 SETS = [pytest.param(QUICK, id="MT10"), pytest.param(tuple(SPECS), id="all", marks=pytest.mark.full)]
 

@@ -82,7 +82,7 @@ def test_difficulty_groups_partition_the_tasks() -> None:
     assert suites.list_suites()[-4:] == list(sizes)
     groups = {name: [spec.name for spec in suites.resolve(name)] for name in sizes}
     assert {name: len(tasks) for name, tasks in groups.items()} == sizes
-    assert sorted(sum(groups.values(), [])) == sorted(suites.list_tasks())
+    assert sorted(name for group in groups.values() for name in group) == sorted(suites.list_tasks())
 
 
 def test_every_task_is_listed_and_resolves() -> None:

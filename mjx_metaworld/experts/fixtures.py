@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld.expert.common import act, expert, first, goal_of, hand_of, object_of, plus, xy_distance, z_distance
+from mjx_metaworld.experts.common import act, expert, first, goal_of, hand_of, object_of, plus, xy_distance, z_distance
 
 
 @expert("door-open-v3")

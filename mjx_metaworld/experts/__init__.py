@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 import jax
 from jaxtyping import Array, Float, Int
 
-from mjx_metaworld.expert import fixtures, puck, tools
-from mjx_metaworld.expert.common import POLICIES
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.experts import fixtures, puck, tools
+from mjx_metaworld.experts.common import POLICIES
 
-__all__ = ["expert_policy", "fixtures", "puck", "tools"]
+__all__ = ["expert", "expert_policy", "fixtures", "puck", "tools"]
 
 
 def expert_policy(task_names: Sequence[str]) -> Callable[[Float[Array, " obs"], Int[Array, ""]], Float[Array, "4"]]:
@@ -34,3 +35,16 @@ def expert_policy(task_names: Sequence[str]) -> Callable[[Float[Array, " obs"], 
         return jax.lax.switch(task, policies, obs[:39])
 
     return policy
+
+
+def expert(env: MetaWorldEnv) -> Callable[[Float[Array, " obs"], Int[Array, ""]], Float[Array, "4"]]:
+    """The scripted policies of an environment's tasks: `(obs, task) -> action`, to be batched with `jax.vmap`.
+
+    They read the goal from the observation, so it must be observable.
+
+    Raises:
+        ValueError: if the environment hides the goal.
+    """
+    if not env.goal_observable:
+        raise ValueError("the scripted policies need an environment with goal_observable=True")
+    return expert_policy([spec.name for spec in env.tasks])
