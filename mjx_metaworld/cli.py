@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mjx_metaworld.demo import Demo, run_demo
 from mjx_metaworld.document import rewrite_section
+from mjx_metaworld.parity_report import Parity, run_parity
 from mjx_metaworld.suites import list_suites, list_tasks, resolve
 
 
@@ -40,6 +41,7 @@ def run_tasks(args: Tasks, console: Console) -> None:
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
+    | Annotated[Parity, tyro.conf.subcommand("parity", prefix_name=False)]
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
 )
 
@@ -51,6 +53,8 @@ def main() -> None:
         command = tyro.cli(Command, prog="mjx-metaworld", description=__doc__)
         if isinstance(command, Demo):
             run_demo(command, console)
+        elif isinstance(command, Parity):
+            run_parity(command, console)
         else:
             run_tasks(command, console)
     except ValueError as error:

@@ -101,14 +101,14 @@ def reference_episodes(
     The processes are spawned, not forked, since JAX has threads.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_silence_policies) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=silence_policies) as pool:
         yield [
             pool.submit(run_reference_expert, name, vectors, num_steps)
             for name, vectors in zip(names, goals, strict=True)
         ]
 
 
-def _silence_policies() -> None:
+def silence_policies() -> None:
     """The reference's policies warn at every gain above 10."""
     warnings.filterwarnings("ignore", module="metaworld.policies")
 

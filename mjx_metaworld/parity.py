@@ -1,4 +1,4 @@
-"""How close one control step is to the live CPU reference's, from injected states.
+"""How close rewards, resets and one control step are to the live CPU reference's, from injected states.
 
 The reference rolls out; before each of its steps its state is injected here, and both sides take the same action. So
 an error cannot hide behind the divergence of two trajectories, and chaos cannot feign one.
@@ -6,6 +6,7 @@ an error cannot hide behind the divergence of two trajectories, and chaos cannot
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -16,8 +17,9 @@ from jaxtyping import Array
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.reference import reference_env, reference_policy, start_reference
-from mjx_metaworld.testing import state_from_metaworld
-from mjx_metaworld.types import State
+from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
+from mjx_metaworld.testing import reward_inputs_from_metaworld, state_from_metaworld
+from mjx_metaworld.types import Metrics, State
 
 Style = Literal["expert", "random"]
 FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
@@ -30,7 +32,8 @@ class Steps(NamedTuple):
     action: np.ndarray  # (n, 4)
     obs: np.ndarray  # (n, 39) after it
     reward: np.ndarray  # (n,)
-    success: np.ndarray  # (n,)
+    metrics: Metrics  # (n,) leaves
+    inputs: RewardInputs  # what the reward was computed from
 
 
 class StepErrors(NamedTuple):
@@ -69,11 +72,14 @@ def record_steps(
             else:
                 wander = np.clip(0.9 * wander + 0.45 * rng.normal(size=4), -1.0, 1.0)
                 action = wander
-            action = action.astype(np.float32)
+            # Rounded to what both sides can hold; given float32 itself, the reference computes rewards in float32.
+            action = action.astype(np.float32).astype(float)
             before = state_from_metaworld(env, task, cpu_env) if step % every == 0 else None
             obs, reward, _, _, info = cpu_env.step(action)
             if before is not None:
-                rows.append(Steps(before, action, obs, np.asarray(reward), np.asarray(info["success"])))
+                metrics = Metrics(**{key: np.asarray(value, float) for key, value in info.items()})
+                inputs = reward_inputs_from_metaworld(cpu_env, env.tasks[task], obs, action)
+                rows.append(Steps(before, action, obs.copy(), np.asarray(reward, float), metrics, inputs))
     cpu_env.close()
     return jax.tree.map(lambda *leaves: _stack(leaves), *rows)
 
@@ -92,7 +98,7 @@ def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: 
     """
     count = len(steps.action)
     rows = np.minimum(np.arange(pad_to or count), count - 1)
-    after = step(jax.tree.map(lambda x: x[rows], steps.state), jnp.asarray(steps.action)[rows])
+    after = step(jax.tree.map(lambda x: x[rows], steps.state), jnp.asarray(steps.action, float)[rows])
     obs, reward, success = (
         np.asarray(x, float)[:count] for x in jax.device_get((after.obs, after.reward, after.metrics.success))
     )
@@ -102,5 +108,35 @@ def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: 
         obs=difference.max(axis=1),
         entries=difference[:, observed],
         reward=np.abs(reward - steps.reward),
-        success=success != steps.success,
+        success=success != steps.metrics.success,
     )
+
+
+def reward_error(spec: TaskSpec, steps: Steps) -> float:
+    """Largest relative difference of the reward and the metrics from the reference's, from its own quantities.
+
+    In float64, so that it shows the formulas alone: some rewards divide by the distance of a finger pad from a
+    threshold, which turns a rounding to float32 into more than 1e-5. Relative to values of at least 1.
+    """
+    with jax.enable_x64(True):
+        outcome = jax.jit(jax.vmap(spec.reward))(jax.tree.map(jnp.asarray, steps.inputs))
+        ours = jax.tree.leaves((outcome.reward, outcome.metrics()))
+        theirs = jax.tree.leaves((steps.reward, steps.metrics))
+        errors = [np.abs(np.asarray(a) - b) / np.maximum(np.abs(b), 1.0) for a, b in zip(ours, theirs, strict=True)]
+    return float(np.max(errors))
+
+
+def reset_error(env: MetaWorldEnv, task: int, rand_vecs: np.ndarray) -> float:
+    """Largest absolute difference of the first observation from the reference's, over goal vectors (n, rand)."""
+    name = env.tasks[task].name
+    cpu_env = reference_env(name)
+    theirs = [start_reference(cpu_env, name, v, goal_observable=env.goal_observable).copy() for v in rand_vecs]
+    cpu_env.close()
+    padded = jnp.asarray(np.pad(rand_vecs, ((0, 0), (0, env.rand_vec_size - rand_vecs.shape[1]))), float)
+    ours = _reset_to(env)(jnp.full(len(padded), task), padded).obs[:, :39]
+    return float(np.max(np.abs(np.asarray(ours, float) - theirs)))
+
+
+@functools.lru_cache(maxsize=4)
+def _reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
+    return jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))

@@ -8,10 +8,10 @@ import numpy as np
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.physics.model import PhysicsState
+from mjx_metaworld.physics.model import PART_QPOS, PhysicsState
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.readings import read_point, read_skeleton
-from mjx_metaworld.tasks.spec import TaskSpec
+from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.types import Episode, Metrics, State
 
 # Attributes in which the reference remembers a point (by row of `TaskSpec.points`) as it was at reset. All other
@@ -83,6 +83,35 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
             step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
             invalid_action=no,
         ),
+    )
+
+
+def reward_inputs_from_metaworld(
+    cpu_env: SawyerXYZEnv, spec: TaskSpec, obs: np.ndarray, action: np.ndarray
+) -> RewardInputs:
+    """What the reference's `evaluate_state(obs, action)` looks at, now (numpy leaves, float64).
+
+    Args:
+        cpu_env: a live metaworld environment that runs the task.
+        spec: the task.
+        obs: (39,) the observation that its step returned.
+        action: (4,) the action that its step was given.
+    """
+    return RewardInputs(
+        obs=np.array(obs),
+        action=np.array(action, float),
+        tcp=cpu_env.tcp_center.copy(),
+        left_tip=cpu_env._get_site_pos("leftEndEffector"),
+        left_pad=cpu_env.get_body_com("leftpad").copy(),
+        right_pad=cpu_env.get_body_com("rightpad").copy(),
+        points=np.array([read_point(cpu_env.data, point) for point in spec.points]).reshape(-1, 3),
+        part_qpos=read_skeleton(cpu_env.data, map_bodies(cpu_env.model, spec.scene_spec.prop)).qpos[PART_QPOS],
+        touching=np.array(spec.main_geom is not None and cpu_env.touching_main_object),
+        goal=np.array(cpu_env._target_pos),
+        object_init=np.array(cpu_env.obj_init_pos),
+        tcp_init=cpu_env.init_tcp.copy(),
+        points_init=points_init(cpu_env, spec),
+        first_distance=first_distance(cpu_env),
     )
 
 

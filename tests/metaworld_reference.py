@@ -18,17 +18,14 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.types import Task
 
 from mjx_metaworld import suites
-from mjx_metaworld.scenes.readings import read_point
-from mjx_metaworld.tasks import TASKS, TaskSpec
+from mjx_metaworld.tasks import TASKS
 from mjx_metaworld.tasks.spec import RewardInputs
-from mjx_metaworld.testing import first_distance, points_init
+from mjx_metaworld.testing import reward_inputs_from_metaworld
 from mjx_metaworld.types import Metrics
 
 SPECS = {spec.name: spec for spec in TASKS}
 QUICK = tuple(spec.name for spec in suites.resolve("MT10"))
 EACH_TASK = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in SPECS]
-
-PART_JOINT_ROWS = {2: 0, 3: 2}  # mjtJoint slide, hinge -> first row of part_qpos
 
 
 def reference_task(name: str, rand_vec: np.ndarray, *, goal_observable: bool = True) -> Task:
@@ -52,38 +49,6 @@ def reset_to(name: str, rand_vec: np.ndarray, *, goal_observable: bool = True) -
     obs, _ = env.reset()
     env.reward_function_version = "v2"
     return env, obs
-
-
-def part_qpos(env: SawyerXYZEnv) -> np.ndarray:
-    """`(3,)` the fixture's joints: slide, slide, hinge."""
-    joints, slides = np.zeros(3), 0
-    arm = {f"right_j{i}" for i in range(7)} | {"r_close", "l_close"}
-    for joint in range(env.model.njnt):
-        kind = int(env.model.jnt_type[joint])
-        if kind in PART_JOINT_ROWS and env.model.joint(joint).name not in arm:
-            joints[PART_JOINT_ROWS[kind] + slides] = env.data.qpos[env.model.jnt_qposadr[joint]]
-            slides += kind == 2
-    return joints
-
-
-def reward_inputs(env: SawyerXYZEnv, spec: TaskSpec, obs: np.ndarray, action: np.ndarray) -> RewardInputs:
-    """What `env.evaluate_state(obs, action)` looks at, now."""
-    return RewardInputs(
-        obs=np.array(obs),
-        action=np.array(action, float),
-        tcp=env.tcp_center.copy(),
-        left_tip=env._get_site_pos("leftEndEffector"),
-        left_pad=env.get_body_com("leftpad").copy(),
-        right_pad=env.get_body_com("rightpad").copy(),
-        points=np.array([read_point(env.data, point) for point in spec.points]).reshape(-1, 3),
-        part_qpos=part_qpos(env),
-        touching=np.array(spec.main_geom is not None and env.touching_main_object),
-        goal=np.array(env._target_pos),
-        object_init=np.array(env.obj_init_pos),
-        tcp_init=env.init_tcp.copy(),
-        points_init=points_init(env, spec),
-        first_distance=first_distance(env),
-    )
 
 
 class Evaluation(NamedTuple):
@@ -145,6 +110,6 @@ def record(name: str, goals: int = 2) -> Recording:
                 # In float64: with a float32 action the reference computes part of its rewards in float32.
                 action = action.astype(np.float64)
                 obs, reward, _, _, info = env.step(action)
-                inputs = reward_inputs(env, spec, obs, action)
+                inputs = reward_inputs_from_metaworld(env, spec, obs, action)
                 rows.append(Recording(inputs, _evaluation(reward, info), evaluate_v1(env, obs, action), before, expert))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
