@@ -44,7 +44,8 @@ def walk(num_steps: int) -> Walk:
         state = compiled().step(state, jnp.asarray(action, jnp.float32))
         metrics = jnp.stack(jax.tree.leaves(state.metrics), axis=-1)
         rows.append((state.obs, state.reward, state.physics.qvel, metrics, state.truncated))
-    return Walk(*(np.stack(column) for column in zip(*jax.device_get(rows), strict=True)), state)
+    obs, reward, qvel, metrics, truncated = map(np.stack, zip(*jax.device_get(rows), strict=True))
+    return Walk(obs, reward, qvel, metrics, truncated, state)
 
 
 each_length = pytest.mark.parametrize("num_steps", [QUICK_STEPS, pytest.param(FULL_STEPS, marks=pytest.mark.full)])
@@ -197,9 +198,9 @@ def test_a_lane_does_not_depend_on_its_neighbours():
     assert_in_every_lane(lanes_equal(straight, mixed) | ~kept, "depends on its neighbours")
 
 
-def assert_close(ours, theirs, task: str, **tolerance: float) -> None:
+def assert_close(ours, theirs, task: str, *, atol: float, rtol: float = 0.0) -> None:
     """Every leaf of two structs."""
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, err_msg=task, **tolerance), ours, theirs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol, atol, err_msg=task), ours, theirs)
 
 
 def take_lane(tree, lane: int):
