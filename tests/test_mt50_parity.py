@@ -39,6 +39,11 @@ EXPLAINED_TAILS = {
     # local minimum than MuJoCo's: 27 mm sideways instead of 21 mm upwards.
     "plate-slide-side-v3": 1e-2,
 }
+# The same of tails that only the long form sees.
+RARE_TAILS = {
+    # The phantom contact of the button's rod with its housing, see the README's known differences; 1.06e-3 measured.
+    "button-press-v3": 2e-3,
+}
 
 
 @EACH_TASK
@@ -70,7 +75,7 @@ def test_one_control_step_of_more_states(task, style):
     steps = parity.record_steps(environment(), task, goals()[task][:2], style=style, num_steps=160, every=2)
     entries = entries_of(steps)
     assert np.median(entries) < 1e-5
-    assert np.quantile(entries, 0.99) < EXPLAINED_TAILS.get(NAMES[task], 1e-3)
+    assert np.quantile(entries, 0.99) < (EXPLAINED_TAILS | RARE_TAILS).get(NAMES[task], 1e-3)
 
 
 @pytest.mark.full
