@@ -13,6 +13,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.model import FREE, FREE_QPOS, LEFT_CLAW, RIGHT_CLAW
 from mjx_metaworld.scenes.bodies import BodyMap
 from mjx_metaworld.tasks.spec import Observed, Orientation, Placement, Point, Settled, TaskSpec, Vec3
@@ -176,7 +177,7 @@ def _observed_quats(table: PointTable, xmat: Float[Array, "14 3 3"], qpos: Float
     # MuJoCo's xquat is a product of quaternions, so its sign is not a matter of the matrix alone: a free body's
     # follows qpos; a fixture turns by less than half a turn, so its stays on the side of the resting pose's.
     wxyz = jnp.roll(xyzw, 1, axis=1)
-    free = _quat_mul(qpos[FREE_QPOS.start + 3 : FREE_QPOS.stop], table.quat_local.T).T
+    free = spatial.quat_mul(qpos[FREE_QPOS.start + 3 : FREE_QPOS.stop], table.quat_local.T).T
     side = jnp.where((table.quat_body == FREE)[:, None], free, table.quat_rest)
     wxyz = jnp.where(jnp.sum(wxyz * side, axis=1, keepdims=True) < 0.0, -wxyz, wxyz)
 
@@ -204,18 +205,6 @@ def matrix_to_quat(mat: Float[Array, "n 3 3"]) -> Float[Array, "n 4"]:
     quat = jnp.where(largest == 0, quats[0], quats[3])
     quat = jnp.where(largest == 1, quats[1], jnp.where(largest == 2, quats[2], quat))
     return quat / jnp.sqrt(jnp.sum(quat * quat, axis=-1, keepdims=True))
-
-
-def _quat_mul(a: Array, b: Array) -> Array:
-    """Product of quaternions w, x, y, z on the leading axis."""
-    return jnp.stack(
-        [
-            a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3],
-            a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2],
-            a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1],
-            a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0],
-        ]
-    )
 
 
 # --- the observation ---

@@ -6,18 +6,16 @@ Everything is read from the environment's own attributes and from its `mjData`, 
 from __future__ import annotations
 
 import functools
-import pickle
 import warnings
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
-from metaworld import env_dict, policies
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
-from metaworld.types import Task
 
 from mjx_metaworld import suites
+from mjx_metaworld.reference import reference_env, reference_policy, reference_task
 from mjx_metaworld.tasks import TASKS
 from mjx_metaworld.tasks.spec import RewardInputs
 from mjx_metaworld.testing import reward_inputs_from_metaworld
@@ -28,22 +26,13 @@ QUICK = tuple(spec.name for spec in suites.resolve("MT10"))
 EACH_TASK = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in SPECS]
 
 
-def reference_task(name: str, rand_vec: np.ndarray, *, goal_observable: bool = True) -> Task:
-    """A metaworld `Task`, as its benchmarks make them."""
-    cls = env_dict.ALL_V3_ENVIRONMENTS[name]
-    data = {"rand_vec": np.array(rand_vec), "env_cls": cls, "partially_observable": not goal_observable}
-    return Task(env_name=name, data=pickle.dumps(data))
-
-
-@functools.cache
-def reference_env(name: str) -> SawyerXYZEnv:
-    """One environment a task for the whole test session; call `reset_to` before use."""
-    return env_dict.ALL_V3_ENVIRONMENTS[name]()
+# One environment a task for the whole test session; call `reset_to` before use.
+shared_env = functools.cache(reference_env)
 
 
 def reset_to(name: str, rand_vec: np.ndarray, *, goal_observable: bool = True) -> tuple[SawyerXYZEnv, np.ndarray]:
     """The task's environment at the start of the episode with this goal vector, and its first observation."""
-    env = reference_env(name)
+    env = shared_env(name)
     env.set_task(reference_task(name, rand_vec, goal_observable=goal_observable))
     env.reward_function_version = "v1"  # or assembly would not prepare it; other tasks do not look at it here
     obs, _ = env.reset()
@@ -70,11 +59,6 @@ class Recording(NamedTuple):
 
 # Control steps within which the expert has succeeded, where that takes longer than for most.
 STEPS_TO_SUCCESS = {"box-close-v3": 200}
-
-
-def reference_policy(name: str) -> policies.policy.Policy:
-    """The scripted policy of a task."""
-    return policies.ENV_POLICY_MAP[name]()
 
 
 def _evaluation(reward: float, info: dict[str, float]) -> Evaluation:

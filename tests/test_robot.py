@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from metaworld_reference import EACH_TASK, SPECS, reference_policy, reset_to
+from metaworld_reference import EACH_TASK, SPECS, reset_to
 from scipy.spatial.transform import Rotation
 
 from mjx_metaworld import robot, suites
 from mjx_metaworld.physics import model as layout
+from mjx_metaworld.reference import reference_policy
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
 from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.scenes.readings import read_point, read_skeleton
