@@ -1,62 +1,192 @@
-"""The command line: `mjx-metaworld COMMAND --help`."""
+"""Meta-World's 50 tasks as one batched JAX program."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import importlib
+import io
+import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import tyro
-from rich.console import Console
-from rich.table import Table
+PROG = "mjx-metaworld"
+BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes
+_EXTRA = "rich and tyro are missing: install mjx_metaworld with its extra, pip install 'mjx-metaworld[cli]'"
 
-from mjx_metaworld.demo import Demo, run_demo
-from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.parity_report import Parity, run_parity
-from mjx_metaworld.suites import list_suites, list_tasks, resolve
+
+class Command(NamedTuple):
+    """A command, named without importing it, so that help is fast."""
+
+    name: str
+    module: str
+    arguments: str  # the dataclass in the module that declares them
+    run: str  # the function in the module: (arguments, console) -> result for --json, or None
+    summary: str
+    examples: tuple[str, ...]  # what stands behind the command's name
+
+
+COMMANDS = (
+    Command(
+        "demo",
+        "mjx_metaworld.demo",
+        "Demo",
+        "run_demo",
+        "Run a suite's experts here and on CPU metaworld, and draw where they end.",
+        ("", "--suite MT25 --num-goals 5"),
+    ),
+    Command(
+        "tasks",
+        "mjx_metaworld.commands.tasks",
+        "Tasks",
+        "run_tasks",
+        "List the tasks with their scenes and suites.",
+        ("", "MT10", "--json"),
+    ),
+    Command(
+        "rollout",
+        "mjx_metaworld.commands.rollout",
+        "Rollout",
+        "run_rollout",
+        "Run one episode in every lane of a batch; success and return by task.",
+        ("MT10", "reach-v3 --policy random --num-envs 64 --num-steps 100", "MT50 --num-envs 500 --json"),
+    ),
+    Command(
+        "render",
+        "mjx_metaworld.commands.render",
+        "Render",
+        "run_render",
+        "Draw an episode of every task: a video (.mp4, .gif) or a contact sheet (.png).",
+        ("reach-v3", "MT10 --output out/mt10.gif --size 160", "door-open-v3 --output out/door.png --camera topview"),
+    ),
+    Command(
+        "eval",
+        "mjx_metaworld.commands.evaluate",
+        "Eval",
+        "run_eval",
+        "Evaluate a policy on the frozen goals, here and on CPU metaworld side by side.",
+        ("MT10 --num-goals 10", "reach-v3 --policy my_package.policies:load --num-goals 50 --num-steps 500"),
+    ),
+    Command(
+        "bench",
+        "mjx_metaworld.commands.bench",
+        "Bench",
+        "run_bench",
+        "Measure compile time and environment steps per second on this machine.",
+        ("MT10 --num-envs 256 1024", "reach-v3 --num-envs 64 --seconds 5 --json"),
+    ),
+    Command(
+        "parity",
+        "mjx_metaworld.parity_report",
+        "Parity",
+        "run_parity",
+        "Measure parity with the live CPU reference: rewards, resets, steps, closed loop.",
+        ("--tasks MT10 --num-goals 6 --num-steps 200", "--document README.md"),
+    ),
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Tasks:
-    """List all tasks with the suites that they are in."""
+class Invocation(Generic[T]):
+    """A command's own arguments, and what all commands share."""
 
-    document: Path | None = None  # write the list between this Markdown file's `tasks` markers instead of printing it
-
-
-def run_tasks(args: Tasks, console: Console) -> None:
-    """Print the list of tasks, or write it into a document."""
-    suites = {name: resolve(name) for name in list_suites()}
-    listed = resolve(list_tasks())
-    rows = [(t.name, t.description, ", ".join(s for s, tasks in suites.items() if t in tasks)) for t in listed]
-    if args.document is not None:
-        lines = ["| task | what | suites |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
-        rewrite_section(args.document, "tasks", "\n".join(lines))
-        return
-    table = Table("task", "what", "suites")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    command: T
+    json: bool = False  # print the result as JSON on stdout, and everything else on stderr
 
 
-Command = (
-    Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
-    | Annotated[Parity, tyro.conf.subcommand("parity", prefix_name=False)]
-    | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
-)
-
-
-def main() -> None:
-    """Run the command named on the command line."""
-    console = Console()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command named on the command line; exits with 2 for bad input and 1 for what failed on the way."""
     try:
-        command = tyro.cli(Command, prog="mjx-metaworld", description=__doc__)
-        if isinstance(command, Demo):
-            run_demo(command, console)
-        elif isinstance(command, Parity):
-            run_parity(command, console)
-        else:
-            run_tasks(command, console)
+        sys.exit(_main(list(sys.argv[1:] if argv is None else argv)))
     except ValueError as error:
-        console.print(f"[red]{error}")
-        sys.exit(2)
+        _complain(error, BAD_INPUT)
+    except (OSError, RuntimeError, ImportError) as error:
+        _complain(error, FAILURE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
+    """The arguments of a command.
+
+    Raises:
+        ValueError: if they do not fit, with the reason in one line.
+        SystemExit: after printing the help that was asked for.
+    """
+    tyro = _import("tyro")
+    arguments = getattr(importlib.import_module(command.module), command.arguments)
+    examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                Invocation[arguments],
+                args=argv,
+                prog=f"{PROG} {command.name}",
+                description=f"{command.summary}\n\nexamples:\n{examples}",
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_one_line(complaint.getvalue())) from None
+
+
+def _main(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        _print_help()
+        return 0 if argv else BAD_INPUT
+    command = next((command for command in COMMANDS if command.name == argv[0]), None)
+    if command is None:
+        names = ", ".join(command.name for command in COMMANDS)
+        raise ValueError(f"unknown command {argv[0]!r}; available: {names}")
+    invocation = parse(command, argv[1:])
+    console = _import("rich.console").Console(stderr=invocation.json)
+    result = getattr(importlib.import_module(command.module), command.run)(invocation.command, console)
+    if invocation.json:
+        print(json.dumps(_plain(result)))
+    return 0
+
+
+def _print_help() -> None:
+    width = max(len(command.name) for command in COMMANDS) + 2
+    print(f"usage: {PROG} COMMAND [ARGUMENTS]\n\n{__doc__}\n\ncommands:")
+    for command in COMMANDS:
+        print(f"  {command.name:{width}}{command.summary}")
+    print("\nexamples:")
+    for command in COMMANDS:
+        print(f"  {PROG} {command.name} {command.examples[-1]}".rstrip())
+    print(f"\n`{PROG} COMMAND --help` lists a command's arguments; every command takes --json.")
+
+
+def _plain(result: Any) -> Any:
+    """What json can write, from nested lists of dataclasses."""
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return dataclasses.asdict(result)
+    return [_plain(item) for item in result] if isinstance(result, list) else result
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(_EXTRA) from error
+
+
+def _one_line(boxed: str) -> str:
+    """The message of a box that tyro has drawn."""
+    lines = (line.strip("╭╮╰╯│─ \n") for line in boxed.splitlines()[1:])
+    return " ".join(line for line in lines if line) or "bad arguments"
+
+
+def _complain(error: Exception, code: int) -> None:
+    print(f"{PROG}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

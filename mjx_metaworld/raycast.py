@@ -7,6 +7,8 @@ are no shadows or reflections, and translucent geoms hide what is behind them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import mujoco
 import numpy as np
 
@@ -16,7 +18,9 @@ _BACKGROUND = np.array([0.72, 0.80, 0.88])
 _SAMPLES = 2  # rays per pixel and axis; their mean smooths the edges
 
 
-def raycast(model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int) -> np.ndarray:
+def raycast(
+    model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int, *, depth: bool = False
+) -> np.ndarray:
     """Draw a forwarded scene.
 
     Args:
@@ -25,26 +29,35 @@ def raycast(model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: i
         camera_id: a fixed camera of the model.
         width: pixels.
         height: pixels.
+        depth: distances instead of colours.
 
     Returns:
-        uint8 `(height, width, 3)`.
+        uint8 `(height, width, 3)`; with `depth` float32 `(height, width)`, metres along the camera's axis and
+        infinity where there is nothing.
     """
-    rows, columns = height * _SAMPLES, width * _SAMPLES
+    samples = 1 if depth else _SAMPLES
+    rows, columns = height * samples, width * samples
     origin = data.cam_xpos[camera_id]
     rays = _camera_rays(model, data, camera_id, columns, rows)
 
     geom = np.full(rows * columns, -1, np.int32)
-    depth = np.zeros(rows * columns)
+    distance = np.zeros(rows * columns)
     mujoco.mj_multiRay(
-        model, data, origin, rays.ravel(), _VISIBLE_GROUPS, 1, -1, geom, depth, rows * columns, mujoco.mjMAXVAL
+        model, data, origin, rays.ravel(), _VISIBLE_GROUPS, 1, -1, geom, distance, rows * columns, mujoco.mjMAXVAL
     )
-    geom, depth, rays = geom.reshape(rows, columns), depth.reshape(rows, columns), rays.reshape(rows, columns, 3)
+    geom, distance, rays = geom.reshape(rows, columns), distance.reshape(rows, columns), rays.reshape(rows, columns, 3)
+    free = np.where(geom >= 0, distance, np.inf)
+    if depth:
+        for _, hit in _site_spheres(model, data, origin, rays):
+            free = np.minimum(free, hit)
+        return (free * -(rays @ data.cam_xmat[camera_id].reshape(3, 3)[:, 2])).astype(np.float32)
 
-    points = origin + depth[..., None] * rays
+    points = origin + distance[..., None] * rays
     light = _lighting(model, origin, points, _facing_normals(points, geom, rays))
     image = np.where((geom >= 0)[..., None], _geom_colors(model)[geom] * light, _BACKGROUND)
-    depth = np.where(geom >= 0, depth, np.inf)
-    image = _add_site_spheres(model, data, origin, rays, depth, image)
+    for site, hit in _site_spheres(model, data, origin, rays):
+        alpha = model.site_rgba[site, 3] * (hit < free)[..., None]
+        image = (1 - alpha) * image + alpha * model.site_rgba[site, :3]
 
     image = image.reshape(height, _SAMPLES, width, _SAMPLES, 3).mean((1, 3))
     return (255 * np.clip(image, 0, 1)).astype(np.uint8)
@@ -105,22 +118,14 @@ def _lighting(model: mujoco.MjModel, origin: np.ndarray, points: np.ndarray, nor
     return light
 
 
-def _add_site_spheres(
-    model: mujoco.MjModel,
-    data: mujoco.MjData,
-    origin: np.ndarray,
-    rays: np.ndarray,
-    depth: np.ndarray,
-    image: np.ndarray,
-) -> np.ndarray:
-    """Blend the visible sites, all spheres in Meta-World, over what stands behind them."""
+def _site_spheres(
+    model: mujoco.MjModel, data: mujoco.MjData, origin: np.ndarray, rays: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The visible sites, all spheres in Meta-World, far ones first, with every ray's distance to them or infinity."""
     shown = (model.site_group <= 2) & (model.site_rgba[:, 3] > 0)
     centres = data.site_xpos - origin
     for site in sorted(np.flatnonzero(shown), key=lambda s: -np.linalg.norm(centres[s])):
         along = rays @ centres[site]
         inside = model.site_size[site, 0] ** 2 - (centres[site] @ centres[site] - along**2)
         hit = along - np.sqrt(np.maximum(inside, 0))
-        seen = (inside > 0) & (hit > 0) & (hit < depth)
-        alpha = model.site_rgba[site, 3] * seen[..., None]
-        image = (1 - alpha) * image + alpha * model.site_rgba[site, :3]
-    return image
+        yield int(site), np.where((inside > 0) & (hit > 0), hit, np.inf)

@@ -4,127 +4,237 @@ from __future__ import annotations
 
 import atexit
 import functools
-import importlib
+import math
+import operator
+import os
 import platform
-import subprocess
-import sys
+import queue
+import threading
 import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Literal, get_args
 
+import jax
 import mujoco
 import numpy as np
 
+from mjx_metaworld import opengl
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.export import to_mujoco
+from mjx_metaworld.export import OriginalScene, on_host
 from mjx_metaworld.raycast import raycast
-from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.catalog import SceneSpec
 from mjx_metaworld.types import State
 
-_HEADLESS = ("egl", "osmesa")  # in the order of preference: EGL can use a GPU, OSMesa is software
+Backend = Literal["egl", "osmesa", "raycast"]
+CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
 _MAX_PIXELS = 4096  # a side; beyond any use, and OpenGL drivers refuse a little further up
+_MAX_THREADS = 8  # each holds models of its own, 20 MB a scene
+_MAX_SCENES = 16  # kept ready in all threads together, besides two in each: enough for MT10
 
 
-def render(env: MetaWorldEnv, state: State, camera: str = "corner2", width: int = 480, height: int = 480) -> np.ndarray:
-    """Draw a batch of environments as MuJoCo draws the original scenes, goal included.
+def list_cameras() -> list[str]:
+    """The names of Meta-World's cameras; every scene has all of them."""
+    return list(CAMERAS)
 
-    Headless: through EGL, else OSMesa. Where neither can be loaded, MuJoCo's ray caster draws the same geometry with
-    plainer shading (see `raycast`), and one warning names the missing libraries. Note that Meta-World's `corner2`
-    camera is mounted upside down; turn its pictures with `images[:, ::-1, ::-1]`.
+
+def render(
+    env: MetaWorldEnv,
+    state: State,
+    camera: str = "corner2",
+    width: int = 480,
+    height: int = 480,
+    *,
+    depth: bool = False,
+    backend: Backend | None = None,
+    num_threads: int | None = None,
+    on_picture: Callable[[], None] | None = None,
+) -> np.ndarray:
+    """Draw environments as MuJoCo draws the original scenes, goal included.
+
+    Needs no screen: draws through EGL, else OSMesa. Where neither can be loaded, MuJoCo's ray caster draws the same
+    geometry with plainer shading (see `raycast`), and one warning names the missing libraries. Note that Meta-World's
+    `corner2` camera is mounted upside down; turn its pictures with `images[..., ::-1, ::-1, :]`.
 
     Args:
         env: the environment that the state belongs to.
-        state: a batch of n states (every leaf with one leading axis), or a single one.
-        camera: one of the scene's cameras.
+        state: a single state, a batch, or a trajectory of batches: any number of leading axes, the same in all leaves.
+        camera: one of `list_cameras()`.
         width: pixels.
         height: pixels.
+        depth: distances instead of colours.
+        backend: "egl", "osmesa" or "raycast"; by default the first that works. A process can use one OpenGL library.
+        num_threads: at most so many pictures are drawn at once; by default one a CPU core, up to 8.
+        on_picture: called after every picture, from the threads that draw; for progress bars.
 
     Returns:
-        uint8 `(n, height, width, 3)`; n is 1 for a single state.
+        uint8 `(..., height, width, 3)` with the state's leading axes; with `depth` float32 `(..., height, width)`,
+        metres along the camera's axis and infinity where there is nothing.
 
     Raises:
-        ValueError: for a camera that the scene does not have, or a size outside 1 .. 4096.
+        ValueError: for an unknown camera or backend, a size outside 1 .. 4096, or a bad number of threads.
+        TypeError: if `state` is no State; a Transition, say, does not hold the physics.
+        RuntimeError: if the backend that was asked for cannot draw here; the message names the missing library.
     """
+    _check(state, camera, width, height, num_threads)
+    chosen = _choose(backend)
+    shape = np.shape(state.task)
+    count = math.prod(shape)
+    lanes = jax.tree.map(lambda x: np.reshape(x, (count, *np.shape(x)[len(shape) :])), on_host(state))
+    images = np.empty((count, height, width), np.float32) if depth else np.empty((count, height, width, 3), np.uint8)
+
+    def draw(indices: np.ndarray) -> None:
+        for i in indices:
+            lane = jax.tree.map(operator.itemgetter(i), lanes)
+            spec = env.tasks[int(lane.task)]
+            scene = _studio().scene(spec.scene_spec)
+            scene.pose(spec, lane)
+            camera_id = mujoco.mj_name2id(scene.model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+            paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
+            images[i] = paint(scene.model, scene.data, camera_id, width, height, depth=depth)
+            if on_picture is not None:
+                on_picture()
+
+    # Lanes of one scene go to one thread, so that few threads have to load it.
+    files = np.array([spec.scene for spec in env.tasks])
+    order = np.argsort(files[lanes.task], kind="stable")
+    num_threads = min(num_threads or min(len(os.sched_getaffinity(0)), _MAX_THREADS), max(count, 1))
+    _in_parallel([functools.partial(draw, part) for part in np.array_split(order, num_threads)])
+    return images.reshape(shape + images.shape[1:])
+
+
+def _check(state: object, camera: str, width: int, height: int, num_threads: int | None) -> None:
+    if not isinstance(state, State):
+        raise TypeError(f"render draws a State (single, batched, or stacked over time), not a {type(state).__name__}")
+    if camera not in CAMERAS:
+        raise ValueError(f"no camera {camera!r}; available: {', '.join(CAMERAS)}")
     for name, size in (("width", width), ("height", height)):
         if not isinstance(size, int) or not 1 <= size <= _MAX_PIXELS:
             raise ValueError(f"{name} must be an integer from 1 to {_MAX_PIXELS}, got {size!r}")
-    tasks = np.atleast_1d(state.task)
-    images = np.empty((len(tasks), height, width, 3), np.uint8)
-    for i, task in enumerate(tasks):
-        model, data = to_mujoco(env, state, i)
-        camera_id = _find_camera(model, camera)
-        if _opengl() is None:
-            images[i] = raycast(model, data, camera_id, width, height)
-        else:
-            images[i] = _draw_opengl(env.tasks[task].scene_spec, model, data, camera_id, width, height)
-    return images
+    if num_threads is not None and (not isinstance(num_threads, int) or num_threads < 1):
+        raise ValueError(f"num_threads must be a positive integer, got {num_threads!r}")
 
 
-def _find_camera(model: mujoco.MjModel, camera: str) -> int:
-    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
-    if index < 0:
-        names = ", ".join(model.camera(i).name for i in range(model.ncam))
-        raise ValueError(f"no camera {camera!r} in the scene; it has {names}")
-    return index
+# --- which library draws ---
+
+
+def _choose(backend: Backend | None) -> Backend:
+    if backend is None:
+        return _first_that_works()
+    if backend not in get_args(Backend):
+        raise ValueError(f"unknown backend {backend!r}; available: {', '.join(get_args(Backend))}")
+    if backend != "raycast" and (reason := opengl.probe(backend)) is not None:
+        raise RuntimeError(
+            f"backend {backend!r} cannot draw here; it needs {opengl.library(backend)}. Tried {reason}. "
+            "backend='raycast' needs no library."
+        )
+    return backend
 
 
 @functools.cache
-def _opengl() -> type | None:
-    """The class that makes OpenGL contexts on this machine, or None with a warning."""
+def _first_that_works() -> Backend:
+    """The headless library of this machine, or the ray caster with a warning."""
     if platform.system() != "Linux":
-        return mujoco.gl_context.GLContext
+        return "egl"  # there `opengl` takes the system's own OpenGL
     reasons = []
-    for backend in _HEADLESS:
-        # In a process of its own: PyOpenGL binds itself to the first platform that is tried, and drivers may crash.
-        code = f"from mujoco.{backend} import GLContext as G; c = G(8, 8); c.make_current(); c.free()"
-        probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        if probe.returncode == 0:
-            return importlib.import_module(f"mujoco.{backend}").GLContext
-        lines = probe.stderr.strip().splitlines()
-        reasons.append(f"{backend}: {lines[-1] if lines else f'exit status {probe.returncode}'}")
+    for backend in opengl.HEADLESS:
+        reason = opengl.probe(backend)
+        if reason is None:
+            return backend
+        reasons.append(reason)
+    needed = " or ".join(opengl.library(backend) for backend in opengl.HEADLESS)
     warnings.warn(
         "No OpenGL to render with, so MuJoCo's ray caster draws instead (true geometry, plain shading). For OpenGL "
-        "install libEGL (Debian: libegl1 with a GPU's driver) or libOSMesa (Debian: libosmesa6). Tried "
-        + "; ".join(reasons),
-        stacklevel=3,
+        f"install {needed}. Tried {'; '.join(reasons)}",
+        stacklevel=4,
     )
-    return None
+    return "raycast"
 
 
-@functools.cache
-def _context():
-    """The process's OpenGL context; pictures of any size are drawn into buffers of their own."""
-    context_class = _opengl()
-    assert context_class is not None
-    context = context_class(1, 1)
-    atexit.register(_release)  # registered last, so that it runs before the backend shuts itself down
-    return context
+# --- threads, which keep what takes long to load ---
 
 
-def _release() -> None:
-    _resources.cache_clear()
-    _context.cache_clear()
+class _Studio:
+    """What a thread keeps between pictures: scenes with a model of their own, and an OpenGL context."""
+
+    def __init__(self, max_scenes: int) -> None:
+        self._max_scenes = max_scenes
+        self._scenes: OrderedDict[SceneSpec, OriginalScene] = OrderedDict()
+        self._painters: dict[str, opengl.Painter] = {}
+
+    def scene(self, spec: SceneSpec) -> OriginalScene:
+        if spec not in self._scenes:
+            if len(self._scenes) >= self._max_scenes:
+                self._scenes.popitem(last=False)
+            self._scenes[spec] = OriginalScene(spec)
+        self._scenes.move_to_end(spec)
+        return self._scenes[spec]
+
+    def painter(self, backend: str) -> opengl.Painter:
+        if backend not in self._painters:
+            self._painters[backend] = opengl.Painter(backend, self._max_scenes)
+            # What is registered last runs first: `_close` has to precede what the backend registered just now.
+            atexit.register(_close)
+        return self._painters[backend]
+
+    def close(self) -> None:
+        for painter in self._painters.values():
+            painter.close()
+        self._scenes.clear()
 
 
-@functools.lru_cache(maxsize=16)
-def _resources(scene: SceneSpec, width: int, height: int) -> mujoco.MjrContext:
-    """A scene's meshes and textures on the drawing device, and the buffer: these take longer than a picture."""
-    model = load_scene(scene)
-    model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-    return mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+class _Worker(threading.Thread):
+    """A thread with its studio. A daemon, so that it still runs at exit and frees its context itself."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name="mjx_metaworld rendering")
+        self.jobs: queue.SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+        _of_thread.studio = _Studio(2 + _MAX_SCENES // threads)
+        while (job := self.jobs.get()) is not None:
+            work, future = job
+            try:
+                work()
+                future.set_result(None)
+            except BaseException as error:  # whatever it is, the caller's thread raises it
+                future.set_exception(error)
+        _of_thread.studio.close()
+
+    def submit(self, work: Callable[[], None]) -> Future[None]:
+        future: Future[None] = Future()
+        self.jobs.put((work, future))
+        return future
 
 
-def _draw_opengl(
-    scene_spec: SceneSpec, model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int
-) -> np.ndarray:
-    """As `mujoco.Renderer` draws, in a context of our own choice instead of the one fixed when mujoco is imported."""
-    _context().make_current()
-    resources = _resources(scene_spec, width, height)
-    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, resources)
-    camera = mujoco.MjvCamera()
-    camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera_id
-    scene = mujoco.MjvScene(model, maxgeom=1000)
-    mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
-    viewport = mujoco.MjrRect(0, 0, width, height)
-    image = np.empty((height, width, 3), np.uint8)
-    mujoco.mjr_render(viewport, scene, resources)
-    mujoco.mjr_readPixels(image, None, viewport, resources)
-    return image[::-1]  # OpenGL's first row is the lowest
+_of_thread = threading.local()
+_workers: list[_Worker] = []
+_growing = threading.Lock()
+
+
+def _studio() -> _Studio:
+    return _of_thread.studio
+
+
+def _in_parallel(parts: Sequence[Callable[[], None]]) -> None:
+    """Run every part in a worker of its own, the same for the same position; raises what the first of them raises."""
+    with _growing:
+        while len(_workers) < len(parts):
+            _workers.append(_Worker())
+    futures = [worker.submit(part) for worker, part in zip(_workers, parts, strict=False)]
+    for future in futures:
+        future.exception()  # all have to end before one's error is raised, as they write into the same array
+    for future in futures:
+        future.result()
+
+
+def _close() -> None:
+    """Let every worker free its context; may be called again."""
+    for worker in _workers:
+        worker.jobs.put(None)
+    for worker in _workers:
+        worker.join()
+    _workers.clear()

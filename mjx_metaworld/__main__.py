@@ -1,0 +1,5 @@
+"""`python -m mjx_metaworld`, the same as `mjx-metaworld`."""
+
+from mjx_metaworld.cli import main
+
+main()

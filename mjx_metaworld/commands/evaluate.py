@@ -1,0 +1,159 @@
+"""`mjx-metaworld eval`: a policy on the reference's frozen goals, here and on CPU metaworld side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from mjx_metaworld.commands.lanes import Policy, load_policy, progress_bars, run_lanes
+from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.episodes import collect, reference_episodes
+from mjx_metaworld.reference import EpisodeOutcome, reference_env, start_reference
+from mjx_metaworld.suites import NUM_GOALS, goals
+
+_MAX_STEPS = 500  # the reference raises after them
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Evaluate a policy on the reference's frozen goals, here and on CPU metaworld."""
+
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "MT10"
+    policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
+    num_goals: int = 10  # of the 50 frozen goals a task
+    num_steps: int = 200  # control steps an episode, at most 500
+    seed: int = 1  # of the frozen goals
+    one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
+    processes: int = 2  # that run the reference's experts
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_goals <= NUM_GOALS:
+            raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
+        if not 1 <= self.num_steps <= _MAX_STEPS:
+            raise ValueError(f"num_steps must be in 1..{_MAX_STEPS}, got {self.num_steps}")
+        if self.processes < 1:
+            raise ValueError(f"processes must be positive, got {self.processes}")
+        if self.policy == "random":
+            raise ValueError("policy must be expert or module:function; a random one differs on the two sides")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A task's success rate (at any step) and mean return on the same goals."""
+
+    task: str
+    success_here: float
+    success_there: float
+    return_here: float
+    return_there: float
+
+
+def run_eval(args: Eval, console: Console) -> list[Comparison]:
+    """Print success and return by task, of both sides.
+
+    Raises:
+        ValueError: for an unknown task or policy.
+    """
+    env = make(args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
+    policy = load_policy(env, args.policy)
+    rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
+    names = [spec.name for spec in env.tasks]
+    with progress_bars(console) as bars, contextlib.ExitStack() as background:
+        reference = None
+        if args.policy == "expert":
+            reference = background.enter_context(
+                reference_episodes(names, rand_vecs, args.num_steps, processes=args.processes)
+            )
+        run = run_lanes(
+            env,
+            policy,
+            lambda: _reset_to_goals(env, rand_vecs),
+            args.num_steps,
+            bars,
+            stride=math.gcd(args.num_steps, 10),
+        )
+        if reference is None:
+            outcomes = _on_reference(env, policy, rand_vecs, args.num_steps, bars)
+        else:
+            outcomes = collect(reference, bars)
+    shape = (len(names), args.num_goals)
+    success, episode_return = run.success.reshape(shape), run.episode_return.reshape(shape)
+    rows = [
+        Comparison(
+            task=name,
+            success_here=float(success[i].mean()),
+            success_there=float(np.mean([outcome.success for outcome in outcomes[i]])),
+            return_here=float(episode_return[i].mean()),
+            return_there=float(np.mean([outcome.episode_return for outcome in outcomes[i]])),
+        )
+        for i, name in enumerate(names)
+    ]
+    console.print(_table(args, rows))
+    return rows
+
+
+def _reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray]):
+    """All goals of all tasks, task by task."""
+    width = env.rand_vec_size
+    padded = np.concatenate([np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in rand_vecs])
+    task = np.repeat(np.arange(len(rand_vecs), dtype=np.int32), len(rand_vecs[0]))
+    return jax.vmap(lambda t, v: env.reset_to(t, v))(jnp.asarray(task), jnp.asarray(padded, float))
+
+
+def _on_reference(
+    env: MetaWorldEnv, policy: Policy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
+) -> list[list[EpisodeOutcome]]:
+    """The same policy in the reference's environments, one after the other; one list a task."""
+    act = jax.jit(policy)
+    waiting = bars.add_task("CPU metaworld", total=len(rand_vecs) * len(rand_vecs[0]))
+    outcomes = []
+    for task, (spec, vectors) in enumerate(zip(env.tasks, rand_vecs, strict=True)):
+        suffix = np.eye(len(env.tasks))[task] if env.one_hot else np.zeros(0)
+        outcomes.append([])
+        for rand_vec in vectors:
+            outcomes[-1].append(_reference_episode(act, spec.name, task, rand_vec, num_steps, suffix))
+            bars.advance(waiting)
+    return outcomes
+
+
+def _reference_episode(
+    act: Callable, name: str, task: int, rand_vec: np.ndarray, num_steps: int, suffix: np.ndarray
+) -> EpisodeOutcome:
+    cpu_env = reference_env(name)
+    obs = start_reference(cpu_env, name, rand_vec)
+    success, total, key = False, 0.0, jax.random.key(0)
+    for _ in range(num_steps):
+        action = act(np.append(obs, suffix).astype(np.float32), np.int32(task), key)
+        obs, reward, _, _, info = cpu_env.step(np.clip(np.asarray(action, float), -1.0, 1.0))
+        success |= bool(info["success"])
+        total += float(reward)
+    cpu_env.close()
+    return EpisodeOutcome(success, total)
+
+
+def _table(args: Eval, rows: list[Comparison]) -> Table:
+    title = (
+        f"{args.tasks}: {args.policy}, {args.num_goals} frozen goals a task (seed {args.seed}), {args.num_steps} steps"
+    )
+    table = Table("task", title=title)
+    for heading in ("success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = (f"{row.success_here:.0%}", f"{row.success_there:.0%}")
+        table.add_row(row.task, *cells, f"{row.return_here:.0f}", f"{row.return_there:.0f}")
+    table.add_section()
+    success = [float(np.mean([getattr(row, f"success_{side}") for row in rows])) for side in ("here", "there")]
+    returns = [float(np.mean([getattr(row, f"return_{side}") for row in rows])) for side in ("here", "there")]
+    table.add_row("mean", *(f"{value:.1%}" for value in success), *(f"{value:.0f}" for value in returns))
+    return table

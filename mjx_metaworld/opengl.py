@@ -1,0 +1,128 @@
+"""Pictures of a MuJoCo scene through OpenGL without a screen: which library, one context a thread, colour and depth."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import platform
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import mujoco
+import numpy as np
+
+HEADLESS = ("egl", "osmesa")  # in the order of preference: EGL can use a GPU, OSMesa is software
+_LIBRARIES = {
+    "egl": "libEGL (Debian: libegl1, with a GPU's driver or libgl1-mesa-dri)",
+    "osmesa": "libOSMesa (Debian: libosmesa6)",
+}
+_MAX_GEOMS = 1000  # that one picture may hold, as the reference's renderer has it
+_CREATION = threading.Lock()  # mujoco.egl opens its display in the first context's constructor
+
+
+def library(backend: str) -> str:
+    """What to install for a backend, in words."""
+    return _LIBRARIES[backend]
+
+
+@functools.cache
+def probe(backend: str) -> str | None:
+    """Why a headless backend cannot draw on this machine, or None if it can.
+
+    Tried in a process of its own: PyOpenGL binds itself to the first platform that is tried, and drivers may crash.
+    """
+    code = f"from mujoco.{backend} import GLContext as G; c = G(8, 8); c.make_current(); c.free()"
+    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return None
+    lines = tried.stderr.strip().splitlines()
+    return f"{backend}: {lines[-1] if lines else f'exit status {tried.returncode}'}"
+
+
+def context_class(backend: str) -> Any:
+    """The class that makes contexts of a headless backend; the system's own where that is not Linux."""
+    if platform.system() != "Linux":
+        return mujoco.gl_context.GLContext
+    return importlib.import_module(f"mujoco.{backend}").GLContext
+
+
+class Painter:
+    """Draws scenes of any number of models, in one thread: the one that made it.
+
+    Args:
+        backend: one of `HEADLESS`.
+        max_scenes: how many models' meshes and textures to keep on the drawing device; to load them takes longer than
+            a picture.
+    """
+
+    def __init__(self, backend: str, max_scenes: int) -> None:
+        self._max_scenes = max_scenes
+        self._resources: OrderedDict[tuple[int, int, int], _Resources] = OrderedDict()
+        with _CREATION:
+            self._context = context_class(backend)(1, 1)
+        self._context.make_current()
+
+    def draw(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int, *, depth: bool
+    ) -> np.ndarray:
+        """A forwarded scene as `mujoco.Renderer` draws it.
+
+        Returns:
+            uint8 `(height, width, 3)`; with `depth` float32 `(height, width)`, metres along the camera's axis and
+            infinity where there is nothing.
+        """
+        resources = self._load(model, width, height)
+        camera = mujoco.MjvCamera()
+        camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera_id
+        scene = resources.scene
+        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
+        # Drawn as flat labels, the scene has neither sky nor blending, so that its depth is that of the surfaces.
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            scene.flags[flag] = depth
+        viewport = mujoco.MjrRect(0, 0, width, height)
+        mujoco.mjr_render(viewport, scene, resources.context)
+        if depth:
+            zbuffer = np.empty((height, width), np.float32)
+            mujoco.mjr_readPixels(None, zbuffer, viewport, resources.context)
+            return _metres(model, zbuffer[::-1])
+        image = np.empty((height, width, 3), np.uint8)
+        mujoco.mjr_readPixels(image, None, viewport, resources.context)
+        return image[::-1]  # OpenGL's first row is the lowest
+
+    def close(self) -> None:
+        """Free everything, in the thread that drew."""
+        self._resources.clear()
+        self._context.free()
+
+    def _load(self, model: mujoco.MjModel, width: int, height: int) -> _Resources:
+        key = (id(model), width, height)  # the entry holds the model, so that no other can get its id
+        if key not in self._resources:
+            if len(self._resources) >= self._max_scenes:
+                self._resources.popitem(last=False)
+            self._resources[key] = _Resources(model, width, height)
+        self._resources.move_to_end(key)
+        resources = self._resources[key]
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, resources.context)
+        return resources
+
+
+class _Resources:
+    """A model's meshes and textures on the drawing device, its buffer of one size, and its abstract scene."""
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+        self.model = model
+        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
+        self.context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        self.context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR  # near is 1, far is 0: precise far away
+        self.scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
+
+
+def _metres(model: mujoco.MjModel, zbuffer: np.ndarray) -> np.ndarray:
+    """Distances from a depth buffer, which is linear in their reciprocals between the two clipping planes."""
+    near, far = (plane * model.stat.extent for plane in (model.vis.map.znear, model.vis.map.zfar))
+    share = zbuffer.astype(float)
+    distance = near * far / (near + share * (far - near))
+    return np.where(share > 0.0, distance, np.inf).astype(np.float32)
