@@ -1,0 +1,62 @@
+"""The compiled functions behind stateful adapters, kept for the whole process: rebuilding an adapter compiles nothing.
+
+Termination, time limits and one-hot ids are left to the host, which knows them anyway, so that one program serves
+every setting of them, and any number of adapters at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.tasks.spec import RewardVersion
+from mjx_metaworld.types import Metrics, State
+
+
+class StepOutput(NamedTuple):
+    """What the host reads after a step."""
+
+    obs: Float[Array, "envs 39"]
+    reward: Float[Array, " envs"]
+    metrics: Metrics
+
+
+class Programs(NamedTuple):
+    """Jitted functions; `jax.jit` keeps a program for every batch size that was used."""
+
+    env: MetaWorldEnv
+    start: Callable[[Int[Array, " starts"], Float[Array, "starts rand"]], State]  # states with these goals
+    pick: Callable[[State, Int[Array, " envs"]], State]  # some rows of a batch of states
+    restart: Callable[[State, State, Int[Array, " envs"], Bool[Array, " envs"]], State]  # those lanes at those starts
+    step: Callable[[State, Float[Array, "envs 4"]], tuple[State, StepOutput]]
+
+
+@functools.lru_cache(maxsize=16)
+def programs(
+    tasks: tuple[str, ...], goal_observable: bool, reward_version: RewardVersion, physics: PhysicsConfig
+) -> Programs:
+    """The functions for a list of tasks and options, the same object for the same arguments."""
+    env = make(tasks, goal_observable=goal_observable, reward_version=reward_version, physics=physics)
+
+    def pick(states: State, row: Int[Array, " envs"]) -> State:
+        return jax.tree.map(lambda x: x[row], states)
+
+    def restart(state: State, starts: State, row: Int[Array, " envs"], chosen: Bool[Array, " envs"]) -> State:
+        def choose(new: Array, old: Array) -> Array:
+            return jnp.where(chosen.reshape(chosen.shape + (1,) * (new.ndim - 1)), new, old)
+
+        return jax.tree.map(choose, pick(starts, row), state)
+
+    def step(state: State, action: Float[Array, "envs 4"]) -> tuple[State, StepOutput]:
+        state = jax.vmap(env.step)(state, action)
+        return state, StepOutput(state.obs, state.reward, state.metrics)
+
+    start = jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
+    return Programs(env, start, jax.jit(pick), jax.jit(restart), jax.jit(step))
