@@ -1,0 +1,128 @@
+"""Meta-World for brax: `ppo.train(BraxEnv(mw.make("MT10")), wrap_env_fn=wrap, episode_length=500, ...)`.
+
+MuJoCo Playground trains with the same agents, so this is also the way to its PPO and SAC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Key
+
+try:
+    from brax.envs.base import Env, Wrapper
+    from brax.envs.base import State as BraxState
+    from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
+except ImportError as error:
+    raise ImportError("this adapter needs brax: pip install 'mjx-metaworld[brax]'") from error
+
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.types import State
+from mjx_metaworld.vector import VectorEnv
+
+
+@struct.dataclass
+class PipelineState:
+    """What brax carries and restores as `pipeline_state`."""
+
+    env: State
+    solved: Bool[Array, ""]  # whether a step of this episode was a success
+
+
+class BraxEnv(Env):
+    """A MetaWorldEnv as brax's interface, one environment; brax's wrappers batch it.
+
+    The time limit is brax's `episode_length`; `env.max_episode_steps` shows in `info["truncation"]` of unwrapped
+    environments only. `metrics` holds Meta-World's seven values and `solved`, which is 1 at an episode's first success:
+    brax adds metrics up over an episode, so that `eval/episode_solved` is the success rate. `info["terminal_obs"]` is
+    the true successor, also where an automatic reset has replaced `obs`.
+
+    Args:
+        env: what to adapt.
+    """
+
+    def __init__(self, env: MetaWorldEnv) -> None:
+        self.env = env
+
+    @property
+    def observation_size(self) -> int:
+        """Length of the observation."""
+        return self.env.observation_size
+
+    @property
+    def action_size(self) -> int:
+        """4."""
+        return self.env.action_size
+
+    @property
+    def backend(self) -> str:
+        """The name of the engine, which is no pipeline of brax."""
+        return "mjx_metaworld"
+
+    def reset(self, rng: Key[Array, ""]) -> BraxState:
+        """Start an episode of a task drawn uniformly; `rng` is a key of either kind."""
+        state = self.env.reset(rng)
+        zero = jnp.zeros_like(state.reward)
+        pipeline_state = PipelineState(state, jnp.zeros((), bool))
+        info = {"truncation": zero, "terminal_obs": state.obs}
+        return BraxState(pipeline_state, state.obs, zero, zero, _metrics(state, pipeline_state.solved), info)
+
+    def step(self, state: BraxState, action: Float[Array, "4"]) -> BraxState:
+        """Advance by one control step, keeping what wrappers have put into `info` and `metrics`."""
+        before: Any = state.pipeline_state  # our PipelineState, where brax declares its own
+        after = self.env.step(before.env, action)
+        success = after.metrics.success > 0
+        done = after.terminated.astype(after.reward.dtype)
+        truncation = (after.truncated & ~after.terminated).astype(after.reward.dtype)
+        return state.replace(
+            pipeline_state=PipelineState(after, before.solved | success),
+            obs=after.obs,
+            reward=after.reward,
+            done=done,
+            metrics=state.metrics | _metrics(after, success & ~before.solved),
+            info=state.info | {"truncation": truncation, "terminal_obs": after.obs},
+        )
+
+
+def _metrics(state: State, solved: Bool[Array, ""]) -> dict[str, Array]:
+    metrics = {field.name: getattr(state.metrics, field.name) for field in fields(state.metrics)}
+    return metrics | {"solved": solved.astype(state.reward.dtype)}
+
+
+def wrap(
+    env: BraxEnv,
+    episode_length: int = 500,
+    action_repeat: int = 1,
+    randomization_fn: Callable[..., Any] | None = None,
+) -> Wrapper:
+    """What brax's `wrap_env_fn` asks for: like brax's own wrapping, but every episode has a fresh task and goal.
+
+    Brax's own starts a lane's episodes all alike, with the goal of its first.
+
+    Raises:
+        ValueError: for a `randomization_fn`, since there is no brax system to randomize.
+    """
+    if randomization_fn is not None:
+        raise ValueError("randomization_fn must be None: there is no brax system to randomize")
+    return FreshAutoResetWrapper(EpisodeWrapper(VmapWrapper(env), episode_length, action_repeat))
+
+
+class FreshAutoResetWrapper(Wrapper):
+    """Resets a batch of BraxEnv, lane by lane, to new tasks and goals."""
+
+    def step(self, state: BraxState, action: Float[Array, "envs 4"]) -> BraxState:
+        """One step, then a new episode in the lanes whose episode ended."""
+        # As brax's AutoResetWrapper: the count of steps outlives the step that ended an episode.
+        steps = jnp.where(state.done, 0.0, state.info["steps"])
+        state = state.replace(done=jnp.zeros_like(state.done), info=state.info | {"steps": steps})
+        state = self.env.step(state, action)
+        done = state.done > 0
+        old: Any = state.pipeline_state  # our PipelineState, where brax declares its own
+        batch = VectorEnv(self.unwrapped.env, done.shape[0])
+        fresh = jax.lax.cond(jnp.any(done), lambda s: batch._restart(s, done), lambda s: s, old.env)
+        return state.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)

@@ -1,0 +1,126 @@
+"""The brax adapter, driven by brax's own wrappers and agents."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mjx_metaworld as mw
+
+pytest.importorskip("brax")
+
+from brax.envs.wrappers import training
+from brax.training.agents.ppo import networks as ppo_networks
+from brax.training.agents.ppo import train as ppo
+from brax.training.agents.sac import train as sac
+
+from mjx_metaworld.adapters.brax import BraxEnv, wrap
+
+NUM_ENVS = 4
+GOAL = slice(36, 39)
+
+
+@pytest.fixture(scope="module")
+def env():
+    return BraxEnv(mw.make("reach-v3", terminate_on_success=True))
+
+
+def keys() -> jax.Array:
+    return jax.random.split(jax.random.PRNGKey(0), NUM_ENVS)  # the raw keys that brax deals in
+
+
+def test_brax_wraps_it_for_training_and_evaluation(env):
+    wrapped = training.EvalWrapper(training.wrap(env, episode_length=3))
+    before = jax.eval_shape(wrapped.reset, keys())
+    after = jax.eval_shape(wrapped.step, before, jnp.zeros((NUM_ENVS, 4)))
+    # Brax scans over steps, so that a step must return what it was given, to the last key and dtype.
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(before)] == [(x.shape, x.dtype) for x in jax.tree.leaves(after)]
+    assert after.obs.shape == (NUM_ENVS, env.observation_size)
+    assert after.reward.dtype == after.done.dtype == jnp.float32
+    assert set(mw.Metrics.__dataclass_fields__) | {"solved"} <= set(after.metrics)
+    assert env.action_size == wrapped.action_size == 4
+
+
+def test_wrap_starts_fresh_episodes_and_keeps_their_true_ends(env):
+    wrapped = wrap(env, episode_length=2)
+    first = jax.jit(wrapped.reset)(keys())
+    # A goal where the hand already is, in the first lane: success at its first step, which terminates here.
+    inner = first.pipeline_state.env
+    goal = inner.episode.goal.at[0].set(inner.episode.tcp_init[0])
+    inner = inner.replace(episode=inner.episode.replace(goal=goal))
+    first = first.replace(pipeline_state=first.pipeline_state.replace(env=inner))
+
+    step = jax.jit(wrapped.step)
+    second = step(first, jnp.zeros((NUM_ENVS, 4)))
+    third = step(second, jnp.zeros((NUM_ENVS, 4)))
+    fourth = step(third, jnp.zeros((NUM_ENVS, 4)))
+    assert second.done.tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert second.info["truncation"].tolist() == [0.0] * 4
+    assert second.metrics["solved"][0] == 1.0
+    assert third.done.tolist() == [0.0, 1.0, 1.0, 1.0]
+    assert third.info["truncation"].tolist() == [0.0, 1.0, 1.0, 1.0]
+    assert fourth.done.tolist() == [1.0, 0.0, 0.0, 0.0]  # the first lane is one step ahead
+    assert fourth.info["steps"].tolist() == [2.0, 1.0, 1.0, 1.0]
+    np.testing.assert_array_equal(third.info["terminal_obs"][:, GOAL], second.obs[:, GOAL])
+    assert not np.any(np.all(third.obs[1:, GOAL] == second.obs[1:, GOAL], axis=1))  # new goals
+    np.testing.assert_array_equal(third.obs[0], third.info["terminal_obs"][0])
+
+
+def test_domain_randomization_is_refused(env):
+    with pytest.raises(ValueError, match="randomization_fn must be None"):
+        wrap(env, randomization_fn=lambda system, rng: (system, system))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("wrap_env_fn", [wrap, None])
+def test_ppo_improves_on_reach(wrap_env_fn):
+    progress = []
+    ppo.train(
+        BraxEnv(mw.make("reach-v3")),
+        wrap_env_fn=wrap_env_fn,
+        num_timesteps=200_000,
+        episode_length=100,
+        num_envs=64,
+        num_eval_envs=64,
+        num_evals=3,
+        batch_size=64,
+        num_minibatches=8,
+        num_updates_per_batch=4,
+        unroll_length=20,
+        discounting=0.97,
+        learning_rate=1e-3,
+        entropy_cost=1e-3,
+        reward_scaling=0.1,
+        normalize_observations=True,
+        network_factory=lambda *args, **kwargs: ppo_networks.make_ppo_networks(
+            *args, policy_hidden_layer_sizes=(64, 64), value_hidden_layer_sizes=(64, 64), **kwargs
+        ),
+        progress_fn=lambda steps, metrics: progress.append(metrics),
+    )
+    returns = [metrics["eval/episode_reward"] for metrics in progress]
+    print(wrap_env_fn, returns, [metrics["eval/episode_solved"] for metrics in progress])
+    assert returns[-1] > 1.5 * returns[0]
+    assert all(0.0 <= metrics["eval/episode_solved"] <= 1.0 for metrics in progress)
+
+
+@pytest.mark.full
+def test_sac_accepts_it():
+    progress = []
+    sac.train(
+        BraxEnv(mw.make("reach-v3")),
+        wrap_env_fn=wrap,
+        num_timesteps=1024,
+        episode_length=20,
+        num_envs=16,
+        num_eval_envs=16,
+        num_evals=2,
+        min_replay_size=256,
+        max_replay_size=4096,
+        batch_size=64,
+        progress_fn=lambda steps, metrics: progress.append(metrics),
+    )
+    assert np.isfinite(progress[-1]["training/critic_loss"])
+    assert progress[-1]["eval/episode_reward"] > 0.0
