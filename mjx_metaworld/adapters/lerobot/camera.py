@@ -1,0 +1,36 @@
+"""Pictures as LeRobot's Meta-World datasets and environment have them."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.rendering import render
+from mjx_metaworld.types import State
+
+_CAMERA = "corner2"
+_POSITION = (0.75, 0.075, 0.7)  # LeRobot moves the camera closer
+
+
+def draw(env: MetaWorldEnv, state: State, lanes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Draw some lanes of a batch, upright.
+
+    Args:
+        env: the environment that the state belongs to.
+        state: a batch of states.
+        lanes: `(n,)` indices into it.
+        width: pixels.
+        height: pixels.
+
+    Returns:
+        uint8 `(n, height, width, 3)`.
+    """
+    images = render(env, pick_lanes(state, lanes), _CAMERA, width, height)
+    return images[:, ::-1, ::-1]  # the camera is mounted upside down
+
+
+def pick_lanes(state: State, lanes: np.ndarray) -> State:
+    """Some lanes of a batch, on the host and without their keys, which no picture shows."""
+    on_host = jax.device_get(state.replace(episode=state.episode.replace(key=None)))
+    return jax.tree.map(lambda x: x[lanes], on_host)
