@@ -1,8 +1,12 @@
-"""The command line: the demo end to end on one task, the documents that commands write."""
+"""The command line: what it understands, what it prints where, exit codes, and every command end to end."""
 
 from __future__ import annotations
 
+import importlib
 import io
+import json
+import shlex
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +18,9 @@ from PIL import Image
 from rich.console import Console
 
 import mjx_metaworld as mw
-from mjx_metaworld import cli, demo
+from mjx_metaworld import cli, demo, pictures
+from mjx_metaworld.commands.lanes import load_policy
+from mjx_metaworld.commands.tasks import Tasks, run_tasks
 from mjx_metaworld.demo import Demo, run_demo
 from mjx_metaworld.document import rewrite_section
 from mjx_metaworld.reference import EpisodeOutcome
@@ -54,18 +60,174 @@ def test_demo_refuses_what_it_cannot_run(bad):
         Demo(**bad)
 
 
-def test_unknown_suite_ends_the_command_with_a_hint(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["mjx-metaworld", "demo", "--suite", "MT11"])
+def run(*arguments: str) -> int:
+    """Run the command line in this process; its exit code."""
     with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 2
-    assert "MT10" in capsys.readouterr().out
+        cli.main(arguments)
+    code = end.value.code
+    assert isinstance(code, int)
+    return code
+
+
+# --- help, errors, exit codes ---
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_examples_are_understood(command):
+    summary = (getattr(importlib.import_module(command.module), command.arguments).__doc__ or "").split("\n")[0]
+    assert summary.endswith(".")
+    for example in command.examples:
+        assert cli.parse(command, shlex.split(example)).command is not None
+
+
+def test_help_lists_every_command(capsys):
+    assert run("--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command.name} " in out and command.summary in out for command in cli.COMMANDS)
+    assert run() == 2
+
+
+def test_help_of_a_command_has_arguments_and_examples(capsys):
+    assert run("render", "--help") == 0
+    out = capsys.readouterr().out
+    assert "--camera" in out
+    assert "--json" in out
+    assert "mjx-metaworld render MT10 --output out/mt10.gif" in out
+
+
+BAD = {
+    "no-such-command": "'no-such-command'; available: demo, tasks",
+    "tasks MT11": "did you mean MT10",
+    "tasks --no-such-option": "--no-such-option",
+    "rollout MT11": "did you mean MT10",
+    "rollout reach-v3 --num-steps 0": "num_steps must be positive, got 0",
+    "rollout MT10 --num-envs 3": "at least the number of tasks, 10, got 3",
+    "rollout reach-v3 --policy wrong": "module:function",
+    "rollout reach-v3 --policy no_such_module:load": "No module named 'no_such_module'",
+    "render reach-v3 --output out/film.avi": ".mp4, .gif or .png, got out/film.avi",
+    "render reach-v3 --camera left": "'left'; available: topview",
+    "eval reach-v3 --num-goals 51": "1..50, got 51",
+    "eval reach-v3 --policy random": "expert or module:function",
+    "bench --num-envs 0": "positive integers, got (0,)",
+    "bench --seconds x": "--seconds",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_is_one_line_on_stderr(line, capsys):
+    assert run(*shlex.split(line)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("mjx-metaworld: error: ")
+    assert said.err.count("\n") == 1
+    assert BAD[line] in said.err
+
+
+def test_what_fails_on_the_way_exits_with_1(capsys):
+    assert run("tasks", "--document", "/no/such/file.md") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "/no/such/file.md" in said
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert run("tasks") == 1
+    assert "mjx-metaworld[cli]" in capsys.readouterr().err
+
+
+def test_json_goes_to_stdout_alone():
+    command = [sys.executable, "-m", "mjx_metaworld", "tasks", "ML10-test", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    listed = json.loads(ended.stdout)
+    assert [entry["task"] for entry in listed] == [spec.name for spec in mw.make("ML10-test").tasks]
+    assert "ML10-test" in listed[0]["suites"]
+    assert "5 tasks" in ended.stderr
+
+
+# --- the commands ---
+
+
+def zero(env):
+    """A policy factory for `module:function`."""
+    return lambda obs, task: np.zeros(env.action_size, np.float32)
+
+
+def test_policies_by_name():
+    env = mw.make("reach-v3")
+    obs, key = np.zeros(39, np.float32), jax.random.key(0)
+    assert np.asarray(load_policy(env, "random")(obs, np.int32(0), key)).std() > 0
+    assert not np.any(load_policy(env, f"{__name__}:zero")(obs, np.int32(0), key))
+    # The expert's own import path is one too, but for the clipping.
+    named, imported = (load_policy(env, name)(obs, np.int32(0), key) for name in ("expert", "mjx_metaworld:expert"))
+    np.testing.assert_array_equal(named, np.clip(imported, -1, 1))
+
+
+def test_pictures_side_by_side():
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 4, 6, 3), np.uint8)
+    sheet = pictures.tiled(images)
+    assert sheet.shape == (8, 18, 3)
+    assert sheet[::4, ::6, 0].tolist() == [[0, 1, 2], [3, 4, 255]]  # the empty place is white
+    assert pictures.tiled(images, columns=1).shape == (20, 6, 3)
+    turned = pictures.upright(np.arange(12).reshape(1, 2, 2, 3), "corner2")
+    np.testing.assert_array_equal(turned[0, 0, 0], [9, 10, 11])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_videos_can_be_read_again(tmp_path, suffix):
+    imageio = pytest.importorskip("imageio.v3")
+    frames = [np.full((32, 49, 3), shade, np.uint8) for shade in (0, 120, 240)]
+    path = tmp_path / "new" / f"film{suffix}"
+    pictures.write_video(path, frames, rate=20)
+    read = imageio.imread(
+        path, index=None if suffix == ".gif" else ..., plugin="pillow" if suffix == ".gif" else "pyav"
+    )
+    assert read.shape == (3, 32, 48 if suffix == ".mp4" else 49, 3)
+    # Flat frames survive both codecs but for the rounding of colour spaces.
+    np.testing.assert_allclose(read.mean(axis=(1, 2, 3)), [0, 120, 240], atol=4)
+
+
+@pytest.mark.full
+def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
+    assert run("rollout", "reach-v3", "--num-envs", "8", "--num-steps", "100", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    # The reach expert solves every goal within 100 steps.
+    assert (row["task"], row["episodes"], row["success"]) == ("reach-v3", 8, 1.0)
+    assert row["episode_return"] > 500
+
+    assert (
+        run("eval", "reach-v3", "--num-goals", "2", "--num-steps", "60", "--policy", f"{__name__}:zero", "--json") == 0
+    )
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["success_here"] == row["success_there"] == 0.0
+    # Doing nothing, the hand stays where it was reset: both sides earn the same to float32's digits.
+    assert abs(row["return_here"] - row["return_there"]) < 1e-3 * row["return_there"]
+
+    sheet = tmp_path / "sheet.png"
+    assert run("render", "reach-v3", "--output", str(sheet), "--size", "60", "--moments", "3", "--num-steps", "40") == 0
+    assert Image.open(sheet).size == (180, 60)
+    film = tmp_path / "film.gif"
+    assert run("render", "reach-v3", "--output", str(film), "--size", "60", "--num-steps", "16", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["pictures"] == 5
+    assert Image.open(film).n_frames == 5
+
+
+@pytest.mark.full
+def test_bench_measures(capsys):
+    assert run("bench", "reach-v3", "--num-envs", "16", "--seconds", "0.1", "--json") == 0
+    (figures,) = json.loads(capsys.readouterr().out)
+    assert figures["num_envs"] == 16
+    assert figures["env_steps_per_second"] > 10
+    assert figures["versions"]["mujoco"] == "3.3.0"
+
+
+# --- documents ---
 
 
 def test_tasks_are_listed_in_a_document(tmp_path):
     document = tmp_path / "README.md"
     document.write_text("before\n<!-- tasks:begin -->\nold\n<!-- tasks:end -->\nafter\n")
-    cli.run_tasks(cli.Tasks(document), Console())
+    run_tasks(Tasks(document=document), Console())
     lines = document.read_text().splitlines()
     assert lines[:2] == ["before", "<!-- tasks:begin -->"]
     assert lines[-2:] == ["<!-- tasks:end -->", "after"]
