@@ -46,6 +46,7 @@ def render(
     width: int = 480,
     height: int = 480,
     *,
+    camera_pos: tuple[float, float, float] | None = None,
     depth: bool = False,
     backend: Backend | None = None,
     num_threads: int | None = None,
@@ -63,6 +64,7 @@ def render(
         camera: one of `list_cameras()`.
         width: pixels.
         height: pixels.
+        camera_pos: where to put the camera instead, in its body's frame; it keeps its orientation.
         depth: distances instead of colours.
         backend: "egl", "osmesa" or "raycast"; by default the first that works. A process can use one OpenGL library.
         num_threads: at most so many pictures are drawn at once; by default one a CPU core, up to 8.
@@ -89,8 +91,12 @@ def render(
             lane = jax.tree.map(operator.itemgetter(i), lanes)
             spec = env.tasks[int(lane.task)]
             scene = _studio().scene(spec.scene_spec)
-            scene.pose(spec, lane)
             camera_id = mujoco.mj_name2id(scene.model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+            own_pos = scene.model.cam_pos[camera_id].copy()
+            if camera_pos is not None:
+                scene.model.cam_pos[camera_id] = camera_pos
+            scene.pose(spec, lane)
+            scene.model.cam_pos[camera_id] = own_pos  # pictures are drawn from the pose; the model serves others too
             paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
             images[i] = paint(scene.model, scene.data, camera_id, width, height, depth=depth)
             if on_picture is not None:

@@ -26,7 +26,7 @@ def draw(env: MetaWorldEnv, state: State, lanes: np.ndarray, width: int, height:
     Returns:
         uint8 `(n, height, width, 3)`.
     """
-    images = render(env, pick_lanes(state, lanes), _CAMERA, width, height)
+    images = render(env, pick_lanes(state, lanes), _CAMERA, width, height, camera_pos=_POSITION)
     return images[:, ::-1, ::-1]  # the camera is mounted upside down
 
 
