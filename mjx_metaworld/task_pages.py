@@ -27,8 +27,7 @@ def page(spec: TaskSpec, *, picture: bool) -> str:
     task, *facts = spec.description.split(". ")
     suites = ", ".join(name for name in list_suites() if spec in resolve(name))
     box = "\n".join(
-        f"| {i} | {low:g} | {high:g} |{' fixed' if low == high else ''}"
-        for i, (low, high) in enumerate(zip(spec.rand_low, spec.rand_high, strict=True))
+        f"| {i} | {low:g} | {high:g} |" for i, (low, high) in enumerate(zip(spec.rand_low, spec.rand_high, strict=True))
     )
     parts = [
         f"# {spec.name}",
