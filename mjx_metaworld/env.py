@@ -199,7 +199,7 @@ class MetaWorldEnv:
         return self._start(task, rand_vec, settled, key)
 
     def _draw_goal(self, key: Key[Array, ""], task: Int[Array, ""]) -> Float[Array, " rand"]:
-        table = self._rows(task)
+        table = self.rows(task)
         uniform = jax.random.uniform(key, (_GOAL_DRAWS, self.rand_vec_size))
         candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
         accepted = self._by_task(task, [_accepter(spec) for spec in self.tasks], candidates)
@@ -214,7 +214,7 @@ class MetaWorldEnv:
     def _start(
         self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, key: Key[Array, ""]
     ) -> State:
-        table = self._rows(task)
+        table = self.rows(task)
         placement = self._place(task, rand_vec, settled)
         physics = PhysicsState(
             qpos=placement.qpos,
@@ -270,7 +270,7 @@ class MetaWorldEnv:
         finite = jnp.all(jnp.isfinite(action))
         action = jnp.where(finite, action, 0.0).astype(state.obs.dtype)
 
-        table = self._rows(state.task)
+        table = self.rows(state.task)
         shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
         mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
         ctrl = jnp.stack([action[3], -action[3]])
@@ -320,7 +320,7 @@ class MetaWorldEnv:
         if not 0 <= task < len(self.tasks):
             raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
 
-    def _rows(self, task: Int[Array, ""]) -> TaskTable:
+    def rows(self, task: Int[Array, ""]) -> TaskTable:
         """The task's row of the table; a constant when there is only one task."""
         if len(self.tasks) == 1:
             return jax.tree.map(lambda x: jnp.asarray(x[0]), self._table)

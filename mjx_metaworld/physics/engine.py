@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -38,11 +41,15 @@ class Engine:
 
     def __init__(self, arm: Arm, scenes: Scene, config: PhysicsConfig) -> None:
         on_cpu = jax.default_backend() == "cpu"
-        lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
-        chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
         self.arm, self.scenes, self.config = arm, scenes, config
-        self._step = lanes_last(self._step_lanes, lanes=lanes, chunk=chunk or None)
-        self._poses = lanes_last(self._poses_lanes, lanes=lanes, chunk=chunk or None)
+        self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
+        self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
+        self._step = self.on_lanes(self._step_lanes)
+        self._poses = self.on_lanes(self._poses_lanes)
+
+    def on_lanes(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of one environment from one of lanes-last arrays, laid out as this engine batches."""
+        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None)
 
     def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
         """One control step, and the forward pass that the reference makes before it observes.
@@ -59,15 +66,15 @@ class Engine:
         return self._poses(scene, state)
 
     def _step_lanes(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
-        rows = self._select(scene)
+        rows = self.select(scene)
         state, kin, touching = control_step(self.arm, rows, state, ctrl, self.config)
         return state, _poses(kin, touching)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
-        kin = kinematics(self.arm, self._select(scene), state.qpos, state.prop_pos)
+        kin = kinematics(self.arm, self.select(scene), state.qpos, state.prop_pos)
         return _poses(kin, jnp.zeros(scene.shape, bool))
 
-    def _select(self, scene: Array) -> Scene:
+    def select(self, scene: Array) -> Scene:
         """The scenes of the lanes, (L,) rows, lanes last."""
         return jax.tree.map(lambda leaf: jnp.moveaxis(jnp.asarray(leaf)[scene], 0, -1), self.scenes)
 

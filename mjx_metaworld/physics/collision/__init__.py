@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
@@ -18,7 +20,9 @@ from mjx_metaworld.physics.collision.shapes import Shape, Slots, place
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig, Scene
 
-__all__ = ["Candidates", "broadphase", "collide", "find_points", "narrowphase"]
+__all__ = ["Candidates", "broadphase", "collide", "find", "find_points", "narrowphase", "reduce", "routines"]
+
+Routine = Callable[[Shape, Shape, Slots], Points]
 
 
 def collide(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Contacts:
@@ -33,21 +37,27 @@ def narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) 
 
 def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> list[tuple[Slots, Points]]:
     """The contact points of every kind of pair, before the reduction."""
+    return [(slots, find(slots, kin, routine)) for slots, routine in routines(candidates, config).values()]
+
+
+def find(slots: Slots, kin: Kinematics, routine: Routine) -> Points:
+    """The contact points of the selected pairs of one kind."""
+    shape1, shape2 = spatial.fence(place(slots.shape1, kin), place(slots.shape2, kin))
+    return spatial.fence(routine(shape1, shape2, slots))
+
+
+def routines(candidates: Candidates, config: PhysicsConfig) -> dict[str, tuple[Slots, Routine]]:
+    """The kinds of pairs that there are, each with its selected pairs and the routine that collides them."""
 
     def convex(a: Shape, b: Shape, slots: Slots) -> Points:
         return collide_convex(a, b, slots.margin, slots.start, config.convex_iterations)
 
-    routines = (
-        (candidates.plane, lambda a, b, _: collide_planes(a, b)),
-        (candidates.sphere, lambda a, b, _: collide_spheres(a, b)),
-        (candidates.capsule, lambda a, b, _: collide_capsules(a, b)),
-        (candidates.box, lambda a, b, slots: collide_boxes(a, b, slots.margin)),
-        (candidates.cylinder_box, lambda a, b, slots: collide_cylinder_boxes(a, b, slots.margin)),
-        (candidates.convex, convex),
-    )
-    found = []
-    for slots, routine in routines:
-        if slots is not None:
-            shape1, shape2 = spatial.fence(place(slots.shape1, kin), place(slots.shape2, kin))
-            found.append((slots, spatial.fence(routine(shape1, shape2, slots))))
-    return found
+    kinds = {
+        "plane": (candidates.plane, lambda a, b, _: collide_planes(a, b)),
+        "sphere": (candidates.sphere, lambda a, b, _: collide_spheres(a, b)),
+        "capsule": (candidates.capsule, lambda a, b, _: collide_capsules(a, b)),
+        "box": (candidates.box, lambda a, b, slots: collide_boxes(a, b, slots.margin)),
+        "cylinder-box": (candidates.cylinder_box, lambda a, b, slots: collide_cylinder_boxes(a, b, slots.margin)),
+        "convex": (candidates.convex, convex),
+    }
+    return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}
