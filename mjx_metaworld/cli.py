@@ -70,6 +70,14 @@ COMMANDS = (
         ("MT10 --num-goals 10", "reach-v3 --policy my_package.policies:load --num-goals 50 --num-steps 500"),
     ),
     Command(
+        "export",
+        "mjx_metaworld.adapters.lerobot.export",
+        "Export",
+        "run_export",
+        "Write episodes of the scripted experts as a LeRobot dataset.",
+        ("--tasks reach-v3 --episodes 5", "--tasks MT10 --images video"),
+    ),
+    Command(
         "bench",
         "mjx_metaworld.commands.bench",
         "Bench",

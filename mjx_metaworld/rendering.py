@@ -105,7 +105,7 @@ def render(
     # Lanes of one scene go to one thread, so that few threads have to load it.
     files = np.array([spec.scene for spec in env.tasks])
     order = np.argsort(files[lanes.task], kind="stable")
-    num_threads = min(num_threads or min(len(os.sched_getaffinity(0)), _MAX_THREADS), max(count, 1))
+    num_threads = min(num_threads or _default_threads(), max(count, 1))
     _in_parallel([functools.partial(draw, part) for part in np.array_split(order, num_threads)])
     return images.reshape(shape + images.shape[1:])
 
@@ -199,8 +199,7 @@ class _Worker(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
-        _of_thread.studio = _Studio(2 + _MAX_SCENES // threads)
+        _of_thread.studio = _Studio(2 + _MAX_SCENES // _default_threads())
         while (job := self.jobs.get()) is not None:
             work, future = job
             try:
@@ -219,6 +218,12 @@ class _Worker(threading.Thread):
 _of_thread = threading.local()
 _workers: list[_Worker] = []
 _growing = threading.Lock()
+
+
+def _default_threads() -> int:
+    """One a CPU core that this process may use, up to the limit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MAX_THREADS)
 
 
 def _studio() -> _Studio:

@@ -108,6 +108,7 @@ BAD = {
     "render reach-v3 --camera left": "'left'; available: topview",
     "eval reach-v3 --num-goals 51": "1..50, got 51",
     "eval reach-v3 --policy random": "expert or module:function",
+    "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",
     "bench --seconds x": "--seconds",
 }

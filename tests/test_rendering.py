@@ -112,6 +112,17 @@ def test_cameras_differ(env, state):
     assert len({picture.tobytes() for picture in pictures}) == len(CAMERAS)
 
 
+def test_a_moved_camera_moves_only_that_picture(env, state):
+    lane = jax.tree.map(lambda x: x[0], state)
+    size = {"width": 32, "height": 32, "backend": "raycast"}
+    before = render(env, lane, "corner2", **size)
+    depth, nearer = (
+        render(env, lane, "corner2", depth=True, camera_pos=pos, **size) for pos in (None, (0.9, 0.0, 0.9))
+    )
+    assert nearer.min() < depth.min() - 0.05  # the scene's own is at (1.3, -0.2, 1.1), and looks at the table
+    np.testing.assert_array_equal(render(env, lane, "corner2", **size), before)
+
+
 def test_threads_draw_the_same_and_report_every_picture(env, state, backend):
     drawn = []
     alone = render(env, state, width=64, height=48, num_threads=1, on_picture=lambda: drawn.append(1))
