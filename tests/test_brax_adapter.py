@@ -75,17 +75,16 @@ def test_domain_randomization_is_refused(env):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("wrap_env_fn", [wrap, None])
-def test_ppo_improves_on_reach(wrap_env_fn):
+def test_ppo_improves_on_reach():
     progress = []
     ppo.train(
         BraxEnv(mw.make("reach-v3")),
-        wrap_env_fn=wrap_env_fn,
-        num_timesteps=200_000,
+        wrap_env_fn=wrap,
+        num_timesteps=100_000,
         episode_length=100,
         num_envs=64,
         num_eval_envs=64,
-        num_evals=3,
+        num_evals=2,
         batch_size=64,
         num_minibatches=8,
         num_updates_per_batch=4,
@@ -101,7 +100,7 @@ def test_ppo_improves_on_reach(wrap_env_fn):
         progress_fn=lambda steps, metrics: progress.append(metrics),
     )
     returns = [metrics["eval/episode_reward"] for metrics in progress]
-    print(wrap_env_fn, returns, [metrics["eval/episode_solved"] for metrics in progress])
+    print(returns, [float(metrics["eval/episode_solved"]) for metrics in progress])
     assert returns[-1] > 1.5 * returns[0]
     assert all(0.0 <= metrics["eval/episode_solved"] <= 1.0 for metrics in progress)
 

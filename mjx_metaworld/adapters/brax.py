@@ -21,9 +21,12 @@ try:
 except ImportError as error:
     raise ImportError("this adapter needs brax: pip install 'mjx-metaworld[brax]'") from error
 
+from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State
 from mjx_metaworld.vector import VectorEnv
+
+provide_device_put_replicated()
 
 
 @struct.dataclass

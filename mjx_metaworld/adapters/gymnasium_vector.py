@@ -19,7 +19,7 @@ from mjx_metaworld.adapters.lanes import Lane
 from mjx_metaworld.adapters.programs import programs
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.rendering import render
+from mjx_metaworld.rendering import list_cameras, render
 from mjx_metaworld.robot import observation_bounds
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
@@ -47,13 +47,13 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: when an ended lane starts again: "SameStep" (then `final_obs` and `final_info` hold the ends of
             episodes), "NextStep", or "Disabled" (reset with `options={"reset_mask": mask}`).
         render_mode: "rgb_array" or None.
-        camera_name: of `render`.
+        camera_name: from which `render` draws, one of `mjx_metaworld.rendering.list_cameras()`.
         width: of pictures, in pixels.
         height: of pictures, in pixels.
         physics: fixed sizes and iteration counts of the engine.
 
     Raises:
-        ValueError: for an unknown autoreset mode, render mode or reward version, or a bad episode length.
+        ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
+        if camera_name not in list_cameras():
+            raise ValueError(f"camera_name must be one of {', '.join(list_cameras())}, got {camera_name!r}")
         if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
         self._autoreset = _autoreset_mode(autoreset_mode)
@@ -189,7 +191,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One picture a lane, uint8 (height, width, 3).
 
         Raises:
-            ValueError: without a render mode, or for a camera that a scene does not have.
+            ValueError: without a render mode, or for a bad size.
             ResetNeeded: before the first reset.
         """
         self._check_open()

@@ -1,0 +1,89 @@
+"""The gymnax adapter, driven as gymnax's clients drive it; with `--full` by gymnax's and rejax's own code."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mjx_metaworld as mw
+from mjx_metaworld.adapters.gymnax import GymnaxEnv
+
+NUM_ENVS = 4
+GOAL = slice(36, 39)
+
+
+def rollout(env, params, num_steps: int):
+    """PureJaxRL's way to drive environments: jitted reset, then a scan over vmapped steps."""
+    obs, state = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(jax.random.key(0), NUM_ENVS), params)
+
+    def step(carry, key):
+        obs, state = carry
+        keys = jax.random.split(key, NUM_ENVS)
+        actions = jnp.zeros((NUM_ENVS, *env.action_space(params).shape))
+        obs, state, *rest = jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, state, actions, params)
+        return (obs, state), (obs, *rest)
+
+    return obs, jax.jit(lambda carry, keys: jax.lax.scan(step, carry, keys)[1])(
+        (obs, state), jax.random.split(jax.random.key(1), num_steps)
+    )
+
+
+def test_episodes_restart_with_fresh_goals_and_keep_their_true_ends():
+    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=2))
+    assert env.default_params.max_steps_in_episode == 2
+    assert env.observation_space(env.default_params).shape == (39,)
+    first, (obs, reward, terminated, truncated, info) = rollout(env, env.default_params, 3)
+    assert truncated[:, 0].tolist() == [False, True, False]
+    assert not terminated.any()
+    assert (reward > 0).all()
+    assert (info["discount"] == 1.0).all()
+    np.testing.assert_array_equal(info["truncated"], truncated)
+    np.testing.assert_array_equal(info["final_observation"][0], obs[0])
+    np.testing.assert_array_equal(info["final_observation"][1][:, GOAL], first[:, GOAL])
+    assert not np.any(np.all(obs[1][:, GOAL] == first[:, GOAL], axis=-1))
+    assert set(mw.Metrics.__dataclass_fields__) <= set(info)
+
+
+def test_the_older_interface_has_one_flag_for_both_ends():
+    env = GymnaxEnv(mw.make("reach-v3"), separate_truncation=False)
+    key = jax.random.key(0)
+    obs, state = jax.eval_shape(env.reset, key, env.default_params)
+    after = jax.eval_shape(env.step, key, state, jnp.zeros(4), env.default_params)
+    assert len(after) == 5
+    assert (after[2].dtype, after[3].dtype) == (jnp.float32, jnp.bool_)
+    # What a scan over steps needs: a step returns the shapes and dtypes that it was given.
+    assert jax.tree.leaves(after[:2]) == jax.tree.leaves((obs, state))
+
+
+@pytest.mark.full
+def test_gymnaxs_own_wrapper_logs_episodes():
+    purerl = pytest.importorskip("gymnax.wrappers.purerl")
+    env = purerl.LogWrapper(GymnaxEnv(mw.make(["reach-v3", "door-open-v3"], max_episode_steps=2, one_hot=True)))
+    first, (*_, info) = rollout(env, env.default_params, 4)
+    assert first.shape == (NUM_ENVS, 41)
+    assert info["returned_episode"][:, 0].tolist() == [False, True, False, True]
+    assert (info["returned_episode_lengths"][-1] == 2).all()
+    assert (info["returned_episode_returns"][-1] > 0).all()
+
+
+@pytest.mark.full
+def test_rejax_trains_ppo_on_it():
+    rejax = pytest.importorskip("rejax")
+    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=50), separate_truncation=False)
+    algorithm = rejax.PPO.create(
+        env=env,
+        env_params=env.default_params,
+        num_envs=16,
+        num_steps=32,
+        num_minibatches=4,
+        num_epochs=2,
+        total_timesteps=1024,
+        eval_freq=1024,
+        skip_initial_evaluation=True,
+    )
+    _, (lengths, returns) = jax.jit(algorithm.train)(jax.random.key(0))
+    assert (np.asarray(lengths) == 50).all()
+    assert np.isfinite(returns).all()
+    assert (np.asarray(returns) > 0).all()
