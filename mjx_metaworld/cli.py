@@ -125,6 +125,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
         ValueError: if they do not fit, with the reason in one line.
         SystemExit: after printing the help that was asked for.
     """
+    _import("rich")
     tyro = _import("tyro")
     arguments = getattr(importlib.import_module(command.module), command.arguments)
     examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
