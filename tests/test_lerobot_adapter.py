@@ -14,6 +14,7 @@ import jax
 import mujoco
 import numpy as np
 import pytest
+from metaworld import env_dict
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.lerobot import vector_env as vector_env_module
@@ -68,9 +69,7 @@ def test_corrected_texts_tell_all_tasks_apart():
 
 def reference_goal(task: str, seed: int) -> np.ndarray:
     """The goal of a reset as LeRobot's own environment makes it: metaworld, drawing from a seeded generator."""
-    import metaworld
-
-    env = metaworld.MT1(task, seed=42).train_classes[task]()
+    env = env_dict.ALL_V3_ENVIRONMENTS[task]()
     env._set_task_called = True
     env._freeze_rand_vec = False
     env.seeded_rand_vec = True
