@@ -40,6 +40,8 @@ _STAND_OFF = 1e-3
 # The two descents of a search start at directions with at most this cosine, and compete for this many steps.
 _APART = 0.8
 _TRIAL_STEPS = 3
+# A face must be better by this much in m, more than rounding, since the simplex found so far is lost to it.
+_ADVANTAGE = 1e-6
 _TINY = 1e-12
 _FAR = 1e10
 
@@ -82,6 +84,10 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     second_wins = s.depth[count:] < s.depth[:count]
     s = jax.tree.map(lambda x: jnp.where(second_wins, x[..., count:, :], x[..., :count, :]), s)
     s = jax.lax.fori_loop(_TRIAL_STEPS, iterations, lambda _, s: _descend(pair, s), spatial.fence(s))
+    # A box that lies flat against a hull is deepest along its own face, which a descent from elsewhere may not reach.
+    face = spatial.fence(_best_face(pair, shape1))
+    on_face = _begin(pair, face.normal)
+    s = jax.tree.map(lambda x, y: jnp.where(face.overlap < s.depth - _ADVANTAGE, x, y), on_face, s)
     return Start(
         normal=s.normal,
         first=tuple(spatial.rotate_back(pair.mat, point - pair.pos) for point in s.first),
@@ -161,6 +167,27 @@ def _smooth_reach(body: _Body, d: Array) -> Array:
     """Support of a body without its ball and hull along a direction (3, S, L) in its frame."""
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
     return sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
+
+
+class _Direction(NamedTuple):
+    normal: Array  # (3, S, L) in the frame of the second body
+    overlap: Array  # (S, L) along it
+
+
+def _best_face(pair: _Pair, shape1: Shape) -> _Direction:
+    """The axis of the first body with the least overlap, which is far where that body is a mesh."""
+    axes = [(k, sign * pair.mat[:, k]) for k in range(3) for sign in (1.0, -1.0)]
+    # All six at once: the support function is compiled a single time.
+    towards = -jnp.concatenate([axis for _, axis in axes], axis=-2)
+    copies = jax.tree.map(lambda x: jnp.concatenate([x] * len(axes), axis=-2), pair.body2)
+    reach = spatial.fence(spatial.dot(_body_support(copies, towards), towards)).reshape(len(axes), *shape1.type.shape)
+    best = _Direction(pair.mat[:, 0], jnp.full(shape1.type.shape, _FAR, pair.pos.dtype))
+    for (k, axis), reach2 in zip(axes, reach, strict=True):
+        reach1 = pair.body1.half[k] + (pair.body1.disc if k < 2 else 0.0)
+        overlap = spatial.dot(pair.pos, axis) + reach1 + reach2
+        closer = (overlap < best.overlap) & (shape1.type != _MESH)
+        best = _Direction(jnp.where(closer, axis, best.normal), jnp.where(closer, overlap, best.overlap))
+    return best
 
 
 def _two_best_of_cube(pair: _Pair, shape1: Shape, shape2: Shape) -> tuple[Array, Array]:
