@@ -218,7 +218,7 @@ class PhysicsConfig:
     substeps: int = 5  # MuJoCo steps a control step, metaworld's frame_skip
     plane_pairs: int = 1  # nearest pairs tested per narrow-phase kind
     sphere_pairs: int = 6
-    capsule_pairs: int = 8
+    capsule_pairs: int = 12
     box_pairs: int = 12
     cylinder_box_pairs: int = 16
     convex_pairs: int = 8  # the other pairs that MuJoCo gives to its general convex routine

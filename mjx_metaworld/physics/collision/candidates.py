@@ -19,7 +19,11 @@ from mjx_metaworld.physics.model import Colliders, Kinematics, PairTable, Physic
 
 Array = jax.Array
 
-_CYLINDER, _BOX = int(mujoco.mjtGeom.mjGEOM_CYLINDER), int(mujoco.mjtGeom.mjGEOM_BOX)
+_CAPSULE, _CYLINDER, _BOX = (
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE),
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
+    int(mujoco.mjtGeom.mjGEOM_BOX),
+)
 
 
 @struct.dataclass
@@ -38,7 +42,7 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidat
     """Select the nearest pairs of each kind; all arrays lanes last."""
     colliders, pairs = scene.colliders, scene.pairs
     pos, mat = world_poses(kin, colliders.body, jnp.moveaxis(colliders.pos, 1, 0), _matrices_first(colliders.mat))
-    half = spatial.rotate(jnp.abs(mat), jnp.moveaxis(colliders.extent, 1, 0))
+    half = _half_extents(colliders, mat)
     pos, half = spatial.fence(pos, half)
     gap = spatial.fence(_gaps(pos, half))
 
@@ -62,6 +66,18 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidat
         cylinder_box=nearest(pairs.convex, config.cylinder_box_pairs, is_cylinder_box),
         convex=convex,
     )
+
+
+def _half_extents(colliders: Colliders, mat: Array) -> Array:
+    """(3, C, L) half-extents of the colliders' world-aligned bounding boxes.
+
+    Capsules get their own, not that of the box around them: rings of slanted capsules lie close to each other, and
+    loose boxes would crowd the touching ones out of the slots.
+    """
+    extent = jnp.moveaxis(colliders.extent, 1, 0)
+    radius, length = extent[0], extent[2] - extent[0]
+    half = spatial.rotate(jnp.abs(mat), extent)
+    return jnp.where(colliders.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
 
 
 def _matrices_first(mat: Array) -> Array:
