@@ -30,6 +30,22 @@ def rollout(env, params, num_steps: int):
     )
 
 
+@pytest.mark.parametrize(("separate_truncation", "num_values"), [(True, 6), (False, 5)])
+def test_steps_have_the_shapes_that_gymnaxs_clients_scan_over(separate_truncation, num_values):
+    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=7), separate_truncation=separate_truncation)
+    assert env.default_params.max_steps_in_episode == 7
+    assert env.observation_space(env.default_params).shape == (39,)
+    key = jax.random.key(0)
+    obs, state = jax.eval_shape(env.reset, key, env.default_params)
+    after = jax.eval_shape(env.step, key, state, jnp.zeros(4), env.default_params)
+    assert len(after) == num_values
+    assert jax.tree.leaves(after[:2]) == jax.tree.leaves((obs, state))
+    assert [x.dtype for x in after[2:-1]] == [jnp.float32] + [jnp.bool_] * (num_values - 4)
+    assert {*mw.Metrics.__dataclass_fields__, "terminated", "truncated", "discount"} <= set(after[-1])
+    assert after[-1]["final_observation"] == obs
+
+
+@pytest.mark.full
 def test_episodes_restart_with_fresh_goals_and_keep_their_true_ends():
     env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=2))
     assert env.default_params.max_steps_in_episode == 2
@@ -44,17 +60,6 @@ def test_episodes_restart_with_fresh_goals_and_keep_their_true_ends():
     np.testing.assert_array_equal(info["final_observation"][1][:, GOAL], first[:, GOAL])
     assert not np.any(np.all(obs[1][:, GOAL] == first[:, GOAL], axis=-1))
     assert set(mw.Metrics.__dataclass_fields__) <= set(info)
-
-
-def test_the_older_interface_has_one_flag_for_both_ends():
-    env = GymnaxEnv(mw.make("reach-v3"), separate_truncation=False)
-    key = jax.random.key(0)
-    obs, state = jax.eval_shape(env.reset, key, env.default_params)
-    after = jax.eval_shape(env.step, key, state, jnp.zeros(4), env.default_params)
-    assert len(after) == 5
-    assert (after[2].dtype, after[3].dtype) == (jnp.float32, jnp.bool_)
-    # What a scan over steps needs: a step returns the shapes and dtypes that it was given.
-    assert jax.tree.leaves(after[:2]) == jax.tree.leaves((obs, state))
 
 
 @pytest.mark.full
