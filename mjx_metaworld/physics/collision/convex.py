@@ -37,11 +37,9 @@ _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
 )
 # How far in m the query stands outside: small against the bodies, large against float32's rounding of positions.
 _STAND_OFF = 1e-3
-# The two descents of a search start at directions with at most this cosine, and compete for this many steps.
+# Directions that compete have at most this cosine; the two descents of a search do so for this many steps.
 _APART = 0.8
 _TRIAL_STEPS = 3
-# A face must be better by this much in m, more than rounding, since the simplex found so far is lost to it.
-_ADVANTAGE = 1e-6
 _TINY = 1e-12
 _FAR = 1e10
 
@@ -84,10 +82,16 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     second_wins = s.depth[count:] < s.depth[:count]
     s = jax.tree.map(lambda x: jnp.where(second_wins, x[..., count:, :], x[..., :count, :]), s)
     s = jax.lax.fori_loop(_TRIAL_STEPS, iterations, lambda _, s: _descend(pair, s), spatial.fence(s))
-    # A box that lies flat against a hull is deepest along its own face, which a descent from elsewhere may not reach.
+    # A box in a hull is often deepest along its own face, which a descent from elsewhere need not reach. Near the
+    # direction found the simplex, which tells the position, is worth keeping.
     face = spatial.fence(_best_face(pair, shape1))
+    better = face.overlap < s.depth
+    restart = better & (spatial.dot(face.normal, s.normal) < _APART)
     on_face = _begin(pair, face.normal)
-    s = jax.tree.map(lambda x, y: jnp.where(face.overlap < s.depth - _ADVANTAGE, x, y), on_face, s)
+    near_face = s._replace(
+        normal=jnp.where(better, face.normal, s.normal), depth=jnp.where(better, face.overlap, s.depth)
+    )
+    s = jax.tree.map(lambda x, y: jnp.where(restart, x, y), on_face, near_face)
     return Start(
         normal=s.normal,
         first=tuple(spatial.rotate_back(pair.mat, point - pair.pos) for point in s.first),
