@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help demo test test-full lint format type check bench lock clean
+.PHONY: help demo test test-full lint format type check bench docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ check: lint type test  ## everything a commit should pass
 
 bench: .venv/dev  ## throughput and compile time on this machine, into the README
 	$(BIN)/python -m benchmarks.throughput --document README.md $(ARGS)
+
+docs: .venv/dev  ## the documentation site, in out/site; DOCS_PICTURES=0 leaves the pictures out
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: | $(BIN)/uv  ## take the newest allowed versions into the lock files
 	$(LOCK) --upgrade --extra cli --extra build -o requirements/demo.lock

@@ -1,13 +1,39 @@
 """Meta-World's robot-manipulation tasks as one batched, jit-compiled JAX program."""
 
-from mjx_metaworld.env import MetaWorldEnv, make
-from mjx_metaworld.experts import expert
-from mjx_metaworld.export import to_mujoco
-from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.rendering import render
-from mjx_metaworld.suites import goals, list_suites, list_tasks
-from mjx_metaworld.types import Metrics, State, Transition
-from mjx_metaworld.vector import VectorEnv, rollout
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mjx_metaworld.env import MetaWorldEnv, make
+    from mjx_metaworld.experts import expert
+    from mjx_metaworld.export import to_mujoco
+    from mjx_metaworld.physics.model import PhysicsConfig
+    from mjx_metaworld.rendering import list_cameras, render
+    from mjx_metaworld.suites import goals, list_suites, list_tasks
+    from mjx_metaworld.types import Metrics, State, Transition
+    from mjx_metaworld.vector import VectorEnv, rollout
+
+# Where each public name lives; a module is imported when one of its names is first asked for, so that the command
+# line answers before JAX and MuJoCo are loaded.
+_HOMES = {
+    "MetaWorldEnv": "env",
+    "Metrics": "types",
+    "PhysicsConfig": "physics.model",
+    "State": "types",
+    "Transition": "types",
+    "VectorEnv": "vector",
+    "expert": "experts",
+    "goals": "suites",
+    "list_cameras": "rendering",
+    "list_suites": "suites",
+    "list_tasks": "suites",
+    "make": "env",
+    "render": "rendering",
+    "rollout": "vector",
+    "to_mujoco": "export",
+}
 
 __all__ = [
     "MetaWorldEnv",
@@ -18,6 +44,7 @@ __all__ = [
     "VectorEnv",
     "expert",
     "goals",
+    "list_cameras",
     "list_suites",
     "list_tasks",
     "make",
@@ -25,3 +52,11 @@ __all__ = [
     "rollout",
     "to_mujoco",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

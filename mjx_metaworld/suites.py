@@ -90,13 +90,13 @@ def goals(tasks: str | Sequence[str], seed: int) -> tuple[np.ndarray, ...]:
     for spec in resolve(tasks):
         kept = []
         for _ in range(NUM_GOALS):
-            _draw(generator, spec)
-            kept.append(_draw(generator, spec))
+            draw_goal(generator, spec)
+            kept.append(draw_goal(generator, spec))
         suite.append(np.stack(kept))
     return tuple(suite)
 
 
-def _draw(generator: np.random.RandomState, spec: TaskSpec) -> np.ndarray:
+def draw_goal(generator: np.random.RandomState, spec: TaskSpec) -> np.ndarray:
     """One goal vector as a reset of the reference draws it: again until the task accepts it."""
     while True:
         rand_vec = generator.uniform(spec.rand_low, spec.rand_high)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State, Transition
@@ -61,10 +61,11 @@ class VectorEnv:
         )
         done = successor.terminated | successor.truncated
         # Most steps end no episode at all: then nothing of a reset is computed.
-        state = jax.lax.cond(jnp.any(done), lambda s: self._restart(s, done), lambda s: s, successor)
+        state = jax.lax.cond(jnp.any(done), lambda s: self.restart(s, done), lambda s: s, successor)
         return state, transition
 
-    def _restart(self, state: State, done: Array) -> State:
+    def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
+        """New episodes in the lanes that are done, the others as they are."""
         keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(state.episode.key)
         fresh = jax.vmap(self.env.reset)(keys) if self.resample_task else jax.vmap(self.env.reset)(keys, state.task)
 

@@ -127,5 +127,5 @@ class FreshAutoResetWrapper(Wrapper):
         done = state.done > 0
         old: Any = state.pipeline_state  # our PipelineState, where brax declares its own
         batch = VectorEnv(self.unwrapped.env, done.shape[0])
-        fresh = jax.lax.cond(jnp.any(done), lambda s: batch._restart(s, done), lambda s: s, old.env)
+        fresh = jax.lax.cond(jnp.any(done), lambda s: batch.restart(s, done), lambda s: s, old.env)
         return state.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)

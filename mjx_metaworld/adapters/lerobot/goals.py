@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mjx_metaworld.suites import _draw as draw_goal
+from mjx_metaworld.suites import draw_goal
 from mjx_metaworld.tasks import TaskSpec
 
 
