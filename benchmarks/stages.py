@@ -118,9 +118,11 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     near = measure("broad phase", lambda scene, kin: collision.broadphase(scene, kin, config), scene, kin)
     found = []
     for kind, (slots, routine) in collision.routines(near, config).items():
-        points = measure(f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r), slots, kin)
+        points = measure(
+            f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r, config), slots, kin
+        )
         found.append((slots, points))
-    contacts = measure("reduction", lambda found: collision.reduce(found, config.max_contacts), found)
+    contacts = measure("reduction", lambda found: collision.reduce(found, config), found)
     mass = measure("mass matrix", lambda scene, kin: mass_matrix(arm, scene, kin), scene, kin)
     smooth = measure(
         "smooth force",
@@ -131,7 +133,12 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
         ctrl,
     )
     constraints = measure(
-        "constraints", lambda scene, kin, s, c: make_constraints(arm, scene, kin, s, c), scene, kin, physics, contacts
+        "constraints",
+        lambda scene, kin, s, c: make_constraints(arm, scene, kin, s, c, config),
+        scene,
+        kin,
+        physics,
+        contacts,
     )
     solution = measure(
         "solve", lambda m, f, c, s: solve(m, f, c, s.qacc_warmstart, config), mass, smooth, constraints, physics

@@ -222,6 +222,7 @@ class MetaWorldEnv:
             mocap_pos=table.hand_init,
             prop_pos=placement.prop_pos,
             qacc_warmstart=settled.qacc_warmstart,
+            load=jnp.zeros((), jnp.int32),
         )
         poses = self.engine.poses(table.scene, physics)
         fresh = robot.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame

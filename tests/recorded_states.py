@@ -281,7 +281,8 @@ def scenes_of(states: Sequence[RecordedState], dtype=np.float32) -> Scene:
 def physics_states_of(states: Sequence[RecordedState], dtype=np.float32) -> PhysicsState:
     """What a substep starts from."""
     names = ("qpos", "qvel", "mocap_pos", "prop_pos", "qacc_warmstart")
-    return PhysicsState(**{name: to_lanes([getattr(state, name) for state in states], dtype) for name in names})
+    leaves = {name: to_lanes([getattr(state, name) for state in states], dtype) for name in names}
+    return PhysicsState(**leaves, load=jnp.zeros(len(states), jnp.int32))
 
 
 def kinematics_of(states: Sequence[RecordedState], dtype=np.float32) -> Kinematics:
@@ -346,4 +347,5 @@ def _rows(state: RecordedState, num_contacts: int) -> Constraints:
         contact_d=contact_d,
         contact_aref=contact_aref,
         contact_mu=contact_mu,
+        num_contacts=np.int32(len(state.solver_contacts)),
     )

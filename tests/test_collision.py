@@ -338,8 +338,9 @@ def test_reduction_keeps_the_deepest():
         solimp=jnp.stack([numbers] * 5),
         invweight=jnp.stack([numbers] * 2),
         touch=jnp.zeros((slots, lanes), jnp.int32),
+        near=jnp.full((lanes,), slots, jnp.int32),
     )
-    kept = jax.tree.map(np.asarray, reduce([(table, found)], count))
+    kept = jax.tree.map(np.asarray, reduce([(table, found)], PhysicsConfig(max_contacts=count)))
     for lane in range(lanes):
         active = np.where(valid[:, lane], dist[:, :, lane], NO_CONTACT)
         active = np.sort(active[active < MARGIN - 3e-7])

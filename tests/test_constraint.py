@@ -18,7 +18,7 @@ from recorded_states import (
 
 from mjx_metaworld.physics.constraint import impedance, make_constraints
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.model import FREE
+from mjx_metaworld.physics.model import FREE, PhysicsConfig
 
 NUM_CONTACTS = 32
 
@@ -33,7 +33,7 @@ def rows_of_both(dtype, own_kinematics: bool):
     @jax.jit
     def ours(scenes, physics, contacts, recorded):
         kin = kinematics(arm, scenes, physics.qpos, physics.prop_pos) if own_kinematics else recorded
-        return make_constraints(arm, scenes, kin, physics, contacts)
+        return make_constraints(arm, scenes, kin, physics, contacts, PhysicsConfig())
 
     mine = ours(scenes, physics, contacts, kinematics_of(states, dtype))
     return jax.tree.map(np.asarray, mine), jax.tree.map(np.asarray, constraints_of(states, NUM_CONTACTS, dtype))
@@ -99,6 +99,7 @@ def test_inactive_contacts_leave_no_trace():
         dist=jnp.full_like(contacts.dist, jnp.nan),
         body2=jnp.full_like(contacts.body2, FREE),
     )
-    rows = make_constraints(load_robot(), scenes_of(states), kinematics_of(states), physics_states_of(states), garbage)
+    arm, scenes, kin, physics = load_robot(), scenes_of(states), kinematics_of(states), physics_states_of(states)
+    rows = make_constraints(arm, scenes, kin, physics, garbage, PhysicsConfig())
     assert not np.asarray(rows.contact_d).any()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(rows))

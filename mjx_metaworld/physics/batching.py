@@ -14,14 +14,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mjx_metaworld.physics.groups import TILES
 
-def lanes_last(fn: Callable[..., Any], *, lanes: int, chunk: int | None) -> Callable[..., Any]:
+
+def lanes_last(
+    fn: Callable[..., Any], *, lanes: int, chunk: int | None, order: Callable[..., jax.Array] | None = None
+) -> Callable[..., Any]:
     """Wrap `fn`, which maps lanes-last pytrees to lanes-last pytrees, as a function of one environment.
 
     Args:
         fn: takes and returns pytrees of arrays whose last axis is the lane axis.
         lanes: lanes in a tile, or 0 to put the whole (chunk of the) batch into one tile.
         chunk: environments computed at a time; larger batches run in a sequential loop over chunks. None: no loop.
+        order: of the same arguments, batched, the keys (batch,) by which environments are sorted into chunks, so that
+            those with alike loads run together. None: in the order given.
 
     Returns:
         A function of arrays without a lane axis, whose batching rule tiles the batch.
@@ -29,8 +35,8 @@ def lanes_last(fn: Callable[..., Any], *, lanes: int, chunk: int | None) -> Call
 
     @jax.custom_batching.custom_vmap
     def single(*args):
-        out = fn(*jax.tree.map(lambda x: x[..., None], args))
-        return jax.tree.map(lambda x: x[..., 0], out)
+        out = _run(fn, jax.tree.map(lambda x: jnp.asarray(x)[None], args), 1, 1, None)
+        return jax.tree.map(lambda x: x[0], out)
 
     @single.def_vmap
     def batched(axis_size, in_batched, *args):
@@ -39,7 +45,13 @@ def lanes_last(fn: Callable[..., Any], *, lanes: int, chunk: int | None) -> Call
             args,
             tuple(in_batched),
         )
-        out = _run(fn, args, axis_size, lanes or axis_size, chunk)
+        if order is None or chunk is None or axis_size <= chunk:
+            out = _run(fn, args, axis_size, lanes or axis_size, chunk)
+        else:
+            places = jnp.argsort(order(*args))
+            out = _run(fn, jax.tree.map(lambda x: x[places], args), axis_size, lanes or axis_size, chunk)
+            origins = jnp.zeros_like(places).at[places].set(jnp.arange(axis_size, dtype=places.dtype))
+            out = jax.tree.map(lambda x: x[origins], out)
         return out, jax.tree.map(lambda _: True, out)
 
     return single
@@ -61,7 +73,7 @@ def _run(fn: Callable[..., Any], args: Any, size: int, lanes: int, chunk: int | 
         return x.reshape(padded, *x.shape[3:])[:size]
 
     tiled = jax.tree.map(to_tiles, args)
-    run_chunk = jax.vmap(fn)
+    run_chunk = jax.vmap(fn, axis_name=TILES)
     if num_chunks == 1:
         out = jax.tree.map(lambda x: x[None], run_chunk(*jax.tree.map(lambda x: x[0], tiled)))
     else:

@@ -15,15 +15,19 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.groups import for_groups, put_rows, rows_at
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
+    CONTACTS_PER_GROUP,
     FREE_DOFS,
+    NV,
     PART_DOFS,
     PART_QPOS,
     ROBOT_DOFS,
     Arm,
     Contacts,
     Kinematics,
+    PhysicsConfig,
     PhysicsState,
     Scene,
     moves,
@@ -63,6 +67,7 @@ class Constraints:
     contact_d: Array  # (K, L)
     contact_aref: Array  # (K, 4, L)
     contact_mu: Array  # (K, L)
+    num_contacts: Array  # (L,) int32: contacts from this row on have no effect
 
 
 class Impedance(NamedTuple):
@@ -73,11 +78,30 @@ class Impedance(NamedTuple):
     value: Array  # impedance, in (0, 1)
 
 
-def make_constraints(arm: Arm, scene: Scene, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> Constraints:
+def make_constraints(
+    arm: Arm, scene: Scene, kin: Kinematics, state: PhysicsState, contacts: Contacts, config: PhysicsConfig
+) -> Constraints:
     """Build the rows at a state. All arrays lanes last; `arm` holds constants."""
+    num_contacts = jnp.sum(contacts.active, axis=0, dtype=jnp.int32)
     weld_jac, weld_d, weld_aref = fence(*_weld(arm, kin, state))
     limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
-    contact_jac, contact_d, contact_aref, contact_mu = _contacts(arm, kin, state, contacts)
+
+    def add_group(first: Array | int, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+        leaves, structure = jax.tree.flatten(contacts)
+        group = jax.tree.unflatten(structure, rows_at(first, CONTACTS_PER_GROUP, *leaves))
+        made = _contacts(arm, kin, state, group)
+        return tuple(put_rows(x, new, first) for x, new in zip(rows, made, strict=True))
+
+    count, lanes, dtype = *contacts.dist.shape, contacts.dist.dtype
+    none = (
+        jnp.zeros((count, 4, NV, lanes), dtype),
+        jnp.zeros((count, lanes), dtype),
+        jnp.zeros((count, 4, lanes), dtype),
+        jnp.ones((count, lanes), dtype),
+    )
+    contact_jac, contact_d, contact_aref, contact_mu = for_groups(
+        count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none
+    )
     return Constraints(
         weld_jac=weld_jac,
         weld_d=weld_d,
@@ -89,6 +113,7 @@ def make_constraints(arm: Arm, scene: Scene, kin: Kinematics, state: PhysicsStat
         contact_d=contact_d,
         contact_aref=contact_aref,
         contact_mu=contact_mu,
+        num_contacts=num_contacts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from mjx_metaworld.physics.step import control_step
 Array = jax.Array
 
 _CPU_LANES = 16  # a tile row fills one or two vector registers; measured against 8, 32 and 64
-_CPU_CHUNK = 1024  # keeps the intermediate arrays of a stage in the second-level cache
+_CPU_CHUNK = 256  # keeps the arrays of a stage in the second-level cache, and environments with alike loads together
 
 
 @struct.dataclass
@@ -41,15 +42,16 @@ class Engine:
 
     def __init__(self, arm: Arm, scenes: Scene, config: PhysicsConfig) -> None:
         on_cpu = jax.default_backend() == "cpu"
-        self.arm, self.scenes, self.config = arm, scenes, config
+        adaptive = config.adaptive if config.adaptive is not None else on_cpu
+        self.arm, self.scenes, self.config = arm, scenes, dataclasses.replace(config, adaptive=adaptive)
         self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
         self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
-        self._step = self.on_lanes(self._step_lanes)
+        self._step = self.on_lanes(self._step_lanes, order=lambda scene, state, ctrl: state.load)
         self._poses = self.on_lanes(self._poses_lanes)
 
-    def on_lanes(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def on_lanes(self, fn: Callable[..., Any], order: Callable[..., Array] | None = None) -> Callable[..., Any]:
         """A function of one environment from one of lanes-last arrays, laid out as this engine batches."""
-        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None)
+        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None, order=order)
 
     def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
         """One control step, and the forward pass that the reference makes before it observes.

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.inertia import MassMatrix
+from mjx_metaworld.physics.inertia import MassMatrix, damping, dense
 from mjx_metaworld.physics.linalg import solve_spd
-from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
+from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, NV, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
 from mjx_metaworld.physics.spatial import fence
 
 Array = jax.Array
@@ -34,15 +34,8 @@ def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array
     Returns:
         The new qpos and qvel.
     """
-    lanes = qpos.shape[-1]
-    robot_damping = jnp.broadcast_to(jnp.asarray(arm.damping, qpos.dtype)[:, None], (len(arm.damping), lanes))
-    blocks = (
-        (mass.robot, robot_damping, ROBOT_DOFS),
-        (mass.free, scene.free_damping, FREE_DOFS),
-        (mass.part, scene.part_damping, PART_DOFS),
-    )
-    qacc = jnp.concatenate([_damped_acceleration(*block, qfrc, arm.timestep) for block in blocks])
-    qvel = fence(qvel + arm.timestep * qacc)
+    implicit = arm.timestep * np.eye(NV, dtype=qpos.dtype)[:, :, None] * damping(arm, scene)
+    qvel = fence(qvel + arm.timestep * solve_spd(fence(dense(mass) + implicit), qfrc))
 
     def advance(coordinates: slice, dofs: slice) -> Array:
         return qpos[coordinates] + arm.timestep * qvel[dofs]
@@ -53,11 +46,6 @@ def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array
         [advance(ROBOT_DOFS, ROBOT_DOFS), position, quaternion, advance(PART_QPOS, PART_DOFS)],
     )
     return fence(qpos), qvel
-
-
-def _damped_acceleration(block: Array, damping: Array, dofs: slice, qfrc: Array, timestep: float) -> Array:
-    diagonal = np.eye(block.shape[0], dtype=block.dtype)[:, :, None] * damping
-    return solve_spd(block + timestep * diagonal, qfrc[dofs])
 
 
 def _turn(quaternion: Array, omega: Array, arm: Arm) -> Array:

@@ -2,14 +2,14 @@
 
 `jax.lax.linalg`'s batched routines are out of reach here: on CPU they call LAPACK matrix by matrix, and two of them
 running at once can wait for each other for good. Elimination in 3x3 pivot blocks is made of few, wide array
-operations, so it compiles quickly and keeps the lanes on the innermost axis. 3 divides all sizes that occur (18, 9,
-6, 3).
+operations, so it compiles quickly and keeps the lanes on the innermost axis.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mjx_metaworld.physics.spatial import fence
 
@@ -29,28 +29,38 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
     Returns:
         x, (n, L).
     """
+    size = matrix.shape[0]
+    row = np.arange(size)[:, None, None]
+
+    # Full rows at every pivot: that costs twice the arithmetic of shrinking ones, but is one small program in a loop.
+    def eliminate(i: Array, rest: Array) -> Array:
+        first = 3 * i
+        pivot_rows = jax.lax.dynamic_slice_in_dim(rest, first, 3, 0)
+        columns = fence(jax.lax.dynamic_slice_in_dim(rest, first, 3, 1))
+        solved = fence(_solve_pivot(jax.lax.dynamic_slice_in_dim(columns, first, 3, 0), pivot_rows))
+        is_pivot = (row >= first) & (row < first + 3)
+        rest = rest * jnp.where(is_pivot, 0.0, 1.0)
+        for k in range(3):
+            factor = jnp.where(is_pivot[:, 0], 0.0, columns[:, k])
+            rest = rest - factor[:, None] * solved[k] + jnp.where(row == first + k, 1.0, 0.0) * solved[k]
+        return fence(rest)
+
     rest = jnp.concatenate([matrix, rhs[:, None]], axis=1)
-    for row in range(0, matrix.shape[0], 3):
-        solved = fence(_solve_pivot(rest[row : row + 3]))
-        eliminated = rest[:, 3:] - rest[:, 0, None] * solved[0] - rest[:, 1, None] * solved[1]
-        eliminated = eliminated - rest[:, 2, None] * solved[2]
-        rest = fence(jnp.concatenate([eliminated[:row], solved, eliminated[row + 3 :]]))
-    return rest[:, 0]
+    return jax.lax.fori_loop(0, size // 3, eliminate, rest)[:, -1]
 
 
-def _solve_pivot(rows: Array) -> Array:
-    """Multiply rows (3, 3 + m, L) by the inverse of their leading 3x3 block; return the (3, m, L) that is left."""
-    l10 = rows[1, 0] / rows[0, 0]
-    l20 = rows[2, 0] / rows[0, 0]
-    d1 = rows[1, 1] - l10 * rows[1, 0]
-    e21 = rows[2, 1] - l20 * rows[1, 0]
+def _solve_pivot(block: Array, rows: Array) -> Array:
+    """The inverse of a symmetric block (3, 3, L) times rows (3, m, L)."""
+    l10 = block[1, 0] / block[0, 0]
+    l20 = block[2, 0] / block[0, 0]
+    d1 = block[1, 1] - l10 * block[1, 0]
+    e21 = block[2, 1] - l20 * block[1, 0]
     l21 = e21 / d1
-    d2 = rows[2, 2] - l20 * rows[2, 0] - l21 * e21
-    l10, l20, l21, i0, i1, i2 = fence(l10, l20, l21, 1 / rows[0, 0], 1 / d1, 1 / d2)
+    d2 = block[2, 2] - l20 * block[2, 0] - l21 * e21
+    l10, l20, l21, i0, i1, i2 = fence(l10, l20, l21, 1 / block[0, 0], 1 / d1, 1 / d2)
 
-    r0, r1, r2 = rows[:, 3:]
-    y1 = r1 - l10 * r0
-    x2 = (r2 - l20 * r0 - l21 * y1) * i2
+    y1 = rows[1] - l10 * rows[0]
+    x2 = (rows[2] - l20 * rows[0] - l21 * y1) * i2
     x1 = y1 * i1 - l21 * x2
-    x0 = r0 * i0 - l10 * x1 - l20 * x2
+    x0 = rows[0] * i0 - l10 * x1 - l20 * x2
     return jnp.stack([x0, x1, x2])

@@ -31,7 +31,7 @@ Array = jax.Array
 NQ = 19
 NV = 18
 NUM_BODIES = 14
-NUM_LIMITS = 12  # 7 arm hinges, 2 fingers, 3 part joints
+CONTACTS_PER_GROUP = 4  # contacts are worked on in groups of as many; their rows fit the first-level cache
 
 ARM_DOFS = slice(0, 7)
 FINGER_DOFS = slice(7, 9)
@@ -171,6 +171,7 @@ class PhysicsState:
     mocap_pos: Array  # (3,)
     prop_pos: Array  # (3,) constant within an episode
     qacc_warmstart: Array  # (18,)
+    load: Array  # () int32: pairs near each other and contacts at the last evaluation; only orders the work
 
 
 @struct.dataclass
@@ -224,11 +225,14 @@ class PhysicsConfig:
     convex_pairs: int = 8  # the other pairs that MuJoCo gives to its general convex routine
     convex_search_iterations: int = 8  # support evaluations of that routine when a pair is selected
     convex_iterations: int = 3  # and at every evaluation of the dynamics
-    max_contacts: int = 24  # deepest contacts kept
-    solver_iterations: int = 6
-    linesearch_iterations: int = 4
+    pair_group: int = 2  # pairs of a kind worked on at a time, where `adaptive`
+    max_contacts: int = 48  # deepest contacts kept; a multiple of CONTACTS_PER_GROUP
+    solver_iterations: int = 8  # at most
+    linesearch_iterations: int = 6  # at most, in each of them
+    solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
+    adaptive: bool | None = None  # leave out work that no environment at hand needs; None: on CPU
     lanes: int | None = None  # environments in a tile, 0 for one tile; None: 16 on CPU, one tile elsewhere
-    chunk: int | None = None  # environments computed at a time, 0 for all; None: 1,024 on CPU, all elsewhere
+    chunk: int | None = None  # environments computed at a time, 0 for all; None: 256 on CPU, all elsewhere
 
 
 def moves() -> np.ndarray:

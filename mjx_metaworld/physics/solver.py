@@ -1,11 +1,13 @@
-"""The constrained dynamics: MuJoCo's primal Newton solver with fixed counts instead of convergence tests.
+"""The constrained dynamics: MuJoCo's primal Newton solver, with bounded counts.
 
 qacc minimizes the Gauss deviation from the unconstrained acceleration plus the constraints' cost s(J qacc - aref).
 The cost of a contact is half D times the squared distance to its friction cone's dual, so it has three zones: free
 (zero), both normal and tangential rows quadratic, and in between a cone. Each iteration takes one exact Newton
 direction and searches along it.
 
-Inside, everything is padded to the 18 dofs: at this size dense arrays cost less than the seams between blocks.
+Inside, everything is padded to the 18 dofs: at this size dense arrays cost less than the seams between blocks. The
+weld's rows are always active and quadratic, so they are part of the smooth cost. An environment that has converged
+stays as it is, so that its result does not depend on how long the others of its batch take.
 """
 
 from __future__ import annotations
@@ -16,19 +18,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mjx_metaworld.physics.cone import contact_costs, contact_forces, line_derivatives, locate, row_factors
 from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.groups import for_groups, highest, put_rows, rows_at
 from mjx_metaworld.physics.inertia import MassMatrix, dense
 from mjx_metaworld.physics.linalg import solve_spd
-from mjx_metaworld.physics.model import ARM_DOFS, FREE_DOFS, NV, PART_DOFS, ROBOT_DOFS, PhysicsConfig
+from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
 from mjx_metaworld.physics.spatial import dot, fence
 
 Array = jax.Array
 
-# Far below any tangential acceleration or cone distance that matters, far above float32's smallest number.
-_TINY = 1e-15
-
-# Contacts whose rows enter the Hessian in one pass; their rows fit the first-level cache.
-_CONTACTS_PER_PASS = 4
+# A line search has found its minimum where the derivative has fallen to this fraction of that at the start.
+_FLAT = 1e-4
 
 # A step may raise the cost by this fraction of the cost's terms, which is what rounding can do to their sum.
 _COST_ROUNDING = {jnp.dtype("float32"): 1e-6, jnp.dtype("float64"): 1e-14}
@@ -44,19 +45,16 @@ class Solution(NamedTuple):
 
 class _Problem(NamedTuple):
     mass: Array  # (18, 18, L)
-    smooth_hessian: Array  # (18, 18, L) mass matrix plus the weld's J^T D J
     qfrc_smooth: Array  # (18, L)
+    smooth_hessian: Array  # (18, 18, L) mass matrix plus the weld's J^T D J
     weld_jac: Array  # (6, 18, L)
     rows: Constraints
 
 
-class _Cone(NamedTuple):
-    """Where contacts stand relative to their friction cones; `normal` and `tangent` are of J qacc - aref."""
-
-    normal: Array  # (K, L)
-    tangent: Array  # (K, L) length over the three tangential rows
-    free: Array  # (K, L) bool: no force
-    sticking: Array  # (K, L) bool: all rows quadratic; neither: on the cone
+class _Iterate(NamedTuple):
+    qacc: Array  # (18, L)
+    contact: Array  # (K, 4, L) J qacc - aref of the contacts
+    converged: Array  # (L,) bool
 
 
 def solve(
@@ -69,28 +67,40 @@ def solve(
         qfrc_smooth: (18, L) applied, bias and passive forces.
         constraints: the substep's rows.
         qacc_warmstart: (18, L) the previous solution; used where it costs less than the unconstrained acceleration.
-        config: `solver_iterations` Newton steps, each with `linesearch_iterations` evaluations along the step.
+        config: at most `solver_iterations` Newton steps, each with at most `linesearch_iterations` evaluations along
+            the step, until a step is small; with `adaptive` the loops end when every lane at hand has converged.
 
     Returns:
         The solution. `qfrc_constraint` is M qacc - qfrc_smooth, which equals J^T f at the optimum but does not
         magnify rounding errors of qacc by the constraints' stiffness.
     """
     problem = _prepare(mass, qfrc_smooth, constraints)
-    smooth = [
-        solve_spd(block, qfrc_smooth[dofs])
-        for block, dofs in zip(mass, (ROBOT_DOFS, FREE_DOFS, PART_DOFS), strict=True)
-    ]
-    qacc_smooth = fence(jnp.concatenate(smooth))
-    warmer = _cost(problem, qacc_warmstart) <= _cost(problem, qacc_smooth)
-    start = fence(jnp.where(warmer, qacc_warmstart, qacc_smooth))
+    start = _start(problem, qacc_warmstart, config)
 
-    def iterate(_, qacc):
-        return _newton_step(problem, qacc, config.linesearch_iterations)
+    def iterate(s: _Iterate) -> _Iterate:
+        return _newton_step(problem, s, config)
 
-    qacc = jax.lax.fori_loop(0, config.solver_iterations, iterate, start)
-    residual = _contact_residual(constraints, qacc)
-    normal_force, _ = _contact_forces(_locate(residual, constraints.contact_mu), constraints)
-    return Solution(qacc, fence(_multiply(problem.mass, qacc) - qfrc_smooth), normal_force)
+    end = _repeat(iterate, start, lambda s: s.converged, config.solver_iterations, config)
+    d, mu = constraints.contact_d, constraints.contact_mu
+    normal_force, _ = contact_forces(locate(end.contact, mu), d, mu)
+    return Solution(end.qacc, fence(_multiply(problem.mass, end.qacc) - qfrc_smooth), normal_force)
+
+
+def _repeat(body, start, finished, limit: int, config: PhysicsConfig):
+    """Apply `body` at most `limit` times; if adaptive, no longer than until all lanes at hand have finished."""
+    if not config.adaptive:
+        return jax.lax.fori_loop(0, limit, lambda _, s: body(s), start)
+
+    def unfinished(carry) -> Array:
+        count, pending, _ = carry
+        return (count < limit) & pending
+
+    def step(carry):
+        count, _, s = carry
+        s = body(s)
+        return count + 1, highest(~finished(s)), s
+
+    return jax.lax.while_loop(unfinished, step, (0, jnp.array(True), start))[2]
 
 
 def _prepare(mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints) -> _Problem:
@@ -101,7 +111,39 @@ def _prepare(mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints) -> 
     hessian = dense_mass
     for row in range(6):
         hessian = hessian + weighted[row][:, None] * weld_jac[row][None]
-    return _Problem(dense_mass, fence(hessian), qfrc_smooth, weld_jac, constraints)
+    return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, constraints)
+
+
+def _start(problem: _Problem, qacc_warmstart: Array, config: PhysicsConfig) -> _Iterate:
+    """The cheaper of the warm start and the unconstrained acceleration."""
+    rows = problem.rows
+    qacc_smooth = fence(solve_spd(problem.mass, problem.qfrc_smooth))
+
+    def add_group(first: Array | int, found: tuple[Array, ...]) -> tuple[Array, ...]:
+        jac, aref, d, mu = rows_at(
+            first, CONTACTS_PER_GROUP, rows.contact_jac, rows.contact_aref, rows.contact_d, rows.contact_mu
+        )
+        warm, smooth = fence(_contact_rows(jac, qacc_warmstart) - aref, _contact_rows(jac, qacc_smooth) - aref)
+        costs = fence(*(contact_costs(locate(residual, mu), d, mu) for residual in (warm, smooth)))
+        at_warm, at_smooth, warm_cost, smooth_cost = found
+        return (
+            put_rows(at_warm, warm, first),
+            put_rows(at_smooth, smooth, first),
+            warm_cost + _sum(costs[0]),
+            smooth_cost + _sum(costs[1]),
+        )
+
+    none = jnp.zeros_like(rows.contact_aref)
+    start = (none, none, _smooth_cost(problem, qacc_warmstart), _smooth_cost(problem, qacc_smooth))
+    warm, smooth, warm_cost, smooth_cost = _over_contacts(problem, config, add_group, start)
+    warmer = warm_cost <= smooth_cost
+    qacc, contact = jnp.where(warmer, qacc_warmstart, qacc_smooth), jnp.where(warmer, warm, smooth)
+    return _Iterate(*fence(qacc, contact), converged=jnp.zeros(warmer.shape, bool))
+
+
+def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start):
+    rows = problem.rows
+    return for_groups(rows.contact_d.shape[0], CONTACTS_PER_GROUP, rows.num_contacts, config, body, start)
 
 
 def _multiply(matrix: Array, vector: Array) -> Array:
@@ -120,17 +162,12 @@ def _sum(rows: Array) -> Array:
     return total
 
 
-def _contact_rows(constraints: Constraints, vector: Array) -> Array:
-    """Contact Jacobian times a vector (18, L): (K, 4, L)."""
-    jac = constraints.contact_jac
+def _contact_rows(jac: Array, vector: Array) -> Array:
+    """Contact Jacobians (n, 4, 18, L) times a vector (18, L): (n, 4, L)."""
     total = jac[:, :, 0] * vector[0]
     for i in range(1, NV):
         total = total + jac[:, :, i] * vector[i]
     return total
-
-
-def _contact_residual(constraints: Constraints, qacc: Array) -> Array:
-    return fence(_contact_rows(constraints, qacc) - constraints.contact_aref)
 
 
 def _weld_residual(problem: _Problem, qacc: Array) -> Array:
@@ -138,194 +175,162 @@ def _weld_residual(problem: _Problem, qacc: Array) -> Array:
 
 
 def _limit_residual(constraints: Constraints, qacc: Array) -> Array:
-    return fence(constraints.limit_jac * qacc - constraints.limit_aref)
-
-
-def _locate(residual: Array, mu: Array) -> _Cone:
-    """Zone of each contact for residuals (K, 4, L)."""
-    normal, tangents = residual[:, 0], residual[:, 1:]
-    tangent = jnp.sqrt(tangents[:, 0] ** 2 + tangents[:, 1] ** 2 + tangents[:, 2] ** 2)
-    free = normal >= mu * tangent
-    sticking = (mu * normal + tangent <= 0.0) & ~free
-    return _Cone(normal, tangent, free, sticking)
-
-
-def _by_zone(cone: _Cone, sticking: Array, sliding: Array) -> Array:
-    return jnp.where(cone.sticking, sticking, jnp.where(cone.free, 0.0, sliding))
-
-
-def _contact_costs(cone: _Cone, constraints: Constraints) -> Array:
-    d, mu = constraints.contact_d, constraints.contact_mu
-    sliding = d / (1.0 + mu * mu) * (cone.normal - mu * cone.tangent) ** 2
-    return 0.5 * _by_zone(cone, d * (cone.normal**2 + cone.tangent**2), sliding)
+    return constraints.limit_jac * qacc - constraints.limit_aref
 
 
 def _limit_costs(residual: Array, constraints: Constraints) -> Array:
     return 0.5 * constraints.limit_d * jnp.minimum(residual, 0.0) ** 2
 
 
-def _contact_forces(cone: _Cone, constraints: Constraints) -> tuple[Array, Array]:
-    """Normal forces (K, L), and (K, L) what multiplies the tangential residuals to give the tangential forces."""
-    d, mu = constraints.contact_d, constraints.contact_mu
-    pull = d / (1.0 + mu * mu) * (cone.normal - mu * cone.tangent)
-    normal = _by_zone(cone, -d * cone.normal, -pull)
-    tangential = _by_zone(cone, -d, pull * mu / jnp.maximum(cone.tangent, _TINY))
-    return fence(normal, tangential)
-
-
-def _cost(problem: _Problem, qacc: Array) -> Array:
-    """Total cost (L,), up to a constant."""
+def _smooth_cost(problem: _Problem, qacc: Array) -> Array:
+    """Cost (L,) without the contacts', up to a constant."""
     rows = problem.rows
-    momentum = fence(_multiply(problem.mass, qacc))
-    weld = _weld_residual(problem, qacc)
+    momentum, weld = fence(_multiply(problem.mass, qacc), _weld_residual(problem, qacc))
     gauss = dot(qacc, 0.5 * momentum - problem.qfrc_smooth)
-    contacts = fence(_contact_costs(_locate(_contact_residual(rows, qacc), rows.contact_mu), rows))
     limits = _limit_costs(_limit_residual(rows, qacc), rows)
-    return fence(gauss + 0.5 * dot(weld, rows.weld_d * weld) + _sum(contacts) + _sum(limits))
+    return fence(gauss + 0.5 * dot(weld, rows.weld_d * weld) + _sum(limits))
 
 
-def _newton_step(problem: _Problem, qacc: Array, linesearch_iterations: int) -> Array:
+def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iterate:
     rows = problem.rows
-    contact = _contact_residual(rows, qacc)
-    limit = _limit_residual(rows, qacc)
-    cone = _Cone(*fence(*_locate(contact, rows.contact_mu)))
-
-    weld_force = fence(rows.weld_d * _weld_residual(problem, qacc))
-    smooth_gradient = _multiply(problem.mass, qacc) - problem.qfrc_smooth
+    limit = fence(_limit_residual(rows, s.qacc))
+    weld_force = fence(rows.weld_d * _weld_residual(problem, s.qacc))
+    smooth_gradient = _multiply(problem.mass, s.qacc) - problem.qfrc_smooth
     smooth_gradient = fence(smooth_gradient + dot(problem.weld_jac, weld_force[:, None]))
-    limit_force = rows.limit_jac * rows.limit_d * jnp.minimum(limit, 0.0)
-    gradient = fence(smooth_gradient + limit_force - _generalized_contact_force(rows, contact, cone))
-
-    hessian = _hessian(problem, contact, cone, limit)
+    gradient, hessian = _derivatives(problem, s.contact, limit, smooth_gradient, config)
     direction = fence(-solve_spd(hessian, gradient))
-    step = _line_search(problem, _Line(contact, limit, smooth_gradient, gradient, direction), linesearch_iterations)
-    return fence(qacc + step * direction)
+
+    def slopes(first: Array | int, found: Array) -> Array:
+        (jac,) = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac)
+        return put_rows(found, fence(_contact_rows(jac, direction)), first)
+
+    contact_slope = _over_contacts(problem, config, slopes, jnp.zeros_like(s.contact))
+    line = _Line(s.contact, contact_slope, limit, smooth_gradient, gradient, direction)
+    step = _line_search(problem, line, s.converged, config)
+    step = jnp.where(s.converged, 0.0, step)
+    moved = jnp.max(jnp.abs(step * direction) / (1.0 + jnp.abs(s.qacc)), axis=0)
+    return _Iterate(
+        *fence(
+            s.qacc + step * direction,
+            s.contact + step * contact_slope,
+            s.converged | (moved <= config.solver_tolerance),
+        )
+    )
 
 
-def _generalized_contact_force(rows: Constraints, residual: Array, cone: _Cone) -> Array:
-    """J^T f of the contacts, (18, L)."""
-    normal, tangential = _contact_forces(cone, rows)
-    is_normal = (np.arange(4) == 0)[:, None]
-    force = fence(jnp.where(is_normal, normal[:, None], tangential[:, None] * residual))
-    total = jnp.zeros_like(rows.contact_jac[0, 0])
-    for contact in range(force.shape[0]):
-        for row in range(4):
-            total = total + rows.contact_jac[contact, row] * force[contact, row]
-    return fence(total)
+def _derivatives(
+    problem: _Problem, residual: Array, limit: Array, smooth_gradient: Array, config: PhysicsConfig
+) -> tuple[Array, Array]:
+    """Gradient (18, L) and Hessian (18, 18, L) of the cost.
 
-
-def _hessian(problem: _Problem, residual: Array, cone: _Cone, limit: Array) -> Array:
-    """Second derivative of the cost, (18, 18, L): the smooth part plus W^T W, four rows of W to a contact.
-
-    With n the normal row, e the tangential direction and P the projection off it, a sticking contact's 4x4 Hessian is
-    D I; on the cone it is c (1, -mu e)(1, -mu e)^T + q P with c = D / (1 + mu^2), q = c mu (mu t - n) / t. Both are
-    products of the rows below with themselves, since P P = P.
+    The contacts' part of the Hessian is W^T W with four rows of W to a contact. With n the normal row, e the tangential
+    direction and P the projection off it, a sticking contact's 4x4 Hessian is D I; on the cone it is
+    c (1, -mu e)(1, -mu e)^T + q P with c = D / (1 + mu^2), q = c mu (mu t - n) / t. Both are products of the rows below
+    with themselves, since P P = P.
     """
     rows = problem.rows
-    d, mu = rows.contact_d, rows.contact_mu
-    length = jnp.maximum(cone.tangent, _TINY)
-    c = d / (1.0 + mu * mu)
-    root_d, root_c = jnp.sqrt(d), jnp.sqrt(c)
-    root_q = jnp.sqrt(jnp.maximum(c * mu * (mu * cone.tangent - cone.normal) / length, 0.0))
-    zero = jnp.zeros_like(d)
-    normal_own, tangent_own = _by_zone(cone, root_d, root_c), _by_zone(cone, root_d, root_q)
-    normal_along = _by_zone(cone, zero, -root_c * mu / length)
-    tangent_along = _by_zone(cone, zero, -root_q / length**2)
-    normal_own, tangent_own, normal_along, tangent_along = fence(normal_own, tangent_own, normal_along, tangent_along)
 
-    # Row r of W is own[r] J[r] + along[r] (residual's tangent . J), the latter product shared by the four rows.
-    is_normal = (np.arange(4) == 0)[:, None]
-    own = jnp.where(is_normal, normal_own[:, None], tangent_own[:, None])
-    along = jnp.where(is_normal, normal_along[:, None], tangent_along[:, None] * residual)
-    own, along = fence(own, along)
-    jac = rows.contact_jac
-    tangential = residual[:, 1, None] * jac[:, 1] + residual[:, 2, None] * jac[:, 2] + residual[:, 3, None] * jac[:, 3]
-    w = own[:, :, None] * jac + along[:, :, None] * tangential[:, None]
+    def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        gradient, hessian = carry
+        jac, res, d, mu = rows_at(
+            first, CONTACTS_PER_GROUP, rows.contact_jac, residual, rows.contact_d, rows.contact_mu
+        )
+        own, along, force = row_factors(res, d, mu)
+        tangential = res[:, 1, None] * jac[:, 1] + res[:, 2, None] * jac[:, 2] + res[:, 3, None] * jac[:, 3]
+        # All rows of the group along one axis: so their sums vectorize.
+        flat = (4 * CONTACTS_PER_GROUP, *jac.shape[2:])
+        w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None]).reshape(flat)
+        jac, force = jac.reshape(flat), force.reshape(flat[0], 1, -1)
+        for row in range(flat[0]):
+            gradient = gradient - jac[row] * force[row]
+            hessian = hessian + w[row][:, None] * w[row][None]
+        return fence(gradient, hessian)
 
-    num_rows = 4 * _CONTACTS_PER_PASS
-    padding = -w.shape[0] % _CONTACTS_PER_PASS
-    if padding:
-        w = jnp.concatenate([w, jnp.zeros((padding, *w.shape[1:]), w.dtype)])
-    w = w.reshape(-1, num_rows, *w.shape[2:])
-
-    def add_pass(i, hessian):
-        block = w[i]
-        for row in range(num_rows):
-            hessian = hessian + block[row][:, None] * block[row][None]
-        return hessian
-
-    diagonal = jnp.where(limit < 0.0, rows.limit_d, 0.0)
-    start = problem.smooth_hessian + np.eye(NV, dtype=w.dtype)[:, :, None] * diagonal
-    return jax.lax.fori_loop(0, w.shape[0], add_pass, start)
+    limit_d = jnp.where(limit < 0.0, rows.limit_d, 0.0)
+    gradient, hessian = fence(
+        smooth_gradient + rows.limit_jac * limit_d * limit,
+        problem.smooth_hessian + np.eye(NV, dtype=limit.dtype)[:, :, None] * limit_d,
+    )
+    return _over_contacts(problem, config, add_group, (gradient, hessian))
 
 
 class _Line(NamedTuple):
     """A search line: residuals and gradients at its start, and its direction."""
 
     contact: Array  # (K, 4, L)
+    contact_slope: Array  # (K, 4, L)
     limit: Array  # (18, L)
     smooth_gradient: Array  # (18, L) of the part of the cost that is one quadratic everywhere
     gradient: Array  # (18, L)
     direction: Array  # (18, L)
 
 
-def _line_search(problem: _Problem, line: _Line, iterations: int) -> Array:
+class _Bracket(NamedTuple):
+    """Ends of the interval that holds the minimum, with the magnitudes of the derivatives there; all (L,)."""
+
+    step: Array  # where to evaluate next
+    lower: Array
+    lower_slope: Array
+    upper: Array
+    upper_slope: Array
+
+
+def _line_search(problem: _Problem, line: _Line, converged: Array, config: PhysicsConfig) -> Array:
     """Minimize the cost along a line by Newton's method on its derivative, kept inside a bracket; the step (L,).
 
     The cost is convex, so every point with a negative derivative costs less than the start. The step is the end of
     the bracket with the smaller derivative, and the lower end should the other one cost more than the start.
     """
     rows = problem.rows
-    contact_slope = fence(_contact_rows(rows, line.direction))
-    limit_slope = fence(rows.limit_jac * line.direction)
+    limit_slope = rows.limit_jac * line.direction
     slope = dot(line.direction, line.smooth_gradient)
     curvature = dot(line.direction, fence(_multiply(problem.smooth_hessian, line.direction)))
-    initial, slope, curvature = fence(-dot(line.direction, line.gradient), slope, curvature)
-    tangent_curvature = fence(contact_slope[:, 1] ** 2 + contact_slope[:, 2] ** 2 + contact_slope[:, 3] ** 2)
-    d, mu = rows.contact_d, rows.contact_mu
-    sliding_d = fence(d / (1.0 + mu * mu))
+    limit_slope, initial, slope, curvature = fence(limit_slope, -dot(line.direction, line.gradient), slope, curvature)
+    contacts = (line.contact, line.contact_slope, rows.contact_d, rows.contact_mu)
 
     def derivatives(step: Array) -> tuple[Array, Array]:
-        residual = line.contact + step * contact_slope
-        cone = _locate(residual, mu)
-        along = sum(residual[:, row] * contact_slope[:, row] for row in (1, 2, 3))
-        normal_slope = contact_slope[:, 0]
-        per_length = 1.0 / jnp.maximum(cone.tangent, _TINY)
-        tangent_slope = along * per_length
-        bend = jnp.maximum(tangent_curvature - tangent_slope**2, 0.0) * per_length
-        gap, gap_slope = cone.normal - mu * cone.tangent, normal_slope - mu * tangent_slope
-        first = _by_zone(cone, d * (cone.normal * normal_slope + along), sliding_d * gap * gap_slope)
-        second = _by_zone(cone, d * (normal_slope**2 + tangent_curvature), sliding_d * (gap_slope**2 - gap * mu * bend))
+        def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            contact, along, d, mu = rows_at(first, CONTACTS_PER_GROUP, *contacts)
+            terms = fence(*line_derivatives(contact + step * along, along, d, mu))
+            return carry[0] + _sum(terms[0]), carry[1] + _sum(terms[1])
+
         limit = line.limit + step * limit_slope
         limit_d = jnp.where(limit < 0.0, rows.limit_d, 0.0)
-        first, second, limit_first, limit_second = fence(
-            first, second, limit_d * limit * limit_slope, limit_d * limit_slope**2
+        start = fence(
+            slope + step * curvature + _sum(limit_d * limit * limit_slope), curvature + _sum(limit_d * limit_slope**2)
         )
-        return fence(
-            slope + step * curvature + _sum(first) + _sum(limit_first), curvature + _sum(second) + _sum(limit_second)
-        )
+        return _over_contacts(problem, config, add_group, start)
 
-    # The direction is Newton's, so the first guess is 1. Derivatives at the bracket's ends are kept as magnitudes.
-    step = jnp.ones_like(initial)
-    lower, lower_slope = jnp.zeros_like(initial), initial
-    upper, upper_slope = jnp.full_like(initial, jnp.inf), jnp.full_like(initial, jnp.inf)
-    for _ in range(iterations):
-        first, second = derivatives(step)
+    def evaluate(b: _Bracket) -> _Bracket:
+        first, second = fence(*derivatives(b.step))
         falling = first < 0.0
-        lower, lower_slope = jnp.where(falling, step, lower), jnp.where(falling, -first, lower_slope)
-        upper, upper_slope = jnp.where(falling, upper, step), jnp.where(falling, upper_slope, first)
-        newton = step - first / second
-        bisection = jnp.where(jnp.isinf(upper), 2.0 * step, 0.5 * (lower + upper))
+        lower, lower_slope = jnp.where(falling, b.step, b.lower), jnp.where(falling, -first, b.lower_slope)
+        upper, upper_slope = jnp.where(falling, b.upper, b.step), jnp.where(falling, b.upper_slope, first)
+        newton = b.step - first / second
+        bisection = jnp.where(jnp.isinf(upper), 2.0 * b.step, 0.5 * (lower + upper))
         step = jnp.where((newton > lower) & (newton < upper), newton, bisection)
-        step, lower, lower_slope, upper, upper_slope = fence(step, lower, lower_slope, upper, upper_slope)
+        new = _Bracket(step, lower, lower_slope, upper, upper_slope)
+        return _Bracket(*fence(*(jnp.where(flat(b), old, x) for old, x in zip(b, new, strict=True))))
 
-    chosen = fence(jnp.where(upper_slope < lower_slope, upper, lower))
-    contact_start = _contact_costs(_locate(line.contact, mu), rows)
-    contact_change = _contact_costs(_locate(line.contact + chosen * contact_slope, mu), rows) - contact_start
+    def flat(b: _Bracket) -> Array:
+        return converged | (jnp.minimum(b.lower_slope, b.upper_slope) <= _FLAT * initial)
+
+    # The direction is Newton's, so the first guess is 1.
+    infinite = jnp.full_like(initial, jnp.inf)
+    start = _Bracket(jnp.ones_like(initial), jnp.zeros_like(initial), initial, infinite, infinite)
+    end = _repeat(evaluate, start, flat, config.linesearch_iterations, config)
+
+    chosen = fence(jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower))
+
+    def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        contact, along, d, mu = rows_at(first, CONTACTS_PER_GROUP, *contacts)
+        before = contact_costs(locate(contact, mu), d, mu)
+        before, after = fence(before, contact_costs(locate(contact + chosen * along, mu), d, mu))
+        return carry[0] + _sum(before), carry[1] + _sum(after - before)
+
     limit_start = _limit_costs(line.limit, rows)
     limit_change = _limit_costs(line.limit + chosen * limit_slope, rows) - limit_start
-    scale, change = fence(contact_start, contact_change)
-    scale, change = _sum(scale) + _sum(limit_start), _sum(change) + _sum(limit_change)
-    smooth_change = chosen * slope + 0.5 * chosen**2 * curvature
+    start = fence(_sum(limit_start), chosen * slope + 0.5 * chosen**2 * curvature + _sum(limit_change))
+    scale, change = _over_contacts(problem, config, add_group, start)
     allowed = _COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))
-    return fence(jnp.where(smooth_change + change <= allowed, chosen, lower))
+    return fence(jnp.where(change <= allowed, chosen, end.lower))

@@ -7,15 +7,29 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mjx_metaworld.physics.collision import Candidates, broadphase, narrowphase
+from mjx_metaworld.physics import spatial, stacked
+from mjx_metaworld.physics.collision import Candidates, broadphase, narrowphase, num_near
 from mjx_metaworld.physics.constraint import make_constraints
 from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.model import Arm, Contacts, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.model import (
+    ARM_DOFS,
+    FREE_DOFS,
+    PART_DOFS,
+    Arm,
+    Contacts,
+    Kinematics,
+    PhysicsConfig,
+    PhysicsState,
+    Scene,
+)
 from mjx_metaworld.physics.solver import Solution, solve
 
 Array = jax.Array
+
+# No collider of an object or of a fixture's moving part reaches further from the body's axis, in m.
+_RADIUS = 0.4
 
 
 class Forward(NamedTuple):
@@ -45,7 +59,7 @@ def forward(
     contacts = narrowphase(candidates, kin, config)
     mass = mass_matrix(arm, scene, kin)
     qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
-    constraints = make_constraints(arm, scene, kin, state, contacts)
+    constraints = make_constraints(arm, scene, kin, state, contacts, config)
     solution = solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
     return Forward(kin, mass, qfrc_smooth, contacts, solution)
 
@@ -61,7 +75,8 @@ def control_step(
         The new state, its kinematics, and whether both finger pads press on the main object (L,).
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    candidates = broadphase(scene, kin, config)
+    candidates = broadphase(scene, kin, config, _reach(arm, kin, state.qvel, config))
+    near = num_near(candidates)
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     def substep(index, carry):
@@ -74,11 +89,26 @@ def control_step(
             qpos=jnp.where(last, state.qpos, qpos),
             qvel=jnp.where(last, state.qvel, qvel),
             qacc_warmstart=now.solution.qacc,
+            load=near + jnp.sum(now.contacts.active, axis=0, dtype=jnp.int32),
         )
         return state, now.kin, _touching(now.contacts, now.solution.contact_normal_force)
 
     touching = jnp.zeros(state.qpos.shape[-1], bool)
     return jax.lax.fori_loop(0, config.substeps + 1, substep, (state, kin, touching))
+
+
+def _reach(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> Array:
+    """(L,) how much closer to each other two colliders may come within a control step, in metres.
+
+    Twice what the bodies' speeds amount to, as an object at rest that is struck may leave twice as fast as the hand,
+    and what an acceleration of 128 m/s² adds.
+    """
+    arms = kin.hand_pos - kin.anchor[ARM_DOFS]
+    hand = jnp.sum((kin.lin[ARM_DOFS] + stacked.cross(kin.ang[ARM_DOFS], arms)) * qvel[ARM_DOFS, None], axis=0)
+    free, part = qvel[FREE_DOFS], qvel[PART_DOFS]
+    speed = spatial.norm(hand) + spatial.norm(free[:3]) + _RADIUS * spatial.norm(free[3:])
+    speed = speed + jnp.abs(part[0]) + jnp.abs(part[1]) + _RADIUS * jnp.abs(part[2])
+    return 0.01 + config.substeps * arm.timestep * 2.0 * speed
 
 
 def _touching(contacts: Contacts, normal_force: Array) -> Array:

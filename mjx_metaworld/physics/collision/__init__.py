@@ -9,20 +9,30 @@ from collections.abc import Callable
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
-from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
+from mjx_metaworld.physics.collision.candidates import Candidates, broadphase, num_near
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.reduction import reduce
-from mjx_metaworld.physics.collision.shapes import Shape, Slots, place
+from mjx_metaworld.physics.collision.shapes import Group, Shape, Slots, by_group, place
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig, Scene
 
-__all__ = ["Candidates", "broadphase", "collide", "find", "find_points", "narrowphase", "reduce", "routines"]
+__all__ = [
+    "Candidates",
+    "broadphase",
+    "collide",
+    "find",
+    "find_points",
+    "narrowphase",
+    "num_near",
+    "reduce",
+    "routines",
+]
 
-Routine = Callable[[Shape, Shape, Slots], Points]
+Routine = Callable[[Shape, Shape, Group], Points]
 
 
 def collide(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Contacts:
@@ -32,24 +42,28 @@ def collide(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Contacts:
 
 def narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> Contacts:
     """Contacts of the selected pairs; all arrays lanes last."""
-    return reduce(find_points(candidates, kin, config), config.max_contacts)
+    return reduce(find_points(candidates, kin, config), config)
 
 
 def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> list[tuple[Slots, Points]]:
     """The contact points of every kind of pair, before the reduction."""
-    return [(slots, find(slots, kin, routine)) for slots, routine in routines(candidates, config).values()]
+    return [(slots, find(slots, kin, routine, config)) for slots, routine in routines(candidates, config).values()]
 
 
-def find(slots: Slots, kin: Kinematics, routine: Routine) -> Points:
+def find(slots: Slots, kin: Kinematics, routine: Routine, config: PhysicsConfig) -> Points:
     """The contact points of the selected pairs of one kind."""
-    shape1, shape2 = spatial.fence(place(slots.shape1, kin), place(slots.shape2, kin))
-    return spatial.fence(routine(shape1, shape2, slots))
+
+    def of_group(group: Group) -> Points:
+        shape1, shape2 = spatial.fence(place(group.shape1, kin), place(group.shape2, kin))
+        return spatial.fence(routine(shape1, shape2, group))
+
+    return by_group(slots, config.pair_group, config, of_group)
 
 
 def routines(candidates: Candidates, config: PhysicsConfig) -> dict[str, tuple[Slots, Routine]]:
     """The kinds of pairs that there are, each with its selected pairs and the routine that collides them."""
 
-    def convex(a: Shape, b: Shape, slots: Slots) -> Points:
+    def convex(a: Shape, b: Shape, slots: Group) -> Points:
         return collide_convex(a, b, slots.margin, slots.start, config.convex_iterations)
 
     kinds = {

@@ -14,7 +14,7 @@ from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
-from mjx_metaworld.physics.collision.shapes import Shape, Slots, place, world_poses
+from mjx_metaworld.physics.collision.shapes import Group, Shape, Slots, Start, by_group, place, world_poses
 from mjx_metaworld.physics.model import Colliders, Kinematics, PairTable, PhysicsConfig, Scene
 
 Array = jax.Array
@@ -38,8 +38,15 @@ class Candidates:
     convex: Slots | None
 
 
-def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidates:
-    """Select the nearest pairs of each kind; all arrays lanes last."""
+def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Array | float = 0.0) -> Candidates:
+    """Select the nearest pairs of each kind; all arrays lanes last.
+
+    Args:
+        scene: the lanes' scenes.
+        kin: poses.
+        config: how many pairs of each kind.
+        reach: (L,) metres by which bounding boxes may come closer to each other before the next selection.
+    """
     colliders, pairs = scene.colliders, scene.pairs
     pos, mat = world_poses(kin, colliders.body, jnp.moveaxis(colliders.pos, 1, 0), _matrices_first(colliders.mat))
     half = _half_extents(colliders, mat)
@@ -51,15 +58,14 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Candidat
         if count == 0:
             return None
         rank = jnp.where(table.valid & mask, _look_up(gap, table), jnp.inf)
-        return _gather(colliders, table, _smallest(rank, count), rank)
+        return _gather(colliders, table, _smallest(rank, count), rank, reach)
 
     is_cylinder_box = _cylinder_box(colliders, pairs.convex)
     convex = nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box)
     if convex is not None:
-        start = find_start(place(convex.shape1, kin), place(convex.shape2, kin), config.convex_search_iterations)
-        convex = convex.replace(start=spatial.fence(start))
+        convex = convex.replace(start=_starts(convex, kin, config))
     return Candidates(
-        plane=_planes(colliders, pairs.plane, pos, mat, half, config.plane_pairs),
+        plane=_planes(colliders, pairs.plane, pos, mat, half, config.plane_pairs, reach),
         sphere=nearest(pairs.sphere, config.sphere_pairs),
         capsule=nearest(pairs.capsule, config.capsule_pairs),
         box=nearest(pairs.box, config.box_pairs),
@@ -78,6 +84,22 @@ def _half_extents(colliders: Colliders, mat: Array) -> Array:
     radius, length = extent[0], extent[2] - extent[0]
     half = spatial.rotate(jnp.abs(mat), extent)
     return jnp.where(colliders.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
+
+
+def num_near(candidates: Candidates) -> Array:
+    """(L,) int32 pairs of the costly kinds that may touch."""
+    kinds = (candidates.box, candidates.cylinder_box, candidates.convex)
+    return sum((slots.near for slots in kinds if slots is not None), jnp.zeros((), jnp.int32))
+
+
+def _starts(slots: Slots, kin: Kinematics, config: PhysicsConfig) -> Start:
+    """Where the narrow phase of the convex pairs starts."""
+
+    def search(group: Group) -> Start:
+        shape1, shape2 = spatial.fence(place(group.shape1, kin), place(group.shape2, kin))
+        return spatial.fence(find_start(shape1, shape2, config.convex_search_iterations))
+
+    return by_group(slots, config.pair_group, config, search)
 
 
 def _matrices_first(mat: Array) -> Array:
@@ -108,7 +130,9 @@ def _cylinder_box(colliders: Colliders, table: PairTable) -> Array:
     return (type1 == _CYLINDER) & (type2 == _BOX)
 
 
-def _planes(colliders: Colliders, table: PairTable, pos: Array, mat: Array, half: Array, count: int) -> Slots | None:
+def _planes(
+    colliders: Colliders, table: PairTable, pos: Array, mat: Array, half: Array, count: int, reach: Array | float
+) -> Slots | None:
     """The pairs with a plane (always the pair's first collider) whose second collider reaches lowest."""
     count = min(count, table.geom1.shape[0])
     if count == 0:
@@ -119,7 +143,7 @@ def _planes(colliders: Colliders, table: PairTable, pos: Array, mat: Array, half
     other_half = jnp.take_along_axis(half, table.geom2[None], axis=1)
     height = spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
     rank = jnp.where(table.valid, height, jnp.inf)
-    return _gather(colliders, table, _smallest(rank, count), rank)
+    return _gather(colliders, table, _smallest(rank, count), rank, reach)
 
 
 def _smallest(rank: Array, count: int) -> Array:
@@ -136,45 +160,55 @@ def _smallest(rank: Array, count: int) -> Array:
     return order
 
 
-def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array) -> Slots:
+def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array, reach: Array | float) -> Slots:
     """The chosen rows of a pair table, with the colliders of each."""
-
-    def rows(leaf: Array) -> Array:
-        return jnp.take_along_axis(leaf, index, axis=0)
-
-    def vectors(leaf: Array) -> Array:
-        return jnp.moveaxis(jnp.take_along_axis(leaf, index[:, None], axis=0), 1, 0)
-
+    dtype = colliders.pos.dtype
+    columns = (table.margin, table.friction, table.torsional, table.solref, table.solimp, table.invweight, table.touch)
+    geoms, parameters, ranks = spatial.fence(
+        _take_rows(_pack((table.geom1, table.geom2), jnp.int32), index),
+        _take_rows(_pack(columns, dtype), index),
+        jnp.take_along_axis(rank, index, axis=0),
+    )
+    margin, friction, torsional, solref, solimp, invweight, touch = jnp.split(
+        jnp.moveaxis(parameters, 1, 0), (1, 3, 4, 6, 11, 13)
+    )
     slots = Slots(
-        shape1=_shape(colliders, rows(table.geom1)),
-        shape2=_shape(colliders, rows(table.geom2)),
-        valid=jnp.isfinite(rows(rank)),  # masked rows rank at infinity
-        margin=rows(table.margin),
-        friction=vectors(table.friction),
-        torsional=rows(table.torsional),
-        solref=vectors(table.solref),
-        solimp=vectors(table.solimp),
-        invweight=vectors(table.invweight),
-        touch=rows(table.touch),
+        shape1=_shape(colliders, geoms[:, 0]),
+        shape2=_shape(colliders, geoms[:, 1]),
+        valid=jnp.isfinite(ranks),  # masked rows rank at infinity
+        margin=margin[0],
+        friction=friction,
+        torsional=torsional[0] > 0,
+        solref=solref,
+        solimp=solimp,
+        invweight=invweight,
+        touch=touch[0].astype(jnp.int32),
+        near=jnp.sum(ranks < margin[0] + reach, axis=0, dtype=jnp.int32),
     )
     return spatial.fence(slots)
 
 
 def _shape(colliders: Colliders, index: Array) -> Shape:
     """The collider rows (S, L) of an index."""
-
-    def rows(leaf: Array) -> Array:
-        return jnp.take_along_axis(leaf, index, axis=0)
-
-    def vectors(leaf: Array) -> Array:
-        return jnp.moveaxis(jnp.take_along_axis(leaf, index[:, None], axis=0), 1, 0)
-
-    mat = jnp.take_along_axis(colliders.mat, index[:, None, None], axis=0)
+    kinds = spatial.fence(_take_rows(_pack((colliders.body, colliders.type, colliders.hull), jnp.int32), index))
+    mat = colliders.mat.reshape(colliders.mat.shape[0], 9, -1)
+    frames = _take_rows(_pack((colliders.pos, mat, colliders.size), colliders.pos.dtype), index)
+    pos, mat, size = jnp.split(jnp.moveaxis(spatial.fence(frames), 1, 0), (3, 12))
     return Shape(
-        body=rows(colliders.body),
-        type=rows(colliders.type),
-        pos=vectors(colliders.pos),
-        mat=_matrices_first(mat),
-        size=vectors(colliders.size),
-        hull=rows(colliders.hull),
+        body=kinds[:, 0],
+        type=kinds[:, 1],
+        pos=pos,
+        mat=mat.reshape(3, 3, *mat.shape[1:]),
+        size=size,
+        hull=kinds[:, 2],
     )
+
+
+def _pack(columns: tuple[Array, ...], dtype) -> Array:
+    """(n, c, L) all columns side by side, so that one gather takes them all; small integers are exact as floats."""
+    return jnp.concatenate([x.astype(dtype).reshape(x.shape[0], -1, x.shape[-1]) for x in columns], axis=1)
+
+
+def _take_rows(packed: Array, index: Array) -> Array:
+    """(S, c, L) rows of (n, c, L) by an index (S, L)."""
+    return jnp.take_along_axis(packed, index[:, None], axis=0)

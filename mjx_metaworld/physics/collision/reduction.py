@@ -9,7 +9,8 @@ import numpy as np
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Slots
-from mjx_metaworld.physics.model import Contacts
+from mjx_metaworld.physics.groups import for_groups, highest, put_rows
+from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Contacts, PhysicsConfig
 
 Array = jax.Array
 
@@ -20,48 +21,77 @@ _BISECTIONS = 9
 _BLOCK = 16
 
 
-def reduce(found: list[tuple[Slots, Points]], count: int) -> Contacts:
-    """Keep the `count` deepest active points."""
+def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts:
+    """Keep the `config.max_contacts` deepest active points, in groups of `CONTACTS_PER_GROUP`."""
+    count = config.max_contacts
     dist = _flat([p.dist for _, p in found], 0)
     pos = _flat([p.pos for _, p in found], 1)
     normal = _flat([p.normal for _, p in found], 1)
     margin = jnp.concatenate([s.margin for s, _ in found])
     slot_of, normal_of = _origins(found)
-    valid = jnp.concatenate([s.valid for s, _ in found])
+    # Pairs beyond the near ones were not looked at.
+    visited = [jax.lax.broadcasted_iota(jnp.int32, s.valid.shape, 0) < s.near for s, _ in found]
+    valid = jnp.concatenate([s.valid for s, _ in found]) & jnp.concatenate(visited)
     active = spatial.fence(valid[slot_of] & (dist < margin[slot_of] - _ROUNDING))
     dist = jnp.where(active, dist, 0.0)
 
-    chosen = spatial.fence(active & (dist <= _threshold(dist, active, count)))
-    index, exists = _compact(chosen, count)
-    slot = jnp.asarray(slot_of, jnp.int32)[index]
+    total = jnp.sum(active, axis=0, dtype=jnp.int32)
+    chosen = spatial.fence(active & (dist <= _threshold(dist, active, total, config)))
+    before = spatial.fence(_cumulative(chosen.astype(jnp.int32)))
+    num_contacts = before[-1]
+    of_slot = spatial.fence(jnp.concatenate([_pack(s) for s, _ in found]))
 
-    def points(leaf: Array) -> Array:
-        return jnp.take_along_axis(leaf, index, axis=0)
+    def pick(first: Array | int) -> Array:
+        wanted = first + jnp.arange(1, CONTACTS_PER_GROUP + 1, dtype=jnp.int32)[:, None]
+        index = spatial.fence(_find(before, wanted))
+        slot, group = (jnp.asarray(x, jnp.int32)[index] for x in (slot_of, normal_of))
+        direction = jnp.take_along_axis(normal, group[None], axis=1)
+        # Unused rows keep a unit normal, so that what follows stays finite.
+        axis = jnp.array([1.0, 0.0, 0.0], direction.dtype)[:, None, None]
+        direction = spatial.fence(jnp.where(wanted <= num_contacts, direction, axis))
+        frame = _frames(direction)
+        columns = (
+            jnp.take_along_axis(dist, index, axis=0)[:, None],
+            jnp.swapaxes(jnp.take_along_axis(pos, index[None], axis=1), 0, 1),
+            frame.reshape(frame.shape[0], 9, -1),
+            jnp.take_along_axis(of_slot, slot[:, None], axis=0),
+        )
+        return spatial.fence(jnp.concatenate(columns, axis=1))
 
-    def rows(pick) -> Array:
-        return jnp.take_along_axis(jnp.concatenate([pick(s) for s, _ in found]), slot, axis=0)
+    def add_group(first: Array | int, rows: Array) -> Array:
+        return put_rows(rows, pick(first), first)
 
-    def vectors(pick) -> Array:
-        leaf = jnp.concatenate([pick(s) for s, _ in found], axis=1)
-        return jnp.moveaxis(jnp.take_along_axis(leaf, slot[None], axis=1), 0, 1)
+    none = jnp.zeros((count, 13 + of_slot.shape[1], dist.shape[-1]), dist.dtype)
+    rows = for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none)
+    return _unpack(rows, jnp.arange(1, count + 1, dtype=jnp.int32)[:, None] <= num_contacts)
 
-    normal = jnp.take_along_axis(normal, jnp.asarray(normal_of, jnp.int32)[index][None], axis=1)
-    # Unused rows keep a unit normal, so that what follows stays finite.
-    normal = jnp.where(exists, normal, jnp.array([1.0, 0.0, 0.0], normal.dtype)[:, None, None])
+
+def _pack(s: Slots) -> Array:
+    """(S, c, L) what a contact takes over from its slot; the small integers are exact as floats."""
+    dtype = s.margin.dtype
+    single = [x.astype(dtype)[:, None] for x in (s.shape1.body, s.shape2.body, s.margin, s.torsional, s.touch)]
+    several = [jnp.swapaxes(x, 0, 1) for x in (s.friction, s.solref, s.solimp, s.invweight)]
+    return jnp.concatenate([*single, *several], axis=1)
+
+
+def _unpack(rows: Array, active: Array) -> Contacts:
+    dist, pos, frame, body1, body2, margin, torsional, touch, friction, solref, solimp, invweight = jnp.split(
+        rows, (1, 4, 13, 14, 15, 16, 17, 18, 20, 22, 27), axis=1
+    )
     return Contacts(
-        active=exists,
-        dist=points(dist),
-        pos=jnp.moveaxis(jnp.take_along_axis(pos, index[None], axis=1), 0, 1),
-        frame=_frames(normal),
-        body1=rows(lambda s: s.shape1.body),
-        body2=rows(lambda s: s.shape2.body),
-        margin=rows(lambda s: s.margin),
-        friction=vectors(lambda s: s.friction),
-        torsional=rows(lambda s: s.torsional),
-        solref=vectors(lambda s: s.solref),
-        solimp=vectors(lambda s: s.solimp),
-        invweight=vectors(lambda s: s.invweight),
-        touch=rows(lambda s: s.touch),
+        active=active,
+        dist=dist[:, 0],
+        pos=pos,
+        frame=frame.reshape(frame.shape[0], 3, 3, -1),
+        body1=body1[:, 0].astype(jnp.int32),
+        body2=body2[:, 0].astype(jnp.int32),
+        margin=margin[:, 0],
+        friction=friction,
+        torsional=torsional[:, 0] > 0,
+        solref=solref,
+        solimp=solimp,
+        invweight=invweight,
+        touch=touch[:, 0].astype(jnp.int32),
     )
 
 
@@ -85,8 +115,9 @@ def _origins(found: list[tuple[Slots, Points]]) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(slot_of), np.concatenate(normal_of)
 
 
-def _threshold(dist: Array, active: Array, count: int) -> Array:
-    """A distance below which at most `count` active points lie, and at which just that many would."""
+def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) -> Array:
+    """A distance below which at most `max_contacts` active points lie, and at which just that many would."""
+    count = config.max_contacts
     low = jnp.min(dist, axis=0)
     high = jnp.max(dist, axis=0)
 
@@ -96,24 +127,22 @@ def _threshold(dist: Array, active: Array, count: int) -> Array:
         fits = jnp.sum(active & (dist <= middle), axis=0) <= count
         return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
 
-    low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
-    return jnp.where(jnp.sum(active, axis=0) <= count, high, low)
+    bisections = jnp.where(highest(total) > count, _BISECTIONS, 0) if config.adaptive else _BISECTIONS
+    low, _ = jax.lax.fori_loop(0, bisections, halve, (low, high))
+    return jnp.where(total <= count, high, low)
 
 
-def _compact(chosen: Array, count: int) -> tuple[Array, Array]:
-    """Indices (count, L) of the first `count` chosen of (M, L), and whether there are as many."""
-    total = chosen.shape[0]
-    before = spatial.fence(_cumulative(chosen.astype(jnp.int32)))
-    wanted = jnp.arange(1, count + 1, dtype=jnp.int32)[:, None]
-    # Binary search for the first index at which `wanted` have been seen.
-    index = jnp.zeros((count, chosen.shape[-1]), jnp.int32)
+def _find(before: Array, wanted: Array) -> Array:
+    """For running counts (M, L) the first index (n, L) at which `wanted` (n, 1) have been seen, or the last one."""
+    total, lanes = before.shape
+    index = jnp.zeros((wanted.shape[0], lanes), jnp.int32)
     step = 1 << (max(total - 1, 1).bit_length() - 1)
     while step:
         probe = index + step
         seen = jnp.take_along_axis(before, jnp.minimum(probe, total) - 1, axis=0)
         index = jnp.where((probe < total) & (seen < wanted), probe, index)
         step >>= 1
-    return jnp.minimum(index, total - 1), wanted <= before[-1]
+    return jnp.minimum(index, total - 1)
 
 
 def _cumulative(values: Array) -> Array:

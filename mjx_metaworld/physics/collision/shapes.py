@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Kinematics
+from mjx_metaworld.physics.groups import for_groups, put_rows, rows_at
+from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Kinematics, PhysicsConfig
 
 Array = jax.Array
+Result = TypeVar("Result")
 
 # The skeleton bodies that carry colliders, besides the world.
 _COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
@@ -50,7 +56,42 @@ class Slots:
     solimp: Array  # (5, S, L)
     invweight: Array  # (2, S, L)
     touch: Array  # (S, L)
+    near: Array  # (L,) int32: slots from this one on cannot touch within the control step
     start: Start | None = None  # of the convex kind
+
+
+class Group(NamedTuple):
+    """What a narrow-phase routine reads of some slots."""
+
+    shape1: Shape
+    shape2: Shape
+    margin: Array  # (S, L)
+    start: Start | None
+
+
+def by_group(slots: Slots, size: int, config: PhysicsConfig, fn: Callable[[Group], Result]) -> Result:
+    """Apply a function of slots, whose result has the slots' axes (S, L) last, to those that may touch.
+
+    Args:
+        slots: pairs in the order of their gaps.
+        size: slots worked on at a time; reduced to what divides their number.
+        config: `adaptive` says whether slots that no lane at hand needs are left out; their results are zeros.
+        fn: the function of a group of slots.
+    """
+    total = slots.valid.shape[0]
+    size = math.gcd(size, total) if config.adaptive else total
+    leaves, structure = jax.tree.flatten(Group(slots.shape1, slots.shape2, slots.margin, slots.start))
+
+    def of_group(first: Array | int) -> Result:
+        group = rows_at(first, size, *leaves, axis=-2) if size < total else leaves
+        return fn(jax.tree.unflatten(structure, group))
+
+    def add(first: Array | int, found: Result) -> Result:
+        return jax.tree.map(lambda x, rows: put_rows(x, rows, first, axis=-2), found, of_group(first))
+
+    shapes = jax.eval_shape(lambda: of_group(0))
+    none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], total, x.shape[-1]), x.dtype), shapes)
+    return for_groups(total, size, slots.near, config, add, none)
 
 
 def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:

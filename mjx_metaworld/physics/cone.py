@@ -1,0 +1,94 @@
+"""Friction cones: cost, force and curvature of contacts, from the residuals J qacc - aref of their four rows.
+
+The cost of a contact is half D times the squared distance to its friction cone's dual, so it has three zones: free
+(zero), sticking (all rows quadratic), and in between, sliding on the cone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjx_metaworld.physics.spatial import fence
+
+Array = jax.Array
+
+# Far below any tangential acceleration or cone distance that matters, far above float32's smallest number.
+_TINY = 1e-15
+
+
+class Cone(NamedTuple):
+    """Where contacts stand relative to their friction cones; `normal` and `tangent` are of J qacc - aref."""
+
+    normal: Array  # (K, L)
+    tangent: Array  # (K, L) length over the three tangential rows
+    free: Array  # (K, L) bool: no force
+    sticking: Array  # (K, L) bool: all rows quadratic; neither: on the cone
+
+
+def locate(residual: Array, mu: Array) -> Cone:
+    """Zone of each contact for residuals (K, 4, L)."""
+    normal, tangents = residual[:, 0], residual[:, 1:]
+    tangent = jnp.sqrt(tangents[:, 0] ** 2 + tangents[:, 1] ** 2 + tangents[:, 2] ** 2)
+    free = normal >= mu * tangent
+    sticking = (mu * normal + tangent <= 0.0) & ~free
+    return Cone(normal, tangent, free, sticking)
+
+
+def _by_zone(cone: Cone, sticking: Array, sliding: Array) -> Array:
+    return jnp.where(cone.sticking, sticking, jnp.where(cone.free, 0.0, sliding))
+
+
+def contact_costs(cone: Cone, d: Array, mu: Array) -> Array:
+    """Cost (K, L) of each contact."""
+    sliding = d / (1.0 + mu * mu) * (cone.normal - mu * cone.tangent) ** 2
+    return 0.5 * _by_zone(cone, d * (cone.normal**2 + cone.tangent**2), sliding)
+
+
+def contact_forces(cone: Cone, d: Array, mu: Array) -> tuple[Array, Array]:
+    """Normal forces (K, L), and (K, L) what multiplies the tangential residuals to give the tangential forces."""
+    pull = d / (1.0 + mu * mu) * (cone.normal - mu * cone.tangent)
+    normal = _by_zone(cone, -d * cone.normal, -pull)
+    tangential = _by_zone(cone, -d, pull * mu / jnp.maximum(cone.tangent, _TINY))
+    return normal, tangential
+
+
+def row_factors(residual: Array, d: Array, mu: Array) -> tuple[Array, Array, Array]:
+    """For the rows (K, 4, L) of contacts: `own` and `along` of W, and the force.
+
+    Row r of W is own[r] J[r] + along[r] (residual's tangent . J), the latter product shared by the four rows.
+    """
+    cone = Cone(*fence(*locate(residual, mu)))
+    length = jnp.maximum(cone.tangent, _TINY)
+    c = d / (1.0 + mu * mu)
+    root_d, root_c = jnp.sqrt(d), jnp.sqrt(c)
+    root_q = jnp.sqrt(jnp.maximum(c * mu * (mu * cone.tangent - cone.normal) / length, 0.0))
+    zero = jnp.zeros_like(d)
+    normal_own, tangent_own = _by_zone(cone, root_d, root_c), _by_zone(cone, root_d, root_q)
+    normal_along = _by_zone(cone, zero, -root_c * mu / length)
+    tangent_along = _by_zone(cone, zero, -root_q / length**2)
+    normal_force, tangent_force = contact_forces(cone, d, mu)
+    is_normal = (np.arange(4) == 0)[:, None]
+    own = jnp.where(is_normal, normal_own[:, None], tangent_own[:, None])
+    along = jnp.where(is_normal, normal_along[:, None], tangent_along[:, None] * residual)
+    force = jnp.where(is_normal, normal_force[:, None], tangent_force[:, None] * residual)
+    return fence(own, along, force)
+
+
+def line_derivatives(residual: Array, along: Array, d: Array, mu: Array) -> tuple[Array, Array]:
+    """First and second derivatives (K, L) of the contacts' costs where the residuals change by `along` per step."""
+    cone = locate(residual, mu)
+    work = residual[:, 1] * along[:, 1] + residual[:, 2] * along[:, 2] + residual[:, 3] * along[:, 3]
+    tangent_curvature = along[:, 1] ** 2 + along[:, 2] ** 2 + along[:, 3] ** 2
+    normal_slope = along[:, 0]
+    per_length = 1.0 / jnp.maximum(cone.tangent, _TINY)
+    tangent_slope = work * per_length
+    bend = jnp.maximum(tangent_curvature - tangent_slope**2, 0.0) * per_length
+    gap, gap_slope = cone.normal - mu * cone.tangent, normal_slope - mu * tangent_slope
+    sliding_d = d / (1.0 + mu * mu)
+    first = _by_zone(cone, d * (cone.normal * normal_slope + work), sliding_d * gap * gap_slope)
+    second = _by_zone(cone, d * (normal_slope**2 + tangent_curvature), sliding_d * (gap_slope**2 - gap * mu * bend))
+    return first, second

@@ -1,0 +1,69 @@
+"""Loops over groups of contacts or pairs that stop where the busiest environment at hand has no more of them.
+
+Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
+share a chunk (see `batching.py`), and a loop over groups then ends at the largest count in its chunk. That needs a trip
+count that depends on data, which serial hardware likes; elsewhere, and where the step is to be differentiated in
+reverse, all groups are visited (`PhysicsConfig.adaptive`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.spatial import fence
+
+Array = jax.Array
+Carry = TypeVar("Carry")
+
+# The name of the axis of tiles over which `batching.py` maps the physics.
+TILES = "tiles"
+
+
+def highest(count: Array) -> Array:
+    """() the largest entry of all lanes of all tiles of the chunk at hand."""
+    return jax.lax.pmax(jnp.max(count), TILES)
+
+
+def for_groups(
+    total: int,
+    size: int,
+    needed: Array,
+    config: PhysicsConfig,
+    body: Callable[[Array | int, Carry], Carry],
+    start: Carry,
+) -> Carry:
+    """Fold `body(first, carry)` over the groups that start at 0, size, 2 size, ...
+
+    Args:
+        total: number of rows; a last group that would overlap the end is not made: `size` must divide it.
+        size: rows in a group.
+        needed: (L,) rows that each lane needs, counted from the first.
+        config: `adaptive` says whether groups beyond the largest need are left out.
+        body: gets the first row of its group.
+        start: the first carry.
+    """
+    if total % size:
+        raise ValueError(f"groups of {size} do not make up {total} rows")
+    if size == total and not config.adaptive:
+        return body(0, start)
+    count = -(-highest(needed) // size) if config.adaptive else total // size
+    return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
+
+
+def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> list[Array]:
+    """`size` rows of each array from a row on.
+
+    They are fenced: a slice at a moving place that is fused into arithmetic is slow.
+    """
+    rows = [jax.lax.dynamic_slice_in_dim(x, first, size, axis % x.ndim) for x in arrays]
+    return [fence(rows[0])] if len(rows) == 1 else list(fence(*rows))
+
+
+def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0) -> Array:
+    """An array with its rows replaced from a row on."""
+    return jax.lax.dynamic_update_slice_in_dim(x, rows, first, axis % x.ndim)
