@@ -18,7 +18,12 @@ from mjx_metaworld.physics.groups import TILES
 
 
 def lanes_last(
-    fn: Callable[..., Any], *, lanes: int, chunk: int | None, order: Callable[..., jax.Array] | None = None
+    fn: Callable[..., Any],
+    *,
+    lanes: int,
+    chunk: int | None,
+    order: Callable[..., jax.Array] | None = None,
+    alone: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Wrap `fn`, which maps lanes-last pytrees to lanes-last pytrees, as a function of one environment.
 
@@ -28,6 +33,8 @@ def lanes_last(
         chunk: environments computed at a time; larger batches run in a sequential loop over chunks. None: no loop.
         order: of the same arguments, batched, the keys (batch,) by which environments are sorted into chunks, so that
             those with alike loads run together. None: in the order given.
+        alone: computes the same as `fn` without needing the axis of tiles; takes its place for a single environment,
+            which is traced even where only batches are used, and traces faster. None: `fn` in one tile.
 
     Returns:
         A function of arrays without a lane axis, whose batching rule tiles the batch.
@@ -35,8 +42,11 @@ def lanes_last(
 
     @jax.custom_batching.custom_vmap
     def single(*args):
-        out = _run(fn, jax.tree.map(lambda x: jnp.asarray(x)[None], args), 1, 1, None)
-        return jax.tree.map(lambda x: x[0], out)
+        if alone is None:
+            out = _run(fn, jax.tree.map(lambda x: jnp.asarray(x)[None], args), 1, 1, None)
+            return jax.tree.map(lambda x: x[0], out)
+        out = alone(*jax.tree.map(lambda x: jnp.asarray(x)[..., None], args))
+        return jax.tree.map(lambda x: x[..., 0], out)
 
     @single.def_vmap
     def batched(axis_size, in_batched, *args):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,12 +47,20 @@ class Engine:
         self.arm, self.scenes, self.config = arm, scenes, dataclasses.replace(config, adaptive=adaptive)
         self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
         self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
-        self._step = self.on_lanes(self._step_lanes, order=lambda scene, state, ctrl: state.load)
+        alone = dataclasses.replace(self.config, adaptive=False)
+        self._step = self.on_lanes(
+            functools.partial(self._step_lanes, self.config),
+            order=lambda scene, state, ctrl: state.load,
+            alone=functools.partial(self._step_lanes, alone),
+        )
         self._poses = self.on_lanes(self._poses_lanes)
 
-    def on_lanes(self, fn: Callable[..., Any], order: Callable[..., Array] | None = None) -> Callable[..., Any]:
-        """A function of one environment from one of lanes-last arrays, laid out as this engine batches."""
-        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None, order=order)
+    def on_lanes(self, fn: Callable[..., Any], **options: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of one environment from one of lanes-last arrays, laid out as this engine batches.
+
+        `options` are those of `lanes_last`.
+        """
+        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None, **options)
 
     def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
         """One control step, and the forward pass that the reference makes before it observes.
@@ -67,9 +76,11 @@ class Engine:
         """Poses of a state by forward kinematics alone; `touching` is False."""
         return self._poses(scene, state)
 
-    def _step_lanes(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
+    def _step_lanes(
+        self, config: PhysicsConfig, scene: Array, state: PhysicsState, ctrl: Array
+    ) -> tuple[PhysicsState, Poses]:
         rows = self.select(scene)
-        state, kin, touching = control_step(self.arm, rows, state, ctrl, self.config)
+        state, kin, touching = control_step(self.arm, rows, state, ctrl, config)
         return state, _poses(kin, touching)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:

@@ -82,14 +82,17 @@ def by_group(slots: Slots, size: int, config: PhysicsConfig, fn: Callable[[Group
     size = math.gcd(size, total) if config.adaptive else total
     leaves, structure = jax.tree.flatten(Group(slots.shape1, slots.shape2, slots.margin, slots.start))
 
-    def of_group(first: Array | int) -> Result:
-        group = rows_at(first, size, *leaves, axis=-2) if size < total else leaves
-        return fn(jax.tree.unflatten(structure, group))
+    if size == total and not config.adaptive:
+        return fn(jax.tree.unflatten(structure, leaves))
+    of_group = jax.jit(lambda group: fn(jax.tree.unflatten(structure, group)))  # traced once, for shapes and results
 
     def add(first: Array | int, found: Result) -> Result:
-        return jax.tree.map(lambda x, rows: put_rows(x, rows, first, axis=-2), found, of_group(first))
+        group = of_group(rows_at(first, size, *leaves, axis=-2))
+        return jax.tree.map(lambda x, rows: put_rows(x, rows, first, axis=-2), found, group)
 
-    shapes = jax.eval_shape(lambda: of_group(0))
+    shapes = jax.eval_shape(
+        of_group, [jax.ShapeDtypeStruct((*x.shape[:-2], size, x.shape[-1]), x.dtype) for x in leaves]
+    )
     none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], total, x.shape[-1]), x.dtype), shapes)
     return for_groups(total, size, slots.near, config, add, none)
 
