@@ -1,0 +1,74 @@
+"""Work that is left out must not be missed: adaptive loops against those that visit everything."""
+
+import functools
+
+import collision_states
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from recorded_states import constraints_of, mass_of, record, to_lanes
+
+from mjx_metaworld.physics import collision
+from mjx_metaworld.physics.groups import TILES, for_groups
+from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.solver import solve
+
+STATIC, ADAPTIVE = PhysicsConfig(adaptive=False), PhysicsConfig(adaptive=True)
+NUM_CONTACTS = 32
+
+
+def in_tiles(fn, args, lanes: int):
+    """A lanes-last function of tiles, and its result as lanes."""
+    tiled = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], x.shape[-1] // lanes, lanes), -2, 0), args)
+    out = jax.jit(jax.vmap(fn, axis_name=TILES))(*tiled)
+    return jax.tree.map(lambda x: np.moveaxis(np.asarray(x), 0, -2).reshape(*x.shape[1:-1], -1), out)
+
+
+def test_loops_end_at_the_largest_need():
+    def count(needed, config):
+        return for_groups(12, 4, needed, config, lambda first, total: total + 1, jnp.zeros((), jnp.int32))
+
+    needed = jnp.array([[0, 1], [5, 2]])
+    runs = {config: jax.vmap(functools.partial(count, config=config), axis_name=TILES) for config in (STATIC, ADAPTIVE)}
+    assert runs[ADAPTIVE](needed).tolist() == [2, 2]  # the fifth row lies in the second group
+    assert runs[ADAPTIVE](0 * needed).tolist() == [0, 0]
+    assert runs[STATIC](needed).tolist() == [3, 3]
+
+
+def test_groups_must_fill_the_rows():
+    with pytest.raises(ValueError, match="groups of 4 do not make up 10 rows"):
+        for_groups(10, 4, jnp.zeros(1), STATIC, lambda first, x: x, 0)
+
+
+def test_solver_stops_early_without_loss():
+    """On MuJoCo's recorded problems of MT10, each tile with lanes of few and of many contacts."""
+    states = record()[:64]
+    problem = (
+        mass_of(states),
+        to_lanes([state.qfrc_smooth for state in states]),
+        constraints_of(states, NUM_CONTACTS),
+        to_lanes([state.qacc_warmstart for state in states]),
+    )
+    adaptive, static = (
+        in_tiles(lambda *args, config=config: solve(*args, config=config), problem, 16) for config in (ADAPTIVE, STATIC)
+    )
+    # A converged lane is left as it is in both; two programs differ by their roundings, which the stiff weld magnifies.
+    np.testing.assert_allclose(adaptive.qacc, static.qacc, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(adaptive.contact_normal_force > 0, static.contact_normal_force > 0)
+
+
+def test_no_contact_is_left_out():
+    """All contacts of states along expert rollouts, at the pose at which the pairs were selected."""
+    snapshots = [
+        s for task in ("push-v3", "plate-slide-v3") for s in collision_states.record(task, episodes=1, every=12)
+    ]
+    snapshots = snapshots[: len(snapshots) // 4 * 4]
+    batch = collision_states.to_batch(snapshots)
+    adaptive, static = (
+        in_tiles(functools.partial(collision.collide, config=config), (batch.scene, batch.kin), len(snapshots) // 4)
+        for config in (ADAPTIVE, STATIC)
+    )
+    assert static.active.any()
+    np.testing.assert_array_equal(adaptive.active, static.active)
+    np.testing.assert_allclose(adaptive.dist, static.dist, atol=1e-6)
