@@ -2,8 +2,7 @@
 
 Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
 share a chunk (see `batching.py`), and a loop over groups then ends at the largest count in its chunk. That needs a trip
-count that depends on data, which serial hardware likes; elsewhere, and where the step is to be differentiated in
-reverse, all groups are visited (`PhysicsConfig.adaptive`).
+count that depends on data, which serial hardware likes; elsewhere all groups are visited (`PhysicsConfig.adaptive`).
 """
 
 from __future__ import annotations
