@@ -16,6 +16,9 @@ import jax.numpy as jnp
 
 from mjx_metaworld.physics.groups import TILES
 
+# Tiles in a chunk below which the calls of its small operations cost more than their work.
+_LEAST_TILES = 4
+
 
 def lanes_last(
     fn: Callable[..., Any],
@@ -55,11 +58,13 @@ def lanes_last(
             args,
             tuple(in_batched),
         )
-        if order is None or chunk is None or axis_size <= chunk:
+        if order is None or chunk is None:
             out = _run(fn, args, axis_size, lanes or axis_size, chunk)
         else:
+            # Small batches are divided, too, so that light environments need not wait for heavy ones.
+            quarter = min(chunk, max(axis_size // 4, _LEAST_TILES * lanes, 1))
             places = jnp.argsort(order(*args))
-            out = _run(fn, jax.tree.map(lambda x: x[places], args), axis_size, lanes or axis_size, chunk)
+            out = _run(fn, jax.tree.map(lambda x: x[places], args), axis_size, lanes or axis_size, quarter)
             origins = jnp.zeros_like(places).at[places].set(jnp.arange(axis_size, dtype=places.dtype))
             out = jax.tree.map(lambda x: x[origins], out)
         return out, jax.tree.map(lambda _: True, out)
