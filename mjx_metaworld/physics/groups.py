@@ -33,14 +33,14 @@ def for_groups(
     size: int,
     needed: Array,
     config: PhysicsConfig,
-    body: Callable[[Array | int, Carry], Carry],
+    body: Callable[[Array, Carry], Carry],
     start: Carry,
 ) -> Carry:
     """Fold `body(first, carry)` over the groups that start at 0, size, 2 size, ...
 
     Args:
-        total: number of rows; a last group that would overlap the end is not made: `size` must divide it.
-        size: rows in a group.
+        total: number of rows.
+        size: rows in a group; must divide `total`.
         needed: (L,) rows that each lane needs, counted from the first.
         config: `adaptive` says whether groups beyond the largest need are left out.
         body: gets the first row of its group.
@@ -48,8 +48,6 @@ def for_groups(
     """
     if total % size:
         raise ValueError(f"groups of {size} do not make up {total} rows")
-    if size == total and not config.adaptive:
-        return body(0, start)
     count = -(-highest(needed) // size) if config.adaptive else total // size
     return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
 

@@ -78,12 +78,12 @@ def by_group(slots: Slots, size: int, config: PhysicsConfig, fn: Callable[[Group
         config: `adaptive` says whether slots that no lane at hand needs are left out; their results are zeros.
         fn: the function of a group of slots.
     """
+    everything = Group(slots.shape1, slots.shape2, slots.margin, slots.start)
+    if not config.adaptive:
+        return fn(everything)
     total = slots.valid.shape[0]
-    size = math.gcd(size, total) if config.adaptive else total
-    leaves, structure = jax.tree.flatten(Group(slots.shape1, slots.shape2, slots.margin, slots.start))
-
-    if size == total and not config.adaptive:
-        return fn(jax.tree.unflatten(structure, leaves))
+    size = math.gcd(size, total)
+    leaves, structure = jax.tree.flatten(everything)
     of_group = jax.jit(lambda group: fn(jax.tree.unflatten(structure, group)))  # traced once, for shapes and results
 
     def add(first: Array | int, found: Result) -> Result:
