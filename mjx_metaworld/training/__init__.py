@@ -1,0 +1,1 @@
+"""Learning on the tasks: PPO and SAC, checkpoints, evaluation, records. Needs the extra `train`."""

@@ -1,0 +1,100 @@
+"""What a learning algorithm is to the training loop, and the environments it learns in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from mjx_metaworld.types import Transition
+from mjx_metaworld.vector import VectorEnv
+
+Policy = Callable[[Float[Array, "n obs"], Int[Array, " n"]], Float[Array, "n action"]]
+
+
+class TrainingEnv(NamedTuple):
+    """A batch of environments with autoreset, as an algorithm sees it.
+
+    The state is opaque to the algorithms, but for `obs` (envs, obs) and `task` (envs,).
+    """
+
+    num_envs: int
+    num_tasks: int
+    observation_size: int  # with the one-hot vector
+    one_hot: bool  # whether the last `num_tasks` entries of an observation are the task's one-hot vector
+    action_size: int  # actions lie in [-1, 1]
+    episode_steps: int  # until truncation
+    reset: Callable[[Key[Array, ""]], Any]
+    step: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]]
+    restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes in some lanes
+
+
+def training_env(vector_env: VectorEnv) -> TrainingEnv:
+    """A vector environment of Meta-World tasks to learn in.
+
+    Raises:
+        ValueError: if there are fewer lanes than tasks, or several tasks that the observation does not tell apart.
+    """
+    env = vector_env.env
+    if vector_env.num_envs < len(env.tasks):
+        raise ValueError(f"num_envs must be at least the number of tasks, {len(env.tasks)}, got {vector_env.num_envs}")
+    if len(env.tasks) > 1 and not env.one_hot:
+        raise ValueError("several tasks need the one-hot vector in the observation: make(..., one_hot=True)")
+    return TrainingEnv(
+        num_envs=vector_env.num_envs,
+        num_tasks=len(env.tasks),
+        observation_size=env.observation_size,
+        one_hot=env.one_hot,
+        action_size=env.action_size,
+        episode_steps=env.max_episode_steps,
+        reset=vector_env.reset,
+        step=vector_env.step,
+        restart=vector_env.restart,
+    )
+
+
+class Algorithm(NamedTuple):
+    """A learning algorithm, bound to its configuration and its environments.
+
+    All functions are pure and traceable. The train state is one pytree of arrays with everything that learning goes
+    on from (networks, optimizers, normalisers, the environments' states, random keys), so that a copy of it resumes
+    the very same run. What `iterate` reports is a flax struct whose leaves are scalars or (tasks,) arrays.
+    """
+
+    steps_per_iteration: int  # environment steps, over all lanes
+    init: Callable[[Key[Array, ""]], Any]
+    iterate: Callable[[Any], tuple[Any, Any]]  # train state -> (train state, report); collects and learns in one jit
+    policy: Callable[[Any], Policy]  # train state -> the deterministic policy, for evaluation
+
+
+@struct.dataclass
+class EpisodeReport:
+    """The episodes that ended during an iteration, by task; NaN where none did."""
+
+    success: Float[Array, " tasks"]  # share with a success at any step
+    episode_return: Float[Array, " tasks"]
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Check fields of a configuration.
+
+    Raises:
+        ValueError: if one of the named fields is not positive.
+    """
+    for field in dataclasses.fields(config):
+        if field.name in names and not getattr(config, field.name) > 0:
+            raise ValueError(f"{field.name} must be positive, got {getattr(config, field.name)}")
+
+
+def check_shares(config: Any, *names: str) -> None:
+    """Check fields of a configuration.
+
+    Raises:
+        ValueError: if one of the named fields is outside [0, 1].
+    """
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {getattr(config, name)}")

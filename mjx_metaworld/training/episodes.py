@@ -1,0 +1,54 @@
+"""Bookkeeping of the training episodes: success and return by task, and starts spread over time."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+from mjx_metaworld.training.algorithm import EpisodeReport, TrainingEnv
+from mjx_metaworld.training.normalize import task_moments
+from mjx_metaworld.types import Transition
+
+
+@struct.dataclass
+class OpenEpisodes:
+    """What each lane's unfinished episode has come to."""
+
+    success: Bool[Array, " envs"]
+    episode_return: Float[Array, " envs"]
+
+
+def no_episodes(num_envs: int) -> OpenEpisodes:
+    """Before the first step."""
+    return OpenEpisodes(success=jnp.zeros(num_envs, bool), episode_return=jnp.zeros(num_envs))
+
+
+def follow(episodes: OpenEpisodes, transitions: Transition, num_tasks: int) -> tuple[OpenEpisodes, EpisodeReport]:
+    """Go through a rollout's transitions (time, envs); report the episodes that ended in it."""
+    done = transitions.terminated | transitions.truncated
+
+    def step(open_: OpenEpisodes, now: tuple[Array, Array, Array]) -> tuple[OpenEpisodes, OpenEpisodes]:
+        reward, success, ends = now
+        so_far = OpenEpisodes(open_.success | (success > 0), open_.episode_return + reward)
+        return OpenEpisodes(so_far.success & ~ends, jnp.where(ends, 0.0, so_far.episode_return)), so_far
+
+    episodes, so_far = jax.lax.scan(step, episodes, (transitions.reward, transitions.metrics.success, done))
+    task = jnp.where(done, transitions.task, num_tasks)  # rows that end nothing are nobody's
+    success, returns = (task_moments(x.astype(float), task, num_tasks) for x in (so_far.success, so_far.episode_return))
+    seen = success.count > 0
+    return episodes, EpisodeReport(
+        success=jnp.where(seen, success.mean, jnp.nan), episode_return=jnp.where(seen, returns.mean, jnp.nan)
+    )
+
+
+def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, " envs"]:
+    """Which lanes end their first episode early, after the given iteration of `horizon` steps.
+
+    All lanes start together; cutting the first episodes short spreads the later starts evenly over an episode's
+    length, so that a batch always holds all of its phases.
+    """
+    phases = max(1, env.episode_steps // horizon)
+    phase = jnp.arange(env.num_envs) // env.num_tasks % phases
+    return phase == iteration + 1

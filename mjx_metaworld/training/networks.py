@@ -1,0 +1,116 @@
+"""The networks: small MLPs on standardised observations, with one set of output weights a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+
+class TaskHead(nn.Module):
+    """A linear layer whose weights belong to the task; with one task a plain one.
+
+    Attributes:
+        size: number of outputs.
+        num_tasks: number of sets of weights.
+        scale: gain of the orthogonal initial weights.
+    """
+
+    size: int
+    num_tasks: int
+    scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "... features"], task: Int[Array, "..."]) -> Float[Array, "... size"]:
+        """The outputs of each row's own task."""
+        every = nn.Dense(self.size * self.num_tasks, kernel_init=nn.initializers.orthogonal(self.scale))(features)
+        if self.num_tasks == 1:
+            return every
+        every = every.reshape(*features.shape[:-1], self.num_tasks, self.size)
+        return jnp.take_along_axis(every, task[..., None, None], axis=-2)[..., 0, :]
+
+
+class Torso(nn.Module):
+    """Hidden layers with tanh.
+
+    Attributes:
+        hidden: their widths.
+    """
+
+    hidden: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... input"]) -> Float[Array, "... features"]:
+        """The last hidden layer."""
+        for width in self.hidden:
+            x = nn.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+        return x
+
+
+class GaussianActor(nn.Module):
+    """A Gaussian with a mean in [-1, 1] and a standard deviation that depends on the task alone.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        action_size: number of outputs.
+        num_tasks: number of heads.
+        initial_std: standard deviation at the start.
+    """
+
+    hidden: Sequence[int]
+    action_size: int
+    num_tasks: int
+    initial_std: float
+
+    @nn.compact
+    def __call__(
+        self, obs: Float[Array, "... obs"], task: Int[Array, "..."]
+    ) -> tuple[Float[Array, "... action"], Float[Array, "... action"]]:
+        """Mean and log standard deviation of the action."""
+        mean = nn.tanh(TaskHead(self.action_size, self.num_tasks, scale=0.01)(Torso(self.hidden)(obs), task))
+        start = nn.initializers.constant(jnp.log(self.initial_std))
+        log_std = self.param("log_std", start, (self.num_tasks, self.action_size))
+        return mean, jnp.broadcast_to(log_std[task], mean.shape)
+
+
+class Critic(nn.Module):
+    """The value of an observation.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        num_tasks: number of heads.
+    """
+
+    hidden: Sequence[int]
+    num_tasks: int
+
+    @nn.compact
+    def __call__(self, obs: Float[Array, "... obs"], task: Int[Array, "..."]) -> Float[Array, "..."]:
+        """One value a row."""
+        return TaskHead(1, self.num_tasks)(Torso(self.hidden)(obs), task)[..., 0]
+
+
+def gaussian_log_prob(
+    action: Float[Array, "... action"], mean: Float[Array, "... action"], log_std: Float[Array, "... action"]
+) -> Float[Array, "..."]:
+    """Log density of an action under a diagonal Gaussian."""
+    return jax.scipy.stats.norm.logpdf(action, mean, jnp.exp(log_std)).sum(-1)
+
+
+def gaussian_entropy(log_std: Float[Array, "... action"]) -> Float[Array, "..."]:
+    """Entropy of a diagonal Gaussian in nats."""
+    return (log_std + 0.5 * jnp.log(2 * jnp.pi * jnp.e)).sum(-1)
+
+
+def gaussian_kl(
+    old: tuple[Float[Array, "... action"], Float[Array, "... action"]],
+    new: tuple[Float[Array, "... action"], Float[Array, "... action"]],
+) -> Float[Array, "..."]:
+    """KL(old || new) of two diagonal Gaussians, each mean and log standard deviation, in nats."""
+    (mean, log_std), (new_mean, new_log_std) = old, new
+    ratio = jnp.exp(2 * (log_std - new_log_std))
+    gap = (mean - new_mean) ** 2 * jnp.exp(-2 * new_log_std)
+    return (new_log_std - log_std + 0.5 * (ratio + gap - 1.0)).sum(-1)

@@ -1,0 +1,100 @@
+"""Running statistics: observations are standardised, rewards scaled by the spread of their task's returns."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+# Metres: positions that vary less than this are not blown up, so that a body at rest, which trembles by a tenth of a
+# millimetre and differently in each simulator, stays a constant to the policy.
+_MIN_STD = 0.01
+_OBS_LIMIT = 10.0  # standard deviations
+_MIN_SCALE = 1e-3  # of returns; a task without any reward is not divided by zero
+
+
+@struct.dataclass
+class Moments:
+    """Mean and variance of all that was seen, with any shape of independent statistics."""
+
+    count: Float[Array, "..."]
+    mean: Float[Array, "..."]
+    variance: Float[Array, "..."]
+
+
+def no_moments(shape: tuple[int, ...]) -> Moments:
+    """Of nothing yet: mean 0, variance 1, which the first batch replaces."""
+    return Moments(count=jnp.zeros(shape), mean=jnp.zeros(shape), variance=jnp.ones(shape))
+
+
+def merge(old: Moments, new: Moments) -> Moments:
+    """The moments of both together (Chan's parallel formula); `new` may be empty, with a count of zero."""
+    count = old.count + new.count
+    weight = jnp.where(count > 0, new.count / jnp.maximum(count, 1.0), 0.0)
+    shift = new.mean - old.mean
+    variance = (1 - weight) * old.variance + weight * new.variance + weight * (1 - weight) * shift**2
+    return Moments(count=count, mean=old.mean + weight * shift, variance=variance)
+
+
+def batch_moments(values: Float[Array, "... d"]) -> Moments:
+    """Of each of the last axis' entries, over all leading axes."""
+    rows = values.reshape(-1, values.shape[-1])
+    count = jnp.full(rows.shape[-1], float(rows.shape[0]))
+    return Moments(count=count, mean=rows.mean(0), variance=rows.var(0))
+
+
+def task_moments(values: Float[Array, "..."], task: Int[Array, "..."], num_tasks: int) -> Moments:
+    """Of scalars by task, each with shape (tasks,)."""
+    share = jax.nn.one_hot(task.reshape(-1), num_tasks)
+    count = share.sum(0)
+    mean = values.reshape(-1) @ share / jnp.maximum(count, 1.0)
+    spread = (values.reshape(-1) - share @ mean) ** 2
+    return Moments(count=count, mean=mean, variance=spread @ share / jnp.maximum(count, 1.0))
+
+
+def standardise(moments: Moments, obs: Float[Array, "... obs"]) -> Float[Array, "... obs"]:
+    """Observations in standard deviations; entries beyond the moments' (a one-hot vector) stay as they are."""
+    size = moments.mean.shape[0]
+    std = jnp.maximum(jnp.sqrt(moments.variance), _MIN_STD)
+    scaled = jnp.clip((obs[..., :size] - moments.mean) / std, -_OBS_LIMIT, _OBS_LIMIT)
+    return jnp.concatenate([scaled, obs[..., size:]], axis=-1)
+
+
+@struct.dataclass
+class RewardScale:
+    """By how much each task's rewards are divided: the standard deviation of its discounted returns so far.
+
+    The mean is not subtracted, since that would pay for or punish longer episodes.
+    """
+
+    running: Float[Array, " envs"]  # each lane's discounted sum of its episode's past rewards
+    moments: Moments  # of these sums, by task
+
+    def divisor(self) -> Float[Array, " tasks"]:
+        """What to divide a task's rewards by."""
+        return jnp.maximum(jnp.sqrt(self.moments.variance), _MIN_SCALE)
+
+
+def no_reward_scale(num_envs: int, num_tasks: int) -> RewardScale:
+    """Before the first reward: divides by one."""
+    return RewardScale(running=jnp.zeros(num_envs), moments=no_moments((num_tasks,)))
+
+
+def observe_rewards(
+    scale: RewardScale,
+    reward: Float[Array, "time envs"],
+    done: Bool[Array, "time envs"],
+    task: Int[Array, "time envs"],
+    gamma: float,
+) -> RewardScale:
+    """Take in a rollout's rewards; the sums start anew where an episode ends."""
+
+    def step(running: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        rewards, ends = now
+        running = gamma * running + rewards
+        return jnp.where(ends, 0.0, running), running
+
+    running, sums = jax.lax.scan(step, scale.running, (reward, done))
+    num_tasks = scale.moments.mean.shape[0]
+    return RewardScale(running=running, moments=merge(scale.moments, task_moments(sums, task, num_tasks)))
