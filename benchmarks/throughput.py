@@ -4,6 +4,7 @@ Compile and run are timed apart; every run blocks until the results are ready. W
 the versions that were measured.
 
     python -m benchmarks.throughput --tasks MT10 MT50 --num-envs 256 1024 4096
+    python -m benchmarks.throughput --devices 1 2  # by turns, and their ratio
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tyro
 
 import mjx_metaworld as mw
 from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.measure import markdown, measure
+from mjx_metaworld.measure import default_devices, markdown, measure
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Args:
     num_envs: tuple[int, ...] = (256, 1024, 4096)
     seconds: float = 10.0  # run at least this long after the warm-up
     steps_per_call: int = 10  # control steps in one call
+    devices: tuple[int, ...] | None = None  # divide the lanes among so many; several run by turns. None: what is best
     seed: int = 0
     output: Path | None = None  # append the JSON lines to this file
     document: Path | None = None  # write the table between this Markdown file's `speed` markers
@@ -41,22 +43,26 @@ def main(args: Args) -> None:
     figures = []
     for tasks in args.tasks:
         for num_envs in args.num_envs:
-            figures.append(
-                measure(
-                    tasks,
-                    num_envs,
-                    seconds=args.seconds,
-                    steps_per_call=args.steps_per_call,
-                    seed=args.seed,
-                    physics=physics,
-                )
+            by_devices = measure(
+                tasks,
+                num_envs,
+                args.devices or (default_devices(num_envs),),
+                seconds=args.seconds,
+                steps_per_call=args.steps_per_call,
+                seed=args.seed,
+                physics=physics,
             )
-            line = json.dumps(dataclasses.asdict(figures[-1]))
-            print(line, flush=True)
+            figures += by_devices
+            lines = [json.dumps(dataclasses.asdict(f)) for f in by_devices]
+            print("\n".join(lines), flush=True)
+            first = by_devices[0]
+            for other in by_devices[1:]:
+                ratio = other.env_steps_per_second / first.env_steps_per_second
+                print(f"# {other.devices} devices : {first.devices} = {ratio:.2f}", flush=True)
             if args.output is not None:
                 args.output.parent.mkdir(parents=True, exist_ok=True)
                 with args.output.open("a") as file:
-                    file.write(line + "\n")
+                    file.write("\n".join(lines) + "\n")
     if args.document is not None:
         rewrite_section(args.document, "speed", markdown(figures))
 

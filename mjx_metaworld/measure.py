@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -14,7 +15,7 @@ import jax
 
 from mjx_metaworld.env import make
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.vector import VectorEnv, rollout
+from mjx_metaworld.vector import Device, VectorEnv, rollout
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Throughput:
 
     tasks: str
     num_envs: int
+    devices: int
     env_steps_per_second: float
     compile_reset_s: float
     compile_step_s: float
@@ -32,77 +34,159 @@ class Throughput:
     versions: dict[str, str]
 
 
-def measure(
-    tasks: str,
-    num_envs: int,
-    *,
-    seconds: float = 10.0,
-    steps_per_call: int = 10,
-    seed: int = 0,
-    physics: PhysicsConfig | None = None,
-) -> Throughput:
-    """Step a vector environment under random actions, autoreset on, in this process.
+def claim_devices(count: int) -> list[Device]:
+    """The first `count` devices; on CPU JAX is told to make as many, if it has not started yet.
+
+    Raises:
+        ValueError: if there are fewer, or if it is too late to make them.
+    """
+    if count < 1:
+        raise ValueError(f"devices must be a positive integer, got {count}")
+    if count > 1:
+        with contextlib.suppress(RuntimeError):  # JAX has started: what there is must do
+            jax.config.update("jax_num_cpu_devices", count)
+    devices = jax.devices()
+    if len(devices) < count:
+        late = " (JAX has started; its CPU devices are made before that)" if devices[0].platform == "cpu" else ""
+        raise ValueError(f"devices must be at most {len(devices)} here, got {count}{late}")
+    return devices[:count]
+
+
+def default_devices(num_envs: int) -> int:
+    """Devices that suit a batch: on CPU one a core, elsewhere all there are; fewer where they do not divide it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX has started: what there is must do
+        jax.config.update("jax_num_cpu_devices", cores)
+    return max(count for count in range(1, len(jax.devices()) + 1) if num_envs % count == 0)
+
+
+class Batch:
+    """A compiled vector environment under random actions, autoreset on.
 
     Args:
         tasks: a suite or a task.
         num_envs: lanes.
-        seconds: run at least this long after the warm-up.
+        devices: divide the lanes among these.
+        steps_per_call: control steps in one jitted call.
+        seed: of goals and actions.
+        physics: fixed sizes of the engine.
+
+    Attributes:
+        calls: made so far, with their `seconds`, not counting the first.
+
+    Raises:
+        ValueError: for an unknown suite, or a number of environments that the devices do not divide.
+    """
+
+    def __init__(
+        self,
+        tasks: str,
+        num_envs: int,
+        devices: Sequence[Device],
+        *,
+        steps_per_call: int = 10,
+        seed: int = 0,
+        physics: PhysicsConfig | None = None,
+    ) -> None:
+        self.tasks, self.devices, self._steps_per_call = tasks, devices, steps_per_call
+        # A single device needs no mesh: this is the program of a plain `VectorEnv`.
+        sharded = devices if len(devices) > 1 or devices[0] != jax.devices()[0] else None
+        self.vector_env = VectorEnv(make(tasks, physics=physics), num_envs, devices=sharded)
+
+        def policy(obs, key):
+            return jax.random.uniform(key, (num_envs, 4), minval=-1.0, maxval=1.0)
+
+        def run(state, key):
+            state, transition = rollout(self.vector_env, policy, key, steps_per_call, state)
+            return state, transition.reward.mean()
+
+        self._key = jax.random.key(seed)
+        start = time.perf_counter()
+        reset = jax.jit(self.vector_env.reset).lower(self._key).compile()
+        self.compile_reset_s = time.perf_counter() - start
+        state = jax.block_until_ready(reset(self._key))
+        start = time.perf_counter()
+        self._compiled = jax.jit(run).lower(state, self._key).compile()
+        self.compile_step_s = time.perf_counter() - start
+        self._state, _ = jax.block_until_ready(self._compiled(state, self._key))
+        self.calls, self.seconds = 0, 0.0
+
+    def run(self, seconds: float) -> None:
+        """Go on for at least this long, and for one call at least."""
+        calls, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds or calls == 0:
+            self._key, step_key = jax.random.split(self._key)
+            self._state, _ = jax.block_until_ready(self._compiled(self._state, step_key))
+            calls += 1
+        self.calls += calls
+        self.seconds += elapsed
+
+    def throughput(self) -> Throughput:
+        """The figures of all runs so far."""
+        env_steps = self.calls * self._steps_per_call * self.vector_env.num_envs
+        return Throughput(
+            tasks=self.tasks,
+            num_envs=self.vector_env.num_envs,
+            devices=len(self.devices),
+            env_steps_per_second=round(env_steps / self.seconds, 1),
+            compile_reset_s=round(self.compile_reset_s, 2),
+            compile_step_s=round(self.compile_step_s, 2),
+            peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            device=self.devices[0].device_kind,
+            machine=f"{platform.machine()}, {os.cpu_count()} cores",
+            versions={name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "metaworld")},
+        )
+
+
+def measure(
+    tasks: str,
+    num_envs: int,
+    devices: Sequence[int],
+    *,
+    seconds: float = 10.0,
+    rounds: int = 4,
+    steps_per_call: int = 10,
+    seed: int = 0,
+    physics: PhysicsConfig | None = None,
+) -> list[Throughput]:
+    """Compile a batch for each number of devices, then run them by turns, so that they share what else goes on.
+
+    Args:
+        tasks: a suite or a task.
+        num_envs: lanes.
+        devices: numbers of devices.
+        seconds: run each at least this long in all, after the warm-up.
+        rounds: turns into which each one's time is divided.
         steps_per_call: control steps in one jitted call.
         seed: of goals and actions.
         physics: fixed sizes of the engine.
 
     Raises:
-        ValueError: for an unknown suite or a bad number of environments.
+        ValueError: for an unknown suite or a bad number of environments or devices.
     """
-    vector_env = VectorEnv(make(tasks, physics=physics), num_envs)
-
-    def policy(obs, key):
-        return jax.random.uniform(key, (num_envs, 4), minval=-1.0, maxval=1.0)
-
-    def run(state, key):
-        state, transition = rollout(vector_env, policy, key, steps_per_call, state)
-        return state, transition.reward.mean()
-
-    key = jax.random.key(seed)
-    start = time.perf_counter()
-    reset = jax.jit(vector_env.reset).lower(key).compile()
-    compile_reset = time.perf_counter() - start
-    state = jax.block_until_ready(reset(key))
-    start = time.perf_counter()
-    compiled = jax.jit(run).lower(state, key).compile()
-    compile_step = time.perf_counter() - start
-
-    state, _ = jax.block_until_ready(compiled(state, key))
-    calls, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or calls == 0:
-        key, step_key = jax.random.split(key)
-        state, _ = jax.block_until_ready(compiled(state, step_key))
-        calls += 1
-    return Throughput(
-        tasks=tasks,
-        num_envs=num_envs,
-        env_steps_per_second=round(calls * steps_per_call * num_envs / elapsed, 1),
-        compile_reset_s=round(compile_reset, 2),
-        compile_step_s=round(compile_step, 2),
-        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        device=jax.devices()[0].device_kind,
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, {len(jax.devices())} device(s)",
-        versions={name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "metaworld")},
-    )
+    claimed = claim_devices(max(devices))
+    batches = [
+        Batch(tasks, num_envs, claimed[:count], steps_per_call=steps_per_call, seed=seed, physics=physics)
+        for count in devices
+    ]
+    for _ in range(rounds if len(batches) > 1 else 1):
+        for batch in batches:
+            batch.run(seconds / (rounds if len(batches) > 1 else 1))
+    return [batch.throughput() for batch in batches]
 
 
 def markdown(figures: Sequence[Throughput]) -> str:
     """The figures as a Markdown table, with device and versions beneath."""
     rows = [
-        f"| {f.tasks} | {f.num_envs:,} | {f.env_steps_per_second:,.0f} | {f.compile_reset_s:.0f} "
+        f"| {f.tasks} | {f.num_envs:,} | {f.devices} | {f.env_steps_per_second:,.0f} | {f.compile_reset_s:.0f} "
         f"| {f.compile_step_s:.0f} | {f.peak_memory_mb:,} |"
         for f in figures
     ]
     versions = ", ".join(f"{name} {version}" for name, version in figures[0].versions.items())
     return "\n".join(
         [
-            "| tasks | environments | env steps/s | compile reset, s | compile step, s | peak memory, MB |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            "| tasks | environments | devices | env steps/s | compile reset, s | compile step, s | peak memory, MB |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             *rows,
             "",
             f"On {figures[0].device} ({figures[0].machine}); {versions}.",

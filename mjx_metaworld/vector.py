@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State, Transition
 
 Policy = Callable[[Float[Array, "envs obs"], Key[Array, ""]], Float[Array, "envs 4"]]
+
+Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm] (jaxlib has no stubs)
+Out = TypeVar("Out")
+LANE_AXIS = "lanes"  # the mesh axis over which the lanes are divided
 
 
 class VectorEnv:
@@ -22,24 +29,38 @@ class VectorEnv:
         num_envs: number of lanes, at least 1.
         resample_task: draw a lane's task anew at every reset, uniformly among `env.tasks`. With False lane i keeps
             task i modulo the number of tasks, which gives every task the same share of the batch.
+        devices: divide the lanes among these, in order, each device the same number; typically `jax.devices()`. They
+            exchange nothing. None leaves the placement to JAX: one device, unless the inputs say otherwise.
+
+    Attributes:
+        sharding: how the leading axis of states, actions and transitions lies on the devices; None without `devices`.
 
     Raises:
-        ValueError: if `num_envs` is not a positive integer.
+        ValueError: if `num_envs` is not a positive integer or not a multiple of the number of devices, or if a device
+            is named twice or none is.
     """
 
-    def __init__(self, env: MetaWorldEnv, num_envs: int, *, resample_task: bool = True) -> None:
+    def __init__(
+        self,
+        env: MetaWorldEnv,
+        num_envs: int,
+        *,
+        resample_task: bool = True,
+        devices: Sequence[Device] | None = None,
+    ) -> None:
         if not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
         self.env = env
         self.num_envs = num_envs
         self.resample_task = resample_task
+        self.sharding = None if devices is None else _lane_sharding(num_envs, devices)
 
     def reset(self, key: Key[Array, ""]) -> State:
         """Fresh episodes in all lanes; every leaf of the state has a leading axis of `num_envs`."""
         keys = jax.random.split(key, self.num_envs)
         if self.resample_task:
-            return jax.vmap(self.env.reset)(keys)
-        return jax.vmap(self.env.reset)(keys, jnp.arange(self.num_envs) % len(self.env.tasks))
+            return self._on_devices(jax.vmap(self.env.reset), keys)
+        return self._on_devices(jax.vmap(self.env.reset), keys, jnp.arange(self.num_envs) % len(self.env.tasks))
 
     def step(self, state: State, action: Float[Array, "envs 4"]) -> tuple[State, Transition]:
         """One control step of every lane, then a new episode in the lanes whose episode ended.
@@ -48,6 +69,9 @@ class VectorEnv:
             The state to go on from (already the new episode's where one ended) and the transition just made, whose
             `next_obs` is the successor within the old episode.
         """
+        return self._on_devices(self._step, state, action)
+
+    def _step(self, state: State, action: Float[Array, "envs 4"]) -> tuple[State, Transition]:
         successor = jax.vmap(self.env.step)(state, action)
         transition = Transition(
             obs=state.obs,
@@ -60,7 +84,7 @@ class VectorEnv:
             task=state.task,
         )
         done = successor.terminated | successor.truncated
-        # Most steps end no episode at all: then nothing of a reset is computed.
+        # Most steps end no episode at all: then nothing of a reset is computed. Each device decides for its own lanes.
         state = jax.lax.cond(jnp.any(done), lambda s: self.restart(s, done), lambda s: s, successor)
         return state, transition
 
@@ -73,6 +97,26 @@ class VectorEnv:
             return jnp.where(done.reshape(done.shape + (1,) * (new.ndim - done.ndim)), new, old)
 
         return jax.tree.map(choose, fresh, state)
+
+    def _on_devices(self, fn: Callable[..., Out], *args: Any) -> Out:
+        """`fn(*args)`, where every leaf has a leading axis of lanes and each device computes its own part of it.
+
+        Left to itself, the partitioner would spread the sorting of a batch by load and its loop over chunks over all
+        devices; so each has its own, as if its lanes were the whole batch.
+        """
+        if self.sharding is None:
+            return fn(*args)
+        lanes = self.sharding.spec
+        # The check of what varies between devices would need a declaration at every constant that starts a loop.
+        return jax.shard_map(fn, mesh=self.sharding.mesh, in_specs=lanes, out_specs=lanes, check_vma=False)(*args)
+
+
+def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
+    if not devices or len(set(devices)) != len(devices):
+        raise ValueError(f"devices must name at least one device, and none twice, got {list(devices)}")
+    if num_envs % len(devices):
+        raise ValueError(f"num_envs must be a multiple of the number of devices, {len(devices)}, got {num_envs}")
+    return NamedSharding(Mesh(np.asarray(devices), (LANE_AXIS,)), PartitionSpec(LANE_AXIS))
 
 
 def rollout(
