@@ -70,6 +70,14 @@ COMMANDS = (
         ("MT10 --num-goals 10", "reach-v3 --policy my_package.policies:load --num-goals 50 --num-steps 500"),
     ),
     Command(
+        "train",
+        "mjx_metaworld.commands.train",
+        "Train",
+        "run_train",
+        "Learn tasks from scratch; the same command again goes on from the last checkpoint.",
+        ("reach-v3", "MT10 --algo ppo --preset MT10-gpu", "reach-v3 --seed 1 --set num_envs=64 hidden=[64,64]"),
+    ),
+    Command(
         "export",
         "mjx_metaworld.adapters.lerobot.export",
         "Export",

@@ -1,1 +1,42 @@
-"""Learning on the tasks: PPO and SAC, checkpoints, evaluation, records. Needs the extra `train`."""
+"""Learning on the tasks: algorithms, checkpoints, evaluation and records. Needs the extra `train`.
+
+import jax
+from pathlib import Path
+from mjx_metaworld import training
+
+training.train(training.preset("reach-v3-cpu"), jax.random.key(0), Path("out/reach"))
+trained = training.load(Path("out/reach"))
+actions = trained.policy(obs, task)  # (n, obs), (n,) -> (n, 4)
+"""
+
+from __future__ import annotations
+
+from mjx_metaworld.training.extras import require
+
+for _module in ("rich", "orbax.checkpoint", "tensorboardX", "matplotlib"):
+    require(_module)
+
+from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, training_env  # noqa: E402
+from mjx_metaworld.training.checkpoint import CheckpointError, Progress  # noqa: E402
+from mjx_metaworld.training.config import TrainConfig  # noqa: E402
+from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
+from mjx_metaworld.training.presets import PRESETS, preset  # noqa: E402
+from mjx_metaworld.training.records import plot_success  # noqa: E402
+from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
+
+__all__ = [
+    "PRESETS",
+    "Algorithm",
+    "CheckpointError",
+    "PPOConfig",
+    "Progress",
+    "TrainConfig",
+    "Trained",
+    "TrainingEnv",
+    "load",
+    "make_ppo",
+    "plot_success",
+    "preset",
+    "train",
+    "training_env",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -198,9 +198,15 @@ class _PPO:
 
     def policy(self, state: PPOState) -> Policy:
         def act(obs: Array, task: Array) -> Array:
-            return self.actor.apply(state.actor, standardise(state.obs_moments, obs), task)[0]
+            return self._distribution(state.actor, standardise(state.obs_moments, obs), task)[0]
 
         return act
+
+    def _distribution(self, params: Any, obs: Array, task: Array) -> tuple[Array, Array]:
+        return cast(tuple[Array, Array], self.actor.apply(params, obs, task))
+
+    def _value(self, params: Any, obs: Array, task: Array) -> Array:
+        return cast(Array, self.critic.apply(params, obs, task))
 
     def iterate(self, state: PPOState) -> tuple[PPOState, PPOReport]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
@@ -234,7 +240,7 @@ class _PPO:
     def _collect(self, state: PPOState, key: Array) -> tuple[Any, Transition]:
         def step(env_state: Any, step_key: Array) -> tuple[Any, Transition]:
             obs = standardise(state.obs_moments, env_state.obs)
-            mean, log_std = self.actor.apply(state.actor, obs, env_state.task)
+            mean, log_std = self._distribution(state.actor, obs, env_state.task)
             action = mean + jnp.exp(log_std) * jax.random.normal(step_key, mean.shape)
             env_state, transition = self.env.step(env_state, jnp.clip(action, -1.0, 1.0))
             return env_state, transition.replace(action=action)  # as drawn: the density is that of the Gaussian
@@ -253,20 +259,20 @@ class _PPO:
         """The rollout as rows, and how much of the returns the value explained."""
         config, task = self.config, transitions.task
         obs, next_obs = (standardise(state.obs_moments, x) for x in (transitions.obs, transitions.next_obs))
-        value = self.critic.apply(state.critic, obs, task)
+        value = self._value(state.critic, obs, task)
         advantage = advantages(
             transitions.reward / reward_scale.divisor()[task],
             transitions.terminated,
             transitions.truncated,
             value,
-            self.critic.apply(state.critic, next_obs, task),
+            self._value(state.critic, next_obs, task),
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
         )
         value_target = value + advantage
         explained = 1.0 - jnp.var(advantage) / jnp.maximum(jnp.var(value_target), 1e-8)
         of_task = task_moments(advantage, task, self.env.num_tasks)
-        mean, log_std = self.actor.apply(state.actor, obs, task)
+        mean, log_std = self._distribution(state.actor, obs, task)
         rows = _Batch(
             obs=obs,
             task=task,
@@ -304,11 +310,11 @@ class _PPO:
 
     def _loss(self, params: tuple[Any, Any], batch: _Batch) -> tuple[Float[Array, ""], _Losses]:
         config = self.config
-        mean, log_std = self.actor.apply(params[0], batch.obs, batch.task)
+        mean, log_std = self._distribution(params[0], batch.obs, batch.task)
         old = networks.gaussian_log_prob(batch.action, batch.mean, batch.log_std)
         ratio = jnp.exp(networks.gaussian_log_prob(batch.action, mean, log_std) - old)
         clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
-        value = self.critic.apply(params[1], batch.obs, batch.task)
+        value = self._value(params[1], batch.obs, batch.task)
         losses = _Losses(
             policy=-jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean(),
             value=0.5 * jnp.mean((value - batch.value_target) ** 2),

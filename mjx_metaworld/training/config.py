@@ -1,0 +1,130 @@
+"""What is trained: the configuration of a run, and how it is written down beside its checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mjx_metaworld.suites import NUM_GOALS
+from mjx_metaworld.tasks.spec import RewardVersion
+from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
+from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+
+AlgorithmConfig = PPOConfig
+
+
+class Registered(NamedTuple):
+    """An algorithm by its name on the command line."""
+
+    config: type
+    make: Callable[[Any, TrainingEnv], Algorithm]
+
+
+ALGORITHMS = {"ppo": Registered(PPOConfig, make_ppo)}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run: tasks, algorithm, how long, and how often to look.
+
+    Raises:
+        ValueError: for a field out of range.
+    """
+
+    tasks: str | tuple[str, ...]  # as `mw.make` takes them
+    algorithm: AlgorithmConfig
+    env_steps: int = 1_000_000  # over all lanes; the last iteration may go beyond
+    reward_version: RewardVersion = "v2"
+    eval_every: int = 100_000  # environment steps between two evaluations
+    eval_goals: int = NUM_GOALS  # of the frozen goals a task
+    goals_seed: int = 1  # of the frozen goals
+    checkpoint_every: int = 100_000  # environment steps between two checkpoints
+    stop_at_success: float | None = None  # end early once an evaluation's mean success is at least this
+
+    def __post_init__(self) -> None:
+        for name in ("env_steps", "eval_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 1 <= self.eval_goals <= NUM_GOALS:
+            raise ValueError(f"eval_goals must be in 1..{NUM_GOALS}, got {self.eval_goals}")
+        if self.stop_at_success is not None and not 0 < self.stop_at_success <= 1:
+            raise ValueError(f"stop_at_success must be in (0, 1], got {self.stop_at_success}")
+        algorithm_name(self.algorithm)
+
+
+def algorithm_name(config: AlgorithmConfig) -> str:
+    """The name of a configuration's algorithm on the command line.
+
+    Raises:
+        ValueError: if it is no algorithm's.
+    """
+    for name, registered in ALGORITHMS.items():
+        if type(config) is registered.config:
+            return name
+    raise ValueError(f"no algorithm has the configuration {config!r}; there are {', '.join(ALGORITHMS)}")
+
+
+def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
+    """In which fields that shape the learning two runs differ, in words; how long and how often do not count."""
+    shaping = ("tasks", "reward_version")
+    pairs = [(name, getattr(one, name), getattr(other, name)) for name in shaping]
+    if type(one.algorithm) is not type(other.algorithm):
+        pairs.append(("algorithm", algorithm_name(one.algorithm), algorithm_name(other.algorithm)))
+    else:
+        pairs += [
+            (field.name, getattr(one.algorithm, field.name), getattr(other.algorithm, field.name))
+            for field in dataclasses.fields(one.algorithm)
+        ]
+    return [f"{name} {was!r}, now {now!r}" for name, was, now in pairs if was != now]
+
+
+def as_json(config: TrainConfig) -> dict[str, Any]:
+    """What `from_json` reads back."""
+    return dataclasses.asdict(config) | {
+        "algorithm": {"name": algorithm_name(config.algorithm), **dataclasses.asdict(config.algorithm)}
+    }
+
+
+def from_json(data: Any) -> TrainConfig:
+    """The configuration that `as_json` wrote.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        algorithm = dict(data["algorithm"])
+        registered = ALGORITHMS[algorithm.pop("name")]
+        return TrainConfig(**_tuples(data) | {"algorithm": registered.config(**_tuples(algorithm))})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no configuration of a training run: {error}") from error
+
+
+def with_settings(config: Any, settings: tuple[str, ...]) -> Any:
+    """A copy of a dataclass with fields set from `name=value`, the values in JSON.
+
+    Raises:
+        ValueError: for an unknown field, a value of another type, or one that the configuration refuses.
+    """
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    changes = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or name not in fields:
+            raise ValueError(f"unknown setting {setting!r}; expected name=value with one of {', '.join(fields)}")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        value = tuple(value) if isinstance(value, list) else value
+        value = float(value) if isinstance(fields[name], float) and type(value) is int else value
+        if type(value) is not type(fields[name]):
+            raise ValueError(f"{name} must be a {type(fields[name]).__name__} such as {fields[name]!r}, got {text!r}")
+        changes[name] = value
+    return dataclasses.replace(config, **changes)
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

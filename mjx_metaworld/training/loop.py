@@ -1,0 +1,97 @@
+"""The training loop: iterations of an algorithm, with evaluations, checkpoints and records in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from jaxtyping import Array, Key
+
+from mjx_metaworld.training.algorithm import Algorithm
+from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.evaluation import Evaluation
+
+
+class Records(Protocol):
+    """Where the loop reports to."""
+
+    def iteration(self, progress: Progress, report: Any) -> None:
+        """An iteration is done."""
+        ...
+
+    def evaluation(self, progress: Progress, evaluation: Evaluation) -> None:
+        """An evaluation is done."""
+        ...
+
+
+class Schedule(NamedTuple):
+    """How long, and how often; all in environment steps over all lanes."""
+
+    env_steps: int
+    eval_every: int
+    checkpoint_every: int
+    stop_at_success: float | None  # end once an evaluation's mean success is at least this
+
+
+def run_loop(
+    algorithm: Algorithm,
+    evaluate: Callable[[Any], Evaluation],
+    schedule: Schedule,
+    start: tuple[Any, Progress],
+    records: Records,
+    checkpoints: Checkpoints,
+    began: float,
+) -> tuple[Any, Progress]:
+    """Train until the schedule ends, evaluating and saving at the end in any case.
+
+    Args:
+        algorithm: what learns.
+        evaluate: takes the train state.
+        schedule: how long, and how often.
+        start: train state and progress, fresh or of a checkpoint; one that is at its end already returns at once.
+        records: told of every iteration and evaluation.
+        checkpoints: where to save.
+        began: the `time.perf_counter()` from which this process's wall clock counts.
+
+    Returns:
+        The last train state, and how far it came.
+    """
+    state, progress = start
+    before = progress.seconds
+    iterate = jax.jit(algorithm.iterate, donate_argnums=0)
+    while not finished(progress, schedule):
+        state, report = jax.block_until_ready(iterate(state))
+        last, env_steps = progress.env_steps, progress.env_steps + algorithm.steps_per_iteration
+        progress = Progress(progress.iteration + 1, env_steps, before + time.perf_counter() - began, progress.success)
+        records.iteration(progress, report)
+        ended = env_steps >= schedule.env_steps
+        if ended or _crossed(last, env_steps, schedule.eval_every):
+            evaluation = evaluate(state)
+            seconds = before + time.perf_counter() - began
+            progress = Progress(progress.iteration, env_steps, seconds, evaluation.mean_success())
+            records.evaluation(progress, evaluation)
+        if finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
+            checkpoints.save(state, progress)
+    return state, progress
+
+
+def finished(progress: Progress, schedule: Schedule) -> bool:
+    """Whether a run has come to its end."""
+    solved = schedule.stop_at_success is not None and progress.success >= schedule.stop_at_success
+    return solved or progress.env_steps >= schedule.env_steps
+
+
+def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -> tuple[Any, Progress]:
+    """Train state and progress of the newest checkpoint, or those of a fresh run.
+
+    Raises:
+        CheckpointError: if the newest checkpoint cannot be used.
+    """
+    restored = checkpoints.restore(algorithm.init)
+    return restored if restored is not None else (jax.jit(algorithm.init)(key), Progress())
+
+
+def _crossed(last: int, now: int, every: int) -> bool:
+    return now // every > last // every

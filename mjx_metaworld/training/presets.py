@@ -1,0 +1,63 @@
+"""Ready-made configurations, by tasks and machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mjx_metaworld.training.config import TrainConfig
+from mjx_metaworld.training.ppo import PPOConfig
+
+
+class Preset(NamedTuple):
+    """A configuration with a name, and what it is meant for."""
+
+    name: str
+    meant_for: str
+    config: TrainConfig
+
+
+_CPU = PPOConfig()
+_GPU = PPOConfig(
+    num_envs=4096,
+    horizon=32,
+    episode_steps=500,
+    hidden=(512, 512),
+    minibatches=16,
+    entropy_weight=1e-3,
+)
+
+
+def _single(task: str) -> Preset:
+    config = TrainConfig(task, _CPU, env_steps=4_000_000, eval_every=100_000, stop_at_success=0.98)
+    return Preset(f"{task}-cpu", "two CPU cores, 30 minutes", config)
+
+
+PRESETS = (
+    Preset(
+        "reach-v3-cpu",
+        "two CPU cores, 10 minutes",
+        TrainConfig(
+            "reach-v3", _CPU, env_steps=1_000_000, eval_every=50_000, checkpoint_every=50_000, stop_at_success=0.98
+        ),
+    ),
+    _single("drawer-close-v3"),
+    _single("button-press-topdown-v3"),
+    _single("window-open-v3"),
+    Preset(
+        "MT10-gpu",
+        "one GPU with 40 GB, 30 minutes",
+        TrainConfig("MT10", _GPU, env_steps=200_000_000, eval_every=5_000_000, checkpoint_every=5_000_000),
+    ),
+)
+
+
+def preset(name: str) -> TrainConfig:
+    """A ready-made configuration.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    for entry in PRESETS:
+        if entry.name == name:
+            return entry.config
+    raise ValueError(f"unknown preset {name!r}; available: {', '.join(entry.name for entry in PRESETS)}")

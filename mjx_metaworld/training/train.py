@@ -1,0 +1,121 @@
+"""`train`: a run on Meta-World tasks, from its configuration to a folder with checkpoints and records."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Key
+from rich.console import Console
+
+from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.suites import goals, resolve
+from mjx_metaworld.training.algorithm import Algorithm, Policy, training_env
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, open_run, read_run
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name
+from mjx_metaworld.training.evaluation import make_evaluator
+from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.training.records import Recorder, plot_success
+from mjx_metaworld.vector import VectorEnv
+
+PLOT_FILE = "success.png"
+
+
+class Trained(NamedTuple):
+    """What a run, or its newest checkpoint, holds."""
+
+    config: TrainConfig
+    env: MetaWorldEnv
+    state: Any  # the algorithm's train state
+    policy: Policy  # deterministic
+    progress: Progress
+
+
+def train(config: TrainConfig, key: Key[Array, ""], folder: Path, console: Console | None = None) -> Trained:
+    """Train, or go on with the run in the folder from its newest checkpoint, with the same random stream.
+
+    Args:
+        config: what to train, and how long.
+        key: the only source of randomness.
+        folder: of this run alone: `run.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `success.png`.
+        console: where table and progress bar go; nowhere by default.
+
+    Raises:
+        ValueError: for unknown tasks, or a batch too small for them.
+        CheckpointError: if the folder holds another run, a broken checkpoint, or something else.
+        ImportError: if the extra `train` is not installed.
+    """
+    began = time.perf_counter()
+    console = console or Console(quiet=True)
+    env, algorithm = build(config)
+    open_run(folder, config, key, _facts())
+    schedule = Schedule(config.env_steps, config.eval_every, config.checkpoint_every, config.stop_at_success)
+    checkpoints = Checkpoints(folder)
+    try:
+        state, progress = begin(algorithm, key, checkpoints)
+        if finished(progress, schedule):
+            console.print(f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}.")
+        else:
+            if progress.iteration:
+                console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
+            names = [spec.name for spec in env.tasks]
+            frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
+            evaluate = make_evaluator(env, frozen, algorithm.policy)
+            with Recorder(folder, names, config.env_steps, console, progress) as recorder:
+                state, progress = run_loop(
+                    algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began
+                )
+            plot_success([folder], folder / PLOT_FILE)
+    finally:
+        checkpoints.close()
+    return Trained(config, env, state, algorithm.policy(state), progress)
+
+
+def load(folder: Path) -> Trained:
+    """The newest checkpoint of a run.
+
+    Raises:
+        CheckpointError: if the folder holds no run, no checkpoint, or a broken one.
+        ImportError: if the extra `train` is not installed.
+    """
+    config = read_run(folder).config
+    env, algorithm = build(config)
+    checkpoints = Checkpoints(folder)
+    try:
+        restored = checkpoints.restore(algorithm.init)
+    finally:
+        checkpoints.close()
+    if restored is None:
+        raise CheckpointError(f"{folder} holds no checkpoint yet")
+    state, progress = restored
+    return Trained(config, env, state, algorithm.policy(state), progress)
+
+
+def build(config: TrainConfig) -> tuple[MetaWorldEnv, Algorithm]:
+    """Environment and algorithm of a configuration; every task has the same share of the lanes.
+
+    Raises:
+        ValueError: for unknown tasks, or a batch too small for them.
+    """
+    env = make(
+        config.tasks,
+        one_hot=len(resolve(config.tasks)) > 1,
+        reward_version=config.reward_version,
+        max_episode_steps=config.algorithm.episode_steps,
+    )
+    lanes = VectorEnv(env, config.algorithm.num_envs, resample_task=False)
+    return env, ALGORITHMS[algorithm_name(config.algorithm)].make(config.algorithm, training_env(lanes))
+
+
+def _facts() -> dict[str, Any]:
+    packages = ("mjx-metaworld", "jax", "jaxlib", "flax", "optax", "mujoco", "metaworld")
+    return {
+        "device": jax.devices()[0].device_kind,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
