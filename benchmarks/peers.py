@@ -1,0 +1,262 @@
+"""The systems that `benchmarks.compare` runs side by side, each in a process of its own.
+
+A process gets its `Job` as JSON in its only argument and prints its `Figure` as JSON in its last line:
+
+    python -m benchmarks.peers '{"peer": "envpool", "tasks": ["reach-v3"], "num_envs": 8}'
+
+All get the same tasks in the same lanes and the same random actions. An environment step is one control step. Setting
+up, compiling and first steps are not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_STEPS_PER_CALL = 10  # control steps in one jitted call
+_ACTION_STEPS = 500  # steps after which the actions repeat: the length of an episode
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures."""
+
+    peer: str  # a key of PEERS
+    tasks: tuple[str, ...]  # lane i runs task i modulo their number
+    num_envs: int
+    seconds: float = 5.0  # step at least this long
+    seed: int = 0
+    devices: int | None = None  # of ours; None: what suits the batch
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What it found."""
+
+    env_steps_per_second: float
+    setup_s: float  # until the first step is done, compilation included
+    versions: dict[str, str]
+    by_task: dict[str, float] = field(default_factory=dict)  # where tasks ran one by one: env steps/s of each
+    note: str = ""
+
+
+def random_actions(job: Job) -> np.ndarray:
+    """(500, num_envs, 4) float32, uniform in [-1, 1]."""
+    actions = np.random.default_rng(job.seed).uniform(-1.0, 1.0, (_ACTION_STEPS, job.num_envs, 4))
+    return actions.astype(np.float32)
+
+
+def run_ours(job: Job) -> Figure:
+    """`VectorEnv` in one process, its lanes divided among the devices."""
+    import jax
+
+    import mjx_metaworld as mw
+    from mjx_metaworld.measure import claim_devices, default_devices
+
+    start = time.perf_counter()
+    devices = claim_devices(job.devices or default_devices(job.num_envs))
+    vector_env = mw.VectorEnv(
+        mw.make(job.tasks), job.num_envs, resample_task=False, devices=devices if len(devices) > 1 else None
+    )
+
+    def advance(state, actions):
+        state, transition = jax.lax.scan(vector_env.step, state, actions)
+        return state, (transition.next_obs, transition.reward, transition.truncated)
+
+    actions = random_actions(job).reshape(-1, _STEPS_PER_CALL, job.num_envs, 4)
+    state = jax.jit(vector_env.reset)(jax.random.key(job.seed))
+    compiled = jax.jit(advance).lower(state, actions[0]).compile()
+    state, _ = jax.block_until_ready(compiled(state, actions[0]))
+    setup_s = time.perf_counter() - start
+
+    def steps() -> Iterator[int]:
+        nonlocal state
+        for block in itertools.cycle(actions):
+            state, _ = jax.block_until_ready(compiled(state, block))
+            yield _STEPS_PER_CALL * job.num_envs
+
+    note = f"{len(devices)} device(s), {devices[0].device_kind}"
+    return Figure(_rate(steps(), job.seconds), setup_s, _versions("mjx-metaworld", "jax", "jaxlib"), note=note)
+
+
+def run_metaworld_loop(job: Job) -> Figure:
+    """One environment of `metaworld` at a time, stepped in a plain loop; the mean rate of the tasks.
+
+    A reset costs the reference 100 control steps. It happens between the timed steps and is not counted.
+    """
+    actions = random_actions(job)[:, 0]
+    seconds, setup_s, by_task = job.seconds / len(job.tasks), 0.0, {}
+    for task in job.tasks:
+        start = time.perf_counter()
+        env = _metaworld_env(task, job.seed)
+        env.reset()
+        env.step(actions[0])
+        setup_s += time.perf_counter() - start
+        count, spent, truncated = 0, 0.0, False
+        while spent < seconds:
+            if truncated:
+                env.reset()
+            start = time.perf_counter()
+            for action in actions[:100]:
+                *_, truncated, _ = env.step(action)
+                count += 1
+                if truncated:
+                    break
+            spent += time.perf_counter() - start
+        by_task[task] = round(count / spent, 1)
+    mean = float(np.mean(list(by_task.values())))
+    return Figure(mean, setup_s, _versions("metaworld", "mujoco"), by_task)
+
+
+def run_gymnasium(job: Job, vectorizer: str) -> Figure:
+    """`metaworld` in one of gymnasium's vector environments, with its automatic resets."""
+    import gymnasium
+
+    start = time.perf_counter()
+    makers = [
+        functools.partial(_metaworld_env, job.tasks[i % len(job.tasks)], job.seed + i) for i in range(job.num_envs)
+    ]
+    env = getattr(gymnasium.vector, vectorizer)(makers)
+    env.reset(seed=job.seed)
+    actions = random_actions(job)
+    env.step(actions[0])
+    setup_s = time.perf_counter() - start
+
+    def steps() -> Iterator[int]:
+        for action in itertools.cycle(actions):
+            env.step(action)
+            yield job.num_envs
+
+    rate = _rate(steps(), job.seconds)
+    env.close()
+    return Figure(rate, setup_s, _versions("metaworld", "mujoco", "gymnasium"))
+
+
+def run_envpool(job: Job) -> Figure:
+    """EnvPool's C++ port: a pool a task, since a pool runs one task; a thread each, all stepped at once."""
+    try:
+        import envpool
+    except ImportError as error:
+        raise ImportError("envpool is missing: pip install 'mjx-metaworld[compare]'") from error
+
+    start = time.perf_counter()
+    lanes = [slice(i, None, len(job.tasks)) for i in range(min(len(job.tasks), job.num_envs))]
+    pools = [
+        envpool.make(
+            f"MetaWorld/{''.join(part.capitalize() for part in task.removesuffix('-v3').split('-'))}-v3",
+            env_type="gymnasium",
+            num_envs=len(range(job.num_envs)[lane]),
+            num_threads=1,
+            seed=job.seed,
+        )
+        for task, lane in zip(job.tasks, lanes, strict=False)
+    ]
+    for pool in pools:
+        pool.reset()
+    actions = random_actions(job).astype(np.float64)
+
+    def steps() -> Iterator[int]:
+        for action in itertools.cycle(actions):
+            for pool, lane in zip(pools, lanes, strict=True):
+                pool.send(action[lane])
+            for pool in pools:
+                pool.recv()
+            yield job.num_envs
+
+    batch = steps()
+    next(batch)
+    setup_s = time.perf_counter() - start
+    return Figure(_rate(batch, job.seconds), setup_s, _versions("envpool"))
+
+
+def run_raw_mjx(job: Job) -> Figure:
+    """`mjx.step` on the first task's original scene: no observations, no rewards, no resets."""
+    import jax
+    import mujoco
+    from mujoco import mjx
+
+    start = time.perf_counter()
+    env = _metaworld_env(job.tasks[0], job.seed)
+    path, note = env.model_name, ""
+    try:
+        model = mjx.put_model(mujoco.MjModel.from_xml_path(path))
+    except NotImplementedError as error:
+        note = f"cylinders swapped for boxes, since {type(error).__name__}: {error}"
+        model = mjx.put_model(_with_boxes(path))
+    qpos, mocap_pos, frame_skip = env.data.qpos, env.data.mocap_pos, env.frame_skip
+    template = mjx.make_data(model).replace(qpos=jax.numpy.asarray(qpos), mocap_pos=jax.numpy.asarray(mocap_pos))
+
+    def control_step(data, action):
+        mocap = data.mocap_pos + 0.01 * action[None, :3]
+        data = data.replace(mocap_pos=mocap, ctrl=jax.numpy.stack([action[3], -action[3]]))
+        return jax.lax.fori_loop(0, frame_skip, lambda _, data: mjx.step(model, data), data)
+
+    actions = random_actions(job)
+    data = jax.vmap(lambda _: template)(actions[0])
+    compiled = jax.jit(jax.vmap(control_step)).lower(data, actions[0]).compile()
+    setup_s = time.perf_counter() - start
+
+    def steps() -> Iterator[int]:
+        nonlocal data
+        for action in itertools.cycle(actions):
+            data = jax.block_until_ready(compiled(data, action))
+            yield job.num_envs
+
+    return Figure(_rate(steps(), job.seconds), setup_s, _versions("mujoco-mjx", "jax", "jaxlib"), note=note)
+
+
+PEERS: dict[str, Callable[[Job], Figure]] = {
+    "ours": run_ours,
+    "metaworld": run_metaworld_loop,
+    "sync": functools.partial(run_gymnasium, vectorizer="SyncVectorEnv"),
+    "async": functools.partial(run_gymnasium, vectorizer="AsyncVectorEnv"),
+    "envpool": run_envpool,
+    "mjx": run_raw_mjx,
+}
+
+
+def _rate(steps: Iterator[int], seconds: float) -> float:
+    """Environment steps per second of an endless iterator whose items say how many each was."""
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+        count += next(steps)
+    return count / elapsed
+
+
+def _metaworld_env(task: str, seed: int) -> Any:
+    import metaworld.env_dict
+
+    make: Any = metaworld.env_dict.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
+    return make(seed=seed)
+
+
+def _with_boxes(path: str) -> Any:
+    """The scene with a box around every cylinder in its place."""
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(path)
+    for geom in spec.geoms:
+        if geom.type == mujoco.mjtGeom.mjGEOM_CYLINDER:
+            radius, half_height = geom.size[:2]
+            geom.type, geom.size = mujoco.mjtGeom.mjGEOM_BOX, [radius, radius, half_height]
+    return spec.compile()
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    job = Job(**{**arguments, "tasks": tuple(arguments["tasks"])})
+    print(json.dumps(dataclasses.asdict(PEERS[job.peer](job))))
