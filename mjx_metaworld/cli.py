@@ -67,7 +67,11 @@ COMMANDS = (
         "Eval",
         "run_eval",
         "Evaluate a policy on the frozen goals, here and on CPU metaworld side by side.",
-        ("MT10 --num-goals 10", "reach-v3 --policy my_package.policies:load --num-goals 50 --num-steps 500"),
+        (
+            "MT10 --num-goals 10",
+            "out/train/reach-v3-ppo-0 --reference",
+            "reach-v3 --policy my_package.policies:load --num-goals 50 --num-steps 500",
+        ),
     ),
     Command(
         "train",

@@ -6,7 +6,8 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import jax
 import jax.numpy as jnp
@@ -22,25 +23,30 @@ from mjx_metaworld.episodes import collect, reference_episodes
 from mjx_metaworld.reference import EpisodeOutcome, reference_env, start_reference
 from mjx_metaworld.suites import NUM_GOALS, goals
 
+if TYPE_CHECKING:
+    from mjx_metaworld.commands.evaluate_checkpoint import CheckpointFigures
+
 _MAX_STEPS = 500  # the reference raises after them
+_QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
 
 @dataclass(frozen=True)
 class Eval:
     """Evaluate a policy on the reference's frozen goals, here and on CPU metaworld."""
 
-    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "MT10"
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK|CHECKPOINT]")] = "MT10"  # or the folder of `train`
+    reference: bool = False  # evaluate a checkpoint on CPU metaworld, too; other policies always are
     policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
-    num_goals: int = 10  # of the 50 frozen goals a task
-    num_steps: int = 200  # control steps an episode, at most 500
+    num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
+    num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
     seed: int = 1  # of the frozen goals
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
     processes: int = 2  # that run the reference's experts
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_goals <= NUM_GOALS:
+        if self.num_goals is not None and not 1 <= self.num_goals <= NUM_GOALS:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
-        if not 1 <= self.num_steps <= _MAX_STEPS:
+        if self.num_steps is not None and not 1 <= self.num_steps <= _MAX_STEPS:
             raise ValueError(f"num_steps must be in 1..{_MAX_STEPS}, got {self.num_steps}")
         if self.processes < 1:
             raise ValueError(f"processes must be positive, got {self.processes}")
@@ -59,35 +65,52 @@ class Comparison:
     return_there: float
 
 
-def run_eval(args: Eval, console: Console) -> list[Comparison]:
+def run_eval(args: Eval, console: Console) -> list[Comparison] | list[CheckpointFigures]:
     """Print success and return by task, of both sides.
 
     Raises:
         ValueError: for an unknown task or policy.
+        CheckpointError: if a folder is named that holds no usable checkpoint.
     """
+    if Path(args.tasks).is_dir():
+        # Imported here: only checkpoints need the extra `train`.
+        from mjx_metaworld.commands.evaluate_checkpoint import evaluate_checkpoint
+
+        return evaluate_checkpoint(
+            Path(args.tasks),
+            args.num_goals or NUM_GOALS,
+            args.num_steps or _MAX_STEPS,
+            args.seed,
+            args.reference,
+            console,
+        )
+    return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
+
+
+def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
     env = make(args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
     policy = load_policy(env, args.policy)
-    rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
+    rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
     names = [spec.name for spec in env.tasks]
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
         reference = None
         if args.policy == "expert":
             reference = background.enter_context(
-                reference_episodes(names, rand_vecs, args.num_steps, processes=args.processes)
+                reference_episodes(names, rand_vecs, num_steps, processes=args.processes)
             )
         run = run_lanes(
             env,
             policy,
             lambda: _reset_to_goals(env, rand_vecs),
-            args.num_steps,
+            num_steps,
             bars,
-            stride=math.gcd(args.num_steps, 10),
+            stride=math.gcd(num_steps, 10),
         )
         if reference is None:
-            outcomes = _on_reference(env, policy, rand_vecs, args.num_steps, bars)
+            outcomes = _on_reference(env, policy, rand_vecs, num_steps, bars)
         else:
             outcomes = collect(reference, bars)
-    shape = (len(names), args.num_goals)
+    shape = (len(names), num_goals)
     success, episode_return = run.success.reshape(shape), run.episode_return.reshape(shape)
     rows = [
         Comparison(
@@ -99,7 +122,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison]:
         )
         for i, name in enumerate(names)
     ]
-    console.print(_table(args, rows))
+    console.print(_table(args, num_goals, num_steps, rows))
     return rows
 
 
@@ -142,10 +165,8 @@ def _reference_episode(
     return EpisodeOutcome(success, total)
 
 
-def _table(args: Eval, rows: list[Comparison]) -> Table:
-    title = (
-        f"{args.tasks}: {args.policy}, {args.num_goals} frozen goals a task (seed {args.seed}), {args.num_steps} steps"
-    )
+def _table(args: Eval, num_goals: int, num_steps: int, rows: list[Comparison]) -> Table:
+    title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
     table = Table("task", title=title)
     for heading in ("success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"):
         table.add_column(heading, justify="right")

@@ -1,4 +1,4 @@
-"""Running statistics: observations are standardised, rewards scaled by the spread of their task's returns."""
+"""Running statistics: observations are standardised, rewards scaled by the size of their task's returns."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ def standardise(moments: Moments, obs: Float[Array, "... obs"]) -> Float[Array, 
 
 @struct.dataclass
 class RewardScale:
-    """By how much each task's rewards are divided: the standard deviation of its discounted returns so far.
+    """By how much each task's rewards are divided: the root mean square of its discounted returns so far.
 
-    The mean is not subtracted, since that would pay for or punish longer episodes.
+    Nothing is subtracted from rewards, since that would pay for or punish longer episodes. The mean square, unlike the
+    variance, is not near zero where all returns are alike.
     """
 
     running: Float[Array, " envs"]  # each lane's discounted sum of its episode's past rewards
@@ -73,7 +74,8 @@ class RewardScale:
 
     def divisor(self) -> Float[Array, " tasks"]:
         """What to divide a task's rewards by."""
-        return jnp.maximum(jnp.sqrt(self.moments.variance), _MIN_SCALE)
+        seen = jnp.sqrt(self.moments.variance + self.moments.mean**2)
+        return jnp.where(self.moments.count > 0, jnp.maximum(seen, _MIN_SCALE), 1.0)
 
 
 def no_reward_scale(num_envs: int, num_tasks: int) -> RewardScale:
