@@ -1,0 +1,163 @@
+"""PPO against closed forms: its advantages, and what it learns in environments with known values."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_probes import probe
+
+from mjx_metaworld.training.algorithm import TrainingEnv, training_env
+from mjx_metaworld.training.networks import Critic, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from mjx_metaworld.training.normalize import standardise
+from mjx_metaworld.training.ppo import PPOConfig, PPOState, advantages, make_ppo
+
+GAMMA = 0.9
+CONFIG = PPOConfig(
+    num_envs=16,
+    horizon=8,
+    episode_steps=4,
+    hidden=(32,),
+    gamma=GAMMA,
+    minibatches=2,
+    learning_rate=3e-3,
+    initial_std=0.5,
+)
+# Of the value: the networks are fitted by noisy gradients, and the rewards' scale is an average over all of the past.
+CLOSE = 0.05
+
+
+def learn(env: TrainingEnv, iterations: int, config: PPOConfig = CONFIG) -> PPOState:
+    algorithm = make_ppo(config, env)
+    iterate = jax.jit(algorithm.iterate)
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    for _ in range(iterations):
+        state, _ = iterate(state)
+    return state
+
+
+def values(env: TrainingEnv, state: PPOState, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
+    """Discounted returns that the critic expects, in the rewards' own unit."""
+    critic = Critic(CONFIG.hidden, env.num_tasks)
+    expected = critic.apply(state.critic, standardise(state.obs_moments, jnp.asarray(obs)), jnp.asarray(task))
+    return np.asarray(expected) * np.asarray(state.reward_scale.divisor())[task]
+
+
+@pytest.mark.parametrize("gae_lambda", [0.0, 0.7, 1.0])
+def test_advantages_equal_a_plain_loop(gae_lambda):
+    generator = np.random.default_rng(0)
+    shape = (20, 5)
+    reward, value, next_value = generator.normal(size=(3, *shape)).astype(np.float32)
+    terminated, truncated = generator.random((2, *shape)) < 0.15
+    expected = np.zeros(shape)
+    for lane in range(shape[1]):
+        later = 0.0
+        for t in reversed(range(shape[0])):
+            successor = 0.0 if terminated[t, lane] else next_value[t, lane]
+            if terminated[t, lane] or truncated[t, lane]:
+                later = 0.0
+            later = reward[t, lane] + GAMMA * successor - value[t, lane] + GAMMA * gae_lambda * later
+            expected[t, lane] = later
+    actual = advantages(reward, terminated, truncated, value, next_value, gamma=GAMMA, gae_lambda=gae_lambda)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)  # float32 against float64
+
+
+def test_a_truncated_episode_is_worth_what_an_endless_one_is():
+    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0))
+    state = learn(env, 60)
+    np.testing.assert_allclose(values(env, state, np.zeros((1, 2)), np.zeros(1, int)), 3 / (1 - GAMMA), rtol=CLOSE)
+
+
+def test_a_terminated_episode_is_worth_its_rewards_alone():
+    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0), terminates=True, context=True)
+    state = learn(env, 100)
+    obs = np.stack([np.arange(4.0), np.zeros(4)], -1)
+    expected = [3 * sum(GAMMA**i for i in range(4 - step)) for step in range(4)]
+    np.testing.assert_allclose(values(env, state, obs, np.zeros(4, int)), expected, rtol=2 * CLOSE)
+
+
+def test_each_task_is_learnt_in_its_own_scale_of_reward():
+    # The second task pays a ten-thousandth of the first; without a scale of its own it would drown.
+    size = jnp.array([1e3, 0.1])
+    best = jnp.array([[0.5, -0.5], [-0.5, 0.5]])
+    env = probe(
+        lambda task, obs, action: size[task] * (1 - ((action - best[task]) ** 2).sum(-1)),
+        num_tasks=2,
+        terminates=True,
+        episode_steps=1,
+    )
+    config = PPOConfig(
+        num_envs=16, horizon=8, episode_steps=1, hidden=(32,), gamma=GAMMA, minibatches=2, initial_std=0.5
+    )
+    algorithm = make_ppo(config, env)
+    state = learn(env, 80, config)
+    task = np.arange(2)
+    obs = np.concatenate([np.zeros((2, 2)), np.eye(2)], -1)
+    # The optimum is flat: a mean within a tenth of it costs 1 % of the reward.
+    np.testing.assert_allclose(algorithm.policy(state)(jnp.asarray(obs), jnp.asarray(task)), best, atol=0.1)
+    spread = np.exp(np.asarray(state.actor["params"]["log_std"]))
+    expected = size * (1 - (spread**2).sum(-1))
+    np.testing.assert_allclose(values(env, state, obs, task) / size, expected / size, atol=2 * CLOSE)
+
+
+def test_the_policy_learns_what_the_observation_asks_for():
+    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), context=True)
+    algorithm = make_ppo(CONFIG, env)
+    state = learn(env, 100)
+    drawn = np.linspace(-0.8, 0.8, 9)
+    action = algorithm.policy(state)(jnp.asarray(np.stack([np.ones(9), drawn], -1)), jnp.zeros(9, jnp.int32))
+    # Doing nothing leaves an error of 0.47 in the mean square.
+    assert np.sqrt(np.mean((action[:, 0] - drawn) ** 2)) < 0.1
+
+
+def test_reports_count_the_episodes_that_ended():
+    env = probe(lambda task, obs, action: jnp.where(task == 0, 2.0, -1.0), num_tasks=2, episode_steps=16)
+    config = PPOConfig(num_envs=16, horizon=8, episode_steps=16, hidden=(8,), minibatches=2)
+    algorithm = make_ppo(config, env)
+    state, report = jax.jit(algorithm.iterate)(algorithm.init(jax.random.key(0)))
+    # After the first rollout the lanes of the second phase end early, after 8 of 16 steps, the others later.
+    np.testing.assert_array_equal(report.episodes.success, [1.0, 0.0])
+    np.testing.assert_array_equal(report.episodes.episode_return, [16.0, -8.0])
+    assert sorted(np.asarray(state.env_state.step)) == [0] * 8 + [8] * 8
+    state, report = jax.jit(algorithm.iterate)(state)
+    np.testing.assert_array_equal(report.episodes.episode_return, [32.0, -16.0])
+    assert sorted(np.asarray(state.env_state.step)) == [0] * 8 + [8] * 8
+
+
+def test_gaussian_formulas_equal_sampled_ones():
+    mean, log_std = jnp.array([0.3, -0.2]), jnp.array([-0.5, 0.2])
+    new_mean, new_log_std = jnp.array([0.1, 0.1]), jnp.array([-0.2, 0.1])
+    drawn = mean + jnp.exp(log_std) * jax.random.normal(jax.random.key(0), (200_000, 2))
+    old, new = gaussian_log_prob(drawn, mean, log_std), gaussian_log_prob(drawn, new_mean, new_log_std)
+    # 200,000 draws with a spread of about 1 have a standard error of 0.002.
+    assert float(gaussian_entropy(log_std)) == pytest.approx(float(-old.mean()), abs=0.01)
+    assert float(gaussian_kl((mean, log_std), (new_mean, new_log_std))) == pytest.approx(
+        float((old - new).mean()), abs=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"horizon": 0}, "horizon must be positive, got 0"),
+        ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
+        ({"minibatches": 7}, "divide the batch of 6400 transitions, got 7"),
+        ({"hidden": ()}, r"positive widths, got \(\)"),
+    ],
+)
+def test_bad_settings_are_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        PPOConfig(**bad)
+
+
+def test_environments_must_fit():
+    import mjx_metaworld as mw
+
+    with pytest.raises(ValueError, match="says 16 environments, these are 8"):
+        make_ppo(CONFIG, probe(lambda task, obs, action: task * 1.0, num_envs=8))
+    tasks = ["reach-v3", "push-v3"]
+    with pytest.raises(ValueError, match="at least the number of tasks, 2, got 1"):
+        training_env(mw.VectorEnv(mw.make(tasks, one_hot=True), 1))
+    with pytest.raises(ValueError, match="one-hot"):
+        training_env(mw.VectorEnv(mw.make(tasks), 4))

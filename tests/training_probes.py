@@ -1,0 +1,138 @@
+"""Environments whose values and best actions are known in closed form, and a run of the real loop on one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from mjx_metaworld.training.algorithm import TrainingEnv
+from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.evaluation import Evaluation
+from mjx_metaworld.training.loop import Schedule, begin, run_loop
+from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+from mjx_metaworld.types import Metrics, Transition
+
+ACTION_SIZE = 2
+
+
+@struct.dataclass
+class ProbeState:
+    """One lane a row."""
+
+    obs: Float[Array, "envs obs"]
+    task: Int[Array, " envs"]
+    step: Int[Array, " envs"]
+    key: Key[Array, " envs"]
+
+
+def probe(
+    reward: Callable[[Array, Array, Array], Array],
+    *,
+    num_envs: int = 16,
+    num_tasks: int = 1,
+    episode_steps: int = 4,
+    terminates: bool = False,
+    context: bool = False,
+) -> TrainingEnv:
+    """Episodes of a fixed length whose observation is the step, a random number and the task's one-hot vector.
+
+    Args:
+        reward: (task (envs,), obs (envs, 2), action (envs, 2)) -> (envs,).
+        num_envs: lanes; lane i has task i modulo `num_tasks`.
+        num_tasks: number of tasks.
+        episode_steps: length of an episode.
+        terminates: whether episodes end by termination instead of truncation.
+        context: show the step and a number drawn at reset; by default both are zero, so that all states look alike.
+    """
+    one_hot = num_tasks > 1
+    tasks = jnp.arange(num_envs) % num_tasks
+
+    def observe(step: Array, key: Array) -> Array:
+        drawn = jax.vmap(lambda k: jax.random.uniform(k, (), minval=-1.0, maxval=1.0))(key)
+        plain = jnp.stack([step.astype(float), drawn], -1) * context
+        return jnp.concatenate([plain, jax.nn.one_hot(tasks, num_tasks)], -1) if one_hot else plain
+
+    def start(key: Array) -> ProbeState:
+        step = jnp.zeros(num_envs, jnp.int32)
+        return ProbeState(observe(step, key), tasks, step, key)
+
+    def restart(state: ProbeState, done: Array) -> ProbeState:
+        fresh = start(jax.vmap(lambda key: jax.random.fold_in(key, 1))(state.key))
+        return jax.tree.map(
+            lambda new, old: jnp.where(done.reshape(done.shape + (1,) * (new.ndim - 1)), new, old), fresh, state
+        )
+
+    def step(state: ProbeState, action: Array) -> tuple[ProbeState, Transition]:
+        count = state.step + 1
+        successor = state.replace(step=count, obs=observe(count, state.key))
+        done = count >= episode_steps
+        rewards = reward(state.task, state.obs[:, :2], action)
+        zero, no = jnp.zeros(num_envs), jnp.zeros(num_envs, bool)
+        transition = Transition(
+            obs=state.obs,
+            action=action,
+            reward=rewards,
+            terminated=done if terminates else no,
+            truncated=no if terminates else done,
+            next_obs=successor.obs,
+            metrics=Metrics(*[zero] * 7).replace(success=(rewards > 0).astype(float)),
+            task=state.task,
+        )
+        return restart(successor, done), transition
+
+    return TrainingEnv(
+        num_envs=num_envs,
+        num_tasks=num_tasks,
+        observation_size=2 + (num_tasks if one_hot else 0),
+        one_hot=one_hot,
+        action_size=ACTION_SIZE,
+        episode_steps=episode_steps,
+        reset=lambda key: start(jax.random.split(key, num_envs)),
+        step=step,
+        restart=restart,
+    )
+
+
+# --- a run of the real loop, fast enough to be killed and begun again ---
+
+RUN_CONFIG = PPOConfig(num_envs=16, horizon=8, episode_steps=24, hidden=(16,), epochs=2, minibatches=2)
+
+
+class Silent:
+    """Records that nobody reads."""
+
+    def iteration(self, progress: Progress, report: object) -> None:
+        """Nothing."""
+
+    def evaluation(self, progress: Progress, evaluation: Evaluation) -> None:
+        """Nothing."""
+
+
+def run_probe(folder: Path, iterations: int, checkpoint_every: int = 1) -> tuple[object, Progress]:
+    """Train on a probe that pays for the drawn number, going on from the folder's newest checkpoint."""
+    env = probe(
+        lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
+        episode_steps=RUN_CONFIG.episode_steps,
+        context=True,
+    )
+    algorithm = make_ppo(RUN_CONFIG, env)
+    steps = algorithm.steps_per_iteration
+    schedule = Schedule(iterations * steps, 3 * steps, checkpoint_every * steps, None)
+    checkpoints = Checkpoints(folder)
+    evaluation = Evaluation(np.zeros((1, 1), bool), np.zeros((1, 1)))
+    try:
+        start = begin(algorithm, jax.random.key(5), checkpoints)
+        return run_loop(algorithm, lambda _: evaluation, schedule, start, Silent(), checkpoints, began=0.0)
+    finally:
+        checkpoints.close()
+
+
+if __name__ == "__main__":
+    run_probe(Path(sys.argv[1]), int(sys.argv[2]))
