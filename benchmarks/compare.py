@@ -37,7 +37,7 @@ class Args:
     """What to run."""
 
     num_envs: tuple[int, ...] = (256, 1024, 4096)  # of MT50, in ours and EnvPool
-    mt10_envs: int = 1024  # of MT10
+    mt10_envs: tuple[int, ...] = (1024,)  # of MT10; none leaves it out
     gymnasium_envs: int = 50  # gymnasium's vector environments need a model or a process each: thousands do not fit
     devices: int | None = None  # of ours; None: on CPU one a core, elsewhere all. One device is measured in any case
     seconds: float = 5.0  # step each at least this long after the warm-up
@@ -50,7 +50,7 @@ class Args:
     document: Path | None = None  # write the table between this Markdown file's `compare` markers
 
     def __post_init__(self) -> None:
-        if not self.num_envs or min(*self.num_envs, self.mt10_envs, self.gymnasium_envs, self.mjx_envs) < 1:
+        if not self.num_envs or min(*self.num_envs, *self.mt10_envs, self.gymnasium_envs, self.mjx_envs) < 1:
             raise ValueError("num_envs, mt10_envs, gymnasium_envs and mjx_envs must be positive integers")
         if min(self.seconds, self.loop_seconds, self.limit) <= 0:
             raise ValueError("seconds, loop_seconds and limit must be positive")
@@ -58,7 +58,9 @@ class Args:
 
 def plan(args: Args) -> Iterator[tuple[str, str, Job]]:
     """Everything to measure: the system's name, the suite's, and the job."""
-    for suite, sizes in (("MT50", args.num_envs), ("MT10", (args.mt10_envs,))):
+    for suite, sizes in (("MT50", args.num_envs), ("MT10", args.mt10_envs)):
+        if not sizes:
+            continue
         tasks = tuple(spec.name for spec in resolve(suite))
 
         def job(peer: str, num_envs: int, tasks=tasks, **options) -> Job:

@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator
 
 from benchmarks.peers import Figure
 
@@ -38,13 +39,13 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
     for row in rows:
         head = f"| {row.system} | {row.suite} | {row.num_envs:,} |"
         if isinstance(row.outcome, str):
-            notes.append(f"{row.system} on {row.suite} did not run: {row.outcome.strip()}")
+            notes.append(f"{row.system} on {row.suite} did not run: {row.outcome.strip(' .,')}")
             lines.append(f"{head} | | |")
             continue
         figure = row.outcome
         versions |= figure.versions
         if figure.note:
-            notes.append(f"{row.system}, {row.suite}, {row.num_envs:,}: {figure.note}")
+            notes.append(f"{row.system}, {row.suite}, {row.num_envs:,}: {figure.note.rstrip('.')}")
         rate, ratio = figure.env_steps_per_second, _ratio(row, rows)
         shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         beside = "" if ratio is None else f"{ratio:.1f}" if ratio >= 0.1 else f"{ratio:.1g}"
@@ -73,6 +74,12 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         else:
             axes.plot(*zip(*sorted(curve), strict=True), marker="o", label=system)
     axes.set(xscale="log", yscale="log", xlabel="environments", ylabel="env steps/s", title=f"{CURVES}, random actions")
+    sizes = sorted({num_envs for system, curve in points.items() if system != BASELINE for num_envs, _ in curve})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis_formatter("{x:,.0f}")
     axes.grid(which="both", alpha=0.2)
     axes.legend()
     figure.savefig(path, dpi=120)
