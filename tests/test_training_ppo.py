@@ -69,8 +69,18 @@ def test_a_truncated_episode_is_worth_what_an_endless_one_is():
     np.testing.assert_allclose(values(env, state, np.zeros((1, 2)), np.zeros(1, int)), 3 / (1 - GAMMA), rtol=CLOSE)
 
 
+def test_a_truncated_episode_goes_on_from_its_own_last_observation():
+    # Each episode pays its own wage, which the observation shows; a value taken from the next episode's first
+    # observation instead would pull all values to the mean wage, 20.
+    env = probe(lambda task, obs, action: 2.0 + obs[:, 1], show_drawn=True)
+    state = learn(env, 100)
+    drawn = np.linspace(-0.8, 0.8, 5)
+    found = values(env, state, np.stack([np.zeros(5), drawn], -1), np.zeros(5, int))
+    np.testing.assert_allclose(found, (2.0 + drawn) / (1 - GAMMA), rtol=2 * CLOSE)
+
+
 def test_a_terminated_episode_is_worth_its_rewards_alone():
-    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0), terminates=True, context=True)
+    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0), terminates=True, show_step=True)
     state = learn(env, 100)
     obs = np.stack([np.arange(4.0), np.zeros(4)], -1)
     expected = [3 * sum(GAMMA**i for i in range(4 - step)) for step in range(4)]
@@ -102,11 +112,11 @@ def test_each_task_is_learnt_in_its_own_scale_of_reward():
 
 
 def test_the_policy_learns_what_the_observation_asks_for():
-    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), context=True)
+    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), show_drawn=True)
     algorithm = make_ppo(CONFIG, env)
     state = learn(env, 100)
     drawn = np.linspace(-0.8, 0.8, 9)
-    action = algorithm.policy(state)(jnp.asarray(np.stack([np.ones(9), drawn], -1)), jnp.zeros(9, jnp.int32))
+    action = algorithm.policy(state)(jnp.asarray(np.stack([np.zeros(9), drawn], -1)), jnp.zeros(9, jnp.int32))
     # Doing nothing leaves an error of 0.47 in the mean square.
     assert np.sqrt(np.mean((action[:, 0] - drawn) ** 2)) < 0.1
 

@@ -39,7 +39,8 @@ def probe(
     num_tasks: int = 1,
     episode_steps: int = 4,
     terminates: bool = False,
-    context: bool = False,
+    show_step: bool = False,
+    show_drawn: bool = False,
 ) -> TrainingEnv:
     """Episodes of a fixed length whose observation is the step, a random number and the task's one-hot vector.
 
@@ -49,14 +50,15 @@ def probe(
         num_tasks: number of tasks.
         episode_steps: length of an episode.
         terminates: whether episodes end by termination instead of truncation.
-        context: show the step and a number drawn at reset; by default both are zero, so that all states look alike.
+        show_step: whether the first entry is the step or zero.
+        show_drawn: whether the second entry is a number drawn at reset from [-1, 1], the same all episode, or zero.
     """
     one_hot = num_tasks > 1
     tasks = jnp.arange(num_envs) % num_tasks
 
     def observe(step: Array, key: Array) -> Array:
         drawn = jax.vmap(lambda k: jax.random.uniform(k, (), minval=-1.0, maxval=1.0))(key)
-        plain = jnp.stack([step.astype(float), drawn], -1) * context
+        plain = jnp.stack([step * show_step, drawn * show_drawn], -1)
         return jnp.concatenate([plain, jax.nn.one_hot(tasks, num_tasks)], -1) if one_hot else plain
 
     def start(key: Array) -> ProbeState:
@@ -120,7 +122,8 @@ def run_probe(folder: Path, iterations: int, checkpoint_every: int = 1) -> tuple
     env = probe(
         lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
         episode_steps=RUN_CONFIG.episode_steps,
-        context=True,
+        show_step=True,
+        show_drawn=True,
     )
     algorithm = make_ppo(RUN_CONFIG, env)
     steps = algorithm.steps_per_iteration
