@@ -120,11 +120,13 @@ def main(args: Args) -> None:
     command = shlex.join(["python", "-m", "benchmarks.compare", *sys.argv[1:]])
     report = {"command": command, "machine": machine, "rows": [dataclasses.asdict(row) for row in rows]}
     args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    plot(rows, args.output.with_suffix(".png"))
+    picture = args.output.with_suffix(".png")
+    plot(rows, picture)
     table = markdown(rows, machine)
     print(table)
     if args.document is not None:
-        rewrite_section(args.document, "compare", table)
+        link = Path(os.path.relpath(picture, args.document.parent)).as_posix()
+        rewrite_section(args.document, "compare", f"{table}\n\n![Environment steps per second of each]({link})")
 
 
 if __name__ == "__main__":

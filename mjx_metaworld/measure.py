@@ -17,6 +17,9 @@ from mjx_metaworld.env import make
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.vector import Device, VectorEnv, rollout
 
+# Lanes of a device below which its chunks are smaller than what the physics divides a batch into.
+_LEAST_LANES = 64
+
 
 @dataclass(frozen=True)
 class Throughput:
@@ -53,11 +56,12 @@ def claim_devices(count: int) -> list[Device]:
 
 
 def default_devices(num_envs: int) -> int:
-    """Devices that suit a batch: on CPU one a core, elsewhere all there are; fewer where they do not divide it."""
+    """Devices that suit a batch: on CPU one a core, elsewhere all; fewer where they do not divide it well."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: what there is must do
         jax.config.update("jax_num_cpu_devices", cores)
-    return max(count for count in range(1, len(jax.devices()) + 1) if num_envs % count == 0)
+    most = min(len(jax.devices()), max(1, num_envs // _LEAST_LANES))
+    return max(count for count in range(1, most + 1) if num_envs % count == 0)
 
 
 class Batch:

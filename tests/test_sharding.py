@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.measure import claim_devices
+from mjx_metaworld.measure import claim_devices, default_devices
 
 NUM_ENVS, NUM_DEVICES, NUM_STEPS, EPISODE_STEPS = 128, 4, 6, 4
 
@@ -111,3 +111,9 @@ def test_devices_that_are_not_there_cannot_be_claimed():
         claim_devices(here + 1)
     with pytest.raises(ValueError, match="positive"):
         claim_devices(0)
+
+
+def test_small_batches_are_not_divided():
+    jax.devices()  # JAX has started: no device is made here
+    assert default_devices(16) == 1
+    assert 1024 % default_devices(1024) == 0
