@@ -2,7 +2,7 @@
 
 Same tasks, number of environments and random actions; one system at a time, each in a process of its own, so that one
 that fails or runs out of memory takes no other with it. Writes all figures as JSON, a plot beside it, and a table into
-a Markdown file. About 8 minutes on two cores, and 5 more for raw MJX.
+a Markdown file. Most of the time goes into compiling, above all for raw MJX.
 
     python -m benchmarks.compare --document README.md
     python -m benchmarks.compare --no-raw-mjx --num-envs 256 --seconds 2
