@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +85,7 @@ def test_success_is_plotted(tmp_path):
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"tensorboardX, which is missing.*mjx-metaworld\[train\]"):
         require("tensorboardX")
 
@@ -152,3 +154,15 @@ def test_rewards_are_scaled_by_the_returns_of_their_task():
         scale = observe_rewards(scale, reward[rows], done[rows], task[rows], 0.5)
     expected = np.sqrt((1.0 + 1.5**2) / 2)
     np.testing.assert_allclose(scale.divisor(), [expected, 100 * expected], rtol=1e-6)
+
+
+def test_the_core_needs_nothing_of_the_extra():
+    code = (
+        "import sys; [sys.modules.__setitem__(name, None) for name in ('orbax', 'tensorboardX', 'matplotlib')]\n"
+        "import mjx_metaworld as mw, mjx_metaworld.cli, mjx_metaworld.commands.evaluate\n"
+        "mw.make, mw.VectorEnv, mw.goals\n"
+        "import mjx_metaworld.training"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'mjx-metaworld[train]'" in ended.stderr.splitlines()[-1]
+    assert 'File "<string>", line 4' in ended.stderr  # nothing before it failed
