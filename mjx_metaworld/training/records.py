@@ -86,8 +86,8 @@ class Recorder:
             f"{rate:,.0f}",
             f"{figures['success']:.1%}",
             f"{figures['episode_return']:.0f}",
-            f"{self._report.get('episodes.success', np.nan):.1%}",
-            f"{self._report.get('episodes.episode_return', np.nan):.0f}",
+            _shown(self._report.get("episodes.success"), ".1%"),
+            _shown(self._report.get("episodes.episode_return"), ".0f"),
         )
         self._console.print(_row(cells), highlight=False, soft_wrap=True)
 
@@ -154,6 +154,10 @@ def plot_success(folders: Sequence[Path], output: Path) -> None:
     figure.axes[0].set_ylabel("success on frozen goals (%)")
     figure.axes[0].legend()
     figure.savefig(output, dpi=120)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None or np.isnan(value) else format(value, form)
 
 
 def _row(cells: Sequence[str]) -> str:
