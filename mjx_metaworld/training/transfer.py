@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -60,7 +61,9 @@ def evaluate_on_reference(
         )
         for i, (name, spec, vectors) in enumerate(zip(names, env.tasks, rand_vecs, strict=True))
     ]
-    envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*precision lowered")  # metaworld's spaces are float64
+        envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     envs.call("toggle_sample_tasks_on_reset", True)
     _, _, success, returns = evaluation(_Agent(policy, len(names), advance), envs, num_episodes=num_goals)
     envs.close()
