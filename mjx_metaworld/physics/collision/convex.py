@@ -14,7 +14,7 @@ are left out of the descent and added to the depth.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from mjx_metaworld.physics.collision.shapes import Shape, Start
 from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
 
 Array = jax.Array
+Tree = TypeVar("Tree")
 
 _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
     int(mujoco.mjtGeom.mjGEOM_SPHERE),
@@ -54,8 +55,7 @@ class _Body(NamedTuple):
 class _Pair(NamedTuple):
     """Both bodies in the frame of the second."""
 
-    body1: _Body
-    body2: _Body
+    both: _Body  # the first bodies, then the second ones (2S slots), so that one call supports all
     pos: Array  # (3, S, L) of the first
     mat: Array  # (3, 3, S, L) of the first
 
@@ -65,47 +65,54 @@ class _Descent(NamedTuple):
 
     normal: Array  # (3, S, L) best direction so far
     depth: Array  # (S, L) its overlap
-    points: tuple[Array, Array, Array]  # (3, S, L) each, in the Minkowski difference
-    first: tuple[Array, Array, Array]  # the points of body 1 that they come from
-    nearest: Array  # (3, S, L) the simplex's point nearest to the query
+    corners: Array  # (3, 6, S, L): of each the point in the Minkowski difference, then the point of body 1 it is from
+    weights: Array  # (2, S, L) of the second and third corner in the simplex's point nearest to the query
+    nearest: Array  # (3, S, L) that point
 
 
 def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     """Search the contact of world-frame shapes from scratch."""
     pair = _relate(shape1, shape2)
-    normals = spatial.fence(_two_best_of_cube(pair, shape1, shape2))
+    body1, body2 = _single(pair.both, 0, 2), _single(pair.both, 1, 2)
+    face_normal, face_overlap = spatial.fence(_best_face(pair, body1, body2, shape1))
     # Deep contacts have several local minima: two descents compete for a few steps, the better one goes on.
-    double = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=-2), pair)
-    s = _begin(double, jnp.concatenate(normals, axis=-2))
-    s = jax.lax.fori_loop(0, _TRIAL_STEPS, lambda _, s: _descend(double, s), s)
-    count = shape1.type.shape[0]
-    second_wins = s.depth[count:] < s.depth[:count]
-    s = jax.tree.map(lambda x: jnp.where(second_wins, x[..., count:, :], x[..., :count, :]), s)
-    s = jax.lax.fori_loop(_TRIAL_STEPS, iterations, lambda _, s: _descend(pair, s), spatial.fence(s))
+    best, other = spatial.fence(_two_best_of_cube(pair, body1, body2, shape1, shape2))
+    begun = spatial.fence(_begin(_copies(pair, 3), jnp.concatenate([best, other, face_normal], axis=-2)))
+    first, second, on_face = (_single(begun, i, 3) for i in range(3))
+
+    def descend(turn: Array, trials: tuple[_Descent, _Descent]) -> tuple[_Descent, _Descent]:
+        """Turns 0 and 1 are the trials, in turn 2 the better one goes on: the descent is compiled once."""
+        s, waiting = trials
+        waiting_wins = (turn == 1) | ((turn == 2) & (waiting.depth <= s.depth))
+        s, waiting = spatial.fence((_choose(waiting_wins, waiting, s), _choose(waiting_wins, s, waiting)))
+        steps = jnp.where(turn == 2, iterations - _TRIAL_STEPS, _TRIAL_STEPS)
+        return jax.lax.fori_loop(0, steps, lambda _, s: _descend(pair, s), s), waiting
+
+    s, _ = jax.lax.fori_loop(0, 3, descend, (first, second))
     # A box in a hull is often deepest along its own face, which a descent from elsewhere need not reach. Near the
     # direction found the simplex, which tells the position, is worth keeping.
-    face = spatial.fence(_best_face(pair, shape1))
-    better = face.overlap < s.depth
-    restart = better & (spatial.dot(face.normal, s.normal) < _APART)
-    on_face = _begin(pair, face.normal)
-    near_face = s._replace(
-        normal=jnp.where(better, face.normal, s.normal), depth=jnp.where(better, face.overlap, s.depth)
-    )
-    s = jax.tree.map(lambda x, y: jnp.where(restart, x, y), on_face, near_face)
-    return Start(
-        normal=s.normal,
-        first=tuple(spatial.rotate_back(pair.mat, point - pair.pos) for point in s.first),
-        second=tuple(first - point for first, point in zip(s.first, s.points, strict=True)),
-    )
+    better = face_overlap < s.depth
+    restart = better & (spatial.dot(face_normal, s.normal) < _APART)
+    s = _choose(restart, on_face, s._replace(normal=jnp.where(better, face_normal, s.normal)))
+    first = jnp.moveaxis(s.corners[:, 3:], 1, 0)
+    second = first - jnp.moveaxis(s.corners[:, :3], 1, 0)
+    local = spatial.rotate_back(pair.mat[:, :, None], first - pair.pos[:, None])
+    return Start(normal=s.normal, first=local, second=second, weights=s.weights)
 
 
 def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> Points:
     """Contact of world-frame convex shapes, one point a slot, by descent from what `find_start` gave."""
     pair = _relate(shape1, shape2)
-    resumed = _resume(pair, start)
-    end = jax.lax.fori_loop(0, iterations, lambda _, s: _descend(pair, s), resumed)
-    on_first = _combine(_triangle_weights(end.points, _query(end)), end.first)
-    balls1, balls2 = pair.body1.ball, pair.body2.ball
+
+    def step(i: Array, s: _Descent) -> _Descent:
+        return _descend(pair, s, again=i == 0)
+
+    # The first step evaluates the start's direction at the poses of now.
+    end = jax.lax.fori_loop(0, iterations + 1, step, _resume(pair, start))
+    weights = _triangle_weights(end.corners[:, :3], _query(end))
+    on_first = _combine(weights, end.corners[:, 3:])
+    count = shape1.type.shape[0]
+    balls1, balls2 = pair.both.ball[:count], pair.both.ball[count:]
     depth = end.depth + balls1 + balls2
     # `on_first` lies on the core of body 1; midway between the surfaces.
     pos = on_first + end.normal * (balls1 - 0.5 * depth)
@@ -115,29 +122,54 @@ def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, it
 
 
 def _relate(shape1: Shape, shape2: Shape) -> _Pair:
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=-2), _body(shape1), _body(shape2))
     return spatial.fence(
         _Pair(
-            body1=_body(shape1),
-            body2=_body(shape2),
+            both=both,
             pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
             mat=spatial.matmul_tn(shape2.mat, shape1.mat),
         )
     )
 
 
+def _single(tree: Tree, index: int, count: int) -> Tree:
+    """The slots of one of `count` stacked copies."""
+
+    def of(x: Array) -> Array:
+        size = x.shape[-2] // count
+        return jax.lax.slice_in_dim(x, index * size, (index + 1) * size, axis=-2 % x.ndim)
+
+    return jax.tree.map(of, tree)
+
+
+def _copies(pair: _Pair, count: int) -> _Pair:
+    """The pair's slots `count` times, one copy after the other."""
+    both = [_single(pair.both, i, 2) for i in range(2) for _ in range(count)]
+    return _Pair(
+        both=jax.tree.map(lambda *x: jnp.concatenate(x, axis=-2), *both),
+        pos=jnp.concatenate([pair.pos] * count, axis=-2),
+        mat=jnp.concatenate([pair.mat] * count, axis=-2),
+    )
+
+
+def _choose(condition: Array, new: _Descent, old: _Descent) -> _Descent:
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), new, old)
+
+
 def _begin(pair: _Pair, normal: Array) -> _Descent:
-    first, point = _support(pair, normal)
-    return _Descent(normal, spatial.dot(point, normal), (point,) * 3, (first,) * 3, point)
+    corner = _support(pair, normal)
+    weights = jnp.zeros((2, *normal.shape[1:]), normal.dtype)
+    corners = jnp.broadcast_to(corner, (3, *corner.shape))
+    return _Descent(normal, spatial.dot(corner[:3], normal), corners, weights, corner[:3])
 
 
 def _resume(pair: _Pair, start: Start) -> _Descent:
-    """The descent at the start's direction, with the start's simplex carried along by the bodies."""
-    firsts = tuple(pair.pos + spatial.rotate(pair.mat, point) for point in start.first)
-    points = tuple(first - second for first, second in zip(firsts, start.second, strict=True))
-    first, point = _support(pair, start.normal)
-    s = _Descent(start.normal, spatial.dot(point, start.normal), points, firsts, point)
-    s = spatial.fence(s)
-    return _grow(s._replace(nearest=_combine(_triangle_weights(points, _query(s)), points)), first, point)
+    """The start's direction, with the start's simplex carried along by the bodies."""
+    first = pair.pos[:, None] + spatial.rotate(pair.mat[:, :, None], start.first)
+    corners = jnp.moveaxis(jnp.concatenate([first - start.second, first]), 1, 0)
+    far = jnp.full(start.normal.shape[1:], _FAR, start.normal.dtype)
+    nearest = _combine(start.weights, corners[:, :3])
+    return spatial.fence(_Descent(start.normal, far, corners, start.weights, nearest))
 
 
 def _body(shape: Shape) -> _Body:
@@ -160,73 +192,61 @@ def _body_support(body: _Body, d: Array) -> Array:
     return smooth + furthest_vertex(body.hulls, d)
 
 
-def _support(pair: _Pair, normal: Array) -> tuple[Array, Array]:
-    """Furthest point of body 1 along a direction, and of the Minkowski difference."""
-    local = spatial.rotate_back(pair.mat, normal)
-    first = pair.pos + spatial.rotate(pair.mat, _body_support(pair.body1, local))
-    return first, first - _body_support(pair.body2, -normal)
+def _support(pair: _Pair, normal: Array) -> Array:
+    """(6, S, L) furthest point along a direction of the Minkowski difference, and the point of body 1 it is from."""
+    towards = jnp.concatenate([spatial.rotate_back(pair.mat, normal), -normal], axis=-2)
+    local = spatial.fence(_body_support(pair.both, towards))
+    count = normal.shape[-2]
+    first = pair.pos + spatial.rotate(pair.mat, local[:, :count])
+    return jnp.concatenate([first - local[:, count:], first])
 
 
 def _smooth_reach(body: _Body, d: Array) -> Array:
-    """Support of a body without its ball and hull along a direction (3, S, L) in its frame."""
+    """Support (..., S, L) of a body without its ball and hull along directions (3, ..., S, L) in its frame."""
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
-    return sum(jnp.abs(d[k]) * body.half[k] for k in range(3)) + body.disc * across
+    return spatial.dot(jnp.abs(d), jnp.expand_dims(body.half, range(1, d.ndim - 2))) + body.disc * across
 
 
-class _Direction(NamedTuple):
-    normal: Array  # (3, S, L) in the frame of the second body
-    overlap: Array  # (S, L) along it
+def _best_face(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape) -> tuple[Array, Array]:
+    """The axis (3, S, L) of the first body with the least overlap (S, L), which is far where that body is a mesh."""
+    slots = shape1.type.shape
+    axes = jnp.concatenate([pair.mat, -pair.mat], axis=1)  # (3, 6, S, L)
+    copies = jax.tree.map(lambda x: jnp.concatenate([x] * 6, axis=-2), body2)
+    towards = spatial.fence(-axes.reshape(3, 6 * slots[0], slots[1]))
+    reach2 = spatial.dot(spatial.fence(_body_support(copies, towards)), towards).reshape(6, *slots)
+    reach1 = body1.half + body1.disc * jnp.array([1.0, 1.0, 0.0], pair.pos.dtype)[:, None, None]
+    overlaps = spatial.dot(axes, pair.pos[:, None]) + jnp.concatenate([reach1, reach1]) + reach2
+    overlaps = spatial.fence(jnp.where(shape1.type == _MESH, _FAR, overlaps))
+    normal, overlap = axes[:, 0], overlaps[0]
+    for k in range(1, 6):
+        closer = overlaps[k] < overlap
+        normal, overlap = jnp.where(closer, axes[:, k], normal), jnp.where(closer, overlaps[k], overlap)
+    return normal, overlap
 
 
-def _best_face(pair: _Pair, shape1: Shape) -> _Direction:
-    """The axis of the first body with the least overlap, which is far where that body is a mesh."""
-    axes = [(k, sign * pair.mat[:, k]) for k in range(3) for sign in (1.0, -1.0)]
-    # All six at once: the support function is compiled a single time.
-    towards = -jnp.concatenate([axis for _, axis in axes], axis=-2)
-    copies = jax.tree.map(lambda x: jnp.concatenate([x] * len(axes), axis=-2), pair.body2)
-    reach = spatial.fence(spatial.dot(_body_support(copies, towards), towards)).reshape(len(axes), *shape1.type.shape)
-    best = _Direction(pair.mat[:, 0], jnp.full(shape1.type.shape, _FAR, pair.pos.dtype))
-    for (k, axis), reach2 in zip(axes, reach, strict=True):
-        reach1 = pair.body1.half[k] + (pair.body1.disc if k < 2 else 0.0)
-        overlap = spatial.dot(pair.pos, axis) + reach1 + reach2
-        closer = (overlap < best.overlap) & (shape1.type != _MESH)
-        best = _Direction(jnp.where(closer, axis, best.normal), jnp.where(closer, overlap, best.overlap))
-    return best
-
-
-def _two_best_of_cube(pair: _Pair, shape1: Shape, shape2: Shape) -> tuple[Array, Array]:
+def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, shape2: Shape) -> tuple[Array, Array]:
     """The best (3, S, L) of the cube directions in the frame of the second body, and the best well away from it.
 
     For this ranking alone a mesh as first body counts as its bounding box.
     """
     mesh_box = jnp.where(shape1.type == _MESH, shape1.size, 0.0)
-    first = pair.body1._replace(half=pair.body1.half + mesh_box)
+    boxed = body1._replace(half=body1.half + mesh_box)
     dtype = pair.pos.dtype
-    cube = cube_directions()
+    cube = jnp.asarray(cube_directions().T, dtype)[:, :, None, None]  # (3, 26, 1, 1)
     # The table holds reaches along the cube's directions; opposite ones stand at opposite ends of the list.
     hull_reach = jnp.moveaxis(jnp.asarray(load_hulls().reach[:, ::-1], dtype)[hull_index(shape2)], -1, 0)
-    hull_reach = spatial.fence(hull_reach)
-    overlaps = []
-    for k, direction in enumerate(cube):
-        x, y, z = (float(c) for c in direction)
-        local = pair.mat[0] * x + pair.mat[1] * y + pair.mat[2] * z
-        constant = jnp.asarray(direction, dtype)[:, None, None]
-        overlap = pair.pos[0] * x + pair.pos[1] * y + pair.pos[2] * z
-        overlaps.append(overlap + hull_reach[k] + _smooth_reach(first, local) + _smooth_reach(pair.body2, constant))
-    overlaps = spatial.fence(jnp.stack(overlaps))
+    local = spatial.rotate_back(pair.mat[:, :, None], cube)
+    overlaps = spatial.dot(cube, pair.pos[:, None]) + hull_reach
+    overlaps = spatial.fence(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
+    number = jax.lax.broadcasted_iota(jnp.int32, overlaps.shape, 0)
 
-    def lowest(excluded: Array | None) -> Array:
-        # A running minimum fuses into one loop.
-        best, index = jnp.full(overlaps.shape[1:], jnp.inf, dtype), jnp.zeros(overlaps.shape[1:], jnp.int32)
-        for k, (x, y, z) in enumerate(cube.tolist()):
-            closer = overlaps[k] < best
-            if excluded is not None:
-                closer = closer & (excluded[0] * x + excluded[1] * y + excluded[2] * z < _APART)
-            index, best = jnp.where(closer, k, index), jnp.where(closer, overlaps[k], best)
-        return jnp.moveaxis(jnp.asarray(cube, dtype)[index], -1, 0)
+    def lowest(overlaps: Array) -> Array:
+        index = jnp.min(jnp.where(overlaps == jnp.min(overlaps, axis=0), number, overlaps.shape[0]), axis=0)
+        # NaN equals nothing; the bound keeps the index a valid one.
+        return jnp.moveaxis(cube[:, :, 0, 0].T[jnp.minimum(index, overlaps.shape[0] - 1)], -1, 0)
 
-    best = spatial.fence(lowest(None))
-    return best, lowest(best)
+    best = spatial.fence(lowest(overlaps))
+    return best, lowest(jnp.where(spatial.dot(cube, best[:, None]) < _APART, overlaps, jnp.inf))
 
 
 def _query(s: _Descent) -> Array:
@@ -234,56 +254,62 @@ def _query(s: _Descent) -> Array:
     return s.normal * (s.depth + jnp.maximum(_STAND_OFF, -s.depth))
 
 
-def _descend(pair: _Pair, s: _Descent) -> _Descent:
-    """One support evaluation, towards the query: perhaps a better direction, and the next simplex."""
+def _descend(pair: _Pair, s: _Descent, again: Array | bool = False) -> _Descent:
+    """One support evaluation, towards the query: perhaps a better direction, and the next simplex.
+
+    With `again` it is the best direction so far that is evaluated.
+    """
     offset = _query(s) - s.nearest
     length = spatial.norm(offset)
-    direction = spatial.fence(jnp.where(length > 1e-7, offset / jnp.maximum(length, 1e-7), s.normal))
-    first, point = spatial.fence(_support(pair, direction))
-    overlap = spatial.dot(point, direction)
+    usable = (length > 1e-7) & ~jnp.asarray(again)
+    direction = spatial.fence(jnp.where(usable, offset / jnp.maximum(length, 1e-7), s.normal))
+    corner = spatial.fence(_support(pair, direction))
+    overlap = spatial.dot(corner[:3], direction)
     better = overlap < s.depth
     s = s._replace(normal=jnp.where(better, direction, s.normal), depth=jnp.where(better, overlap, s.depth))
-    return _grow(spatial.fence(s), first, point)
+    return _grow(spatial.fence(s), corner)
 
 
-def _grow(s: _Descent, first: Array, point: Array) -> _Descent:
+def _grow(s: _Descent, corner: Array) -> _Descent:
     """GJK's next simplex: the one of the old points and the new that is nearest to the query."""
     # The nearest point of the grown simplex lies on an edge or triangle at the new point, unless it stayed where it is.
-    query = _query(s)
-    edges = [spatial.fence(_nearest_on_edge(point, old, query)) for old in s.points]
-    pairs = ((0, 1), (0, 2), (1, 2))
-    faces = [spatial.fence(_nearest_in_triangle(point, s.points[i], s.points[j], query)) for i, j in pairs]
-    options = [(near, square, i, None) for i, (near, square) in enumerate(edges)]
-    options += [(near, square, i, j) for (near, square), (i, j) in zip(faces, pairs, strict=True)]
+    query, point = _query(s), corner[:3]
+    offset = query - point
+    edges = spatial.fence(jnp.moveaxis(s.corners[:, :3], 1, 0) - point[:, None])  # (3, 3 edges, S, L)
+    along = _share(edges, offset[:, None])
+    edge_gap = offset[:, None] - along * edges
+    following = jnp.concatenate([edges[:, 1:], edges[:, :1]], axis=1)  # the third side of each triangle
+    v, w, inside = _barycentric(edges, following, offset[:, None])
+    face_gap = offset[:, None] - v * edges - w * following
+    edge_square, face_square, along, v, w = spatial.fence(
+        spatial.dot(edge_gap, edge_gap), jnp.where(inside, spatial.dot(face_gap, face_gap), _FAR), along, v, w
+    )
 
     kept = query - s.nearest
-    best, nearest, points, firsts = spatial.dot(kept, kept), s.nearest, s.points, s.first
-    for near, square, i, j in options:
+    best, choice, weights = spatial.dot(kept, kept), jnp.full(s.depth.shape, -1), s.weights
+    zero = jnp.zeros_like(s.depth)
+    options = [(edge_square[i], along[i], zero) for i in range(3)]
+    options += [(face_square[i], v[i], w[i]) for i in range(3)]
+    first, second = weights[0], weights[1]
+    for number, (square, v1, w1) in enumerate(options):
         closer = square < best
-        new_points = (point, s.points[i], point if j is None else s.points[j])
-        new_firsts = (first, s.first[i], first if j is None else s.first[j])
-        best = jnp.where(closer, square, best)
-        nearest = jnp.where(closer, near, nearest)
-        points = tuple(jnp.where(closer, new, old) for new, old in zip(new_points, points, strict=True))
-        firsts = tuple(jnp.where(closer, new, old) for new, old in zip(new_firsts, firsts, strict=True))
-    return spatial.fence(s._replace(points=points, first=firsts, nearest=nearest))
+        best, choice = jnp.where(closer, square, best), jnp.where(closer, number, choice)
+        first, second = jnp.where(closer, v1, first), jnp.where(closer, w1, second)
+
+    is_face, side = choice >= 3, jnp.where(choice >= 3, choice - 3, choice)
+    old = s.corners
+    here = jnp.where(side == 0, old[0], jnp.where(side == 1, old[1], old[2]))
+    there = jnp.where(side == 0, old[1], jnp.where(side == 1, old[2], old[0]))
+    grown = (corner, here, jnp.where(is_face, there, corner))
+    corners = jnp.stack([jnp.where(choice < 0, *sides) for sides in zip(old, grown, strict=True)])
+    corners, weights = spatial.fence(corners, jnp.stack([first, second]))
+    nearest = jnp.where(choice < 0, s.nearest, _combine(weights, corners[:, :3]))
+    return s._replace(corners=corners, weights=weights, nearest=nearest)
 
 
-def _nearest_on_edge(a: Array, b: Array, query: Array) -> tuple[Array, Array]:
-    """The point of an edge nearest to the query, and its squared distance."""
-    edge, offset = b - a, query - a
-    t = jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
-    gap = offset - t * edge
-    return a + t * edge, spatial.dot(gap, gap)
-
-
-def _nearest_in_triangle(a: Array, b: Array, c: Array, query: Array) -> tuple[Array, Array]:
-    """The foot of the query on a triangle, and its squared distance; far where it lies outside."""
-    ab, ac, offset = b - a, c - a, query - a
-    v, w, inside = _barycentric(ab, ac, offset)
-    foot = v * ab + w * ac
-    gap = offset - foot
-    return a + foot, jnp.where(inside, spatial.dot(gap, gap), _FAR)
+def _share(edge: Array, offset: Array) -> Array:
+    """Where along an edge the point nearest to a place lies, 0 to 1; both relative to the edge's begin."""
+    return jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
 
 
 def _barycentric(ab: Array, ac: Array, offset: Array) -> tuple[Array, Array, Array]:
@@ -297,26 +323,26 @@ def _barycentric(ab: Array, ac: Array, offset: Array) -> tuple[Array, Array, Arr
     return v, w, usable & (v >= 0) & (w >= 0) & (v + w <= 1)
 
 
-def _triangle_weights(corners: tuple[Array, Array, Array], query: Array) -> tuple[Array, Array, Array]:
-    """Barycentric weights of the triangle's point nearest to the query."""
-    a, b, c = corners
+def _triangle_weights(corners: Array, query: Array) -> Array:
+    """(2, S, L) weights of the second and third of the corners (3, 3, S, L) in the triangle's point nearest to a place.
+
+    The sides are those from the first corner to the second, from the second to the third and from there to the first.
+    """
+    a, b, c = corners[0], corners[1], corners[2]
     v, w, inside = _barycentric(b - a, c - a, query - a)
-    weights = (1 - v - w, v, w)
+    begins = jnp.moveaxis(corners, 1, 0)
+    sides = jnp.concatenate([begins[:, 1:], begins[:, :1]], axis=1) - begins
+    offsets = query[:, None] - begins
+    t = _share(sides, offsets)
+    gap = offsets - t * sides
+    square, t = spatial.fence(spatial.dot(gap, gap), t)
     best = jnp.where(inside, -1.0, _FAR)
-    zero = jnp.zeros_like(v)
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        edge, offset = corners[j] - corners[i], query - corners[i]
-        t = jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
-        gap = offset - t * edge
-        square = spatial.dot(gap, gap)
-        closer = square < best
-        option = [zero, zero, zero]
-        option[i], option[j] = 1 - t, t
-        best = jnp.where(closer, square, best)
-        first, second, third = (jnp.where(closer, new, old) for new, old in zip(option, weights, strict=True))
-        weights = (first, second, third)
-    return weights
+    for side, (at_b, at_c) in enumerate(((t[0], 0.0), (1 - t[1], t[1]), (0.0, 1 - t[2]))):
+        closer = square[side] < best
+        best, v, w = jnp.where(closer, square[side], best), jnp.where(closer, at_b, v), jnp.where(closer, at_c, w)
+    return jnp.stack([v, w])
 
 
-def _combine(weights: tuple[Array, Array, Array], corners: tuple[Array, Array, Array]) -> Array:
-    return weights[0] * corners[0] + weights[1] * corners[1] + weights[2] * corners[2]
+def _combine(weights: Array, corners: Array) -> Array:
+    """The point of a triangle with these weights of its second and third corner."""
+    return corners[0] + weights[0] * (corners[1] - corners[0]) + weights[1] * (corners[2] - corners[0])

@@ -38,8 +38,9 @@ class Start:
     """Where the search for the contact of general convex shapes starts: a direction and a simplex near the answer."""
 
     normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 2
-    first: tuple[Array, Array, Array]  # (3, S, L) points of shape 1, each in its frame
-    second: tuple[Array, Array, Array]  # (3, S, L) points of shape 2, each in its frame
+    first: Array  # (3, 3, S, L) the corners' points of shape 1 in its frame, components first
+    second: Array  # (3, 3, S, L) likewise of shape 2
+    weights: Array  # (2, S, L) of the second and third corner in the simplex's point that counts
 
 
 @struct.dataclass
