@@ -73,8 +73,8 @@ def slot_table(snapshots: list[Snapshot]) -> str:
     models: dict[SceneSpec, mujoco.MjModel] = {}
     for s in snapshots:
         model = models.setdefault(s.scene, load_scene(s.scene))
-        kinds = Counter(_slot_kind(model, pair) for pair in s.contacts)
-        for kind in ("plane", "sphere", "capsule", "box", "cylinder-box", "convex"):
+        kinds = Counter(pair_kind(model, pair) for pair in s.contacts)
+        for kind in ("plane", "sphere", "capsule", "box", "cylinder_box", "convex"):
             counts[kind].append((kinds[kind], s.task))
         counts["contact points"].append((sum(map(len, s.contacts.values())), s.task))
     lines = ["| kind | 99 % | 99.9 % | most | in |", "| --- | --- | --- | --- | --- |"]
@@ -84,12 +84,6 @@ def slot_table(snapshots: list[Snapshot]) -> str:
         p99, p999 = np.quantile(numbers, [0.99, 0.999])
         lines.append(f"| {kind} | {p99:.0f} | {p999:.0f} | {numbers.max()} | {', '.join(most[:3])} |")
     return "\n".join(lines)
-
-
-def _slot_kind(model: mujoco.MjModel, pair: tuple[int, int]) -> str:
-    types = tuple(model.geom_type[list(pair)])
-    is_cylinder_box = types == (mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_BOX)
-    return "cylinder-box" if is_cylinder_box else pair_kind(model, pair)
 
 
 def main() -> None:

@@ -332,12 +332,7 @@ def test_reduction_keeps_the_deepest():
         shape2=shape,
         valid=jnp.asarray(valid),
         margin=jnp.full((slots, lanes), MARGIN),
-        friction=jnp.stack([numbers, numbers]),
-        torsional=jnp.zeros((slots, lanes), bool),
-        solref=jnp.stack([numbers] * 2),
-        solimp=jnp.stack([numbers] * 5),
-        invweight=jnp.stack([numbers] * 2),
-        touch=jnp.zeros((slots, lanes), jnp.int32),
+        contact=jnp.stack([numbers] * 16, axis=1),
         near=jnp.full((lanes,), slots, jnp.int32),
     )
     kept = jax.tree.map(np.asarray, reduce([(table, found)], PhysicsConfig(max_contacts=count)))

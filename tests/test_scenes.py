@@ -18,6 +18,7 @@ from original_scenes import arm, as_lanes, originals, samples
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.inertia import bias_force, dense, mass_matrix, passive_force
 from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.model import PAIR_KINDS
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, find_scene, load_scene
 from mjx_metaworld.scenes.project import load_arm
@@ -95,12 +96,13 @@ def test_stack_pads_without_effect():
             scene.replace(colliders=None, pairs=None),
             taken.replace(colliders=None, pairs=None),
         )
-        for name in ("plane", "sphere", "capsule", "box", "convex"):
-            own, padded = getattr(scene.pairs, name), getattr(taken.pairs, name)
-            rows = len(own.valid)
-            jax.tree.map(lambda a, b, rows=rows: np.testing.assert_array_equal(a, b[:rows]), own, padded)
-            assert not padded.valid[rows:].any()
-            assert (padded.solref[rows:] > 0).all()  # divisors in the constraint stage
+        own, padded = scene.pairs, taken.pairs
+        kinds = np.repeat(np.arange(len(PAIR_KINDS)), padded.counts)
+        assert np.bincount(kinds[padded.valid], minlength=len(PAIR_KINDS)).tolist() == list(own.counts)
+        for ours, theirs in zip(jax.tree.leaves(own), jax.tree.leaves(padded), strict=True):
+            np.testing.assert_array_equal(ours, theirs[padded.valid])
+        solref = padded.parameters[:, 5:7]
+        assert (solref > 0).all()  # divisors in the constraint stage
 
 
 def test_skeleton_has_the_layout():

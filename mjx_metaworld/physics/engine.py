@@ -89,7 +89,12 @@ class Engine:
 
     def select(self, scene: Array) -> Scene:
         """The scenes of the lanes, (L,) rows, lanes last."""
-        return jax.tree.map(lambda leaf: jnp.moveaxis(jnp.asarray(leaf)[scene], 0, -1), self.scenes)
+
+        def take(leaf: Array) -> Array:
+            rows = jnp.asarray(leaf).at[scene].get(mode="promise_in_bounds", wrap_negative_indices=False)
+            return jnp.moveaxis(rows, 0, -1)
+
+        return jax.tree.map(take, self.scenes)
 
 
 def _poses(kin: Kinematics, touching: Array) -> Poses:

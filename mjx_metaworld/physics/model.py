@@ -89,31 +89,24 @@ class Arm(NamedTuple):
     timestep: float
 
 
-@struct.dataclass
-class PairTable:
-    """Collider pairs of one narrow-phase kind, with MuJoCo's parameter mixing already applied (P rows, padded)."""
-
-    geom1: Array  # (P,) int32 collider rows, in the order in which MuJoCo passes them to the narrow phase
-    geom2: Array  # (P,) int32
-    valid: Array  # (P,) bool; False on padding
-    margin: Array  # (P,) contacts with dist < margin are active (gap is zero in every scene)
-    friction: Array  # (P, 2) sliding and torsional coefficient
-    torsional: Array  # (P,) bool: condim 4, else 3
-    solref: Array  # (P, 2)
-    solimp: Array  # (P, 5)
-    invweight: Array  # (P, 2) sum of body_invweight0 of both bodies: translation, rotation
-    touch: Array  # (P,) int32: 1 left pad and the task's main object, 2 right pad and it, 0 any other pair
+# The kinds of pairs that the narrow phase tells apart, in the order of a pair table's rows.
+PAIR_KINDS = ("plane", "sphere", "capsule", "box", "cylinder_box", "convex")
 
 
 @struct.dataclass
 class Pairs:
-    """All pairs of a scene by narrow-phase kind."""
+    """Collider pairs of a scene, kind after kind, with MuJoCo's parameter mixing already applied (P rows, padded).
 
-    plane: PairTable  # plane with anything
-    sphere: PairTable  # sphere with sphere, capsule, cylinder, box
-    capsule: PairTable  # capsule with box (and capsule)
-    box: PairTable  # box with box
-    convex: PairTable  # everything that MuJoCo gives to its general convex routine
+    The columns of `parameters`: margin (contacts with less distance are active; the gap is zero in every scene), 1
+    for condim 4 and 0 for 3, 1 for the left pad with the task's main object and 2 for the right one, sliding and
+    torsional friction, solref (2), solimp (5), and the sums of both bodies' invweight0 of translation and rotation.
+    """
+
+    geom1: Array  # (P,) int32 collider rows, in the order in which MuJoCo passes them to the narrow phase
+    geom2: Array  # (P,) int32
+    valid: Array  # (P,) bool; False on padding
+    parameters: Array  # (P, 14)
+    counts: tuple[int, ...] = struct.field(pytree_node=False)  # rows of each of `PAIR_KINDS`
 
 
 @struct.dataclass

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import model as layout
-from mjx_metaworld.physics.model import Colliders, Pairs, PairTable
+from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Pairs
 from mjx_metaworld.scenes.bodies import BodyMap
 from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
 
@@ -33,6 +33,9 @@ _ROBOT = (layout.HAND, layout.RIGHT_CLAW, layout.LEFT_CLAW)
 # (11.2 cm at most, in any orientation that the hand takes).
 _ROBOT_LOW = np.array([-0.5, 0.35, -0.15]) - 0.145
 _ROBOT_HIGH = np.array([0.5, 1.0, 0.5]) + 0.145
+
+# Padding rows pass the same arithmetic as real ones, so they must not divide by zero: MuJoCo's defaults.
+_PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 2.0, 1.0, 1.0])
 
 # Joint limits are soft: a joint is sampled beyond them by this much (m or rad) and this part of its range.
 _OVERSHOOT = 0.02
@@ -64,18 +67,34 @@ def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str |
         extent=np.where((model.geom_type[used] == _PLANE)[:, None], 0.0, np.abs(aabb[:, :3]) + aabb[:, 3:]),
         hull=np.array([HULL_NAMES.index(name) for name in meshes], np.int32),
     )
-    kinds = {field: [p for p in pairs if pair_kind(model, p) == field] for field in Pairs.__dataclass_fields__}
-    tables = {field: _make_table(model, chosen, row, main_geom) for field, chosen in kinds.items()}
-    return colliders, Pairs(**tables)
+    kinds = [pair_kind(model, pair) for pair in pairs]
+    ordered = [pair for kind in PAIR_KINDS for pair, its_kind in zip(pairs, kinds, strict=True) if its_kind == kind]
+    counts = tuple(kinds.count(kind) for kind in PAIR_KINDS)
+    return colliders, _make_pairs(model, ordered, counts, row, main_geom)
 
 
 def stack_colliders(projected: Sequence[tuple[Colliders, Pairs]]) -> tuple[Colliders, Pairs]:
-    """Pad the rows of several scenes to common lengths and stack them along a leading scene axis."""
-    return jax.tree.map(_stack_padded, *projected)
+    """Pad the rows of several scenes to common lengths, kind by kind, and stack them along a leading scene axis."""
+    colliders = jax.tree.map(_stack_padded, *(colliders for colliders, _ in projected))
+    scenes = [_by_kind(pairs) for _, pairs in projected]
+    kinds = [jax.tree.map(_stack_padded, *tables) for tables in zip(*scenes, strict=True)]
+    counts = tuple(kind.valid.shape[1] for kind in kinds)
+    pairs = jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *kinds).replace(counts=counts)
+    padding = np.zeros_like(pairs.parameters) + _PADDING
+    return colliders, pairs.replace(parameters=np.where(pairs.valid[..., None], pairs.parameters, padding))
+
+
+def _by_kind(pairs: Pairs) -> list[Pairs]:
+    ends = np.cumsum(pairs.counts)
+    bare = pairs.replace(counts=())
+    return [
+        jax.tree.map(lambda x, end=end, count=count: x[end - count : end], bare)
+        for end, count in zip(ends, pairs.counts, strict=True)
+    ]
 
 
 def pair_kind(model: mujoco.MjModel, pair: tuple[int, int]) -> str:
-    """Name of the `Pairs` field of a pair in narrow-phase order (lower geom type first)."""
+    """Which of `PAIR_KINDS` a pair in narrow-phase order (lower geom type first) belongs to."""
     type1, type2 = (int(model.geom_type[g]) for g in pair)
     if type1 == _PLANE:
         return "plane"
@@ -85,6 +104,8 @@ def pair_kind(model: mujoco.MjModel, pair: tuple[int, int]) -> str:
         return "capsule"
     if type1 == type2 == _BOX:
         return "box"
+    if (type1, type2) == (_CYLINDER, _BOX):
+        return "cylinder_box"
     return "convex"
 
 
@@ -206,24 +227,31 @@ def _matrix(quat: np.ndarray) -> np.ndarray:
     return mat.reshape(3, 3)
 
 
-def _make_table(
-    model: mujoco.MjModel, pairs: list[tuple[int, int]], row: dict[int, int], main_geom: str | None
-) -> PairTable:
+def _make_pairs(
+    model: mujoco.MjModel,
+    pairs: list[tuple[int, int]],
+    counts: tuple[int, ...],
+    row: dict[int, int],
+    main_geom: str | None,
+) -> Pairs:
     g = np.array(pairs, int).reshape(-1, 2)
     if model.geom_gap[g].any() or np.ptp(model.geom_priority) or (model.geom_solmix != 1.0).any():
         raise ValueError("contact parameters need a mixing rule that is not implemented")
-    friction = model.geom_friction[g].max(1)
-    return PairTable(
+    columns = (
+        model.geom_margin[g].max(1),
+        model.geom_condim[g].max(1) == 4,
+        [_touch(model, pair, main_geom) for pair in pairs],
+        *model.geom_friction[g].max(1)[:, :2].T,
+        *model.geom_solref[g].mean(1).T,
+        *model.geom_solimp[g].mean(1).T,
+        *model.body_invweight0[model.geom_bodyid[g]].sum(1).T,
+    )
+    return Pairs(
         geom1=np.array([row[a] for a, _ in pairs], np.int32),
         geom2=np.array([row[b] for _, b in pairs], np.int32),
         valid=np.ones(len(pairs), bool),
-        margin=model.geom_margin[g].max(1),
-        friction=friction[:, :2],
-        torsional=model.geom_condim[g].max(1) == 4,
-        solref=model.geom_solref[g].mean(1),
-        solimp=model.geom_solimp[g].mean(1),
-        invweight=model.body_invweight0[model.geom_bodyid[g]].sum(1),
-        touch=np.array([_touch(model, pair, main_geom) for pair in pairs], np.int32),
+        parameters=np.stack([np.asarray(column, float) for column in columns], axis=1),
+        counts=counts,
     )
 
 

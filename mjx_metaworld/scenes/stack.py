@@ -7,15 +7,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from mjx_metaworld.physics.model import PairTable, Scene
+from mjx_metaworld.physics.model import Scene
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import project_colliders, stack_colliders
 from mjx_metaworld.scenes.project import project
-
-# MuJoCo's defaults. Padding rows pass the same arithmetic as real ones, so they must not divide by zero.
-_SOLREF = np.array([0.02, 1.0])
-_SOLIMP = np.array([0.9, 0.95, 0.001, 0.5, 2.0])
 
 
 def build_scene(spec: SceneSpec, main_geom: str | None) -> Scene:
@@ -34,16 +30,5 @@ def build_scene(spec: SceneSpec, main_geom: str | None) -> Scene:
 def stack_scenes(scenes: Sequence[Scene]) -> Scene:
     """One `Scene` with a leading scene axis; tables are padded to the longest with rows that have no effect."""
     colliders, pairs = stack_colliders([(scene.colliders, scene.pairs) for scene in scenes])
-    pairs = jax.tree.map(_finite_padding, pairs, is_leaf=lambda x: isinstance(x, PairTable))
     bare = [scene.replace(colliders=None, pairs=None) for scene in scenes]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *bare).replace(colliders=colliders, pairs=pairs)
-
-
-def _finite_padding(table: PairTable) -> PairTable:
-    valid = table.valid[..., None]
-    return table.replace(
-        solref=np.where(valid, table.solref, _SOLREF),
-        solimp=np.where(valid, table.solimp, _SOLIMP),
-        friction=np.where(valid, table.friction, 1.0),
-        invweight=np.where(valid, table.invweight, 1.0),
-    )

@@ -10,25 +10,24 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
 from mjx_metaworld.physics.collision.shapes import Group, Shape, Slots, Start, by_group, place, world_poses
-from mjx_metaworld.physics.model import Colliders, Kinematics, PairTable, PhysicsConfig, Scene
+from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Kinematics, Pairs, PhysicsConfig, Scene
 
 Array = jax.Array
 
-_CAPSULE, _CYLINDER, _BOX = (
-    int(mujoco.mjtGeom.mjGEOM_CAPSULE),
-    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
-    int(mujoco.mjtGeom.mjGEOM_BOX),
-)
+_CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
+# The rank of padding in m: behind all pairs, but before the infinity that marks those already chosen.
+_NEVER = 1e9
 
 
 @struct.dataclass
 class Candidates:
-    """Pairs for the narrow phase, by routine; None where no scene has such pairs."""
+    """Pairs for the narrow phase, by kind in the order of `PAIR_KINDS`; None where no scene has such pairs."""
 
     plane: Slots | None
     sphere: Slots | None
@@ -50,28 +49,33 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Arra
     colliders, pairs = scene.colliders, scene.pairs
     pos, mat = world_poses(kin, colliders.body, jnp.moveaxis(colliders.pos, 1, 0), _matrices_first(colliders.mat))
     half = _half_extents(colliders, mat)
-    pos, half = spatial.fence(pos, half)
+    pos, mat, half = spatial.fence(pos, mat, half)
     gap = spatial.fence(_gaps(pos, half))
 
-    def nearest(table: PairTable, count: int, mask: Array | bool = True) -> Slots | None:
-        count = min(count, table.geom1.shape[0])
-        if count == 0:
-            return None
-        rank = jnp.where(table.valid & mask, _look_up(gap, table), jnp.inf)
-        return _gather(colliders, table, _smallest(rank, count), rank, reach)
-
-    is_cylinder_box = _cylinder_box(colliders, pairs.convex)
-    convex = nearest(pairs.convex, config.convex_pairs, ~is_cylinder_box)
-    if convex is not None:
-        convex = convex.replace(start=_starts(convex, kin, config))
-    return Candidates(
-        plane=_planes(colliders, pairs.plane, pos, mat, half, config.plane_pairs, reach),
-        sphere=nearest(pairs.sphere, config.sphere_pairs),
-        capsule=nearest(pairs.capsule, config.capsule_pairs),
-        box=nearest(pairs.box, config.box_pairs),
-        cylinder_box=nearest(pairs.convex, config.cylinder_box_pairs, is_cylinder_box),
-        convex=convex,
+    ranks = _look_up(gap, pairs)
+    if planes := pairs.counts[PAIR_KINDS.index("plane")]:
+        ranks = jnp.concatenate([_heights(pairs, planes, pos, mat, half), ranks[planes:]])
+    ranks = spatial.fence(jnp.where(pairs.valid, ranks, _NEVER))
+    wanted = (
+        config.plane_pairs,
+        config.sphere_pairs,
+        config.capsule_pairs,
+        config.box_pairs,
+        config.cylinder_box_pairs,
+        config.convex_pairs,
     )
+    counts = [min(most, rows) for most, rows in zip(wanted, pairs.counts, strict=True)]
+    firsts = np.cumsum((0, *pairs.counts[:-1])).tolist()
+    indices = [
+        first + _smallest(ranks[first : first + rows], count)
+        for first, rows, count in zip(firsts, pairs.counts, counts, strict=True)
+        if count
+    ]
+    selected = iter(_gather(colliders, pairs, indices, ranks, reach))
+    slots = [next(selected) if count else None for count in counts]
+    if (convex := slots[-1]) is not None:
+        slots[-1] = convex.replace(start=_starts(convex, kin, config))
+    return Candidates(*slots)
 
 
 def _half_extents(colliders: Colliders, mat: Array) -> Array:
@@ -115,35 +119,18 @@ def _gaps(pos: Array, half: Array) -> Array:
     return gap
 
 
-def _look_up(gap: Array, table: PairTable) -> Array:
-    """(P, L) entries of (C, C, L) for the pairs of a table."""
+def _look_up(gap: Array, pairs: Pairs) -> Array:
+    """(P, L) entries of (C, C, L) for the pairs of a scene."""
     flat = gap.reshape(-1, gap.shape[-1])
-    return jnp.take_along_axis(flat, table.geom1 * gap.shape[0] + table.geom2, axis=0)
+    return jnp.take_along_axis(flat, pairs.geom1 * gap.shape[0] + pairs.geom2, axis=0)
 
 
-def _cylinder_box(colliders: Colliders, table: PairTable) -> Array:
-    """(P, L) whether a pair is a cylinder with a box."""
-    if table.geom1.shape[0] == 0:
-        return jnp.zeros(table.geom1.shape, bool)
-    type1 = jnp.take_along_axis(colliders.type, table.geom1, axis=0)
-    type2 = jnp.take_along_axis(colliders.type, table.geom2, axis=0)
-    return (type1 == _CYLINDER) & (type2 == _BOX)
-
-
-def _planes(
-    colliders: Colliders, table: PairTable, pos: Array, mat: Array, half: Array, count: int, reach: Array | float
-) -> Slots | None:
-    """The pairs with a plane (always the pair's first collider) whose second collider reaches lowest."""
-    count = min(count, table.geom1.shape[0])
-    if count == 0:
-        return None
-    plane_pos = jnp.take_along_axis(pos, table.geom1[None], axis=1)
-    normal = jnp.take_along_axis(mat[:, 2], table.geom1[None], axis=1)
-    other_pos = jnp.take_along_axis(pos, table.geom2[None], axis=1)
-    other_half = jnp.take_along_axis(half, table.geom2[None], axis=1)
-    height = spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
-    rank = jnp.where(table.valid, height, jnp.inf)
-    return _gather(colliders, table, _smallest(rank, count), rank, reach)
+def _heights(pairs: Pairs, count: int, pos: Array, mat: Array, half: Array) -> Array:
+    """(count, L) how far the second collider of the first pairs, which are those with a plane, is above the plane."""
+    geom1, geom2 = pairs.geom1[None, :count], pairs.geom2[None, :count]
+    plane_pos, normal = jnp.take_along_axis(pos, geom1, axis=1), jnp.take_along_axis(mat[:, 2], geom1, axis=1)
+    other_pos, other_half = jnp.take_along_axis(pos, geom2, axis=1), jnp.take_along_axis(half, geom2, axis=1)
+    return spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
 
 
 def _smallest(rank: Array, count: int) -> Array:
@@ -160,40 +147,45 @@ def _smallest(rank: Array, count: int) -> Array:
     return order
 
 
-def _gather(colliders: Colliders, table: PairTable, index: Array, rank: Array, reach: Array | float) -> Slots:
-    """The chosen rows of a pair table, with the colliders of each."""
-    dtype = colliders.pos.dtype
-    columns = (table.margin, table.friction, table.torsional, table.solref, table.solimp, table.invweight, table.touch)
-    geoms, parameters, ranks = spatial.fence(
-        _take_rows(_pack((table.geom1, table.geom2), jnp.int32), index),
-        _take_rows(_pack(columns, dtype), index),
-        jnp.take_along_axis(rank, index, axis=0),
+def _gather(
+    colliders: Colliders, pairs: Pairs, indices: list[Array], ranks: Array, reach: Array | float
+) -> list[Slots]:
+    """The chosen rows of the pairs, by kind, with the colliders of each."""
+    # All kinds and both sides at once: a gather costs the compiler more than what it moves costs the machine.
+    index = spatial.fence(jnp.concatenate(indices))
+    total = index.shape[0]
+    geoms, parameters, gaps = spatial.fence(
+        _take_rows(_pack((pairs.geom1, pairs.geom2), jnp.int32), index),
+        _take_rows(pairs.parameters, index),
+        jnp.take_along_axis(ranks, index, axis=0),
     )
-    margin, friction, torsional, solref, solimp, invweight, touch = jnp.split(
-        jnp.moveaxis(parameters, 1, 0), (1, 3, 4, 6, 11, 13)
-    )
-    slots = Slots(
-        shape1=_shape(colliders, geoms[:, 0]),
-        shape2=_shape(colliders, geoms[:, 1]),
-        valid=jnp.isfinite(ranks),  # masked rows rank at infinity
-        margin=margin[0],
-        friction=friction,
-        torsional=torsional[0] > 0,
-        solref=solref,
-        solimp=solimp,
-        invweight=invweight,
-        touch=touch[0].astype(jnp.int32),
-        near=jnp.sum(ranks < margin[0] + reach, axis=0, dtype=jnp.int32),
-    )
-    return spatial.fence(slots)
+    shapes = _shapes(colliders, jnp.concatenate([geoms[:, 0], geoms[:, 1]]))
+    bodies = jnp.stack([shapes.body[:total], shapes.body[total:]], axis=1).astype(parameters.dtype)
+    contact = spatial.fence(jnp.concatenate([bodies, parameters], axis=1))
+    selected, first = [], 0
+    for rows in indices:
+        last = first + rows.shape[0]
+        margin, gap = parameters[first:last, 0], gaps[first:last]
+        selected.append(
+            Slots(
+                shape1=jax.tree.map(lambda x, a=first, b=last: x[..., a:b, :], shapes),
+                shape2=jax.tree.map(lambda x, a=total + first, b=total + last: x[..., a:b, :], shapes),
+                valid=gap < _NEVER,
+                margin=margin,
+                contact=contact[first:last],
+                near=jnp.sum(gap < margin + reach, axis=0, dtype=jnp.int32),
+            )
+        )
+        first = last
+    return spatial.fence(tuple(selected))
 
 
-def _shape(colliders: Colliders, index: Array) -> Shape:
+def _shapes(colliders: Colliders, index: Array) -> Shape:
     """The collider rows (S, L) of an index."""
     kinds = spatial.fence(_take_rows(_pack((colliders.body, colliders.type, colliders.hull), jnp.int32), index))
     mat = colliders.mat.reshape(colliders.mat.shape[0], 9, -1)
     frames = _take_rows(_pack((colliders.pos, mat, colliders.size), colliders.pos.dtype), index)
-    pos, mat, size = jnp.split(jnp.moveaxis(spatial.fence(frames), 1, 0), (3, 12))
+    pos, mat, size = jnp.split(spatial.fence(jnp.moveaxis(frames, 1, 0)), (3, 12))
     return Shape(
         body=kinds[:, 0],
         type=kinds[:, 1],

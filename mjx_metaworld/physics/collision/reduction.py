@@ -39,7 +39,7 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     chosen = spatial.fence(active & (dist <= _threshold(dist, active, total, config)))
     before = spatial.fence(_cumulative(chosen.astype(jnp.int32)))
     num_contacts = before[-1]
-    of_slot = spatial.fence(jnp.concatenate([_pack(s) for s, _ in found]))
+    of_slot = spatial.fence(jnp.concatenate([s.contact for s, _ in found]))
 
     def pick(first: Array | int) -> Array:
         wanted = first + jnp.arange(1, CONTACTS_PER_GROUP + 1, dtype=jnp.int32)[:, None]
@@ -64,14 +64,6 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     none = jnp.zeros((count, 13 + of_slot.shape[1], dist.shape[-1]), dist.dtype)
     rows = for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none)
     return _unpack(rows, jnp.arange(1, count + 1, dtype=jnp.int32)[:, None] <= num_contacts)
-
-
-def _pack(s: Slots) -> Array:
-    """(S, c, L) what a contact takes over from its slot; the small integers are exact as floats."""
-    dtype = s.margin.dtype
-    single = [x.astype(dtype)[:, None] for x in (s.shape1.body, s.shape2.body, s.margin, s.torsional, s.touch)]
-    several = [jnp.swapaxes(x, 0, 1) for x in (s.friction, s.solref, s.solimp, s.invweight)]
-    return jnp.concatenate([*single, *several], axis=1)
 
 
 def _unpack(rows: Array, active: Array) -> Contacts:

@@ -45,18 +45,13 @@ class Start:
 
 @struct.dataclass
 class Slots:
-    """The selected pairs of one kind with their contact parameters; see `PairTable` for these."""
+    """The selected pairs of one kind, in the order of their gaps."""
 
     shape1: Shape
     shape2: Shape
     valid: Array  # (S, L)
-    margin: Array  # (S, L)
-    friction: Array  # (2, S, L)
-    torsional: Array  # (S, L)
-    solref: Array  # (2, S, L)
-    solimp: Array  # (5, S, L)
-    invweight: Array  # (2, S, L)
-    touch: Array  # (S, L)
+    margin: Array  # (S, L) contacts with less distance are active
+    contact: Array  # (S, 16, L) what a contact takes over: the bodies of both shapes, then `Pairs.parameters`
     near: Array  # (L,) int32: slots from this one on cannot touch within the control step
     start: Start | None = None  # of the convex kind
 
