@@ -15,6 +15,7 @@ from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.robot import PointTable, observation_bounds, point_table
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.memory import release_freed
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
 from mjx_metaworld.tasks.spec import TaskSpec
@@ -68,7 +69,9 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
         )
     table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
     bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
-    return Tables(load_arm(model), stack_scenes(list(scenes.values())), table, bank)
+    tables = Tables(load_arm(model), stack_scenes(list(scenes.values())), table, bank)
+    release_freed()
+    return tables
 
 
 def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:

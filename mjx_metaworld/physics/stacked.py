@@ -35,7 +35,8 @@ def _sum(terms: Iterable[Array]) -> Array:
 
 def dot(a: Array, b: Array) -> Array:
     """Inner products (*stack, L)."""
-    return a[..., 0, :] * b[..., 0, :] + a[..., 1, :] * b[..., 1, :] + a[..., 2, :] * b[..., 2, :]
+    products = a * b
+    return products[..., 0, :] + products[..., 1, :] + products[..., 2, :]
 
 
 def cross(a: Array, b: Array) -> Array:
