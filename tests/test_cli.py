@@ -215,7 +215,7 @@ def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
 
 @pytest.mark.full
 def test_bench_measures(capsys):
-    assert run("bench", "reach-v3", "--num-envs", "16", "--seconds", "0.1", "--json") == 0
+    assert run("bench", "reach-v3", "--num-envs", "16", "--devices", "1", "--seconds", "0.1", "--json") == 0
     (figures,) = json.loads(capsys.readouterr().out)
     assert figures["num_envs"] == 16
     assert figures["env_steps_per_second"] > 10

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,9 @@ def test_every_task_has_a_picture():
     assert list(pictures) == list_tasks()
     assert all(content.startswith(b"\x89PNG") and len(content) > 5_000 for content in pictures.values())
     assert len(set(pictures.values())) == len(pictures)
+
+
+def test_the_version_to_cite_is_the_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version = {{{project['version']}}}" in (ROOT / "README.md").read_text(encoding="utf-8")
