@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial, stacked
-from mjx_metaworld.physics.collision import Candidates, broadphase, narrowphase, num_near
+from mjx_metaworld.physics.collision import Candidates, broadphase, narrowphase
 from mjx_metaworld.physics.constraint import make_constraints
 from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.load import load_of
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
     FREE_DOFS,
@@ -76,7 +77,6 @@ def control_step(
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     candidates = broadphase(scene, kin, config, _reach(arm, kin, state.qvel, config))
-    near = num_near(candidates)
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     def substep(index, carry):
@@ -89,7 +89,7 @@ def control_step(
             qpos=jnp.where(last, state.qpos, qpos),
             qvel=jnp.where(last, state.qvel, qvel),
             qacc_warmstart=now.solution.qacc,
-            load=near + jnp.sum(now.contacts.active, axis=0, dtype=jnp.int32),
+            load=load_of(candidates, now.contacts, config),
         )
         return state, now.kin, _touching(now.contacts, now.solution.contact_normal_force)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
-from mjx_metaworld.physics.collision.candidates import Candidates, broadphase, num_near
+from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
@@ -27,7 +27,6 @@ __all__ = [
     "find",
     "find_points",
     "narrowphase",
-    "num_near",
     "reduce",
     "routines",
 ]

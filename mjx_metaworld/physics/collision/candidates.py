@@ -90,12 +90,6 @@ def _half_extents(colliders: Colliders, mat: Array) -> Array:
     return jnp.where(colliders.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
 
 
-def num_near(candidates: Candidates) -> Array:
-    """(L,) int32 pairs of the costly kinds that may touch."""
-    kinds = (candidates.box, candidates.cylinder_box, candidates.convex)
-    return sum((slots.near for slots in kinds if slots is not None), jnp.zeros((), jnp.int32))
-
-
 def _starts(slots: Slots, kin: Kinematics, config: PhysicsConfig) -> Start:
     """Where the narrow phase of the convex pairs starts."""
 

@@ -1,0 +1,156 @@
+"""Train tasks from scratch over several seeds and evaluate what was learnt here and on CPU metaworld.
+
+    python -m benchmarks.training reach-v3 --seeds 0 1 2 --document docs/guides/training.md
+
+Every run is the commands `mjx-metaworld train` and `mjx-metaworld eval --reference`, each in a process of its own, so
+that its wall clock holds everything, imports and compilation included. Adds to `benchmarks/results/training.json` and
+draws the curves beside it; runs of the same command are replaced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from tyro.conf import Positional
+
+from mjx_metaworld.document import rewrite_section
+from mjx_metaworld.training import plot_success
+from mjx_metaworld.training.records import read_records
+
+RESULTS = Path("benchmarks/results")
+FILE = RESULTS / "training.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Which runs to make."""
+
+    tasks: Annotated[tuple[str, ...], Positional]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    arguments: str = ""  # further ones of `mjx-metaworld train`, separated by spaces
+    folder: Path = Path("out/training")  # where the runs' own folders go
+    document: Path | None = None  # Markdown file whose `training` section gets the table
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run, and what its last policy does on the 50 frozen goals."""
+
+    task: str
+    seed: int
+    command: str
+    env_steps: int
+    seconds: float  # of the whole command, wall clock
+    success_here: float
+    success_there: float
+    return_here: float
+    return_there: float
+    curve: list[tuple[int, float, float]]  # environment steps, seconds, success of every evaluation
+    device: str
+    machine: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def run(task: str, seed: int, arguments: Sequence[str], folder: Path) -> Result:
+    """Train and evaluate.
+
+    Raises:
+        FileExistsError: if the run's folder is there already: it would go on instead of starting from scratch.
+        subprocess.CalledProcessError: if a command fails.
+    """
+    output = folder / f"{task}-{seed}"
+    if output.exists():
+        raise FileExistsError(f"{output} is there already; remove it, or choose another --folder")
+    command = ["train", task, "--seed", str(seed), *arguments]
+    start = time.perf_counter()
+    _cli(*command, "--output", str(output))
+    seconds = time.perf_counter() - start
+    (figures,) = json.loads(_cli("eval", str(output), "--reference", "--json"))
+    about = json.loads((output / "run.json").read_text())
+    curve = [(r["env_steps"], r["seconds"], r["success"]) for r in read_records(output) if r["kind"] == "evaluation"]
+    return Result(
+        task=task,
+        seed=seed,
+        command=" ".join(["mjx-metaworld", *command]),
+        env_steps=curve[-1][0],
+        seconds=round(seconds, 1),
+        success_here=figures["success_here"],
+        success_there=figures["success_there"],
+        return_here=round(figures["return_here"], 1),
+        return_there=round(figures["return_there"], 1),
+        curve=curve,
+        device=about["device"],
+        machine=about["machine"],
+        versions=about["versions"],
+    )
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The runs as a table, a row a task with the range over its seeds."""
+    lines = [
+        "| task | algorithm | seeds | env steps | minutes | success here | CPU | return here | CPU |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for task, algorithm in sorted({(r.task, _algorithm(r)) for r in results}):
+        runs = [r for r in results if (r.task, _algorithm(r)) == (task, algorithm)]
+        success = [np.array([getattr(r, f"success_{side}") for r in runs]) for side in ("here", "there")]
+        returns = [np.mean([getattr(r, f"return_{side}") for r in runs]) for side in ("here", "there")]
+        lines.append(
+            f"| {task} | {algorithm} | {len(runs)} | {_span([r.env_steps / 1e3 for r in runs], '.0f')} k "
+            f"| {_span([r.seconds / 60 for r in runs], '.1f')} | {success[0].mean():.1%} | {success[1].mean():.1%} "
+            f"| {returns[0]:.0f} | {returns[1]:.0f} |"
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in results[0].versions.items())
+    commands = "; ".join(f"`{command}`" for command in sorted({r.command.split(" --seed")[0] for r in results}))
+    lines += [
+        "",
+        "Success at any step on the 50 frozen goals (seed 1), 500 steps, rewards v2; training draws goals anew. Return "
+        "up to the first success. Minutes are wall clock of the whole command, compilation and evaluations included, "
+        "from the quickest to the slowest seed; a run ends at the first evaluation with 98 %. CPU is metaworld's own "
+        f"`evaluation` of the same policy. {commands}, with `--seed`; "
+        f"{results[0].device} ({results[0].machine}); {versions}.",
+    ]
+    return "\n".join(lines)
+
+
+def main(args: Training) -> None:
+    """Make the runs one after the other, writing down each as it ends."""
+    known = [Result(**result) for result in json.loads(FILE.read_text())] if FILE.exists() else []
+    for task in args.tasks:
+        for seed in args.seeds:
+            result = run(task, seed, args.arguments.split(), args.folder)
+            known = [r for r in known if (r.command, r.device) != (result.command, result.device)] + [result]
+            FILE.write_text(json.dumps([dataclasses.asdict(r) for r in known], indent=1) + "\n")
+            print(f"{task}, seed {seed}: {result.success_here:.0%} here, {result.success_there:.0%} there", flush=True)
+        plot_success([args.folder / f"{task}-{seed}" for seed in args.seeds], RESULTS / f"training_{task}.png")
+    if args.document is not None:
+        rewrite_section(args.document, "training", markdown(known))
+
+
+def _algorithm(result: Result) -> str:
+    words = result.command.split()
+    return words[words.index("--algo") + 1] if "--algo" in words else "ppo"
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low} to {high}"
+
+
+def _cli(*arguments: str) -> str:
+    command = [sys.executable, "-m", "mjx_metaworld", *arguments]
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Training, description=__doc__))
