@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
-from training_probes import RUN_CONFIG, probe, run_probe
+from training_probes import RUN_CONFIG, assert_bitwise_equal, probe, run_probe
 
 from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, open_run, read_run
@@ -23,15 +22,6 @@ from mjx_metaworld.training.ppo import PPOConfig, make_ppo
 
 ITERATIONS = 6
 TINY = TrainConfig("reach-v3", PPOConfig(num_envs=4, horizon=4, episode_steps=8, hidden=(8,), minibatches=1))
-
-
-def assert_bitwise_equal(one: object, other: object) -> None:
-    one, other = (jax.tree.map(_numbers, state) for state in (one, other))
-    jax.tree.map(np.testing.assert_array_equal, one, other)
-
-
-def _numbers(leaf: jax.Array) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
 
 
 @pytest.fixture(scope="module")

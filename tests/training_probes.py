@@ -137,5 +137,15 @@ def run_probe(folder: Path, iterations: int, checkpoint_every: int = 1) -> tuple
         checkpoints.close()
 
 
+def assert_bitwise_equal(one: object, other: object) -> None:
+    """Two train states hold the same numbers."""
+    one, other = (jax.tree.map(_numbers, state) for state in (one, other))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def _numbers(leaf: jax.Array) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+
+
 if __name__ == "__main__":
     run_probe(Path(sys.argv[1]), int(sys.argv[2]))

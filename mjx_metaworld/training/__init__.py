@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from mjx_metaworld.training.extras import require
 
-for _module in ("rich", "orbax.checkpoint", "tensorboardX", "matplotlib"):
+for _module in ("rich", "orbax.checkpoint", "tensorboardX", "matplotlib", "flashbax"):
     require(_module)
 
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, training_env  # noqa: E402
@@ -22,6 +22,7 @@ from mjx_metaworld.training.config import TrainConfig  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.presets import PRESETS, preset  # noqa: E402
 from mjx_metaworld.training.records import plot_success  # noqa: E402
+from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
 
 __all__ = [
@@ -30,11 +31,13 @@ __all__ = [
     "CheckpointError",
     "PPOConfig",
     "Progress",
+    "SACConfig",
     "TrainConfig",
     "Trained",
     "TrainingEnv",
     "load",
     "make_ppo",
+    "make_sac",
     "plot_success",
     "preset",
     "train",

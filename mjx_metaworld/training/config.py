@@ -12,8 +12,9 @@ from mjx_metaworld.suites import NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+from mjx_metaworld.training.sac import SACConfig, make_sac
 
-AlgorithmConfig = PPOConfig
+AlgorithmConfig = PPOConfig | SACConfig
 
 
 class Registered(NamedTuple):
@@ -23,7 +24,7 @@ class Registered(NamedTuple):
     make: Callable[[Any, TrainingEnv], Algorithm]
 
 
-ALGORITHMS = {"ppo": Registered(PPOConfig, make_ppo)}
+ALGORITHMS = {"ppo": Registered(PPOConfig, make_ppo), "sac": Registered(SACConfig, make_sac)}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -41,6 +43,17 @@ def follow(episodes: OpenEpisodes, transitions: Transition, num_tasks: int) -> t
     return episodes, EpisodeReport(
         success=jnp.where(seen, success.mean, jnp.nan), episode_return=jnp.where(seen, returns.mean, jnp.nan)
     )
+
+
+def spread_starts(
+    env: TrainingEnv, horizon: int, iteration: Array, env_state: Any, transitions: Transition
+) -> tuple[Any, Transition]:
+    """Cut some first episodes short after a rollout (time, envs), see `early_end`."""
+    last = transitions.terminated[-1] | transitions.truncated[-1]
+    early = early_end(env, horizon, iteration) & ~last
+    env_state = jax.lax.cond(jnp.any(early), env.restart, lambda s, _: s, env_state, early)
+    truncated = transitions.truncated.at[-1].set(transitions.truncated[-1] | early)
+    return env_state, transitions.replace(truncated=truncated)
 
 
 def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, " envs"]:

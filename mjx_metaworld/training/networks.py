@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -34,19 +34,21 @@ class TaskHead(nn.Module):
 
 
 class Torso(nn.Module):
-    """Hidden layers with tanh.
+    """Hidden layers.
 
     Attributes:
         hidden: their widths.
+        activation: what follows each.
     """
 
     hidden: Sequence[int]
+    activation: Callable[[Array], Array] = nn.tanh
 
     @nn.compact
     def __call__(self, x: Float[Array, "... input"]) -> Float[Array, "... features"]:
         """The last hidden layer."""
         for width in self.hidden:
-            x = nn.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            x = self.activation(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         return x
 
 

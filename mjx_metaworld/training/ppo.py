@@ -20,7 +20,7 @@ from mjx_metaworld.training.algorithm import (
     check_positive,
     check_shares,
 )
-from mjx_metaworld.training.episodes import OpenEpisodes, early_end, follow, no_episodes
+from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
 from mjx_metaworld.training.normalize import (
     Moments,
     RewardScale,
@@ -247,11 +247,7 @@ class _PPO:
 
         keys = jax.random.split(key, self.config.horizon)
         env_state, transitions = jax.lax.scan(step, state.env_state, keys)
-        last = transitions.terminated[-1] | transitions.truncated[-1]
-        early = early_end(self.env, self.config.horizon, state.iteration) & ~last
-        env_state = jax.lax.cond(jnp.any(early), self.env.restart, lambda s, _: s, env_state, early)
-        truncated = transitions.truncated.at[-1].set(transitions.truncated[-1] | early)
-        return env_state, transitions.replace(truncated=truncated)
+        return spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
 
     def _prepare(
         self, state: PPOState, transitions: Transition, reward_scale: RewardScale

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mjx_metaworld.training.config import TrainConfig
 from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.sac import SACConfig
 
 
 class Preset(NamedTuple):
@@ -24,6 +25,18 @@ _GPU = PPOConfig(
     hidden=(512, 512),
     minibatches=16,
     entropy_weight=1e-3,
+)
+_GPU_SAC = SACConfig(
+    num_envs=1280,
+    horizon=4,
+    episode_steps=500,
+    hidden=(400, 400, 400),
+    updates_per_step=1 / 80,
+    batch_per_task=128,
+    replay_size=2_000_000,
+    warmup_steps=50_000,
+    learning_rate=3e-4,
+    temperature_rate=3e-4,
 )
 
 
@@ -44,9 +57,21 @@ PRESETS = (
     _single("button-press-topdown-v3"),
     _single("window-open-v3"),
     Preset(
+        "reach-v3-sac-cpu",
+        "two CPU cores, 10 minutes",
+        TrainConfig(
+            "reach-v3", SACConfig(), env_steps=400_000, eval_every=20_000, checkpoint_every=50_000, stop_at_success=0.98
+        ),
+    ),
+    Preset(
         "MT10-gpu",
         "one GPU with 40 GB, 30 minutes",
         TrainConfig("MT10", _GPU, env_steps=200_000_000, eval_every=5_000_000, checkpoint_every=5_000_000),
+    ),
+    Preset(
+        "MT10-sac-gpu",
+        "one GPU with 40 GB; its checkpoints hold the replay buffer, up to 0.7 GB each",
+        TrainConfig("MT10", _GPU_SAC, env_steps=50_000_000, eval_every=1_000_000, checkpoint_every=5_000_000),
     ),
 )
 

@@ -1,0 +1,361 @@
+"""Soft actor-critic (Haarnoja et al., 2018) for several tasks, each with its own heads and its own temperature.
+
+An iteration is a short rollout of all lanes into the replay buffer and the updates due for it, in one program. The
+train state holds the buffer, so a checkpoint does, too: a run goes on bit by bit, at the price of its size on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from mjx_metaworld.training.algorithm import (
+    Algorithm,
+    EpisodeReport,
+    Policy,
+    TrainingEnv,
+    check_positive,
+    check_shares,
+)
+from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
+from mjx_metaworld.training.normalize import (
+    Moments,
+    RewardScale,
+    batch_moments,
+    merge,
+    no_moments,
+    no_reward_scale,
+    observe_rewards,
+    standardise,
+    task_moments,
+)
+from mjx_metaworld.training.replay import Experience, make_replay
+from mjx_metaworld.training.squashed import ActionCritic, SquashedActor, draw_squashed
+from mjx_metaworld.types import Transition
+
+_NUM_CRITICS = 2  # of which the smaller value counts
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    """What SAC learns with; a rollout is `num_envs * horizon` transitions.
+
+    Raises:
+        ValueError: for a field out of range, or a rollout that is not due a whole number of updates.
+    """
+
+    num_envs: int = 64  # a multiple of the number of tasks
+    horizon: int = 8  # control steps of a rollout
+    episode_steps: int = 200  # of a training episode; evaluation runs the reference's 500
+    hidden: tuple[int, ...] = (256, 256)  # of the actor, and of each critic
+    gamma: float = 0.99
+    updates_per_step: float = 0.125  # gradient updates a transition
+    batch_per_task: int = 256  # transitions of each task in an update
+    replay_size: int = 500_000  # transitions, over all tasks
+    warmup_steps: int = 5_000  # transitions of uniform actions, before the first update
+    learning_rate: float = 1e-3  # of actor and critics
+    temperature_rate: float = 3e-3  # learning rate of the temperatures' logarithms; 0 keeps the temperatures
+    initial_temperature: float = 0.003  # in rewards divided by the root mean square of their task's returns
+    polyak: float = 0.005  # by what share the target networks follow in an update
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self, "num_envs", "horizon", "episode_steps", "updates_per_step", "batch_per_task")
+        check_positive(self, "replay_size", "learning_rate", "initial_temperature", "max_grad_norm")
+        check_shares(self, "gamma", "polyak")
+        for name in ("warmup_steps", "temperature_rate"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden must be positive widths, got {self.hidden}")
+        due = self.updates_per_step * self.num_envs * self.horizon
+        if self.updates < 1 or abs(due - self.updates) > 1e-6 * due:
+            raise ValueError(
+                "updates_per_step must make a whole number of updates of the "
+                f"{self.num_envs * self.horizon} transitions of a rollout, got {self.updates_per_step}"
+            )
+
+    @property
+    def updates(self) -> int:
+        """Updates an iteration."""
+        return round(self.updates_per_step * self.num_envs * self.horizon)
+
+
+@struct.dataclass
+class Learner:
+    """What the updates change."""
+
+    actor: Any  # parameters
+    critics: Any  # parameters, with a leading axis of critics
+    targets: Any  # the critics of late, averaged
+    log_temperature: Float[Array, " tasks"]
+    actor_optimizer: optax.OptState
+    critic_optimizer: optax.OptState
+    temperature_optimizer: optax.OptState
+
+
+@struct.dataclass
+class SACState:
+    """Everything that learning goes on from."""
+
+    key: Key[Array, ""]
+    iteration: Int[Array, ""]
+    env_state: Any
+    replay: Any
+    learner: Learner
+    obs_moments: Moments
+    reward_scale: RewardScale
+    episodes: OpenEpisodes
+
+
+@struct.dataclass
+class SACReport:
+    """What an iteration measured: episodes, entropy and temperature by task, the rest as means over the updates.
+
+    But for the episodes, all is NaN before the first update.
+    """
+
+    episodes: EpisodeReport
+    critic_loss: Float[Array, ""]
+    actor_loss: Float[Array, ""]
+    value: Float[Array, ""]  # of the sampled actions, in rewards as scaled
+    entropy: Float[Array, " tasks"]  # of the policy, in nats
+    temperature: Float[Array, " tasks"]
+
+
+class _Batch(NamedTuple):
+    obs: Float[Array, "n obs"]  # standardised
+    task: Int[Array, " n"]
+    action: Float[Array, "n action"]
+    reward: Float[Array, " n"]  # scaled
+    terminated: Bool[Array, " n"]
+    next_obs: Float[Array, "n obs"]  # standardised
+
+
+class _Figures(NamedTuple):
+    critic_loss: Float[Array, ""]
+    actor_loss: Float[Array, ""]
+    value: Float[Array, ""]
+    entropy: Float[Array, " tasks"]
+    temperature: Float[Array, " tasks"]
+
+
+def value_target(
+    reward: Float[Array, " n"],
+    terminated: Bool[Array, " n"],
+    next_values: Float[Array, "critics n"],
+    next_log_prob: Float[Array, " n"],
+    temperature: Float[Array, " n"],
+    gamma: float,
+) -> Float[Array, " n"]:
+    """What an action is worth: its reward, and the smaller soft value of its successor unless the episode terminated.
+
+    Args:
+        reward: of the step.
+        terminated: whether nothing follows; a truncated episode does not count as such.
+        next_values: of an action drawn at the true successor, by the target networks.
+        next_log_prob: log density of that action.
+        temperature: reward a nat of entropy.
+        gamma: discount a step.
+    """
+    soft = next_values.min(0) - temperature * next_log_prob
+    return reward + gamma * jnp.where(terminated, 0.0, soft)
+
+
+def make_sac(config: SACConfig, env: TrainingEnv) -> Algorithm:
+    """SAC in these environments.
+
+    Raises:
+        ValueError: if configuration and environments disagree about the number of lanes, if the tasks' shares of the
+            lanes differ, or if the replay buffer is too small.
+    """
+    if config.num_envs != env.num_envs:
+        raise ValueError(f"the configuration says {config.num_envs} environments, these are {env.num_envs}")
+    if env.num_envs % env.num_tasks:
+        raise ValueError(f"num_envs must be a multiple of the number of tasks, {env.num_tasks}, got {env.num_envs}")
+    sac = _SAC(config, env)
+    return Algorithm(
+        steps_per_iteration=config.num_envs * config.horizon,
+        init=sac.init,
+        iterate=sac.iterate,
+        policy=sac.policy,
+    )
+
+
+class _SAC:
+    def __init__(self, config: SACConfig, env: TrainingEnv) -> None:
+        self.config, self.env = config, env
+        self.actor = SquashedActor(config.hidden, env.action_size, env.num_tasks)
+        self.critic = ActionCritic(config.hidden, env.num_tasks)
+        clip = optax.clip_by_global_norm(config.max_grad_norm)
+        self.optimizer = optax.chain(clip, optax.adam(config.learning_rate))
+        self.temperature_optimizer = optax.adam(config.temperature_rate)
+        self.plain_size = env.observation_size - (env.num_tasks if env.one_hot else 0)
+        self.target_entropy = -float(env.action_size)
+        self.replay = make_replay(
+            config.replay_size,
+            config.batch_per_task,
+            num_tasks=env.num_tasks,
+            plain_size=self.plain_size,
+            action_size=env.action_size,
+            rows_per_add=config.num_envs * config.horizon,
+        )
+
+    def init(self, key: Array) -> SACState:
+        key, env_key, actor_key, critic_key = jax.random.split(key, 4)
+        env_state = self.env.reset(env_key)
+        obs, task = env_state.obs, env_state.task
+        actor = self.actor.init(actor_key, obs, task)
+        action = jnp.zeros((self.env.num_envs, self.env.action_size))
+        critic_keys = jax.random.split(critic_key, _NUM_CRITICS)
+        critics = jax.vmap(lambda k: self.critic.init(k, obs, action, task))(critic_keys)
+        log_temperature = jnp.full(self.env.num_tasks, jnp.log(self.config.initial_temperature))
+        return SACState(
+            key=key,
+            iteration=jnp.zeros((), jnp.int32),
+            env_state=env_state,
+            replay=self.replay.init(),
+            learner=Learner(
+                actor=actor,
+                critics=critics,
+                targets=jax.tree.map(jnp.copy, critics),  # donated buffers must not be shared
+                log_temperature=log_temperature,
+                actor_optimizer=self.optimizer.init(actor),
+                critic_optimizer=self.optimizer.init(critics),
+                temperature_optimizer=self.temperature_optimizer.init(log_temperature),
+            ),
+            obs_moments=merge(no_moments((self.plain_size,)), batch_moments(obs[:, : self.plain_size])),
+            reward_scale=no_reward_scale(self.env.num_envs, self.env.num_tasks),
+            episodes=no_episodes(self.env.num_envs),
+        )
+
+    def policy(self, state: SACState) -> Policy:
+        def act(obs: Array, task: Array) -> Array:
+            return jnp.tanh(self._distribution(state.learner.actor, standardise(state.obs_moments, obs), task)[0])
+
+        return act
+
+    def _distribution(self, params: Any, obs: Array, task: Array) -> tuple[Array, Array]:
+        return cast(tuple[Array, Array], self.actor.apply(params, obs, task))
+
+    def _values(self, params: Any, obs: Array, action: Array, task: Array) -> Float[Array, "critics n"]:
+        return jax.vmap(lambda one: cast(Array, self.critic.apply(one, obs, action, task)))(params)
+
+    def iterate(self, state: SACState) -> tuple[SACState, SACReport]:
+        key, rollout_key, update_key = jax.random.split(state.key, 3)
+        exploring = state.iteration * self.config.num_envs * self.config.horizon < self.config.warmup_steps
+        env_state, transitions = self._collect(state, rollout_key, exploring)
+        done = transitions.terminated | transitions.truncated
+        episodes, episode_report = follow(state.episodes, transitions, self.env.num_tasks)
+        state = state.replace(
+            key=key,
+            iteration=state.iteration + 1,
+            env_state=env_state,
+            replay=self.replay.add(state.replay, transitions),
+            obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.plain_size])),
+            reward_scale=observe_rewards(
+                state.reward_scale, transitions.reward, done, transitions.task, self.config.gamma
+            ),
+            episodes=episodes,
+        )
+        learner, figures = jax.lax.cond(exploring, self._wait, self._learn, state, update_key)
+        return state.replace(learner=learner), SACReport(episodes=episode_report, **figures._asdict())
+
+    def _collect(self, state: SACState, key: Array, exploring: Array) -> tuple[Any, Transition]:
+        def step(env_state: Any, step_key: Array) -> tuple[Any, Transition]:
+            obs = standardise(state.obs_moments, env_state.obs)
+            drawn, _ = draw_squashed(step_key, *self._distribution(state.learner.actor, obs, env_state.task))
+            uniform = jax.random.uniform(step_key, drawn.shape, minval=-1.0, maxval=1.0)
+            return self.env.step(env_state, jnp.where(exploring, uniform, drawn))
+
+        keys = jax.random.split(key, self.config.horizon)
+        env_state, transitions = jax.lax.scan(step, state.env_state, keys)
+        return spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
+
+    def _wait(self, state: SACState, key: Array) -> tuple[Learner, _Figures]:
+        unknown, by_task = jnp.full((), jnp.nan), jnp.full(self.env.num_tasks, jnp.nan)
+        return state.learner, _Figures(unknown, unknown, unknown, by_task, by_task)
+
+    def _learn(self, state: SACState, key: Array) -> tuple[Learner, _Figures]:
+        def update(learner: Learner, update_key: Array) -> tuple[Learner, _Figures]:
+            sample_key, next_key, actor_key = jax.random.split(update_key, 3)
+            batch = self._prepare(state, self.replay.sample(state.replay, sample_key))
+            learner, critic_loss, value = self._update_critics(learner, batch, next_key)
+            learner, actor_loss, entropy = self._update_actor(learner, batch, actor_key)
+            temperature = jnp.exp(learner.log_temperature)
+            return learner, _Figures(critic_loss, actor_loss, value, entropy, temperature)
+
+        learner, figures = jax.lax.scan(update, state.learner, jax.random.split(key, self.config.updates))
+        return learner, jax.tree.map(lambda x: x.mean(0), figures)
+
+    def _prepare(self, state: SACState, rows: Experience) -> _Batch:
+        """Rows with today's statistics: the buffer holds what was seen, unscaled."""
+
+        def whole(plain: Array) -> Array:
+            if self.env.one_hot:
+                plain = jnp.concatenate([plain, jax.nn.one_hot(rows.task, self.env.num_tasks)], axis=-1)
+            return standardise(state.obs_moments, plain)
+
+        return _Batch(
+            obs=whole(rows.obs),
+            task=rows.task,
+            action=rows.action,
+            reward=rows.reward / state.reward_scale.divisor()[rows.task],
+            terminated=rows.terminated,
+            next_obs=whole(rows.next_obs),
+        )
+
+    def _update_critics(self, learner: Learner, batch: _Batch, key: Array) -> tuple[Learner, Array, Array]:
+        next_action, log_prob = draw_squashed(key, *self._distribution(learner.actor, batch.next_obs, batch.task))
+        target = value_target(
+            batch.reward,
+            batch.terminated,
+            self._values(learner.targets, batch.next_obs, next_action, batch.task),
+            log_prob,
+            jnp.exp(learner.log_temperature)[batch.task],
+            self.config.gamma,
+        )
+
+        def loss(params: Any) -> tuple[Array, Array]:
+            values = self._values(params, batch.obs, batch.action, batch.task)
+            return 0.5 * ((values - target) ** 2).mean(-1).sum(), values.mean()
+
+        (critic_loss, value), grads = jax.value_and_grad(loss, has_aux=True)(learner.critics)
+        steps, optimizer = self.optimizer.update(grads, learner.critic_optimizer)
+        critics = optax.apply_updates(learner.critics, steps)
+        learner = learner.replace(
+            critics=critics,
+            critic_optimizer=optimizer,
+            targets=optax.incremental_update(critics, learner.targets, self.config.polyak),
+        )
+        return learner, critic_loss, value
+
+    def _update_actor(self, learner: Learner, batch: _Batch, key: Array) -> tuple[Learner, Array, Array]:
+        """Actor and temperatures; returns the loss, and the entropy by task."""
+        temperature = jnp.exp(learner.log_temperature)[batch.task]
+
+        def loss(params: Any) -> tuple[Array, Array]:
+            action, log_prob = draw_squashed(key, *self._distribution(params, batch.obs, batch.task))
+            value = self._values(learner.critics, batch.obs, action, batch.task).min(0)
+            return (temperature * log_prob - value).mean(), log_prob
+
+        (actor_loss, log_prob), grads = jax.value_and_grad(loss, has_aux=True)(learner.actor)
+        steps, actor_optimizer = self.optimizer.update(grads, learner.actor_optimizer)
+        entropy = task_moments(-log_prob, batch.task, self.env.num_tasks).mean
+        # Too much entropy lowers the task's temperature, too little raises it; Adam takes care of the size.
+        steps_of_temperature, temperature_optimizer = self.temperature_optimizer.update(
+            entropy - self.target_entropy, learner.temperature_optimizer
+        )
+        learner = learner.replace(
+            actor=optax.apply_updates(learner.actor, steps),
+            actor_optimizer=actor_optimizer,
+            log_temperature=optax.apply_updates(learner.log_temperature, steps_of_temperature),
+            temperature_optimizer=temperature_optimizer,
+        )
+        return learner, actor_loss, entropy
