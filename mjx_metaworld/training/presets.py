@@ -58,7 +58,7 @@ PRESETS = (
     _single("window-open-v3"),
     Preset(
         "reach-v3-sac-cpu",
-        "two CPU cores, 10 minutes",
+        "two CPU cores; time and success are not measured yet",
         TrainConfig(
             "reach-v3", SACConfig(), env_steps=400_000, eval_every=20_000, checkpoint_every=50_000, stop_at_success=0.98
         ),
@@ -70,7 +70,7 @@ PRESETS = (
     ),
     Preset(
         "MT10-sac-gpu",
-        "one GPU with 40 GB; its checkpoints hold the replay buffer, up to 0.7 GB each",
+        "one GPU, not tried on one yet; its checkpoints hold the replay buffer, up to 0.7 GB each before compression",
         TrainConfig("MT10", _GPU_SAC, env_steps=50_000_000, eval_every=1_000_000, checkpoint_every=5_000_000),
     ),
 )
