@@ -34,7 +34,7 @@ def load_of(candidates: Candidates, contacts: Contacts, config: PhysicsConfig) -
     costs = [_groups(slots.near, config.pair_group) * cost for slots, cost in kinds if slots is not None]
     active = jnp.sum(contacts.active, axis=0, dtype=jnp.int32)
     costs = jnp.stack([*costs, _groups(active, CONTACTS_PER_GROUP) * _CONTACTS])
-    return jnp.max(costs, axis=0) + (jnp.sum(costs, axis=0) >> _SUM_SHIFT)
+    return jnp.max(costs, axis=0) + (jnp.sum(costs, axis=0, dtype=jnp.int32) >> _SUM_SHIFT)
 
 
 def _groups(rows: Array, size: int) -> Array:
