@@ -19,6 +19,7 @@ from rich.progress import Progress
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.reference import EpisodeOutcome, run_reference_expert
+from mjx_metaworld.suites import every_goal
 from mjx_metaworld.types import State
 
 CHUNK = 10  # control steps in one call, between two moves of a progress bar
@@ -57,9 +58,8 @@ def run_experts(
     if num_steps < 1 or num_steps % CHUNK:
         raise ValueError(f"num_steps must be a positive multiple of {CHUNK}, got {num_steps}")
     bars = progress or Progress(disable=True)
-    width = env.rand_vec_size
-    task = jnp.repeat(jnp.arange(len(goals), dtype=jnp.int32), len(goals[0]))
-    rand_vec = jnp.asarray(np.concatenate([np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in goals]), float)
+    task, rand_vec = every_goal(goals, env.rand_vec_size)
+    task, rand_vec = jnp.asarray(task), jnp.asarray(rand_vec, float)
     policy = jax.vmap(expert_policy([spec.name for spec in env.tasks]))
 
     def reset(task: Array, rand_vec: Array) -> _Carry:

@@ -96,6 +96,20 @@ def goals(tasks: str | Sequence[str], seed: int) -> tuple[np.ndarray, ...]:
     return tuple(suite)
 
 
+def every_goal(rand_vecs: Sequence[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """All goals of all tasks, task by task, as a batch for `reset_to`.
+
+    Args:
+        rand_vecs: (n, rand) goal vectors a task, the same n for all.
+        width: to which they are padded, `env.rand_vec_size`.
+
+    Returns:
+        Task ids (tasks * n,) int32, and goal vectors (tasks * n, width).
+    """
+    task = np.repeat(np.arange(len(rand_vecs), dtype=np.int32), len(rand_vecs[0]))
+    return task, np.concatenate([np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in rand_vecs])
+
+
 def draw_goal(generator: np.random.RandomState, spec: TaskSpec) -> np.ndarray:
     """One goal vector as a reset of the reference draws it: again until the task accepts it."""
     while True:

@@ -21,7 +21,7 @@ from mjx_metaworld.commands.lanes import Policy, load_policy, progress_bars, run
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import collect, reference_episodes
 from mjx_metaworld.reference import EpisodeOutcome, reference_env, start_reference
-from mjx_metaworld.suites import NUM_GOALS, goals
+from mjx_metaworld.suites import NUM_GOALS, every_goal, goals
 
 if TYPE_CHECKING:
     from mjx_metaworld.commands.evaluate_checkpoint import CheckpointFigures
@@ -128,9 +128,7 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
 
 def _reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray]):
     """All goals of all tasks, task by task."""
-    width = env.rand_vec_size
-    padded = np.concatenate([np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in rand_vecs])
-    task = np.repeat(np.arange(len(rand_vecs), dtype=np.int32), len(rand_vecs[0]))
+    task, padded = every_goal(rand_vecs, env.rand_vec_size)
     return jax.vmap(lambda t, v: env.reset_to(t, v))(jnp.asarray(task), jnp.asarray(padded, float))
 
 

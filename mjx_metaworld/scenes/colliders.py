@@ -80,8 +80,7 @@ def stack_colliders(projected: Sequence[tuple[Colliders, Pairs]]) -> tuple[Colli
     kinds = [jax.tree.map(_stack_padded, *tables) for tables in zip(*scenes, strict=True)]
     counts = tuple(kind.valid.shape[1] for kind in kinds)
     pairs = jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *kinds).replace(counts=counts)
-    padding = np.zeros_like(pairs.parameters) + _PADDING
-    return colliders, pairs.replace(parameters=np.where(pairs.valid[..., None], pairs.parameters, padding))
+    return colliders, pairs.replace(parameters=np.where(pairs.valid[..., None], pairs.parameters, _PADDING))
 
 
 def _by_kind(pairs: Pairs) -> list[Pairs]:

@@ -31,6 +31,20 @@ class TrainingEnv(NamedTuple):
     step: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]]
     restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes in some lanes
 
+    @property
+    def plain_size(self) -> int:
+        """Entries of an observation without the one-hot vector."""
+        return self.observation_size - (self.num_tasks if self.one_hot else 0)
+
+    def check_lanes(self, num_envs: int) -> None:
+        """Check that a configuration is made for as many lanes.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if num_envs != self.num_envs:
+            raise ValueError(f"the configuration says {num_envs} environments, these are {self.num_envs}")
+
 
 def training_env(vector_env: VectorEnv) -> TrainingEnv:
     """A vector environment of Meta-World tasks to learn in.

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.suites import every_goal
 from mjx_metaworld.training.algorithm import Policy
 from mjx_metaworld.types import State
 
@@ -49,9 +50,7 @@ def make_evaluator(
         policy: makes the policy of what the evaluation is called with, such as a train state.
         num_steps: control steps an episode at most.
     """
-    width, num_goals = env.rand_vec_size, len(rand_vecs[0])
-    padded = np.concatenate([np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in rand_vecs])
-    task = np.repeat(np.arange(len(rand_vecs), dtype=np.int32), num_goals)
+    task, padded = every_goal(rand_vecs, env.rand_vec_size)
     first = jax.jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.asarray(task), jnp.asarray(padded, float))
 
     @jax.jit
@@ -73,7 +72,7 @@ def make_evaluator(
 
     def evaluate(source: Any) -> Evaluation:
         success, episode_return = run(source, first)
-        shape = (len(rand_vecs), num_goals)
+        shape = (len(rand_vecs), len(rand_vecs[0]))
         return Evaluation(np.asarray(success).reshape(shape), np.asarray(episode_return).reshape(shape))
 
     return evaluate

@@ -158,8 +158,7 @@ def make_ppo(config: PPOConfig, env: TrainingEnv) -> Algorithm:
     Raises:
         ValueError: if configuration and environments disagree about the number of lanes.
     """
-    if config.num_envs != env.num_envs:
-        raise ValueError(f"the configuration says {config.num_envs} environments, these are {env.num_envs}")
+    env.check_lanes(config.num_envs)
     ppo = _PPO(config, env)
     return Algorithm(
         steps_per_iteration=config.num_envs * config.horizon,
@@ -175,12 +174,11 @@ class _PPO:
         self.actor = networks.GaussianActor(config.hidden, env.action_size, env.num_tasks, config.initial_std)
         self.critic = networks.Critic(config.hidden, env.num_tasks)
         self.optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=1e-5))
-        self.plain_size = env.observation_size - (env.num_tasks if env.one_hot else 0)
 
     def init(self, key: Array) -> PPOState:
         key, env_key, actor_key, critic_key = jax.random.split(key, 4)
         env_state = self.env.reset(env_key)
-        moments = merge(no_moments((self.plain_size,)), batch_moments(env_state.obs[:, : self.plain_size]))
+        moments = merge(no_moments((self.env.plain_size,)), batch_moments(env_state.obs[:, : self.env.plain_size]))
         actor = self.actor.init(actor_key, env_state.obs, env_state.task)
         critic = self.critic.init(critic_key, env_state.obs, env_state.task)
         return PPOState(
@@ -223,7 +221,7 @@ class _PPO:
             iteration=state.iteration + 1,
             env_state=env_state,
             # The batch was standardised as it was when acting; what it taught counts from the next rollout on.
-            obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.plain_size])),
+            obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.env.plain_size])),
             reward_scale=reward_scale,
             episodes=episodes,
         )

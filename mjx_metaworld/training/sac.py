@@ -175,8 +175,7 @@ def make_sac(config: SACConfig, env: TrainingEnv) -> Algorithm:
         ValueError: if configuration and environments disagree about the number of lanes, if the tasks' shares of the
             lanes differ, or if the replay buffer is too small.
     """
-    if config.num_envs != env.num_envs:
-        raise ValueError(f"the configuration says {config.num_envs} environments, these are {env.num_envs}")
+    env.check_lanes(config.num_envs)
     if env.num_envs % env.num_tasks:
         raise ValueError(f"num_envs must be a multiple of the number of tasks, {env.num_tasks}, got {env.num_envs}")
     sac = _SAC(config, env)
@@ -196,13 +195,12 @@ class _SAC:
         clip = optax.clip_by_global_norm(config.max_grad_norm)
         self.optimizer = optax.chain(clip, optax.adam(config.learning_rate))
         self.temperature_optimizer = optax.adam(config.temperature_rate)
-        self.plain_size = env.observation_size - (env.num_tasks if env.one_hot else 0)
         self.target_entropy = -float(env.action_size)
         self.replay = make_replay(
             config.replay_size,
             config.batch_per_task,
             num_tasks=env.num_tasks,
-            plain_size=self.plain_size,
+            plain_size=self.env.plain_size,
             action_size=env.action_size,
             rows_per_add=config.num_envs * config.horizon,
         )
@@ -230,7 +228,7 @@ class _SAC:
                 critic_optimizer=self.optimizer.init(critics),
                 temperature_optimizer=self.temperature_optimizer.init(log_temperature),
             ),
-            obs_moments=merge(no_moments((self.plain_size,)), batch_moments(obs[:, : self.plain_size])),
+            obs_moments=merge(no_moments((self.env.plain_size,)), batch_moments(obs[:, : self.env.plain_size])),
             reward_scale=no_reward_scale(self.env.num_envs, self.env.num_tasks),
             episodes=no_episodes(self.env.num_envs),
         )
@@ -258,7 +256,7 @@ class _SAC:
             iteration=state.iteration + 1,
             env_state=env_state,
             replay=self.replay.add(state.replay, transitions),
-            obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.plain_size])),
+            obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.env.plain_size])),
             reward_scale=observe_rewards(
                 state.reward_scale, transitions.reward, done, transitions.task, self.config.gamma
             ),
