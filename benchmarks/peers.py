@@ -145,7 +145,7 @@ def run_gymnasium(job: Job, vectorizer: str) -> Figure:
 def run_envpool(job: Job) -> Figure:
     """EnvPool's C++ port: a pool a task, since a pool runs one task; a thread each, all stepped at once."""
     try:
-        import envpool
+        import envpool  # pyright: ignore[reportMissingImports]  # from the extra `compare`, which the tests do without
     except ImportError as error:
         raise ImportError("envpool is missing: pip install 'mjx-metaworld[compare]'") from error
 
