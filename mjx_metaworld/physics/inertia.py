@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial, stacked
+from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import (
     FINGER_DOFS,
     FREE,
@@ -52,6 +53,12 @@ def dense(mass: MassMatrix) -> Array:
         rows.append(jnp.pad(block, ((0, 0), (before, 18 - before - size), (0, 0))))
         before += size
     return jnp.concatenate(rows)
+
+
+def solve_mass(mass: MassMatrix, rhs: Array) -> Array:
+    """Solve M x = rhs, (18, L), block by block."""
+    blocks = zip(mass, (ROBOT_DOFS, FREE_DOFS, PART_DOFS), strict=True)
+    return jnp.concatenate([solve_spd(block, rhs[dofs]) for block, dofs in blocks])
 
 
 def mass_matrix(arm: Arm, scene: Scene, kin: Kinematics) -> MassMatrix:

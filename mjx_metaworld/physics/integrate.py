@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.inertia import MassMatrix, damping, dense
-from mjx_metaworld.physics.linalg import solve_spd
-from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, NV, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
+from mjx_metaworld.physics.inertia import MassMatrix, damping, solve_mass
+from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
 from mjx_metaworld.physics.spatial import fence
 
 Array = jax.Array
@@ -34,8 +33,13 @@ def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array
     Returns:
         The new qpos and qvel.
     """
-    implicit = arm.timestep * np.eye(NV, dtype=qpos.dtype)[:, :, None] * damping(arm, scene)
-    qvel = fence(qvel + arm.timestep * solve_spd(fence(dense(mass) + implicit), qfrc))
+    implicit = arm.timestep * damping(arm, scene)
+
+    def damped(block: Array, dofs: slice) -> Array:
+        return block + np.eye(len(block), dtype=block.dtype)[:, :, None] * implicit[dofs]
+
+    blocks = MassMatrix(damped(mass.robot, ROBOT_DOFS), damped(mass.free, FREE_DOFS), damped(mass.part, PART_DOFS))
+    qvel = fence(qvel + arm.timestep * solve_mass(blocks, qfrc))
 
     def advance(coordinates: slice, dofs: slice) -> Array:
         return qpos[coordinates] + arm.timestep * qvel[dofs]

@@ -12,6 +12,7 @@ stays as it is, so that its result does not depend on how long the others of its
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ import numpy as np
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, line_derivatives, locate, row_factors
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.groups import for_groups, highest, put_rows, rows_at
-from mjx_metaworld.physics.inertia import MassMatrix, dense
+from mjx_metaworld.physics.inertia import MassMatrix, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
 from mjx_metaworld.physics.spatial import dot, fence
@@ -75,7 +76,7 @@ def solve(
         magnify rounding errors of qacc by the constraints' stiffness.
     """
     problem = _prepare(mass, qfrc_smooth, constraints)
-    start = _start(problem, qacc_warmstart, config)
+    start = _start(problem, qacc_warmstart, fence(solve_mass(mass, qfrc_smooth)), config)
 
     def iterate(s: _Iterate) -> _Iterate:
         return _newton_step(problem, s, config)
@@ -114,10 +115,9 @@ def _prepare(mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints) -> 
     return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, constraints)
 
 
-def _start(problem: _Problem, qacc_warmstart: Array, config: PhysicsConfig) -> _Iterate:
+def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config: PhysicsConfig) -> _Iterate:
     """The cheaper of the warm start and the unconstrained acceleration."""
     rows = problem.rows
-    qacc_smooth = fence(solve_spd(problem.mass, problem.qfrc_smooth))
 
     def add_group(first: Array | int, found: tuple[Array, ...]) -> tuple[Array, ...]:
         jac, aref, d, mu = rows_at(
@@ -208,7 +208,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
     line = _Line(s.contact, contact_slope, limit, smooth_gradient, gradient, direction)
     step = _line_search(problem, line, s.converged, config)
     step = jnp.where(s.converged, 0.0, step)
-    moved = jnp.max(jnp.abs(step * direction) / (1.0 + jnp.abs(s.qacc)), axis=0)
+    moved = functools.reduce(jnp.maximum, list(jnp.abs(step * direction) / (1.0 + jnp.abs(s.qacc))))
     return _Iterate(
         *fence(
             s.qacc + step * direction,
@@ -237,14 +237,15 @@ def _derivatives(
         )
         own, along, force = row_factors(res, d, mu)
         tangential = res[:, 1, None] * jac[:, 1] + res[:, 2, None] * jac[:, 2] + res[:, 3, None] * jac[:, 3]
-        # All rows of the group along one axis: so their sums vectorize.
-        flat = (4 * CONTACTS_PER_GROUP, *jac.shape[2:])
-        w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None]).reshape(flat)
-        jac, force = jac.reshape(flat), force.reshape(flat[0], 1, -1)
-        for row in range(flat[0]):
-            gradient = gradient - jac[row] * force[row]
-            hessian = hessian + w[row][:, None] * w[row][None]
-        return fence(gradient, hessian)
+        w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
+        # Contact by contact: longer sums into an array that is updated in place do not vectorize.
+        for contact in range(CONTACTS_PER_GROUP):
+            push, product = 0.0, 0.0
+            for row in range(4):
+                push = push + jac[contact, row] * force[contact, row]
+                product = product + w[contact, row][:, None] * w[contact, row][None]
+            gradient, hessian = fence(gradient - push, hessian + product)
+        return gradient, hessian
 
     limit_d = jnp.where(limit < 0.0, rows.limit_d, 0.0)
     gradient, hessian = fence(
