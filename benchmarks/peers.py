@@ -74,8 +74,8 @@ def run_ours(job: Job) -> Figure:
         return state, (transition.next_obs, transition.reward, transition.truncated)
 
     actions = random_actions(job).reshape(-1, _STEPS_PER_CALL, job.num_envs, 4)
-    state = jax.jit(vector_env.reset)(jax.random.key(job.seed))
-    compiled = jax.jit(advance).lower(state, actions[0]).compile()
+    state = mw.jit(vector_env.reset)(jax.random.key(job.seed))
+    compiled = mw.jit(advance).lower(state, actions[0]).compile()
     state, _ = jax.block_until_ready(compiled(state, actions[0]))
     setup_s = time.perf_counter() - start
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from recorded_states import RecordedState, constraints_of, mass_of, record, to_lanes
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 
@@ -49,7 +50,7 @@ def compile_solve(args, config: PhysicsConfig):
     """The compiled batch solver and the seconds its compilation took."""
     batched = jax.vmap(functools.partial(solve, config=config))
     start = time.perf_counter()
-    compiled = jax.jit(batched).lower(*args).compile()
+    compiled = jit(batched).lower(*args).compile()
     return compiled, time.perf_counter() - start
 
 

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mjx_metaworld as mw
+from mjx_metaworld.compile import jit
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.constraint import make_constraints
 from mjx_metaworld.physics.inertia import mass_matrix, smooth_force
@@ -65,7 +66,7 @@ class Cost(NamedTuple):
 def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: int, seconds: float) -> tuple[Cost, Any]:
     """Cost of a function of a batch, and its result."""
     start = time.perf_counter()
-    lowered = jax.jit(fn).lower(*args)
+    lowered = jit(fn).lower(*args)
     trace_s = time.perf_counter() - start
     start = time.perf_counter()
     compiled = lowered.compile()
@@ -158,7 +159,7 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
 def whole_step(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     """The environment's step, observation and reward included."""
     keys = jax.random.split(jax.random.key(0), num_envs)
-    state = jax.jit(jax.vmap(env.reset))(keys)
+    state = jit(jax.vmap(env.reset))(keys)
     action = jax.random.uniform(jax.random.key(1), (num_envs, 4), minval=-1.0, maxval=1.0)
     cost, _ = compile_and_time("env.step", jax.vmap(env.step), (state, action), num_envs, seconds)
     return [cost]

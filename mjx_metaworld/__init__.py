@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mjx_metaworld.compile import jit
     from mjx_metaworld.env import MetaWorldEnv, make
     from mjx_metaworld.experts import expert
     from mjx_metaworld.export import to_mujoco
@@ -26,6 +27,7 @@ _HOMES = {
     "VectorEnv": "vector",
     "expert": "experts",
     "goals": "suites",
+    "jit": "compile",
     "list_cameras": "rendering",
     "list_suites": "suites",
     "list_tasks": "suites",
@@ -44,6 +46,7 @@ __all__ = [
     "VectorEnv",
     "expert",
     "goals",
+    "jit",
     "list_cameras",
     "list_suites",
     "list_tasks",

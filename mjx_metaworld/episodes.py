@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from rich.progress import Progress
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.reference import EpisodeOutcome, run_reference_expert
@@ -73,8 +74,8 @@ def run_experts(
 
     compiling = bars.add_task("compiling", total=None)
     start = time.perf_counter()
-    carry = jax.jit(reset)(task, rand_vec)
-    advance = jax.jit(lambda carry: jax.lax.scan(step, carry, length=CHUNK)[0]).lower(carry).compile()
+    carry = jit(reset)(task, rand_vec)
+    advance = jit(lambda carry: jax.lax.scan(step, carry, length=CHUNK)[0]).lower(carry).compile()
     compile_seconds = time.perf_counter() - start
     bars.update(compiling, total=1, completed=1)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import jax
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.vector import Device, VectorEnv, rollout
@@ -106,11 +107,11 @@ class Batch:
 
         self._key = jax.random.key(seed)
         start = time.perf_counter()
-        reset = jax.jit(self.vector_env.reset).lower(self._key).compile()
+        reset = jit(self.vector_env.reset).lower(self._key).compile()
         self.compile_reset_s = time.perf_counter() - start
         state = jax.block_until_ready(reset(self._key))
         start = time.perf_counter()
-        self._compiled = jax.jit(run).lower(state, self._key).compile()
+        self._compiled = jit(run).lower(state, self._key).compile()
         self.compile_step_s = time.perf_counter() - start
         self._state, _ = jax.block_until_ready(self._compiled(state, self._key))
         self.calls, self.seconds = 0, 0.0

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.reference import reference_env, reference_policy, start_reference
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
@@ -119,7 +120,7 @@ def reward_error(spec: TaskSpec, steps: Steps) -> float:
     threshold, which turns a rounding to float32 into more than 1e-5. Relative to values of at least 1.
     """
     with jax.enable_x64(True):
-        outcome = jax.jit(jax.vmap(spec.reward))(jax.tree.map(jnp.asarray, steps.inputs))
+        outcome = jit(jax.vmap(spec.reward))(jax.tree.map(jnp.asarray, steps.inputs))
         ours = jax.tree.leaves((outcome.reward, outcome.metrics()))
         theirs = jax.tree.leaves((steps.reward, steps.metrics))
         errors = [np.abs(np.asarray(a) - b) / np.maximum(np.abs(b), 1.0) for a, b in zip(ours, theirs, strict=True)]
@@ -139,4 +140,4 @@ def reset_error(env: MetaWorldEnv, task: int, rand_vecs: np.ndarray) -> float:
 
 @functools.lru_cache(maxsize=4)
 def _reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
-    return jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
+    return jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.document import rewrite_section
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import CHUNK, collect, reference_episodes, run_experts, silence_policies
@@ -100,7 +101,7 @@ def run_parity(args: Parity, console: Console) -> list[Row]:
 
 def _measure_steps(args: Parity, env: MetaWorldEnv, progress: Progress) -> list[Row]:
     """Rewards, resets and one control step, task by task."""
-    step = jax.jit(jax.vmap(env.step))
+    step = jit(jax.vmap(env.step))
     bar = progress.add_task("rewards, resets, single steps", total=len(env.tasks))
     num_steps = args.step_length
     pad_to = args.step_goals * -(-num_steps // 2)  # every recording has the same length: one compilation

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.pictures import upright
 from mjx_metaworld.rendering import render
@@ -65,7 +66,7 @@ def pictures() -> dict[str, bytes]:
     env = make(names)
     first = [goals(name, _SEED)[0][0] for name in names]
     padded = np.stack([np.pad(vector, (0, env.rand_vec_size - len(vector))) for vector in first])
-    state = jax.jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.arange(len(names)), jnp.asarray(padded, float))
+    state = jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.arange(len(names)), jnp.asarray(padded, float))
     images = upright(render(env, state, "corner2", _PICTURE, _PICTURE), "corner2")
     return {name: _png(image) for name, image in zip(names, images, strict=True)}
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Tests compile as `mw.jit` does, which takes half the time; test_compile.py has the one that compiles as JAX does.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+
 import pytest
 
 

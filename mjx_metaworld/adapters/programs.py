@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.tasks.spec import RewardVersion
@@ -58,5 +59,5 @@ def programs(
         state = jax.vmap(env.step)(state, action)
         return state, StepOutput(state.obs, state.reward, state.metrics)
 
-    start = jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
-    return Programs(env, start, jax.jit(pick), jax.jit(restart), jax.jit(step))
+    start = jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
+    return Programs(env, start, jit(pick), jit(restart), jit(step))

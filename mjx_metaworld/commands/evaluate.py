@@ -18,6 +18,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.commands.lanes import Policy, load_policy, progress_bars, run_lanes
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import collect, reference_episodes
 from mjx_metaworld.reference import EpisodeOutcome, reference_env, start_reference
@@ -136,7 +137,7 @@ def _on_reference(
     env: MetaWorldEnv, policy: Policy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
 ) -> list[list[EpisodeOutcome]]:
     """The same policy in the reference's environments, one after the other; one list a task."""
-    act = jax.jit(policy)
+    act = jit(policy)
     waiting = bars.add_task("CPU metaworld", total=len(rand_vecs) * len(rand_vecs[0]))
     outcomes = []
     for task, (spec, vectors) in enumerate(zip(env.tasks, rand_vecs, strict=True)):

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert
 from mjx_metaworld.types import State
@@ -106,11 +107,11 @@ def run_lanes(
 
     compiling = bars.add_task("compiling", total=None)
     start = time.perf_counter()
-    state = jax.jit(reset)()
+    state = jit(reset)()
     lanes = state.task.shape
     carry = _Carry(state, jnp.zeros(lanes, bool), jnp.zeros(lanes, state.reward.dtype))
     keys = jax.random.split(jax.random.key(seed), num_steps // stride)
-    compiled = jax.jit(advance).lower(carry, keys[0]).compile()
+    compiled = jit(advance).lower(carry, keys[0]).compile()
     compile_seconds = time.perf_counter() - start
     bars.update(compiling, total=1, completed=1)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.suites import every_goal
 from mjx_metaworld.training.algorithm import Policy
@@ -51,9 +52,9 @@ def make_evaluator(
         num_steps: control steps an episode at most.
     """
     task, padded = every_goal(rand_vecs, env.rand_vec_size)
-    first = jax.jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.asarray(task), jnp.asarray(padded, float))
+    first = jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.asarray(task), jnp.asarray(padded, float))
 
-    @jax.jit
+    @jit
     def run(source: Any, first: State) -> tuple[Array, Array]:
         act = policy(source)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 from jaxtyping import Array, Key
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.training.algorithm import Algorithm
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.evaluation import Evaluation
@@ -60,7 +61,7 @@ def run_loop(
     """
     state, progress = start
     before = progress.seconds
-    iterate = jax.jit(algorithm.iterate, donate_argnums=0)
+    iterate = jit(algorithm.iterate, donate_argnums=0)
     while not finished(progress, schedule):
         state, report = jax.block_until_ready(iterate(state))
         last, env_steps = progress.env_steps, progress.env_steps + algorithm.steps_per_iteration
@@ -90,7 +91,7 @@ def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -
         CheckpointError: if the newest checkpoint cannot be used.
     """
     restored = checkpoints.restore(algorithm.init)
-    return restored if restored is not None else (jax.jit(algorithm.init)(key), Progress())
+    return restored if restored is not None else (jit(algorithm.init)(key), Progress())
 
 
 def _crossed(last: int, now: int, every: int) -> bool:

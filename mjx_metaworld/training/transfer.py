@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import metaworld
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from metaworld import env_dict
 from metaworld.evaluation import evaluation
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.reference import reference_task
 from mjx_metaworld.training.algorithm import Policy
@@ -76,7 +76,7 @@ class _Agent:
     """A policy as an agent of metaworld's evaluation."""
 
     def __init__(self, policy: Policy, num_tasks: int, advance: Callable[[], object]) -> None:
-        self._act = jax.jit(policy)
+        self._act = jit(policy)
         self._task = np.arange(num_tasks, dtype=np.int32)
         self._advance = advance
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.adapters.lerobot.goals import next_goal, padded
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert
 from mjx_metaworld.physics.model import PhysicsState
@@ -112,8 +113,8 @@ def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.nda
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         jax.ShapeDtypeStruct((batch_size, env.rand_vec_size), float),
     )
-    start_compiled = jax.jit(start).lower(*shapes).compile()
-    advance_compiled = jax.jit(advance).lower(jax.eval_shape(start, *shapes)).compile()
+    start_compiled = jit(start).lower(*shapes).compile()
+    advance_compiled = jit(advance).lower(jax.eval_shape(start, *shapes)).compile()
 
     def simulate(tasks: np.ndarray, seeds: np.ndarray) -> Iterator[Demonstration]:
         goals = [

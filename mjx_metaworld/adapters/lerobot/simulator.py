@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.types import State
 
@@ -35,10 +36,10 @@ class Simulator:
         task = jax.ShapeDtypeStruct((num_envs,), jnp.int32)
         rand_vec = jax.ShapeDtypeStruct((num_envs, env.rand_vec_size), float)
         action = jax.ShapeDtypeStruct((num_envs, env.action_size), jnp.float32)
-        reset = jax.jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
+        reset = jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
         state = jax.eval_shape(reset, task, rand_vec)
         self._reset = reset.lower(task, rand_vec).compile()
-        self._step = jax.jit(functools.partial(step_unfinished, env)).lower(state, action).compile()
+        self._step = jit(functools.partial(step_unfinished, env)).lower(state, action).compile()
 
     def reset(self, task: int, rand_vecs: np.ndarray) -> State:
         """Start an episode in every lane.
