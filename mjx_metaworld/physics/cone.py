@@ -78,8 +78,11 @@ def row_factors(residual: Array, d: Array, mu: Array) -> tuple[Array, Array, Arr
     return fence(own, along, force)
 
 
-def line_derivatives(residual: Array, along: Array, d: Array, mu: Array) -> tuple[Array, Array]:
-    """First and second derivatives (K, L) of the contacts' costs where the residuals change by `along` per step."""
+def line_derivatives(residual: Array, along: Array, d: Array, mu: Array, sliding_d: Array) -> tuple[Array, Array]:
+    """First and second derivatives (K, L) of the contacts' costs where the residuals change by `along` per step.
+
+    `sliding_d` is D / (1 + mu^2).
+    """
     cone = locate(residual, mu)
     work = residual[:, 1] * along[:, 1] + residual[:, 2] * along[:, 2] + residual[:, 3] * along[:, 3]
     tangent_curvature = along[:, 1] ** 2 + along[:, 2] ** 2 + along[:, 3] ** 2
@@ -88,7 +91,6 @@ def line_derivatives(residual: Array, along: Array, d: Array, mu: Array) -> tupl
     tangent_slope = work * per_length
     bend = jnp.maximum(tangent_curvature - tangent_slope**2, 0.0) * per_length
     gap, gap_slope = cone.normal - mu * cone.tangent, normal_slope - mu * tangent_slope
-    sliding_d = d / (1.0 + mu * mu)
     first = _by_zone(cone, d * (cone.normal * normal_slope + work), sliding_d * gap * gap_slope)
     second = _by_zone(cone, d * (normal_slope**2 + tangent_curvature), sliding_d * (gap_slope**2 - gap * mu * bend))
     return first, second

@@ -48,6 +48,25 @@ _FIRST_MOVED = np.argmax(moves(), axis=0)
 _LAST_MOVED = _FIRST_MOVED + np.sum(moves(), axis=0) - 1
 
 
+class ContactRows(NamedTuple):
+    """The contacts' share of `Constraints`."""
+
+    jac: Array  # (K, 4, 18, L)
+    d: Array  # (K, L)
+    aref: Array  # (K, 4, L)
+    mu: Array  # (K, L)
+
+    @classmethod
+    def none(cls, count: int, lanes: int, dtype) -> ContactRows:
+        """Rows of no effect."""
+        return cls(
+            jac=jnp.zeros((count, 4, NV, lanes), dtype),
+            d=jnp.zeros((count, lanes), dtype),
+            aref=jnp.zeros((count, 4, lanes), dtype),
+            mu=jnp.ones((count, lanes), dtype),
+        )
+
+
 @struct.dataclass
 class Constraints:
     """All rows of one substep, lanes last. A row with D = 0 has no effect.
@@ -69,6 +88,11 @@ class Constraints:
     contact_mu: Array  # (K, L)
     num_contacts: Array  # (L,) int32: contacts from this row on have no effect
 
+    @property
+    def contact_rows(self) -> ContactRows:
+        """Those of the contacts."""
+        return ContactRows(self.contact_jac, self.contact_d, self.contact_aref, self.contact_mu)
+
 
 class Impedance(NamedTuple):
     """What solref and solimp say about a row at its present violation."""
@@ -79,29 +103,31 @@ class Impedance(NamedTuple):
 
 
 def make_constraints(
-    arm: Arm, scene: Scene, kin: Kinematics, state: PhysicsState, contacts: Contacts, config: PhysicsConfig
+    arm: Arm,
+    scene: Scene,
+    kin: Kinematics,
+    state: PhysicsState,
+    contacts: Contacts,
+    config: PhysicsConfig,
+    scratch: ContactRows | None = None,
 ) -> Constraints:
-    """Build the rows at a state. All arrays lanes last; `arm` holds constants."""
+    """Build the rows at a state. All arrays lanes last; `arm` holds constants.
+
+    `scratch` are rows that may be overwritten, which saves filling new ones.
+    """
     num_contacts = jnp.sum(contacts.active, axis=0, dtype=jnp.int32)
     weld_jac, weld_d, weld_aref = fence(*_weld(arm, kin, state))
     limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
 
-    def add_group(first: Array | int, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+    def add_group(first: Array | int, rows: ContactRows) -> ContactRows:
         leaves, structure = jax.tree.flatten(contacts)
         group = jax.tree.unflatten(structure, rows_at(first, CONTACTS_PER_GROUP, *leaves))
         made = _contacts(arm, kin, state, group)
-        return tuple(put_rows(x, new, first) for x, new in zip(rows, made, strict=True))
+        return ContactRows(*(put_rows(x, new, first) for x, new in zip(rows, made, strict=True)))
 
-    count, lanes, dtype = *contacts.dist.shape, contacts.dist.dtype
-    none = (
-        jnp.zeros((count, 4, NV, lanes), dtype),
-        jnp.zeros((count, lanes), dtype),
-        jnp.zeros((count, 4, lanes), dtype),
-        jnp.ones((count, lanes), dtype),
-    )
-    contact_jac, contact_d, contact_aref, contact_mu = for_groups(
-        count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none
-    )
+    count, lanes = contacts.dist.shape
+    start = scratch or ContactRows.none(count, lanes, contacts.dist.dtype)
+    contact = for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, start)
     return Constraints(
         weld_jac=weld_jac,
         weld_d=weld_d,
@@ -109,10 +135,10 @@ def make_constraints(
         limit_jac=limit_jac,
         limit_d=limit_d,
         limit_aref=limit_aref,
-        contact_jac=contact_jac,
-        contact_d=contact_d,
-        contact_aref=contact_aref,
-        contact_mu=contact_mu,
+        contact_jac=contact.jac,
+        contact_d=contact.d,
+        contact_aref=contact.aref,
+        contact_mu=contact.mu,
         num_contacts=num_contacts,
     )
 
@@ -203,7 +229,7 @@ def _limits(arm: Arm, scene: Scene, state: PhysicsState) -> tuple[Array, Array, 
     return to_dofs(jac), to_dofs(d), to_dofs(aref)
 
 
-def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> tuple[Array, Array, Array, Array]:
+def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> ContactRows:
     """Four rows per contact, rotated into its frame; signs follow MuJoCo: body 2 minus body 1."""
     active = contacts.active
     mu = jnp.where(active, jnp.maximum(contacts.friction[:, 0], MIN_FRICTION), 1.0)
@@ -217,7 +243,7 @@ def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts
     damping, push = fence(jnp.where(active, imp.damping, 0.0), imp.stiffness * imp.value * violation)
     is_normal = (np.arange(4) == 0)[:, None]
     aref = -damping[:, None] * velocity - jnp.where(is_normal, push[:, None], 0.0)
-    return jac, fence(d), fence(aref), fence(mu)
+    return ContactRows(jac, *fence(d, aref, mu))
 
 
 def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array:

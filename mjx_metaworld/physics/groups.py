@@ -8,7 +8,7 @@ count that depends on data, which serial hardware likes; elsewhere all groups ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -52,13 +52,13 @@ def for_groups(
     return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
 
 
-def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> list[Array]:
-    """`size` rows of each array from a row on.
+def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any:
+    """`size` rows of each array from a row on: a list, or the only one's.
 
     They are fenced: a slice at a moving place that is fused into arithmetic is slow.
     """
     rows = [jax.lax.dynamic_slice_in_dim(x, first, size, axis % x.ndim) for x in arrays]
-    return [fence(rows[0])] if len(rows) == 1 else list(fence(*rows))
+    return fence(*rows)
 
 
 def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0) -> Array:

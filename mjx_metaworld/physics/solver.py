@@ -52,9 +52,15 @@ class _Problem(NamedTuple):
     rows: Constraints
 
 
+# Columns of what is kept of a contact, side by side so that a group of contacts is one slice: J qacc - aref, its change
+# along the search direction, and D, mu and the sliding D / (1 + mu^2).
+_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D = slice(0, 4), slice(4, 8), 8, 9, 10
+_COLUMNS = 11
+
+
 class _Iterate(NamedTuple):
     qacc: Array  # (18, L)
-    contact: Array  # (K, 4, L) J qacc - aref of the contacts
+    contact: Array  # (K, 11, L)
     converged: Array  # (L,) bool
 
 
@@ -83,7 +89,7 @@ def solve(
 
     end = _repeat(iterate, start, lambda s: s.converged, config.solver_iterations, config)
     d, mu = constraints.contact_d, constraints.contact_mu
-    normal_force, _ = contact_forces(locate(end.contact, mu), d, mu)
+    normal_force, _ = contact_forces(locate(end.contact[:, _RESIDUAL], mu), d, mu)
     return Solution(end.qacc, fence(_multiply(problem.mass, end.qacc) - qfrc_smooth), normal_force)
 
 
@@ -125,20 +131,26 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
         )
         warm, smooth = fence(_contact_rows(jac, qacc_warmstart) - aref, _contact_rows(jac, qacc_smooth) - aref)
         costs = fence(*(contact_costs(locate(residual, mu), d, mu) for residual in (warm, smooth)))
-        at_warm, at_smooth, warm_cost, smooth_cost = found
+        columns = (warm, smooth, *(x[:, None] for x in (d, mu, d / (1.0 + mu * mu))))
+        contact, warm_cost, smooth_cost = found
         return (
-            put_rows(at_warm, warm, first),
-            put_rows(at_smooth, smooth, first),
+            put_rows(contact, fence(jnp.concatenate(columns, axis=1)), first),
             warm_cost + _sum(costs[0]),
             smooth_cost + _sum(costs[1]),
         )
 
-    none = jnp.zeros_like(rows.contact_aref)
-    start = (none, none, _smooth_cost(problem, qacc_warmstart), _smooth_cost(problem, qacc_smooth))
-    warm, smooth, warm_cost, smooth_cost = _over_contacts(problem, config, add_group, start)
+    none = jnp.zeros((rows.contact_d.shape[0], _COLUMNS, qacc_warmstart.shape[-1]), qacc_warmstart.dtype)
+    start = (none, _smooth_cost(problem, qacc_warmstart), _smooth_cost(problem, qacc_smooth))
+    contact, warm_cost, smooth_cost = _over_contacts(problem, config, add_group, start)
     warmer = warm_cost <= smooth_cost
-    qacc, contact = jnp.where(warmer, qacc_warmstart, qacc_smooth), jnp.where(warmer, warm, smooth)
-    return _Iterate(*fence(qacc, contact), converged=jnp.zeros(warmer.shape, bool))
+
+    def choose(first: Array | int, contact: Array) -> Array:
+        group = rows_at(first, CONTACTS_PER_GROUP, contact)
+        return put_rows(contact, fence(jnp.where(warmer, group[:, _RESIDUAL], group[:, _SLOPE])), first)
+
+    contact = _over_contacts(problem, config, choose, contact)
+    qacc = fence(jnp.where(warmer, qacc_warmstart, qacc_smooth))
+    return _Iterate(qacc, contact, converged=jnp.zeros(warmer.shape, bool))
 
 
 def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start):
@@ -200,26 +212,28 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
     gradient, hessian = _derivatives(problem, s.contact, limit, smooth_gradient, config)
     direction = fence(-solve_spd(hessian, gradient))
 
-    def slopes(first: Array | int, found: Array) -> Array:
-        (jac,) = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac)
-        return put_rows(found, fence(_contact_rows(jac, direction)), first)
+    def add_slopes(first: Array | int, contact: Array) -> Array:
+        jac = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac)
+        slope = fence(_contact_rows(jac, direction))
+        return jax.lax.dynamic_update_slice(contact, slope, (first, _SLOPE.start, 0))
 
-    contact_slope = _over_contacts(problem, config, slopes, jnp.zeros_like(s.contact))
-    line = _Line(s.contact, contact_slope, limit, smooth_gradient, gradient, direction)
+    contact = _over_contacts(problem, config, add_slopes, s.contact)
+    line = _Line(contact, limit, smooth_gradient, gradient, direction)
     step = _line_search(problem, line, s.converged, config)
-    step = jnp.where(s.converged, 0.0, step)
+    step = fence(jnp.where(s.converged, 0.0, step))
+
+    def advance(first: Array | int, contact: Array) -> Array:
+        group = rows_at(first, CONTACTS_PER_GROUP, contact)
+        return put_rows(contact, fence(group[:, _RESIDUAL] + step * group[:, _SLOPE]), first)
+
+    contact = _over_contacts(problem, config, advance, contact)
     moved = functools.reduce(jnp.maximum, list(jnp.abs(step * direction) / (1.0 + jnp.abs(s.qacc))))
-    return _Iterate(
-        *fence(
-            s.qacc + step * direction,
-            s.contact + step * contact_slope,
-            s.converged | (moved <= config.solver_tolerance),
-        )
-    )
+    qacc, converged = fence(s.qacc + step * direction, s.converged | (moved <= config.solver_tolerance))
+    return _Iterate(qacc, contact, converged)
 
 
 def _derivatives(
-    problem: _Problem, residual: Array, limit: Array, smooth_gradient: Array, config: PhysicsConfig
+    problem: _Problem, contact: Array, limit: Array, smooth_gradient: Array, config: PhysicsConfig
 ) -> tuple[Array, Array]:
     """Gradient (18, L) and Hessian (18, 18, L) of the cost.
 
@@ -232,18 +246,17 @@ def _derivatives(
 
     def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         gradient, hessian = carry
-        jac, res, d, mu = rows_at(
-            first, CONTACTS_PER_GROUP, rows.contact_jac, residual, rows.contact_d, rows.contact_mu
-        )
-        own, along, force = row_factors(res, d, mu)
+        jac, group = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac, contact)
+        res = group[:, _RESIDUAL]
+        own, along, force = row_factors(res, group[:, _D], group[:, _MU])
         tangential = res[:, 1, None] * jac[:, 1] + res[:, 2, None] * jac[:, 2] + res[:, 3, None] * jac[:, 3]
         w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
         # Contact by contact: longer sums into an array that is updated in place do not vectorize.
-        for contact in range(CONTACTS_PER_GROUP):
+        for i in range(CONTACTS_PER_GROUP):
             push, product = 0.0, 0.0
             for row in range(4):
-                push = push + jac[contact, row] * force[contact, row]
-                product = product + w[contact, row][:, None] * w[contact, row][None]
+                push = push + jac[i, row] * force[i, row]
+                product = product + w[i, row][:, None] * w[i, row][None]
             gradient, hessian = fence(gradient - push, hessian + product)
         return gradient, hessian
 
@@ -258,8 +271,7 @@ def _derivatives(
 class _Line(NamedTuple):
     """A search line: residuals and gradients at its start, and its direction."""
 
-    contact: Array  # (K, 4, L)
-    contact_slope: Array  # (K, 4, L)
+    contact: Array  # (K, 11, L)
     limit: Array  # (18, L)
     smooth_gradient: Array  # (18, L) of the part of the cost that is one quadratic everywhere
     gradient: Array  # (18, L)
@@ -287,12 +299,15 @@ def _line_search(problem: _Problem, line: _Line, converged: Array, config: Physi
     slope = dot(line.direction, line.smooth_gradient)
     curvature = dot(line.direction, fence(_multiply(problem.smooth_hessian, line.direction)))
     limit_slope, initial, slope, curvature = fence(limit_slope, -dot(line.direction, line.gradient), slope, curvature)
-    contacts = (line.contact, line.contact_slope, rows.contact_d, rows.contact_mu)
+
+    def columns(first: Array | int) -> tuple[Array, ...]:
+        group = rows_at(first, CONTACTS_PER_GROUP, line.contact)
+        return tuple(group[:, column] for column in (_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D))
 
     def derivatives(step: Array) -> tuple[Array, Array]:
         def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            contact, along, d, mu = rows_at(first, CONTACTS_PER_GROUP, *contacts)
-            terms = fence(*line_derivatives(contact + step * along, along, d, mu))
+            contact, along, d, mu, sliding_d = columns(first)
+            terms = fence(*line_derivatives(contact + step * along, along, d, mu, sliding_d))
             return carry[0] + _sum(terms[0]), carry[1] + _sum(terms[1])
 
         limit = line.limit + step * limit_slope
@@ -324,7 +339,7 @@ def _line_search(problem: _Problem, line: _Line, converged: Array, config: Physi
     chosen = fence(jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower))
 
     def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        contact, along, d, mu = rows_at(first, CONTACTS_PER_GROUP, *contacts)
+        contact, along, d, mu, _ = columns(first)
         before = contact_costs(locate(contact, mu), d, mu)
         before, after = fence(before, contact_costs(locate(contact + chosen * along, mu), d, mu))
         return carry[0] + _sum(before), carry[1] + _sum(after - before)

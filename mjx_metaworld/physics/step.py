@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.collision import Candidates, broadphase, narrowphase
-from mjx_metaworld.physics.constraint import make_constraints
+from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
 from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
@@ -40,11 +40,18 @@ class Forward(NamedTuple):
     mass: MassMatrix
     qfrc_smooth: Array  # (18, L)
     contacts: Contacts
+    constraints: Constraints
     solution: Solution
 
 
 def forward(
-    arm: Arm, scene: Scene, state: PhysicsState, ctrl: Array, candidates: Candidates, config: PhysicsConfig
+    arm: Arm,
+    scene: Scene,
+    state: PhysicsState,
+    ctrl: Array,
+    candidates: Candidates,
+    config: PhysicsConfig,
+    scratch: ContactRows | None = None,
 ) -> Forward:
     """Evaluate the dynamics at a state; all arrays lanes last.
 
@@ -55,14 +62,15 @@ def forward(
         ctrl: (2, L) targets of the finger servos.
         candidates: pairs for the narrow phase.
         config: sizes and counts.
+        scratch: rows that may be overwritten, as `make_constraints` takes them.
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     contacts = narrowphase(candidates, kin, config)
     mass = mass_matrix(arm, scene, kin)
     qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
-    constraints = make_constraints(arm, scene, kin, state, contacts, config)
+    constraints = make_constraints(arm, scene, kin, state, contacts, config, scratch)
     solution = solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
-    return Forward(kin, mass, qfrc_smooth, contacts, solution)
+    return Forward(kin, mass, qfrc_smooth, contacts, constraints, solution)
 
 
 def control_step(
@@ -80,8 +88,8 @@ def control_step(
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     def substep(index, carry):
-        state, _, _ = carry
-        now = forward(arm, scene, state, ctrl, candidates, config)
+        state, _, _, rows = carry
+        now = forward(arm, scene, state, ctrl, candidates, config, rows)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
         last = index == config.substeps
@@ -91,10 +99,14 @@ def control_step(
             qacc_warmstart=now.solution.qacc,
             load=load_of(candidates, now.contacts, config),
         )
-        return state, now.kin, _touching(now.contacts, now.solution.contact_normal_force)
+        return state, now.kin, _touching(now.contacts, now.solution.contact_normal_force), now.constraints.contact_rows
 
-    touching = jnp.zeros(state.qpos.shape[-1], bool)
-    return jax.lax.fori_loop(0, config.substeps + 1, substep, (state, kin, touching))
+    lanes = state.qpos.shape[-1]
+    # The rows are handed on because filling them anew takes longer than what is written to them.
+    rows = ContactRows.none(config.max_contacts, lanes, state.qpos.dtype)
+    start = (state, kin, jnp.zeros(lanes, bool), rows)
+    state, kin, touching, _ = jax.lax.fori_loop(0, config.substeps + 1, substep, start)
+    return state, kin, touching
 
 
 def _reach(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> Array:

@@ -82,7 +82,7 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
     center = pos.at[2].add(-ref_size[2])
 
     clip = spatial.fence(_incident_face(sep, inc, inc_size, center, ref_size[:2], normal, axis2, margin))
-    points, dist = _clip_points(clip)
+    points, dist = spatial.fence(*_clip_points(clip))
     keep = (dist < margin) & ~sep.apart & ~_outside(points, ref_size, inc, inc_size, center, margin)
 
     ref_mat = jnp.where(ref_is_2, box2.mat, box1.mat)

@@ -66,5 +66,6 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     keys = (jax.lax.bitcast_convert_type(reach + _OFFSET, jnp.int32) >> _INDEX_BITS << _INDEX_BITS) | number
     best = functools.reduce(jnp.maximum, keys)  # unlike a reduction it fuses with what stands before
     points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
-    chosen = row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1))
+    # Fenced, or it would be computed number by number for each coordinate that is looked up.
+    chosen = spatial.fence(row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1)))
     return jnp.moveaxis(jnp.asarray(points, direction.dtype)[chosen], -1, 0)

@@ -83,7 +83,7 @@ def by_group(slots: Slots, size: int, config: PhysicsConfig, fn: Callable[[Group
     of_group = jax.jit(lambda group: fn(jax.tree.unflatten(structure, group)))  # traced once, for shapes and results
 
     def add(first: Array | int, found: Result) -> Result:
-        group = of_group(rows_at(first, size, *leaves, axis=-2))
+        group = of_group(list(rows_at(first, size, *leaves, axis=-2)))
         return jax.tree.map(lambda x, rows: put_rows(x, rows, first, axis=-2), found, group)
 
     shapes = jax.eval_shape(
