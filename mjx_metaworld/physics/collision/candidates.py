@@ -16,6 +16,7 @@ from flax import struct
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
 from mjx_metaworld.physics.collision.shapes import Group, Shape, Slots, Start, by_group, place, world_poses
+from mjx_metaworld.physics.groups import for_groups, put_rows
 from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Kinematics, Pairs, PhysicsConfig, Scene
 
 Array = jax.Array
@@ -66,12 +67,14 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Arra
     )
     counts = [min(most, rows) for most, rows in zip(wanted, pairs.counts, strict=True)]
     firsts = np.cumsum((0, *pairs.counts[:-1])).tolist()
-    indices = [
-        first + _smallest(ranks[first : first + rows], count)
-        for first, rows, count in zip(firsts, pairs.counts, counts, strict=True)
-        if count
-    ]
-    selected = iter(_gather(colliders, pairs, indices, ranks, reach))
+    close = spatial.fence(ranks < pairs.parameters[:, 0] + reach)
+    indices, near = [], []
+    for first, rows, count in zip(firsts, pairs.counts, counts, strict=True):
+        if count:
+            kind = slice(first, first + rows)
+            near.append(spatial.fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
+            indices.append(first + _smallest(ranks[kind], count, near[-1], config))
+    selected = iter(_gather(colliders, pairs, indices, ranks, near))
     slots = [next(selected) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
         slots[-1] = convex.replace(start=_starts(convex, kin, config))
@@ -127,23 +130,22 @@ def _heights(pairs: Pairs, count: int, pos: Array, mat: Array, half: Array) -> A
     return spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
 
 
-def _smallest(rank: Array, count: int) -> Array:
-    """(count, L) indices of the smallest entries of (P, L) in rising order."""
+def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> Array:
+    """(count, L) indices of the smallest entries of (P, L) in rising order, at least the first `needed` (L,)."""
     rows = jax.lax.broadcasted_iota(jnp.int32, rank.shape, 0)
 
-    def pick(rank, _):
+    def pick(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        rank, order = carry
         best = jnp.min(jnp.where(rank == jnp.min(rank, axis=0), rows, rank.shape[0]), axis=0)
         # NaN ranks compare equal to nothing; the bound keeps the index a valid row.
         best = jnp.minimum(best, rank.shape[0] - 1)
-        return jnp.where(rows == best, jnp.inf, rank), best
+        return jnp.where(rows == best, jnp.inf, rank), put_rows(order, best[None], first)
 
-    _, order = jax.lax.scan(pick, rank, length=count)
-    return order
+    order = jnp.zeros((count, rank.shape[1]), jnp.int32)
+    return for_groups(count, 1, needed, config, pick, (rank, order))[1]
 
 
-def _gather(
-    colliders: Colliders, pairs: Pairs, indices: list[Array], ranks: Array, reach: Array | float
-) -> list[Slots]:
+def _gather(colliders: Colliders, pairs: Pairs, indices: list[Array], ranks: Array, near: list[Array]) -> list[Slots]:
     """The chosen rows of the pairs, by kind, with the colliders of each."""
     # All kinds and both sides at once: a gather costs the compiler more than what it moves costs the machine.
     index = spatial.fence(jnp.concatenate(indices))
@@ -157,17 +159,16 @@ def _gather(
     bodies = jnp.stack([shapes.body[:total], shapes.body[total:]], axis=1).astype(parameters.dtype)
     contact = spatial.fence(jnp.concatenate([bodies, parameters], axis=1))
     selected, first = [], 0
-    for rows in indices:
+    for rows, num_near in zip(indices, near, strict=True):
         last = first + rows.shape[0]
-        margin, gap = parameters[first:last, 0], gaps[first:last]
         selected.append(
             Slots(
                 shape1=jax.tree.map(lambda x, a=first, b=last: x[..., a:b, :], shapes),
                 shape2=jax.tree.map(lambda x, a=total + first, b=total + last: x[..., a:b, :], shapes),
-                valid=gap < _NEVER,
-                margin=margin,
+                valid=gaps[first:last] < _NEVER,
+                margin=parameters[first:last, 0],
                 contact=contact[first:last],
-                near=jnp.sum(gap < margin + reach, axis=0, dtype=jnp.int32),
+                near=num_near,
             )
         )
         first = last
