@@ -215,7 +215,8 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
     def add_slopes(first: Array | int, contact: Array) -> Array:
         jac = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac)
         slope = fence(_contact_rows(jac, direction))
-        return jax.lax.dynamic_update_slice(contact, slope, (first, _SLOPE.start, 0))
+        place = (jnp.asarray(i, jnp.int32) for i in (first, _SLOPE.start, 0))  # of one type, with x64 enabled, too
+        return jax.lax.dynamic_update_slice(contact, slope, tuple(place))
 
     contact = _over_contacts(problem, config, add_slopes, s.contact)
     line = _Line(contact, limit, smooth_gradient, gradient, direction)
