@@ -36,3 +36,12 @@ def test_the_step_lowers_for_every_platform(tasks, physics):
     module = exported.mlir_module()
     for operation in ("lapack", "cholesky", "triangular_solve", "cusolver"):
         assert operation not in module
+
+
+def test_the_step_lowers_with_x64_enabled():
+    """Where each kind of Python number becomes 64 bits wide, none of the engine's loops may mix the two widths."""
+    with jax.enable_x64(True):
+        env = mw.make("reach-v3")
+        state = jax.eval_shape(jax.vmap(env.reset), jax.random.split(jax.random.key(0), 4))
+        lowered = jax.jit(jax.vmap(env.step)).lower(state, jnp.zeros((4, 4)))
+    assert lowered.out_info.obs.dtype == jnp.float64
