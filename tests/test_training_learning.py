@@ -14,17 +14,18 @@ from mjx_metaworld.training.train import build
 from mjx_metaworld.training.transfer import evaluate_on_reference
 
 
-def test_reach_is_half_learnt_after_a_minute():
+def test_reach_is_learnt_after_a_minute():
     _, algorithm = build(preset("reach-v3-cpu"))
     state = jax.jit(algorithm.init)(jax.random.key(1))
     iterate = jax.jit(algorithm.iterate, donate_argnums=0)
     success = []
-    for _ in range(10):  # 64,000 environment steps
+    for _ in range(20):  # 128,000 environment steps
         state, report = iterate(state)
         success.append(float(report.episodes.success[0]))
-    # Random actions hardly ever reach the goal; seed 0 came to 66 %, and half of that is clear learning.
+    # Random actions hardly ever reach the goal. Half-way up the rate hangs on rounding (25 to 66 % after 64,000 steps);
+    # from 96,000 on this seed stays above 90 %.
     assert np.nanmean(success[:2]) < 0.15
-    assert success[-1] > 0.33
+    assert np.mean(success[-3:]) > 0.6
 
 
 @pytest.mark.full
