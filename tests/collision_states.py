@@ -149,13 +149,18 @@ def _collider_geoms(spec: SceneSpec) -> list[int]:
     return sorted({geom for pair in find_pairs(model, map_bodies(model, spec.prop)) for geom in pair})
 
 
+# What a control step adds to a pair's margin at the least, in m: some routines, MuJoCo's and ours alike, underestimate
+# the distance of bodies that are apart, so that pairs touch whose bounding boxes are not quite as near as the margin.
+REACH = 0.01
+
+
 def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, list[Contact]]]:
     """The contact points of the narrow phase before the reduction, per lane and geom pair."""
     scene, kin = batch.scene, batch.kin
 
     @jax.jit
     def run(scene, kin):
-        return find_points(broadphase(scene, kin, config), kin, config)
+        return find_points(broadphase(scene, kin, config, REACH), kin, config)
 
     found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
     for slots, points in jax.tree.map(np.asarray, run(scene, kin)):
@@ -164,10 +169,11 @@ def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, li
 
 
 def _sort_points(batch: Batch, slots: Slots, points: Points, found: list[dict[GeomPair, list[Contact]]]) -> None:
-    active = slots.valid & (points.dist < slots.margin - 3e-7)  # the reduction's own threshold
+    pairs = slots.pairs
+    active = (np.arange(len(pairs.margin))[:, None] < slots.layout.near) & (points.dist < pairs.margin)
     shared = points.normal.shape[1] == 1
     for n, s, lane in zip(*np.nonzero(active), strict=True):
-        pair = (_geom(batch, slots.shape1, s, lane), _geom(batch, slots.shape2, s, lane))
+        pair = (_geom(batch, pairs.shape1, s, lane), _geom(batch, pairs.shape2, s, lane))
         normal = points.normal[:, 0 if shared else n, s, lane]
         found[lane][pair].append(Contact(float(points.dist[n, s, lane]), points.pos[:, n, s, lane], normal))
 

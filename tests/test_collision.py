@@ -16,10 +16,11 @@ from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex, find_start
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
+from mjx_metaworld.physics.collision.packing import lay_out
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.reduction import reduce
-from mjx_metaworld.physics.collision.shapes import Shape, Slots
+from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.scenes.catalog import find_scene, load_scene
@@ -318,7 +319,8 @@ def test_reduction_keeps_the_deepest():
     dist[rng.random(dist.shape) < 0.3] = NO_CONTACT
     dist[:, :, 0] = NO_CONTACT  # a lane without contacts
     dist[1:, :, 1] = NO_CONTACT  # a lane with fewer than are kept
-    valid = rng.random((slots, lanes)) < 0.8
+    near = rng.integers(slots // 2, slots + 1, lanes)
+    valid = np.arange(slots)[:, None] < near
     found = Points(
         jnp.asarray(dist),
         jnp.asarray(rng.normal(size=(3, points, slots, lanes)), jnp.float32),
@@ -328,17 +330,14 @@ def test_reduction_keeps_the_deepest():
     shape = jax.tree.map(lambda x: jnp.repeat(x, slots, axis=-2), shape)
     numbers = jnp.arange(slots, dtype=jnp.float32)[:, None] * jnp.ones(lanes)
     table = Slots(
-        shape1=shape,
-        shape2=shape,
-        valid=jnp.asarray(valid),
-        margin=jnp.full((slots, lanes), MARGIN),
-        contact=jnp.stack([numbers] * 16, axis=1),
-        near=jnp.full((lanes,), slots, jnp.int32),
+        layout=lay_out(jnp.asarray(near, jnp.int32), slots, PhysicsConfig(adaptive=False)),
+        pairs=NearPairs(shape, shape, jnp.full((slots, lanes), MARGIN), lane=jnp.zeros((slots, lanes), jnp.int32)),
+        contact=jnp.stack([numbers] * 16),
     )
     kept = jax.tree.map(np.asarray, reduce([(table, found)], PhysicsConfig(max_contacts=count)))
     for lane in range(lanes):
         active = np.where(valid[:, lane], dist[:, :, lane], NO_CONTACT)
-        active = np.sort(active[active < MARGIN - 3e-7])
+        active = np.sort(active[active < NO_CONTACT])
         ours = kept.dist[kept.active[:, lane], lane]
         assert len(ours) <= min(count, len(active))
         # Bisection of the range of 12 mm ends at 2.4e-5 m: as good as all of the deepest are there.

@@ -1,41 +1,28 @@
 """How much work an environment is, so that environments with alike loads can be computed together.
 
-A chunk of environments visits, of every kind of pair and of the contacts, as many groups as its busiest environment
-needs (see `groups.py`). What counts is therefore less how much work an environment is in all than which kind's loops
-it prolongs: environments are sorted by the costliest of their kinds.
+The solver's loops over contacts and its iterations end where the busiest environment of a chunk needs no more of them
+(see `groups.py`), and it is the only stage whose time depends on which environments share a chunk.
 """
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from mjx_metaworld.physics.collision.candidates import Candidates
-from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Contacts, PhysicsConfig
+from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.model import CONTACTS_PER_GROUP
 
 Array = jax.Array
 
-# CPU time in 0.1 µs that a visit to one more group costs an environment a control step, with the default sizes: the
-# stages' times over their visits (benchmarks/LOG.md, section 8). Only their ratios matter, and those not much.
-_PLANE, _SPHERE, _CAPSULE, _BOX, _CYLINDER_BOX, _CONVEX, _CONTACTS = 20, 20, 50, 75, 50, 210, 360
-_SUM_SHIFT = 3  # among environments with the same costliest kind an eighth of the sum decides
+# What an iteration costs without contacts, relative to what a group of contacts adds (benchmarks/LOG.md, section 13).
+_ITERATION, _GROUP = 2, 1
 
 
-def load_of(candidates: Candidates, contacts: Contacts, config: PhysicsConfig) -> Array:
-    """(L,) int32 key by which environments are sorted, from the pairs that may touch and the contacts that do."""
-    kinds = (
-        (candidates.plane, _PLANE),
-        (candidates.sphere, _SPHERE),
-        (candidates.capsule, _CAPSULE),
-        (candidates.box, _BOX),
-        (candidates.cylinder_box, _CYLINDER_BOX),
-        (candidates.convex, _CONVEX),
-    )
-    costs = [_groups(slots.near, config.pair_group) * cost for slots, cost in kinds if slots is not None]
-    active = jnp.sum(contacts.active, axis=0, dtype=jnp.int32)
-    costs = jnp.stack([*costs, _groups(active, CONTACTS_PER_GROUP) * _CONTACTS])
-    return jnp.max(costs, axis=0) + (jnp.sum(costs, axis=0, dtype=jnp.int32) >> _SUM_SHIFT)
+def load_of(constraints: Constraints, iterations: Array) -> Array:
+    """(L,) int32 key by which environments are sorted, of one substep.
 
-
-def _groups(rows: Array, size: int) -> Array:
-    return -(-rows // size)
+    Args:
+        constraints: the substep's rows.
+        iterations: (L,) int32 that the solver took.
+    """
+    groups = -(-constraints.num_contacts // CONTACTS_PER_GROUP)
+    return iterations * (_ITERATION + _GROUP * groups)

@@ -218,7 +218,7 @@ class PhysicsConfig:
     convex_pairs: int = 8  # the other pairs that MuJoCo gives to its general convex routine
     convex_search_iterations: int = 8  # support evaluations of that routine when a pair is selected
     convex_iterations: int = 3  # and at every evaluation of the dynamics
-    pair_group: int = 2  # pairs of a kind worked on at a time, where `adaptive`
+    pair_group: int = 64  # near pairs of a kind worked on at a time, where `adaptive`
     max_contacts: int = 48  # deepest contacts kept; a multiple of CONTACTS_PER_GROUP
     solver_iterations: int = 8  # at most
     linesearch_iterations: int = 6  # at most, in each of them

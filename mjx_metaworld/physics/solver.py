@@ -42,6 +42,7 @@ class Solution(NamedTuple):
     qacc: Array  # (18, L)
     qfrc_constraint: Array  # (18, L) generalized constraint force
     contact_normal_force: Array  # (K, L) N
+    iterations: Array  # (L,) int32 until converged
 
 
 class _Problem(NamedTuple):
@@ -62,6 +63,7 @@ class _Iterate(NamedTuple):
     qacc: Array  # (18, L)
     contact: Array  # (K, 11, L)
     converged: Array  # (L,) bool
+    count: Array  # (L,) int32 iterations before that
 
 
 def solve(
@@ -90,7 +92,7 @@ def solve(
     end = _repeat(iterate, start, lambda s: s.converged, config.solver_iterations, config)
     d, mu = constraints.contact_d, constraints.contact_mu
     normal_force, _ = contact_forces(locate(end.contact[:, _RESIDUAL], mu), d, mu)
-    return Solution(end.qacc, fence(_multiply(problem.mass, end.qacc) - qfrc_smooth), normal_force)
+    return Solution(end.qacc, fence(_multiply(problem.mass, end.qacc) - qfrc_smooth), normal_force, end.count)
 
 
 def _repeat(body, start, finished, limit: int, config: PhysicsConfig):
@@ -150,7 +152,7 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
 
     contact = _over_contacts(problem, config, choose, contact)
     qacc = fence(jnp.where(warmer, qacc_warmstart, qacc_smooth))
-    return _Iterate(qacc, contact, converged=jnp.zeros(warmer.shape, bool))
+    return _Iterate(qacc, contact, jnp.zeros(warmer.shape, bool), jnp.zeros(warmer.shape, jnp.int32))
 
 
 def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start):
@@ -220,17 +222,34 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
 
     contact = _over_contacts(problem, config, add_slopes, s.contact)
     line = _Line(contact, limit, smooth_gradient, gradient, direction)
-    step = _line_search(problem, line, s.converged, config)
+    # A step that is small enough as a whole needs no search, whose slopes would only be rounding errors.
+    small = _relative_size(direction, s.qacc) <= config.solver_tolerance
+    step = _line_search(problem, line, fence(s.converged | small), config)
     step = fence(jnp.where(s.converged, 0.0, step))
 
-    def advance(first: Array | int, contact: Array) -> Array:
+    def advance(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        contact, in_zones = carry
         group = rows_at(first, CONTACTS_PER_GROUP, contact)
-        return put_rows(contact, fence(group[:, _RESIDUAL] + step * group[:, _SLOPE]), first)
+        residual = fence(group[:, _RESIDUAL] + step * group[:, _SLOPE])
+        d, mu = group[:, _D], group[:, _MU]
+        before, after = locate(group[:, _RESIDUAL], mu), locate(residual, mu)
+        stays = (before.free & after.free) | (before.sticking & after.sticking) | (d == 0.0)
+        return put_rows(contact, residual, first), in_zones & fence(functools.reduce(jnp.logical_and, list(stays)))
 
-    contact = _over_contacts(problem, config, advance, contact)
-    moved = functools.reduce(jnp.maximum, list(jnp.abs(step * direction) / (1.0 + jnp.abs(s.qacc))))
-    qacc, converged = fence(s.qacc + step * direction, s.converged | (moved <= config.solver_tolerance))
-    return _Iterate(qacc, contact, converged)
+    new_limit = limit + step * rows.limit_jac * direction
+    in_zones = functools.reduce(jnp.logical_and, list(((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0)))
+    contact, in_zones = _over_contacts(problem, config, advance, (contact, fence(in_zones)))
+    # Where every row was in a quadratic zone and still is in the same one, a full Newton step ends at the optimum.
+    exact = in_zones & (step == 1.0)
+    moved = _relative_size(step * direction, s.qacc)
+    converged = s.converged | exact | (moved <= config.solver_tolerance)
+    qacc, converged = fence(s.qacc + step * direction, converged)
+    return _Iterate(qacc, contact, converged, s.count + ~s.converged)
+
+
+def _relative_size(change: Array, qacc: Array) -> Array:
+    """(L,) the largest of |change| / (1 + |qacc|), which convergence is judged by."""
+    return functools.reduce(jnp.maximum, list(jnp.abs(change) / (1.0 + jnp.abs(qacc))))
 
 
 def _derivatives(
@@ -289,8 +308,10 @@ class _Bracket(NamedTuple):
     upper_slope: Array
 
 
-def _line_search(problem: _Problem, line: _Line, converged: Array, config: PhysicsConfig) -> Array:
+def _line_search(problem: _Problem, line: _Line, full: Array, config: PhysicsConfig) -> Array:
     """Minimize the cost along a line by Newton's method on its derivative, kept inside a bracket; the step (L,).
+
+    Lanes that are `full` take the whole step unless it raises the cost.
 
     The cost is convex, so every point with a negative derivative costs less than the start. The step is the end of
     the bracket with the smaller derivative, and the lower end should the other one cost more than the start.
@@ -330,14 +351,14 @@ def _line_search(problem: _Problem, line: _Line, converged: Array, config: Physi
         return _Bracket(*fence(*(jnp.where(flat(b), old, x) for old, x in zip(b, new, strict=True))))
 
     def flat(b: _Bracket) -> Array:
-        return converged | (jnp.minimum(b.lower_slope, b.upper_slope) <= _FLAT * initial)
+        return full | (jnp.minimum(b.lower_slope, b.upper_slope) <= _FLAT * initial)
 
     # The direction is Newton's, so the first guess is 1.
     infinite = jnp.full_like(initial, jnp.inf)
     start = _Bracket(jnp.ones_like(initial), jnp.zeros_like(initial), initial, infinite, infinite)
     end = _repeat(evaluate, start, flat, config.linesearch_iterations, config)
 
-    chosen = fence(jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower))
+    chosen = fence(jnp.where(full, 1.0, jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower)))
 
     def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         contact, along, d, mu, _ = columns(first)

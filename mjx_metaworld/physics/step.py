@@ -97,14 +97,14 @@ def control_step(
             qpos=jnp.where(last, state.qpos, qpos),
             qvel=jnp.where(last, state.qvel, qvel),
             qacc_warmstart=now.solution.qacc,
-            load=load_of(candidates, now.contacts, config),
+            load=state.load + load_of(now.constraints, now.solution.iterations),
         )
         return state, now.kin, _touching(now.contacts, now.solution.contact_normal_force), now.constraints.contact_rows
 
     lanes = state.qpos.shape[-1]
     # The rows are handed on because filling them anew takes longer than what is written to them.
     rows = ContactRows.none(config.max_contacts, lanes, state.qpos.dtype)
-    start = (state, kin, jnp.zeros(lanes, bool), rows)
+    start = (state.replace(load=jnp.zeros_like(state.load)), kin, jnp.zeros(lanes, bool), rows)
     state, kin, touching, _ = jax.lax.fori_loop(0, config.substeps + 1, substep, start)
     return state, kin, touching
 

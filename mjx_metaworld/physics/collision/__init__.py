@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
+
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
+from mjx_metaworld.physics.collision.packing import by_block
 from mjx_metaworld.physics.collision.plane import collide_planes
-from mjx_metaworld.physics.collision.points import Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
 from mjx_metaworld.physics.collision.reduction import reduce
-from mjx_metaworld.physics.collision.shapes import Group, Shape, Slots, by_group, place
+from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig, Scene
 
@@ -31,7 +34,7 @@ __all__ = [
     "routines",
 ]
 
-Routine = Callable[[Shape, Shape, Group], Points]
+Routine = Callable[[Shape, Shape, NearPairs], Points]
 
 
 def collide(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Contacts:
@@ -46,31 +49,33 @@ def narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) 
 
 def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> list[tuple[Slots, Points]]:
     """The contact points of every kind of pair, before the reduction."""
-    return [(slots, find(slots, kin, routine, config)) for slots, routine in routines(candidates, config).values()]
+    return [(slots, find(slots, kin, routine)) for slots, routine in routines(candidates, config).values()]
 
 
-def find(slots: Slots, kin: Kinematics, routine: Routine, config: PhysicsConfig) -> Points:
-    """The contact points of the selected pairs of one kind."""
+def find(slots: Slots, kin: Kinematics, routine: Routine) -> Points:
+    """The contact points of the selected pairs of one kind, in their layout."""
+    poses = poses_for(slots.layout, kin)
 
-    def of_group(group: Group) -> Points:
-        shape1, shape2 = spatial.fence(place(group.shape1, kin), place(group.shape2, kin))
-        return spatial.fence(routine(shape1, shape2, group))
+    def of_pairs(pairs: NearPairs) -> Points:
+        points = routine(*place(pairs, poses, slots.layout), pairs)
+        touches = points.dist < pairs.margin - ROUNDING
+        return spatial.fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT)))
 
-    return by_group(slots, config.pair_group, config, of_group)
+    return by_block(slots.layout, of_pairs, slots.pairs)
 
 
 def routines(candidates: Candidates, config: PhysicsConfig) -> dict[str, tuple[Slots, Routine]]:
     """The kinds of pairs that there are, each with its selected pairs and the routine that collides them."""
 
-    def convex(a: Shape, b: Shape, slots: Group) -> Points:
-        return collide_convex(a, b, slots.margin, slots.start, config.convex_iterations)
+    def convex(a: Shape, b: Shape, pairs: NearPairs) -> Points:
+        return collide_convex(a, b, pairs.margin, pairs.start, config.convex_iterations)
 
     kinds = {
         "plane": (candidates.plane, lambda a, b, _: collide_planes(a, b)),
         "sphere": (candidates.sphere, lambda a, b, _: collide_spheres(a, b)),
         "capsule": (candidates.capsule, lambda a, b, _: collide_capsules(a, b)),
-        "box": (candidates.box, lambda a, b, slots: collide_boxes(a, b, slots.margin)),
-        "cylinder-box": (candidates.cylinder_box, lambda a, b, slots: collide_cylinder_boxes(a, b, slots.margin)),
+        "box": (candidates.box, lambda a, b, pairs: collide_boxes(a, b, pairs.margin)),
+        "cylinder-box": (candidates.cylinder_box, lambda a, b, pairs: collide_cylinder_boxes(a, b, pairs.margin)),
         "convex": (candidates.convex, convex),
     }
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}

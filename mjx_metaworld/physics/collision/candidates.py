@@ -15,7 +15,17 @@ from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
-from mjx_metaworld.physics.collision.shapes import Group, Shape, Slots, Start, by_group, place, world_poses
+from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, owners, take
+from mjx_metaworld.physics.collision.shapes import (
+    NearPairs,
+    Poses,
+    Shape,
+    Slots,
+    Start,
+    place,
+    poses_for,
+    world_poses,
+)
 from mjx_metaworld.physics.groups import for_groups, put_rows
 from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Kinematics, Pairs, PhysicsConfig, Scene
 
@@ -74,10 +84,12 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Arra
             kind = slice(first, first + rows)
             near.append(spatial.fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
             indices.append(first + _smallest(ranks[kind], count, near[-1], config))
-    selected = iter(_gather(colliders, pairs, indices, ranks, near))
+    layouts = [lay_out(*of_kind, config) for of_kind in zip(near, (x.shape[0] for x in indices), strict=True)]
+    selected = iter([_select(colliders, pairs, *of_kind) for of_kind in zip(layouts, indices, strict=True)])
     slots = [next(selected) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
-        slots[-1] = convex.replace(start=_starts(convex, kin, config))
+        start = _starts(convex, poses_for(convex.layout, kin), config)
+        slots[-1] = convex.replace(pairs=convex.pairs.replace(start=start))
     return Candidates(*slots)
 
 
@@ -93,14 +105,13 @@ def _half_extents(colliders: Colliders, mat: Array) -> Array:
     return jnp.where(colliders.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
 
 
-def _starts(slots: Slots, kin: Kinematics, config: PhysicsConfig) -> Start:
+def _starts(slots: Slots, poses: Poses, config: PhysicsConfig) -> Start:
     """Where the narrow phase of the convex pairs starts."""
 
-    def search(group: Group) -> Start:
-        shape1, shape2 = spatial.fence(place(group.shape1, kin), place(group.shape2, kin))
-        return spatial.fence(find_start(shape1, shape2, config.convex_search_iterations))
+    def search(pairs: NearPairs) -> Start:
+        return spatial.fence(find_start(*place(pairs, poses, slots.layout), config.convex_search_iterations))
 
-    return by_group(slots, config.pair_group, config, search)
+    return by_block(slots.layout, search, slots.pairs)
 
 
 def _matrices_first(mat: Array) -> Array:
@@ -145,57 +156,34 @@ def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> 
     return for_groups(count, 1, needed, config, pick, (rank, order))[1]
 
 
-def _gather(colliders: Colliders, pairs: Pairs, indices: list[Array], ranks: Array, near: list[Array]) -> list[Slots]:
-    """The chosen rows of the pairs, by kind, with the colliders of each."""
-    # All kinds and both sides at once: a gather costs the compiler more than what it moves costs the machine.
-    index = spatial.fence(jnp.concatenate(indices))
-    total = index.shape[0]
-    geoms, parameters, gaps = spatial.fence(
-        _take_rows(_pack((pairs.geom1, pairs.geom2), jnp.int32), index),
-        _take_rows(pairs.parameters, index),
-        jnp.take_along_axis(ranks, index, axis=0),
-    )
-    shapes = _shapes(colliders, jnp.concatenate([geoms[:, 0], geoms[:, 1]]))
-    bodies = jnp.stack([shapes.body[:total], shapes.body[total:]], axis=1).astype(parameters.dtype)
-    contact = spatial.fence(jnp.concatenate([bodies, parameters], axis=1))
-    selected, first = [], 0
-    for rows, num_near in zip(indices, near, strict=True):
-        last = first + rows.shape[0]
-        selected.append(
-            Slots(
-                shape1=jax.tree.map(lambda x, a=first, b=last: x[..., a:b, :], shapes),
-                shape2=jax.tree.map(lambda x, a=total + first, b=total + last: x[..., a:b, :], shapes),
-                valid=gaps[first:last] < _NEVER,
-                margin=parameters[first:last, 0],
-                contact=contact[first:last],
-                near=num_near,
-            )
-        )
-        first = last
-    return spatial.fence(tuple(selected))
+def _select(colliders: Colliders, pairs: Pairs, layout: Layout, index: Array) -> Slots:
+    """The pairs of a kind with their colliders, at the rows (S, L) of the table of pairs."""
+    rows, colliders, pairs = jax.tree.map(lambda x: all_tiles(x, layout), (index, colliders, pairs))
+
+    def look_up(row: Array, lane: Array) -> tuple[NearPairs, Array]:
+        geoms = (take(pairs.geom1, row, lane), take(pairs.geom2, row, lane))
+        shape1, shape2 = (_shapes(colliders, geom, lane) for geom in geoms)
+        parameters = take(pairs.parameters, row, lane)
+        bodies = jnp.stack([shape1.body, shape2.body]).astype(parameters.dtype)
+        return spatial.fence(NearPairs(shape1, shape2, parameters[0], lane), jnp.concatenate([bodies, parameters]))
+
+    def look_up_owned(entry: Array) -> tuple[NearPairs, Array]:
+        lane, slot = owners(layout, entry)
+        return look_up(spatial.fence(take(rows, slot, lane)), lane)
+
+    if not layout.is_packed:
+        return Slots(layout, *look_up(index, jax.lax.broadcasted_iota(jnp.int32, index.shape, 1)))
+    entry = np.arange(layout.blocks * layout.width, dtype=np.int32).reshape(layout.blocks, layout.width)
+    return Slots(layout, *by_block(layout, look_up_owned, jnp.asarray(entry)))
 
 
-def _shapes(colliders: Colliders, index: Array) -> Shape:
-    """The collider rows (S, L) of an index."""
-    kinds = spatial.fence(_take_rows(_pack((colliders.body, colliders.type, colliders.hull), jnp.int32), index))
-    mat = colliders.mat.reshape(colliders.mat.shape[0], 9, -1)
-    frames = _take_rows(_pack((colliders.pos, mat, colliders.size), colliders.pos.dtype), index)
-    pos, mat, size = jnp.split(spatial.fence(jnp.moveaxis(frames, 1, 0)), (3, 12))
+def _shapes(colliders: Colliders, row: Array, lane: Array) -> Shape:
+    """The colliders at rows of lanes."""
     return Shape(
-        body=kinds[:, 0],
-        type=kinds[:, 1],
-        pos=pos,
-        mat=mat.reshape(3, 3, *mat.shape[1:]),
-        size=size,
-        hull=kinds[:, 2],
+        body=take(colliders.body, row, lane),
+        type=take(colliders.type, row, lane),
+        pos=take(colliders.pos, row, lane),
+        mat=take(colliders.mat, row, lane),
+        size=take(colliders.size, row, lane),
+        hull=take(colliders.hull, row, lane),
     )
-
-
-def _pack(columns: tuple[Array, ...], dtype) -> Array:
-    """(n, c, L) all columns side by side, so that one gather takes them all; small integers are exact as floats."""
-    return jnp.concatenate([x.astype(dtype).reshape(x.shape[0], -1, x.shape[-1]) for x in columns], axis=1)
-
-
-def _take_rows(packed: Array, index: Array) -> Array:
-    """(S, c, L) rows of (n, c, L) by an index (S, L)."""
-    return jnp.take_along_axis(packed, index[:, None], axis=0)

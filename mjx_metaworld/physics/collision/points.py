@@ -11,10 +11,12 @@ Array = jax.Array
 
 # The distance of a contact point that does not exist.
 NO_CONTACT = 1e6
+# Bodies that only touch, as parts of a fixture do by design, must not make contact by rounding (of lengths of 1 m).
+ROUNDING = 3e-7
 
 
 class Points(NamedTuple):
-    """Contact points of the slots of one kind, N for each slot."""
+    """Contact points of the slots of one kind, N for each pair; the last two axes as the pairs have them."""
 
     dist: Array  # (N, S, L) negative when penetrating, `NO_CONTACT` where there is none
     pos: Array  # (3, N, S, L) midpoint between the surfaces, world

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.points import Points
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.groups import for_groups, highest, put_rows
 from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Contacts, PhysicsConfig
 
 Array = jax.Array
 
-# Bodies that only touch, as parts of a fixture do by design, must not make contact by rounding (of lengths of 1 m).
-_ROUNDING = 3e-7
 # Halvings of the depth range when more points touch than fit: the deepest are kept to 1/512 of the range.
 _BISECTIONS = 9
 _BLOCK = 16
@@ -24,44 +24,44 @@ _BLOCK = 16
 def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts:
     """Keep the `config.max_contacts` deepest active points, in groups of `CONTACTS_PER_GROUP`."""
     count = config.max_contacts
-    dist = _flat([p.dist for _, p in found], 0)
-    pos = _flat([p.pos for _, p in found], 1)
-    normal = _flat([p.normal for _, p in found], 1)
-    margin = jnp.concatenate([s.margin for s, _ in found])
-    slot_of, normal_of = _origins(found)
+    dist = jnp.concatenate([_of_lanes(s, p.dist) for s, p in found])
+    pos, normal = _flat([p.pos for _, p in found]), _flat([p.normal for _, p in found])
+    contact = _flat([s.contact[:, None] for s, _ in found])
+    entries = spatial.fence(jnp.concatenate([s.layout.entry for s, _ in found]))
+    origin = _origins(found)
     # Pairs beyond the near ones were not looked at.
-    visited = [jax.lax.broadcasted_iota(jnp.int32, s.valid.shape, 0) < s.near for s, _ in found]
-    valid = jnp.concatenate([s.valid for s, _ in found]) & jnp.concatenate(visited)
-    active = spatial.fence(valid[slot_of] & (dist < margin[slot_of] - _ROUNDING))
+    visited = [jax.lax.broadcasted_iota(jnp.int32, s.layout.entry.shape, 0) < s.layout.near for s, _ in found]
+    active = spatial.fence(jnp.concatenate(visited)[origin.slot] & (dist < 0.5 * NO_CONTACT))
     dist = jnp.where(active, dist, 0.0)
 
     total = jnp.sum(active, axis=0, dtype=jnp.int32)
     chosen = spatial.fence(active & (dist <= _threshold(dist, active, total, config)))
     before = spatial.fence(_cumulative(chosen.astype(jnp.int32)))
     num_contacts = before[-1]
-    of_slot = spatial.fence(jnp.concatenate([s.contact for s, _ in found]))
 
     def pick(first: Array | int) -> Array:
         wanted = first + jnp.arange(1, CONTACTS_PER_GROUP + 1, dtype=jnp.int32)[:, None]
         index = spatial.fence(_find(before, wanted))
-        slot, group = (jnp.asarray(x, jnp.int32)[index] for x in (slot_of, normal_of))
-        direction = jnp.take_along_axis(normal, group[None], axis=1)
+        slot, at_pos, at_normal, at_contact = (jnp.asarray(x, jnp.int32)[index] for x in origin)
+        entry = jnp.take_along_axis(entries, slot, axis=0)
+        at_pos, at_normal, at_contact = spatial.fence(at_pos + entry, at_normal + entry, at_contact + entry)
+        direction = _at(normal, at_normal)
         # Unused rows keep a unit normal, so that what follows stays finite.
         axis = jnp.array([1.0, 0.0, 0.0], direction.dtype)[:, None, None]
         direction = spatial.fence(jnp.where(wanted <= num_contacts, direction, axis))
         frame = _frames(direction)
         columns = (
             jnp.take_along_axis(dist, index, axis=0)[:, None],
-            jnp.swapaxes(jnp.take_along_axis(pos, index[None], axis=1), 0, 1),
+            jnp.swapaxes(_at(pos, at_pos), 0, 1),
             frame.reshape(frame.shape[0], 9, -1),
-            jnp.take_along_axis(of_slot, slot[:, None], axis=0),
+            jnp.swapaxes(_at(contact, at_contact), 0, 1),
         )
         return spatial.fence(jnp.concatenate(columns, axis=1))
 
     def add_group(first: Array | int, rows: Array) -> Array:
         return put_rows(rows, pick(first), first)
 
-    none = jnp.zeros((count, 13 + of_slot.shape[1], dist.shape[-1]), dist.dtype)
+    none = jnp.zeros((count, 13 + contact.shape[0], dist.shape[-1]), dist.dtype)
     rows = for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none)
     return _unpack(rows, jnp.arange(1, count + 1, dtype=jnp.int32)[:, None] <= num_contacts)
 
@@ -87,24 +87,42 @@ def _unpack(rows: Array, active: Array) -> Contacts:
     )
 
 
-def _flat(arrays: list[Array], axis: int) -> Array:
-    """Merge the point and slot axes of every kind and concatenate the kinds."""
-    return jnp.concatenate([a.reshape(*a.shape[:axis], -1, a.shape[-1]) for a in arrays], axis=axis)
+def _of_lanes(slots: Slots, dist: Array) -> Array:
+    """(N S, L) the distances (N, A, B) of the lanes' slots."""
+    lanes = slots.layout.near.shape[0]
+    if slots.layout.is_packed:
+        dist = dist.reshape(dist.shape[0], -1)[:, slots.layout.entry]
+    return dist.reshape(-1, lanes)
 
 
-def _origins(found: list[tuple[Slots, Points]]) -> tuple[np.ndarray, np.ndarray]:
-    """For every merged point the row of its slot and of its normal."""
-    slot_of, normal_of = [], []
-    first_slot = first_normal = 0
-    for _, p in found:
-        points, slots, normals = p.dist.shape[0], p.dist.shape[1], p.normal.shape[1]
-        slot = np.tile(np.arange(slots), points)
-        group = np.repeat(np.arange(points), slots) if normals == points else 0
-        slot_of.append(first_slot + slot)
-        normal_of.append(first_normal + group * slots + slot)
-        first_slot += slots
-        first_normal += normals * slots
-    return np.concatenate(slot_of), np.concatenate(normal_of)
+def _flat(arrays: list[Array]) -> Array:
+    """(c, sum of N A B) from (c, N, A, B) of every kind."""
+    return jnp.concatenate([a.reshape(a.shape[0], -1) for a in arrays], axis=1)
+
+
+def _at(columns: Array, index: Array) -> Array:
+    """(c, n, L) columns of (c, m) at (n, L)."""
+    return columns.at[:, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+class _Origins(NamedTuple):
+    """Of every point of a lane, N S of each kind, where it is from: its slot, and what to add to the slot's entry."""
+
+    slot: np.ndarray  # among the slots of all kinds
+    pos: np.ndarray  # the place in the flat positions, less the entry
+    normal: np.ndarray  # in the flat normals
+    contact: np.ndarray  # in the flat parameters
+
+
+def _origins(found: list[tuple[Slots, Points]]) -> _Origins:
+    rows, first = [], np.zeros(4, int)
+    for slots, p in found:
+        points, normals, pairs, num_slots = p.dist.shape[0], p.normal.shape[1], p.dist[0].size, len(slots.layout.entry)
+        point, slot = (x.ravel() for x in np.meshgrid(np.arange(points), np.arange(num_slots), indexing="ij"))
+        shared = np.minimum(point, normals - 1)
+        rows.append(first[:, None] + np.stack([slot, point * pairs, shared * pairs, 0 * slot]))
+        first += (num_slots, points * pairs, normals * pairs, pairs)
+    return _Origins(*np.concatenate(rows, axis=1))
 
 
 def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) -> Array:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.groups import for_groups, put_rows, rows_at
-from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Kinematics, PhysicsConfig
+from mjx_metaworld.physics.collision.packing import Layout, all_tiles, take
+from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Kinematics
 
 Array = jax.Array
-Result = TypeVar("Result")
 
 # The skeleton bodies that carry colliders, besides the world.
 _COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
@@ -44,53 +41,46 @@ class Start:
 
 
 @struct.dataclass
-class Slots:
-    """The selected pairs of one kind, in the order of their gaps."""
+class NearPairs:
+    """What the narrow phase knows of selected pairs; trailing axes as their layout has them."""
 
     shape1: Shape
     shape2: Shape
-    valid: Array  # (S, L)
     margin: Array  # (S, L) contacts with less distance are active
-    contact: Array  # (S, 16, L) what a contact takes over: the bodies of both shapes, then `Pairs.parameters`
-    near: Array  # (L,) int32: slots from this one on cannot touch within the control step
+    lane: Array  # (S, L) int32 lane of the chunk, where packed
     start: Start | None = None  # of the convex kind
 
 
-class Group(NamedTuple):
-    """What a narrow-phase routine reads of some slots."""
+@struct.dataclass
+class Slots:
+    """The selected pairs of one kind, those of a lane in the order of their gaps."""
 
-    shape1: Shape
-    shape2: Shape
-    margin: Array  # (S, L)
-    start: Start | None
+    layout: Layout
+    pairs: NearPairs
+    contact: Array  # (16, S, L) what a contact takes over: the bodies of both shapes, then `Pairs.parameters`
 
 
-def by_group(slots: Slots, size: int, config: PhysicsConfig, fn: Callable[[Group], Result]) -> Result:
-    """Apply a function of slots, whose result has the slots' axes (S, L) last, to those that may touch.
+class Poses(NamedTuple):
+    """Poses of the bodies of this tile, or of all tiles of the chunk."""
 
-    Args:
-        slots: pairs in the order of their gaps.
-        size: slots worked on at a time; reduced to what divides their number.
-        config: `adaptive` says whether slots that no lane at hand needs are left out; their results are zeros.
-        fn: the function of a group of slots.
-    """
-    everything = Group(slots.shape1, slots.shape2, slots.margin, slots.start)
-    if not config.adaptive:
-        return fn(everything)
-    total = slots.valid.shape[0]
-    size = math.gcd(size, total)
-    leaves, structure = jax.tree.flatten(everything)
-    of_group = jax.jit(lambda group: fn(jax.tree.unflatten(structure, group)))  # traced once, for shapes and results
+    pos: Array  # (T, 14, 3, L)
+    mat: Array  # (T, 14, 3, 3, L)
 
-    def add(first: Array | int, found: Result) -> Result:
-        group = of_group(list(rows_at(first, size, *leaves, axis=-2)))
-        return jax.tree.map(lambda x, rows: put_rows(x, rows, first, axis=-2), found, group)
 
-    shapes = jax.eval_shape(
-        of_group, [jax.ShapeDtypeStruct((*x.shape[:-2], size, x.shape[-1]), x.dtype) for x in leaves]
-    )
-    none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], total, x.shape[-1]), x.dtype), shapes)
-    return for_groups(total, size, slots.near, config, add, none)
+def poses_for(layout: Layout, kin: Kinematics) -> Poses:
+    """The poses that pairs of a layout refer to."""
+    return Poses(all_tiles(kin.xpos, layout), all_tiles(kin.xmat, layout))
+
+
+def _body_poses(xpos: Array, xmat: Array, body: Array) -> tuple[Array, Array]:
+    """Poses (3, n, L) and (3, 3, n, L) of bodies (n, L) out of those (14, ..., L) of the same lanes."""
+    # Six selects vectorize over the lanes, a gather with an index per lane would not.
+    body_pos = jnp.zeros((3, *body.shape), xpos.dtype)
+    body_mat = jnp.broadcast_to(jnp.eye(3, dtype=xmat.dtype)[:, :, None, None], (3, 3, *body.shape))
+    for b in _COLLIDING_BODIES:
+        body_pos = jnp.where(body == b, xpos[b][:, None], body_pos)
+        body_mat = jnp.where(body == b, xmat[b][:, :, None], body_mat)
+    return spatial.fence(body_pos, body_mat)
 
 
 def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:
@@ -102,17 +92,21 @@ def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[A
         pos: (3, n, L) in its frame.
         mat: (3, 3, n, L) in its frame.
     """
-    # Six selects vectorize over the lanes, a gather with an index per lane would not.
-    body_pos = jnp.zeros_like(pos)
-    body_mat = jnp.broadcast_to(jnp.eye(3, dtype=mat.dtype)[:, :, None, None], mat.shape)
-    for b in _COLLIDING_BODIES:
-        body_pos = jnp.where(body == b, kin.xpos[b][:, None], body_pos)
-        body_mat = jnp.where(body == b, kin.xmat[b][:, :, None], body_mat)
-    body_pos, body_mat = spatial.fence(body_pos, body_mat)
+    body_pos, body_mat = _body_poses(kin.xpos, kin.xmat, body)
     return body_pos + spatial.rotate(body_mat, pos), spatial.matmul(body_mat, mat)
 
 
-def place(shape: Shape, kin: Kinematics) -> Shape:
-    """The shape in the world frame."""
-    pos, mat = world_poses(kin, shape.body, shape.pos, shape.mat)
+def place(pairs: NearPairs, poses: Poses, layout: Layout) -> tuple[Shape, Shape]:
+    """Both shapes of pairs in the world frame."""
+    return spatial.fence(
+        _place(pairs.shape1, pairs.lane, poses, layout), _place(pairs.shape2, pairs.lane, poses, layout)
+    )
+
+
+def _place(shape: Shape, lane: Array, poses: Poses, layout: Layout) -> Shape:
+    if layout.is_packed:
+        body_pos, body_mat = spatial.fence(take(poses.pos, shape.body, lane), take(poses.mat, shape.body, lane))
+    else:
+        body_pos, body_mat = _body_poses(poses.pos[0], poses.mat[0], shape.body)
+    pos, mat = body_pos + spatial.rotate(body_mat, shape.pos), spatial.matmul(body_mat, shape.mat)
     return shape.replace(pos=pos, mat=mat)
