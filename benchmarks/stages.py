@@ -9,6 +9,7 @@ is a guide and the whole step is the truth: it is measured too, as the last row.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -29,10 +30,14 @@ from rich.table import Table
 import mjx_metaworld as mw
 from mjx_metaworld.compile import jit
 from mjx_metaworld.physics import collision
+from mjx_metaworld.physics.collision.points import Points
+from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.constraint import make_constraints
+from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.inertia import mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 
 
@@ -94,6 +99,21 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
     return cost, out
 
 
+def _tile_axes(tree: Any, config: PhysicsConfig) -> Any:
+    """Where the arrays of a chunk have their axis of tiles: first, or nowhere where the tiles share packed pairs."""
+
+    def of_node(node: Any) -> Any:
+        if config.adaptive and isinstance(node, Points):
+            return None
+        if config.adaptive and isinstance(node, Slots):
+            return node.replace(
+                layout=node.layout.replace(entry=0, near=0, starts=None, total=None), pairs=None, contact=None
+            )
+        return 0
+
+    return jax.tree.map(of_node, tree, is_leaf=lambda x: isinstance(x, Slots | Points))
+
+
 def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     """All stages of the physics at one batch size, in their order."""
     engine = env.engine
@@ -101,8 +121,18 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     costs: list[Cost] = []
 
     def measure(name: str, fn: Callable[..., Any], *args: Any) -> Any:
-        """Time a lanes-last function on a batch whose leaves have the environment axis first."""
-        cost, out = compile_and_time(name, jax.vmap(engine.on_lanes(fn)), args, num_envs, seconds)
+        """Time a lanes-last function on chunks of tiles."""
+
+        def of_chunk(args: tuple, out_axes: Any = 0) -> Any:
+            return jax.vmap(fn, in_axes=_tile_axes(args, config), out_axes=out_axes, axis_name=TILES)(*args)
+
+        a_chunk = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), args)
+        out_axes = _tile_axes(jax.eval_shape(of_chunk, a_chunk), config)
+
+        def of_batch(*args: Any) -> Any:
+            return jax.lax.map(functools.partial(of_chunk, out_axes=out_axes), args)
+
+        cost, out = compile_and_time(name, of_batch, args, num_envs, seconds)
         costs.append(cost)
         return out
 
@@ -110,18 +140,16 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     tasks = jnp.arange(num_envs) % len(env.tasks)
     cost, state = compile_and_time("reset", jax.vmap(env.reset), (keys, tasks), num_envs, seconds)
     costs.append(cost)
-    rows = jax.vmap(env.rows)(tasks).scene
-    physics = state.physics
     ctrl = jnp.tile(jnp.array([1.0, -1.0]), (num_envs, 1))
+    inputs = (jax.vmap(env.rows)(tasks).scene, state.physics, ctrl)
+    rows, physics, ctrl = jax.tree.map(engine.division(num_envs).divide, inputs)
 
     scene = measure("select", engine.select, rows)
     kin = measure("kinematics", lambda scene, s: kinematics(arm, scene, s.qpos, s.prop_pos), scene, physics)
     near = measure("broad phase", lambda scene, kin: collision.broadphase(scene, kin, config), scene, kin)
     found = []
     for kind, (slots, routine) in collision.routines(near, config).items():
-        points = measure(
-            f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r, config), slots, kin
-        )
+        points = measure(f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r), slots, kin)
         found.append((slots, points))
     contacts = measure("reduction", lambda found: collision.reduce(found, config), found)
     mass = measure("mass matrix", lambda scene, kin: mass_matrix(arm, scene, kin), scene, kin)

@@ -10,12 +10,19 @@ import jax
 from jax.errors import JaxRuntimeError
 
 # XLA's newer code generator makes a module of its own of each of a step's two thousand fusions. Without it a step
-# compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11).
-_CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+# compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11). Nor are its small
+# operations divided among threads, which takes longer than it saves (section 13).
+_CPU_OPTIONS: dict[str, bool | str] = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
+}
 
 
 def jit(fn: Callable[..., Any], **options: Any) -> Any:
     """`jax.jit(fn, **options)`, which on CPU compiles a step in half the time and half the memory.
+
+    On CPU the compiled program runs on one core: to use more, divide the environments among as many devices
+    (`VectorEnv(..., devices=...)`), which is faster than dividing each of the small operations.
 
     It only differs by compiler options, which JAX takes from the outermost `jit` alone: use it there, and `jax.jit`
     for functions that others call from within theirs. Where another library does the compiling, the environment
@@ -30,7 +37,7 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
 
 
 @functools.cache
-def compiler_options(backend: str) -> dict[str, bool]:
+def compiler_options(backend: str) -> dict[str, bool | str]:
     """What `jit` asks of the compiler of a backend; nothing where the installed one does not know the option."""
     if backend != "cpu":
         return {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 # Tests compile as `mw.jit` does, which takes half the time; test_compile.py has the one that compiles as JAX does.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_disable_hlo_passes=cpu-parallel-task-assigner"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
-import pytest
+import pytest  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

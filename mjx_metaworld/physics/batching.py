@@ -9,7 +9,7 @@ together; batches beyond `chunk` lanes run chunk after chunk so that the working
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,25 +72,40 @@ def lanes_last(
     return single
 
 
-def _run(fn: Callable[..., Any], args: Any, size: int, lanes: int, chunk: int | None) -> Any:
-    lanes = min(lanes, size)
-    num_chunks = 1 if chunk is None else -(-size // chunk)
-    tiles = -(-size // (num_chunks * lanes))
-    padded = num_chunks * tiles * lanes
+class Division(NamedTuple):
+    """How a batch is divided: `size` environments, padded, into chunks of tiles of lanes."""
 
-    def to_tiles(x):
-        if padded != size:
-            x = jnp.concatenate([x, jnp.broadcast_to(x[-1:], (padded - size, *x.shape[1:]))])
-        return jnp.moveaxis(x.reshape(num_chunks, tiles, lanes, *x.shape[1:]), 2, -1)
+    size: int
+    chunks: int
+    tiles: int
+    lanes: int
 
-    def from_tiles(x):
+    @classmethod
+    def of(cls, size: int, lanes: int, chunk: int | None) -> Division:
+        """Tiles of `lanes`, in chunks of at most `chunk` environments unless that is None."""
+        lanes = min(lanes, size)
+        chunks = 1 if chunk is None else -(-size // chunk)
+        return cls(size, chunks, -(-size // (chunks * lanes)), lanes)
+
+    def divide(self, x: jax.Array) -> jax.Array:
+        """(chunks, tiles, ..., lanes) from (size, ...)."""
+        padding = self.chunks * self.tiles * self.lanes - self.size
+        if padding:
+            x = jnp.concatenate([x, jnp.broadcast_to(x[-1:], (padding, *x.shape[1:]))])
+        return jnp.moveaxis(x.reshape(self.chunks, self.tiles, self.lanes, *x.shape[1:]), 2, -1)
+
+    def join(self, x: jax.Array) -> jax.Array:
+        """(size, ...) from (chunks, tiles, ..., lanes)."""
         x = jnp.moveaxis(x, -1, 2)
-        return x.reshape(padded, *x.shape[3:])[:size]
+        return x.reshape(-1, *x.shape[3:])[: self.size]
 
-    tiled = jax.tree.map(to_tiles, args)
+
+def _run(fn: Callable[..., Any], args: Any, size: int, lanes: int, chunk: int | None) -> Any:
+    division = Division.of(size, lanes, chunk)
+    tiled = jax.tree.map(division.divide, args)
     run_chunk = jax.vmap(fn, axis_name=TILES)
-    if num_chunks == 1:
+    if division.chunks == 1:
         out = jax.tree.map(lambda x: x[None], run_chunk(*jax.tree.map(lambda x: x[0], tiled)))
     else:
         out = jax.lax.map(lambda chunk_args: run_chunk(*chunk_args), tiled)
-    return jax.tree.map(from_tiles, out)
+    return jax.tree.map(division.join, out)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from mjx_metaworld.physics.batching import lanes_last
+from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
@@ -19,7 +19,7 @@ from mjx_metaworld.physics.step import control_step
 Array = jax.Array
 
 _CPU_LANES = 16  # a tile row fills one or two vector registers; measured against 8, 32 and 64
-_CPU_CHUNK = 256  # keeps the arrays of a stage in the second-level cache, and environments with alike loads together
+_CPU_CHUNK = 128  # environments with alike loads together; measured against 64 and 256 (benchmarks/LOG.md, section 13)
 
 
 @struct.dataclass
@@ -61,6 +61,10 @@ class Engine:
         `options` are those of `lanes_last`.
         """
         return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None, **options)
+
+    def division(self, num_envs: int) -> Division:
+        """How this engine lays out a batch."""
+        return Division.of(num_envs, self._lanes or num_envs, self._chunk or None)
 
     def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
         """One control step, and the forward pass that the reference makes before it observes.

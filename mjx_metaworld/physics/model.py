@@ -225,7 +225,7 @@ class PhysicsConfig:
     solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
     adaptive: bool | None = None  # leave out work that no environment at hand needs; None: on CPU
     lanes: int | None = None  # environments in a tile, 0 for one tile; None: 16 on CPU, one tile elsewhere
-    chunk: int | None = None  # environments computed at a time, 0 for all; None: 256 on CPU, all elsewhere
+    chunk: int | None = None  # environments computed at a time, 0 for all; None: 128 on CPU, all elsewhere
 
 
 def moves() -> np.ndarray:

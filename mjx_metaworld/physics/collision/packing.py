@@ -1,9 +1,9 @@
 """How the selected pairs of a kind are laid out: slot by slot for every lane, or packed across the lanes of a chunk.
 
 Lanes differ much in how many of their pairs are near, and a loop over slots that ends at the largest count still visits
-more than twice what there is. So, where loops may end early (`PhysicsConfig.adaptive`), the near pairs of all lanes of a
-chunk stand side by side, lane after lane, in blocks that fill the vector registers. Both layouts end in two axes: slots
-and lanes, or blocks and entries of a block; what works on single pairs need not know which.
+more than twice what there is. So, where loops may end early (`PhysicsConfig.adaptive`), the near pairs of all lanes of
+a chunk stand side by side, lane after lane, in blocks that fill the vector registers. Both layouts end in two axes:
+slots and lanes, or blocks and entries of a block; what works on single pairs need not know which.
 """
 
 from __future__ import annotations
