@@ -169,8 +169,10 @@ def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, li
 
 
 def _sort_points(batch: Batch, slots: Slots, points: Points, found: list[dict[GeomPair, list[Contact]]]) -> None:
-    pairs = slots.pairs
-    active = (np.arange(len(pairs.margin))[:, None] < slots.layout.near) & (points.dist < pairs.margin)
+    layout = slots.layout
+    first = layout.place_of(slots.pairs.margin)
+    pairs = jax.tree.map(lambda x: x[..., first : first + layout.blocks, :], slots.pairs.replace(start=None))
+    active = (np.arange(len(pairs.margin))[:, None] < layout.near) & (points.dist < pairs.margin)
     shared = points.normal.shape[1] == 1
     for n, s, lane in zip(*np.nonzero(active), strict=True):
         pair = (_geom(batch, pairs.shape1, s, lane), _geom(batch, pairs.shape2, s, lane))

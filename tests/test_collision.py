@@ -330,7 +330,7 @@ def test_reduction_keeps_the_deepest():
     shape = jax.tree.map(lambda x: jnp.repeat(x, slots, axis=-2), shape)
     numbers = jnp.arange(slots, dtype=jnp.float32)[:, None] * jnp.ones(lanes)
     table = Slots(
-        layout=lay_out(jnp.asarray(near, jnp.int32), slots, PhysicsConfig(adaptive=False)),
+        layout=lay_out([jnp.asarray(near, jnp.int32)], [slots], PhysicsConfig(adaptive=False))[0],
         pairs=NearPairs(shape, shape, jnp.full((slots, lanes), MARGIN), lane=jnp.zeros((slots, lanes), jnp.int32)),
         contact=jnp.stack([numbers] * 16),
     )

@@ -15,7 +15,7 @@ from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
-from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, owners, take
+from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, look_up, take
 from mjx_metaworld.physics.collision.shapes import (
     NearPairs,
     Poses,
@@ -84,9 +84,10 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Arra
             kind = slice(first, first + rows)
             near.append(spatial.fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
             indices.append(first + _smallest(ranks[kind], count, near[-1], config))
-    layouts = [lay_out(*of_kind, config) for of_kind in zip(near, (x.shape[0] for x in indices), strict=True)]
-    selected = iter([_select(colliders, pairs, *of_kind) for of_kind in zip(layouts, indices, strict=True)])
-    slots = [next(selected) if count else None for count in counts]
+    layouts = lay_out(near, [len(x) for x in indices], config)
+    known = _look_up_pairs(colliders, pairs, layouts, spatial.fence(jnp.concatenate(indices)))
+    selected = iter(layouts)
+    slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
         start = _starts(convex, poses_for(convex.layout, kin), config)
         slots[-1] = convex.replace(pairs=convex.pairs.replace(start=start))
@@ -156,25 +157,19 @@ def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> 
     return for_groups(count, 1, needed, config, pick, (rank, order))[1]
 
 
-def _select(colliders: Colliders, pairs: Pairs, layout: Layout, index: Array) -> Slots:
-    """The pairs of a kind with their colliders, at the rows (S, L) of the table of pairs."""
-    rows, colliders, pairs = jax.tree.map(lambda x: all_tiles(x, layout), (index, colliders, pairs))
+def _look_up_pairs(colliders: Colliders, pairs: Pairs, layouts: list[Layout], index: Array) -> tuple[NearPairs, Array]:
+    """The pairs of all kinds with their colliders, at the rows (S, L) of the table of pairs."""
+    rows, colliders, pairs = jax.tree.map(lambda x: all_tiles(x, layouts[0]), (index, colliders, pairs))
 
-    def look_up(row: Array, lane: Array) -> tuple[NearPairs, Array]:
+    def of_slots(slot: Array, lane: Array) -> tuple[NearPairs, Array]:
+        row = spatial.fence(take(rows, slot, lane))
         geoms = (take(pairs.geom1, row, lane), take(pairs.geom2, row, lane))
         shape1, shape2 = (_shapes(colliders, geom, lane) for geom in geoms)
         parameters = take(pairs.parameters, row, lane)
         bodies = jnp.stack([shape1.body, shape2.body]).astype(parameters.dtype)
         return spatial.fence(NearPairs(shape1, shape2, parameters[0], lane), jnp.concatenate([bodies, parameters]))
 
-    def look_up_owned(entry: Array) -> tuple[NearPairs, Array]:
-        lane, slot = owners(layout, entry)
-        return look_up(spatial.fence(take(rows, slot, lane)), lane)
-
-    if not layout.is_packed:
-        return Slots(layout, *look_up(index, jax.lax.broadcasted_iota(jnp.int32, index.shape, 1)))
-    entry = np.arange(layout.blocks * layout.width, dtype=np.int32).reshape(layout.blocks, layout.width)
-    return Slots(layout, *by_block(layout, look_up_owned, jnp.asarray(entry)))
+    return look_up(layouts, of_slots)
 
 
 def _shapes(colliders: Colliders, row: Array, lane: Array) -> Shape:

@@ -3,7 +3,8 @@
 Lanes differ much in how many of their pairs are near, and a loop over slots that ends at the largest count still visits
 more than twice what there is. So, where loops may end early (`PhysicsConfig.adaptive`), the near pairs of all lanes of
 a chunk stand side by side, lane after lane, in blocks that fill the vector registers. Both layouts end in two axes:
-slots and lanes, or blocks and entries of a block; what works on single pairs need not know which.
+slots and lanes, or blocks and entries of a block; what works on single pairs need not know which. What is known of a
+pair is kept in arrays that all kinds share, one kind's blocks after the other's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from mjx_metaworld.physics.groups import TILES, put_rows, rows_at
+from mjx_metaworld.physics.groups import TILES, put_rows
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.spatial import fence
 
@@ -33,6 +34,7 @@ class Layout:
     near: Array  # (L,) int32: slots from this one on cannot touch within the control step
     starts: Array | None  # (T * L,) first entry of every lane of the chunk, where packed
     total: Array | None  # () entries in use, where packed
+    first: int = struct.field(pytree_node=False)  # the kind's place along A in arrays that all kinds share
     blocks: int = struct.field(pytree_node=False)  # A
     width: int = struct.field(pytree_node=False)  # B
 
@@ -41,35 +43,85 @@ class Layout:
         """Whether entries of all lanes of the chunk stand side by side."""
         return self.total is not None
 
+    def place_of(self, x: Array) -> int:
+        """Where this kind's blocks begin in an array of this kind's pairs or of all kinds'."""
+        return 0 if x.shape[-2] == self.blocks else self.first
 
-def lay_out(near: Array, slots: int, config: PhysicsConfig) -> Layout:
-    """Lay out up to `slots` pairs for each lane, of which the first `near` (L,) count."""
+
+def lay_out(near: list[Array], slots: list[int], config: PhysicsConfig) -> list[Layout]:
+    """Lay out, for every kind, up to `slots` pairs for each lane, of which the first `near` (L,) count."""
+    layouts: list[Layout] = []
+    for count, of_kind in zip(near, slots, strict=True):
+        first = layouts[-1].first + layouts[-1].blocks if layouts else 0
+        layouts.append(_packed(count, of_kind, first, config) if config.adaptive else _by_lane(count, of_kind, first))
+    return layouts
+
+
+def _by_lane(near: Array, slots: int, first: int) -> Layout:
     lanes = near.shape[0]
-    rows = jax.lax.broadcasted_iota(jnp.int32, (slots, lanes), 0)
-    if not config.adaptive:
-        entry = rows * lanes + jnp.arange(lanes, dtype=jnp.int32)
-        return Layout(entry, near, None, None, blocks=slots, width=lanes)
+    entry = jax.lax.broadcasted_iota(jnp.int32, (slots, lanes), 0) * lanes + jnp.arange(lanes, dtype=jnp.int32)
+    return Layout(entry, near, None, None, first, blocks=slots, width=lanes)
+
+
+def _packed(near: Array, slots: int, first: int, config: PhysicsConfig) -> Layout:
+    lanes, width = near.shape[0], config.pair_group
     counts = jax.lax.all_gather(near, TILES).reshape(-1)
-    width = min(config.pair_group, slots * counts.size)
     blocks = -(-slots * counts.size // width)
     ends = jnp.cumsum(counts, dtype=jnp.int32)
     starts = fence(ends - counts)
-    first = jax.lax.dynamic_slice_in_dim(starts, jax.lax.axis_index(TILES) * lanes, lanes)
-    entry = jnp.minimum(first + rows, blocks * width - 1)
-    return Layout(fence(entry), near, starts, ends[-1], blocks=blocks, width=width)
+    own = jax.lax.dynamic_slice_in_dim(starts, jax.lax.axis_index(TILES) * lanes, lanes)
+    entry = own + jax.lax.broadcasted_iota(jnp.int32, (slots, lanes), 0)
+    return Layout(fence(jnp.minimum(entry, blocks * width - 1)), near, starts, ends[-1], first, blocks, width)
 
 
-def owners(layout: Layout, entry: Array) -> tuple[Array, Array]:
-    """For entries (A, B) of a packed layout, the lane of the chunk and the slot of that lane."""
-    assert layout.starts is not None
+def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Result:
+    """What is known of the pairs of all kinds, in arrays that they share.
+
+    Args:
+        layouts: of the kinds.
+        fn: from slots (A, B), counted through all kinds, and their lanes of the chunk (A, B) to arrays that end in the
+            same axes.
+    """
+    counts = [layout.entry.shape[0] for layout in layouts]
+    if not layouts[0].is_packed:
+        slot = jax.lax.broadcasted_iota(jnp.int32, (sum(counts), layouts[0].width), 0)
+        return fn(slot, jax.lax.broadcasted_iota(jnp.int32, slot.shape, 1))
+    width = layouts[0].width
+    # One loop over the blocks in use of one kind after the other: for each kind a loop of its own compiles longer.
+    used = fence(jnp.stack([-(-jnp.asarray(layout.total) // width) for layout in layouts]))
+    ends = jnp.cumsum(used, dtype=jnp.int32)
+    starts = jnp.stack([jnp.asarray(layout.starts) for layout in layouts])
+    first_blocks, first_slots = (
+        np.asarray(x, np.int32) for x in ([x.first for x in layouts], np.cumsum([0, *counts[:-1]]))
+    )
+
+    def block(kind: Array, number: Array) -> Result:
+        entry = number * width + jnp.arange(width, dtype=jnp.int32)[None]
+        lane, slot = _owners(starts[kind], entry, jnp.asarray(counts, jnp.int32)[kind])
+        return fn(fence(slot + jnp.asarray(first_slots)[kind]), lane)
+
+    def add(i: Array, found: Result) -> Result:
+        kind = jnp.sum(i >= ends, dtype=jnp.int32)
+        number = i - (ends - used)[kind]
+        place = jnp.asarray(first_blocks)[kind] + number
+        return jax.tree.map(lambda x, rows: put_rows(x, rows, place, axis=-2), found, block(kind, number))
+
+    total = layouts[-1].first + layouts[-1].blocks
+    shapes = jax.eval_shape(block, *[jax.ShapeDtypeStruct((), jnp.int32)] * 2)
+    none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], total, x.shape[-1]), x.dtype), shapes)
+    return jax.lax.fori_loop(0, ends[-1], add, none)
+
+
+def _owners(starts: Array, entry: Array, slots: Array) -> tuple[Array, Array]:
+    """For entries (A, B) the lane of the chunk, of those that start at `starts`, and the slot of that lane."""
     lane = jnp.zeros_like(entry)
-    lanes = layout.starts.shape[0]
+    lanes = starts.shape[0]
     step = 1 << (max(lanes - 1, 1).bit_length() - 1)
     while step:
         probe = jnp.minimum(lane + step, lanes - 1)
-        lane = jnp.where(layout.starts[probe] <= entry, probe, lane)
+        lane = jnp.where(starts[probe] <= entry, probe, lane)
         step >>= 1
-    return fence(lane, jnp.clip(entry - layout.starts[lane], 0, layout.entry.shape[0] - 1))
+    return fence(lane, jnp.clip(entry - starts[lane], 0, slots - 1))
 
 
 def all_tiles(x: Array, layout: Layout) -> Array:
@@ -88,25 +140,28 @@ def take(x: Array, row: Array, lane: Array) -> Array:
 
 
 def by_block(layout: Layout, fn: Callable[[Any], Result], pairs: Any) -> Result:
-    """Apply a function of pairs to those in use.
+    """Apply a function of pairs to those in use of one kind.
 
     Args:
-        layout: of the pairs.
+        layout: of the kind.
         fn: from a pytree like `pairs`, with any number of blocks or slots, to one whose arrays end in the same axes.
-        pairs: pytree of arrays that end in the layout's two axes.
+        pairs: pytree of arrays that end in the kind's two axes, or in those that all kinds share.
 
     Returns:
-        The function's results; zeros where a packed layout has no pairs.
+        The function's results, in the kind's two axes; zeros where a packed layout has no pairs.
     """
-    if not layout.is_packed:
-        return fn(pairs)
     leaves, structure = jax.tree.flatten(pairs)
+    places = [layout.place_of(x) for x in leaves]
+    if not layout.is_packed:
+        own = [x[..., place : place + layout.blocks, :] for x, place in zip(leaves, places, strict=True)]
+        return fn(jax.tree.unflatten(structure, own))
     of_block = jax.jit(lambda block: fn(jax.tree.unflatten(structure, block)))  # traced once, for shapes and results
 
     def add(i: Array, found: Result) -> Result:
-        block = rows_at(i, 1, *leaves, axis=-2)
-        results = of_block(list(block) if len(leaves) > 1 else [block])
-        return jax.tree.map(lambda x, rows: put_rows(x, rows, i, axis=-2), found, results)
+        block = [
+            jax.lax.dynamic_slice_in_dim(x, place + i, 1, x.ndim - 2) for x, place in zip(leaves, places, strict=True)
+        ]
+        return jax.tree.map(lambda x, rows: put_rows(x, rows, i, axis=-2), found, of_block(list(fence(tuple(block)))))
 
     shapes = jax.eval_shape(of_block, [jax.ShapeDtypeStruct((*x.shape[:-2], 1, x.shape[-1]), x.dtype) for x in leaves])
     none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], layout.blocks, x.shape[-1]), x.dtype), shapes)

@@ -26,7 +26,7 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     count = config.max_contacts
     dist = jnp.concatenate([_of_lanes(s, p.dist) for s, p in found])
     pos, normal = _flat([p.pos for _, p in found]), _flat([p.normal for _, p in found])
-    contact = _flat([s.contact[:, None] for s, _ in found])
+    contact = _flat([found[0][0].contact[:, None]])  # which all kinds share
     entries = spatial.fence(jnp.concatenate([s.layout.entry for s, _ in found]))
     origin = _origins(found)
     # Pairs beyond the near ones were not looked at.
@@ -115,13 +115,14 @@ class _Origins(NamedTuple):
 
 
 def _origins(found: list[tuple[Slots, Points]]) -> _Origins:
-    rows, first = [], np.zeros(4, int)
+    rows, first = [], np.zeros(3, int)
     for slots, p in found:
         points, normals, pairs, num_slots = p.dist.shape[0], p.normal.shape[1], p.dist[0].size, len(slots.layout.entry)
         point, slot = (x.ravel() for x in np.meshgrid(np.arange(points), np.arange(num_slots), indexing="ij"))
         shared = np.minimum(point, normals - 1)
-        rows.append(first[:, None] + np.stack([slot, point * pairs, shared * pairs, 0 * slot]))
-        first += (num_slots, points * pairs, normals * pairs, pairs)
+        contact = np.full_like(slot, slots.layout.place_of(slots.contact) * slots.layout.width)
+        rows.append(np.stack([first[0] + slot, first[1] + point * pairs, first[2] + shared * pairs, contact]))
+        first += (num_slots, points * pairs, normals * pairs)
     return _Origins(*np.concatenate(rows, axis=1))
 
 

@@ -42,7 +42,7 @@ class Start:
 
 @struct.dataclass
 class NearPairs:
-    """What the narrow phase knows of selected pairs; trailing axes as their layout has them."""
+    """What the narrow phase knows of selected pairs, of one kind or of all; trailing axes as their layout has them."""
 
     shape1: Shape
     shape2: Shape
@@ -56,8 +56,8 @@ class Slots:
     """The selected pairs of one kind, those of a lane in the order of their gaps."""
 
     layout: Layout
-    pairs: NearPairs
-    contact: Array  # (16, S, L) what a contact takes over: the bodies of both shapes, then `Pairs.parameters`
+    pairs: NearPairs  # of all kinds, but for `start`
+    contact: Array  # (16, S, L) of all kinds: what a contact takes over, both bodies, then `Pairs.parameters`
 
 
 class Poses(NamedTuple):
