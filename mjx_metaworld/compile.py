@@ -26,7 +26,7 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
 
     It only differs by compiler options, which JAX takes from the outermost `jit` alone: use it there, and `jax.jit`
     for functions that others call from within theirs. Where another library does the compiling, the environment
-    variable `XLA_FLAGS=--xla_cpu_use_fusion_emitters=false` does the same for the whole process.
+    variable `XLA_FLAGS` does the same for the whole process, with the value that docs/guides/performance.md gives.
 
     Args:
         fn: as for `jax.jit`.

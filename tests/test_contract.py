@@ -170,6 +170,8 @@ def step_in_order(order: np.ndarray) -> tuple[State, State]:
 def test_a_lane_depends_on_its_place_by_rounding_alone():
     """XLA computes the places at the end of a loop, which fill no vector register, one by one, where it may fuse a
     multiplication with an addition and so round once less; in some ten of these lanes a last bit of qvel differs.
+    Exchanging whole tiles moves places, too: environments of equal load are sorted in the order given, and near pairs
+    are packed in the order of their environments.
     """
     tiles_exchanged = np.r_[16:32, 0:16, 32:LANES]
     for order in (tiles_exchanged, np.random.default_rng(1).permutation(LANES)):

@@ -114,13 +114,7 @@ def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Resu
 
 def _owners(starts: Array, entry: Array, slots: Array) -> tuple[Array, Array]:
     """For entries (A, B) the lane of the chunk, of those that start at `starts`, and the slot of that lane."""
-    lane = jnp.zeros_like(entry)
-    lanes = starts.shape[0]
-    step = 1 << (max(lanes - 1, 1).bit_length() - 1)
-    while step:
-        probe = jnp.minimum(lane + step, lanes - 1)
-        lane = jnp.where(starts[probe] <= entry, probe, lane)
-        step >>= 1
+    lane = jnp.searchsorted(starts, entry, side="right", method="scan_unrolled") - 1
     return fence(lane, jnp.clip(entry - starts[lane], 0, slots - 1))
 
 
