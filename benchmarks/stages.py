@@ -146,7 +146,12 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
 
     scene = measure("select", engine.select, rows)
     kin = measure("kinematics", lambda scene, s: kinematics(arm, scene, s.qpos, s.prop_pos), scene, physics)
-    near = measure("broad phase", lambda scene, kin: collision.broadphase(scene, kin, config), scene, kin)
+    near = measure(
+        "broad phase",
+        lambda rows, kin: collision.broadphase(collision.Geometry.of(engine.scenes, rows), kin, config),
+        rows,
+        kin,
+    )
     found = []
     for kind, (slots, routine) in collision.routines(near, config).items():
         points = measure(f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r), slots, kin)

@@ -15,7 +15,7 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 from metaworld.policies import ENV_POLICY_MAP
 
-from mjx_metaworld.physics.collision import broadphase, find_points
+from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Shape, Slots
 from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, PhysicsConfig, Scene
@@ -106,7 +106,8 @@ class Batch(NamedTuple):
     """Snapshots as lanes of the stages."""
 
     snapshots: list[Snapshot]
-    scene: Scene
+    scenes: Scene  # stacked
+    row: jax.Array  # (L,) int32 of the lanes' scenes
     kin: Kinematics
     geoms: list[list[int]]  # per lane, the original geom of every collider row
     colliders: list[Colliders]  # per lane
@@ -117,12 +118,6 @@ def to_batch(snapshots: Sequence[Snapshot]) -> Batch:
     specs = [spec for spec in SCENES if spec in {s.scene for s in snapshots}]
     built = [build_scene(spec, None) for spec in specs]
     row = np.array([specs.index(s.scene) for s in snapshots])
-    stacked = stack_scenes(built)
-
-    def lanes(leaf: np.ndarray) -> jax.Array:
-        picked = np.moveaxis(leaf[row], 0, -1)
-        return jnp.asarray(picked, jnp.float32) if picked.dtype == np.float64 else jnp.asarray(picked)
-
     kin = Kinematics(
         xpos=jnp.asarray(np.stack([s.xpos for s in snapshots], -1), jnp.float32),
         xmat=jnp.asarray(np.stack([s.xmat for s in snapshots], -1), jnp.float32),
@@ -135,7 +130,8 @@ def to_batch(snapshots: Sequence[Snapshot]) -> Batch:
     geoms = [_collider_geoms(spec) for spec in specs]
     return Batch(
         list(snapshots),
-        jax.tree.map(lanes, stacked),
+        stack_scenes(built),
+        jnp.asarray(row, jnp.int32),
         kin,
         [geoms[r] for r in row],
         [built[r].colliders for r in row],
@@ -156,14 +152,13 @@ REACH = 0.01
 
 def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, list[Contact]]]:
     """The contact points of the narrow phase before the reduction, per lane and geom pair."""
-    scene, kin = batch.scene, batch.kin
 
     @jax.jit
-    def run(scene, kin):
-        return find_points(broadphase(scene, kin, config, REACH), kin, config)
+    def run(row, kin):
+        return find_points(broadphase(Geometry.of(batch.scenes, row), kin, config, REACH), kin, config)
 
     found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
-    for slots, points in jax.tree.map(np.asarray, run(scene, kin)):
+    for slots, points in jax.tree.map(np.asarray, run(batch.row, batch.kin)):
         _sort_points(batch, slots, points, found)
     return found
 

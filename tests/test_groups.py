@@ -10,7 +10,7 @@ import pytest
 from recorded_states import constraints_of, mass_of, record, to_lanes
 
 from mjx_metaworld.physics import collision
-from mjx_metaworld.physics.groups import TILES, for_groups
+from mjx_metaworld.physics.groups import TILES, for_groups, rows_at, tile_by_tile
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 
@@ -34,6 +34,25 @@ def test_loops_end_at_the_largest_need():
     assert runs[ADAPTIVE](needed).tolist() == [2, 2]  # the fifth row lies in the second group
     assert runs[ADAPTIVE](0 * needed).tolist() == [0, 0]
     assert runs[STATIC](needed).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(("config", "visits"), [(STATIC, [3, 3]), (ADAPTIVE, [1, 2])])
+def test_a_tile_loops_for_itself(config, visits):
+    """Each tile sums the groups of its own rows, no more of them than its busiest lane needs."""
+    rows = jnp.arange(2 * 12 * 2.0).reshape(2, 12, 2)
+    needed = jnp.array([[0, 1], [5, 2]])
+
+    def of_tile(rows, first, needed):
+        def add(group, carry):
+            count, total = carry
+            return count + 1, total + jnp.sum(rows_at(first + group, 4, rows))
+
+        return for_groups(12, 4, needed, config, add, (jnp.zeros((), jnp.int32), 0.0))
+
+    tile_by_tile_of = functools.partial(tile_by_tile, of_tile, config=config)
+    count, total = jax.vmap(tile_by_tile_of, axis_name=TILES)(rows, needed)
+    assert count.tolist() == visits
+    assert total.tolist() == [float(rows[tile, : 4 * visit].sum()) for tile, visit in enumerate(visits)]
 
 
 def test_groups_must_fill_the_rows():
@@ -65,8 +84,12 @@ def test_no_contact_is_left_out():
     ]
     snapshots = snapshots[: len(snapshots) // 4 * 4]
     batch = collision_states.to_batch(snapshots)
+
+    def collide(row, kin, config):
+        return collision.collide(collision.Geometry.of(batch.scenes, row), kin, config)
+
     adaptive, static = (
-        in_tiles(functools.partial(collision.collide, config=config), (batch.scene, batch.kin), len(snapshots) // 4)
+        in_tiles(functools.partial(collide, config=config), (batch.row, batch.kin), len(snapshots) // 4)
         for config in (ADAPTIVE, STATIC)
     )
     assert static.active.any()

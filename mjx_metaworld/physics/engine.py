@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from mjx_metaworld.physics.batching import Division, lanes_last
+from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
@@ -83,8 +84,8 @@ class Engine:
     def _step_lanes(
         self, config: PhysicsConfig, scene: Array, state: PhysicsState, ctrl: Array
     ) -> tuple[PhysicsState, Poses]:
-        rows = self.select(scene)
-        state, kin, touching = control_step(self.arm, rows, state, ctrl, config)
+        geometry = Geometry.of(self.scenes, scene)
+        state, kin, touching = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
         return state, _poses(kin, touching)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
@@ -92,13 +93,13 @@ class Engine:
         return _poses(kin, jnp.zeros(scene.shape, bool))
 
     def select(self, scene: Array) -> Scene:
-        """The scenes of the lanes, (L,) rows, lanes last."""
+        """The scenes of the lanes, (L,) rows, lanes last, without their colliders and pairs."""
 
         def take(leaf: Array) -> Array:
             rows = jnp.asarray(leaf).at[scene].get(mode="promise_in_bounds", wrap_negative_indices=False)
             return jnp.moveaxis(rows, 0, -1)
 
-        return jax.tree.map(take, self.scenes)
+        return jax.tree.map(take, self.scenes.replace(colliders=None, pairs=None))
 
 
 def _poses(kin: Kinematics, touching: Array) -> Poses:

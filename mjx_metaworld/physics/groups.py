@@ -1,8 +1,9 @@
 """Loops over groups of contacts or pairs that stop where the busiest environment at hand has no more of them.
 
 Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
-share a chunk (see `batching.py`), and a loop over groups then ends at the largest count in its chunk. That needs a trip
-count that depends on data, which serial hardware likes; elsewhere all groups are visited (`PhysicsConfig.adaptive`).
+share a chunk and a tile (see `batching.py`), and a loop over groups then ends at the largest count in its chunk, or in
+its tile where a stage runs tile by tile. That needs a trip count that depends on data, which serial hardware likes;
+elsewhere all groups are visited (`PhysicsConfig.adaptive`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from mjx_metaworld.physics.spatial import fence
 
 Array = jax.Array
 Carry = TypeVar("Carry")
+Args = TypeVar("Args")
+Result = TypeVar("Result")
 
 # The name of the axis of tiles over which `batching.py` maps the physics.
 TILES = "tiles"
@@ -50,6 +53,35 @@ def for_groups(
         raise ValueError(f"groups of {size} do not make up {total} rows")
     count = -(-highest(needed) // size) if config.adaptive else total // size
     return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
+
+
+def tile_by_tile(
+    fn: Callable[[Array, Array | int, Args], Result], rows: Array, args: Args, config: PhysicsConfig
+) -> Result:
+    """Apply a function to one tile after the other, so that its loops end with the busiest environment of a tile.
+
+    Where loops are not `adaptive` it is applied to all tiles of the chunk at once.
+
+    Args:
+        fn: from rows, the first of them that is a tile's own, and the tile's part of `args`.
+        rows: (K, ...) of a tile; too many to be copied for the few that are needed.
+        args: pytree of arrays of a tile.
+        config: `adaptive`.
+    """
+    if not config.adaptive:
+        return fn(rows, 0, args)
+    all_rows, all_args = jax.lax.all_gather((rows, args), TILES)
+    leaves, structure = jax.tree.flatten(all_args)
+    tiles, count, *shape = all_rows.shape
+    flat = all_rows.reshape(tiles * count, *shape)
+
+    def of_tile(tile: Array) -> Result:
+        own = jax.tree.leaves(fence(*(x[tile] for x in leaves)))  # one fence for all of them
+        return fn(flat, tile * count, jax.tree.unflatten(structure, own))
+
+    found = jax.lax.map(of_tile, jnp.arange(tiles, dtype=jnp.int32))
+    own = jax.lax.axis_index(TILES)
+    return jax.tree.map(lambda x: x[own], found)
 
 
 def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any:

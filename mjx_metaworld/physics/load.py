@@ -1,7 +1,7 @@
 """How much work an environment is, so that environments with alike loads can be computed together.
 
-The solver's loops over contacts and its iterations end where the busiest environment of a chunk needs no more of them
-(see `groups.py`), and it is the only stage whose time depends on which environments share a chunk.
+The solver's loops over contacts and its iterations end where the busiest environment of a tile needs no more of them
+(see `groups.py`), those that select contacts and make their rows where the busiest of a chunk has no more.
 """
 
 from __future__ import annotations

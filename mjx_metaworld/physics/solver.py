@@ -21,7 +21,7 @@ import numpy as np
 
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, line_derivatives, locate, row_factors
 from mjx_metaworld.physics.constraint import Constraints
-from mjx_metaworld.physics.groups import for_groups, highest, put_rows, rows_at
+from mjx_metaworld.physics.groups import for_groups, highest, put_rows, rows_at, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
@@ -50,7 +50,13 @@ class _Problem(NamedTuple):
     qfrc_smooth: Array  # (18, L)
     smooth_hessian: Array  # (18, 18, L) mass matrix plus the weld's J^T D J
     weld_jac: Array  # (6, 18, L)
-    rows: Constraints
+    contact_jac: Array  # (..., 4, 18, L) of the contacts from row `first_contact` on
+    first_contact: Array | int
+    rows: Constraints  # all but the contacts' Jacobian
+
+    def contact_jac_at(self, first: Array | int) -> Array:
+        """(n, 4, 18, L) Jacobians of a group of contacts."""
+        return rows_at(self.first_contact + first, CONTACTS_PER_GROUP, self.contact_jac)
 
 
 # Columns of what is kept of a contact, side by side so that a group of contacts is one slice: J qacc - aref, its change
@@ -83,14 +89,24 @@ def solve(
         The solution. `qfrc_constraint` is M qacc - qfrc_smooth, which equals J^T f at the optimum but does not
         magnify rounding errors of qacc by the constraints' stiffness.
     """
-    problem = _prepare(mass, qfrc_smooth, constraints)
+    jac, rows = constraints.contact_jac, constraints.replace(contact_jac=None)
+
+    def of_tile(jac: Array, first: Array | int, args: tuple[MassMatrix, Array, Constraints, Array]) -> Solution:
+        mass, qfrc_smooth, rows, qacc_warmstart = args
+        return _solve(mass, _prepare(mass, qfrc_smooth, jac, first, rows), qacc_warmstart, config)
+
+    return tile_by_tile(of_tile, jac, (mass, qfrc_smooth, rows, qacc_warmstart), config)
+
+
+def _solve(mass: MassMatrix, problem: _Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
+    rows, qfrc_smooth = problem.rows, problem.qfrc_smooth
     start = _start(problem, qacc_warmstart, fence(solve_mass(mass, qfrc_smooth)), config)
 
     def iterate(s: _Iterate) -> _Iterate:
         return _newton_step(problem, s, config)
 
     end = _repeat(iterate, start, lambda s: s.converged, config.solver_iterations, config)
-    d, mu = constraints.contact_d, constraints.contact_mu
+    d, mu = rows.contact_d, rows.contact_mu
     normal_force, _ = contact_forces(locate(end.contact[:, _RESIDUAL], mu), d, mu)
     return Solution(end.qacc, fence(_multiply(problem.mass, end.qacc) - qfrc_smooth), normal_force, end.count)
 
@@ -112,15 +128,17 @@ def _repeat(body, start, finished, limit: int, config: PhysicsConfig):
     return jax.lax.while_loop(unfinished, step, (0, jnp.array(True), start))[2]
 
 
-def _prepare(mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints) -> _Problem:
+def _prepare(
+    mass: MassMatrix, qfrc_smooth: Array, contact_jac: Array, first_contact: Array | int, rows: Constraints
+) -> _Problem:
     dense_mass = fence(dense(mass))
     arm_columns = ((0, 0), (ARM_DOFS.start, NV - ARM_DOFS.stop), (0, 0))
-    weld_jac = fence(jnp.pad(constraints.weld_jac, arm_columns))
-    weighted = fence(constraints.weld_d[:, None] * weld_jac)
+    weld_jac = fence(jnp.pad(rows.weld_jac, arm_columns))
+    weighted = fence(rows.weld_d[:, None] * weld_jac)
     hessian = dense_mass
     for row in range(6):
         hessian = hessian + weighted[row][:, None] * weld_jac[row][None]
-    return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, constraints)
+    return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, contact_jac, first_contact, rows)
 
 
 def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config: PhysicsConfig) -> _Iterate:
@@ -128,9 +146,8 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
     rows = problem.rows
 
     def add_group(first: Array | int, found: tuple[Array, ...]) -> tuple[Array, ...]:
-        jac, aref, d, mu = rows_at(
-            first, CONTACTS_PER_GROUP, rows.contact_jac, rows.contact_aref, rows.contact_d, rows.contact_mu
-        )
+        jac = problem.contact_jac_at(first)
+        aref, d, mu = rows_at(first, CONTACTS_PER_GROUP, rows.contact_aref, rows.contact_d, rows.contact_mu)
         warm, smooth = fence(_contact_rows(jac, qacc_warmstart) - aref, _contact_rows(jac, qacc_smooth) - aref)
         costs = fence(*(contact_costs(locate(residual, mu), d, mu) for residual in (warm, smooth)))
         columns = (warm, smooth, *(x[:, None] for x in (d, mu, d / (1.0 + mu * mu))))
@@ -155,9 +172,11 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
     return _Iterate(qacc, contact, jnp.zeros(warmer.shape, bool), jnp.zeros(warmer.shape, jnp.int32))
 
 
-def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start):
+def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start, done: Array | bool = False):
+    """Fold `body` over the groups of contacts that some lane needs which is not `done` (L,)."""
     rows = problem.rows
-    return for_groups(rows.contact_d.shape[0], CONTACTS_PER_GROUP, rows.num_contacts, config, body, start)
+    needed = jnp.where(done, 0, rows.num_contacts)
+    return for_groups(rows.contact_d.shape[0], CONTACTS_PER_GROUP, needed, config, body, start)
 
 
 def _multiply(matrix: Array, vector: Array) -> Array:
@@ -211,20 +230,19 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
     weld_force = fence(rows.weld_d * _weld_residual(problem, s.qacc))
     smooth_gradient = _multiply(problem.mass, s.qacc) - problem.qfrc_smooth
     smooth_gradient = fence(smooth_gradient + dot(problem.weld_jac, weld_force[:, None]))
-    gradient, hessian = _derivatives(problem, s.contact, limit, smooth_gradient, config)
+    gradient, hessian = _derivatives(problem, s, limit, smooth_gradient, config)
     direction = fence(-solve_spd(hessian, gradient))
 
     def add_slopes(first: Array | int, contact: Array) -> Array:
-        jac = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac)
-        slope = fence(_contact_rows(jac, direction))
+        slope = fence(_contact_rows(problem.contact_jac_at(first), direction))
         place = (jnp.asarray(i, jnp.int32) for i in (first, _SLOPE.start, 0))  # of one type, with x64 enabled, too
         return jax.lax.dynamic_update_slice(contact, slope, tuple(place))
 
-    contact = _over_contacts(problem, config, add_slopes, s.contact)
+    contact = _over_contacts(problem, config, add_slopes, s.contact, s.converged)
     line = _Line(contact, limit, smooth_gradient, gradient, direction)
     # A step that is small enough as a whole needs no search, whose slopes would only be rounding errors.
     small = _relative_size(direction, s.qacc) <= config.solver_tolerance
-    step = _line_search(problem, line, fence(s.converged | small), config)
+    step = _line_search(problem, line, fence(s.converged | small), s.converged, config)
     step = fence(jnp.where(s.converged, 0.0, step))
 
     def advance(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -238,7 +256,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
 
     new_limit = limit + step * rows.limit_jac * direction
     in_zones = functools.reduce(jnp.logical_and, list(((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0)))
-    contact, in_zones = _over_contacts(problem, config, advance, (contact, fence(in_zones)))
+    contact, in_zones = _over_contacts(problem, config, advance, (contact, fence(in_zones)), s.converged)
     # Where every row was in a quadratic zone and still is in the same one, a full Newton step ends at the optimum.
     exact = in_zones & (step == 1.0)
     moved = _relative_size(step * direction, s.qacc)
@@ -253,9 +271,9 @@ def _relative_size(change: Array, qacc: Array) -> Array:
 
 
 def _derivatives(
-    problem: _Problem, contact: Array, limit: Array, smooth_gradient: Array, config: PhysicsConfig
+    problem: _Problem, s: _Iterate, limit: Array, smooth_gradient: Array, config: PhysicsConfig
 ) -> tuple[Array, Array]:
-    """Gradient (18, L) and Hessian (18, 18, L) of the cost.
+    """Gradient (18, L) and Hessian (18, 18, L) of the cost; without contacts, perhaps, where `s` has converged.
 
     The contacts' part of the Hessian is W^T W with four rows of W to a contact. With n the normal row, e the tangential
     direction and P the projection off it, a sticking contact's 4x4 Hessian is D I; on the cone it is
@@ -266,7 +284,7 @@ def _derivatives(
 
     def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         gradient, hessian = carry
-        jac, group = rows_at(first, CONTACTS_PER_GROUP, rows.contact_jac, contact)
+        jac, group = problem.contact_jac_at(first), rows_at(first, CONTACTS_PER_GROUP, s.contact)
         res = group[:, _RESIDUAL]
         own, along, force = row_factors(res, group[:, _D], group[:, _MU])
         tangential = res[:, 1, None] * jac[:, 1] + res[:, 2, None] * jac[:, 2] + res[:, 3, None] * jac[:, 3]
@@ -285,7 +303,7 @@ def _derivatives(
         smooth_gradient + rows.limit_jac * limit_d * limit,
         problem.smooth_hessian + np.eye(NV, dtype=limit.dtype)[:, :, None] * limit_d,
     )
-    return _over_contacts(problem, config, add_group, (gradient, hessian))
+    return _over_contacts(problem, config, add_group, (gradient, hessian), s.converged)
 
 
 class _Line(NamedTuple):
@@ -308,10 +326,11 @@ class _Bracket(NamedTuple):
     upper_slope: Array
 
 
-def _line_search(problem: _Problem, line: _Line, full: Array, config: PhysicsConfig) -> Array:
+def _line_search(problem: _Problem, line: _Line, full: Array, done: Array, config: PhysicsConfig) -> Array:
     """Minimize the cost along a line by Newton's method on its derivative, kept inside a bracket; the step (L,).
 
-    Lanes that are `full` take the whole step unless it raises the cost.
+    Lanes that are `full` take the whole step unless it raises the cost. Those that are `done`, which `full` includes,
+    do not need a step at all.
 
     The cost is convex, so every point with a negative derivative costs less than the start. The step is the end of
     the bracket with the smaller derivative, and the lower end should the other one cost more than the start.
@@ -326,7 +345,7 @@ def _line_search(problem: _Problem, line: _Line, full: Array, config: PhysicsCon
         group = rows_at(first, CONTACTS_PER_GROUP, line.contact)
         return tuple(group[:, column] for column in (_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D))
 
-    def derivatives(step: Array) -> tuple[Array, Array]:
+    def derivatives(step: Array, done: Array) -> tuple[Array, Array]:
         def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             contact, along, d, mu, sliding_d = columns(first)
             terms = fence(*line_derivatives(contact + step * along, along, d, mu, sliding_d))
@@ -337,10 +356,11 @@ def _line_search(problem: _Problem, line: _Line, full: Array, config: PhysicsCon
         start = fence(
             slope + step * curvature + _sum(limit_d * limit * limit_slope), curvature + _sum(limit_d * limit_slope**2)
         )
-        return _over_contacts(problem, config, add_group, start)
+        return _over_contacts(problem, config, add_group, start, done)
 
     def evaluate(b: _Bracket) -> _Bracket:
-        first, second = fence(*derivatives(b.step))
+        found = flat(b)
+        first, second = fence(*derivatives(b.step, found))
         falling = first < 0.0
         lower, lower_slope = jnp.where(falling, b.step, b.lower), jnp.where(falling, -first, b.lower_slope)
         upper, upper_slope = jnp.where(falling, b.upper, b.step), jnp.where(falling, b.upper_slope, first)
@@ -348,7 +368,7 @@ def _line_search(problem: _Problem, line: _Line, full: Array, config: PhysicsCon
         bisection = jnp.where(jnp.isinf(upper), 2.0 * b.step, 0.5 * (lower + upper))
         step = jnp.where((newton > lower) & (newton < upper), newton, bisection)
         new = _Bracket(step, lower, lower_slope, upper, upper_slope)
-        return _Bracket(*fence(*(jnp.where(flat(b), old, x) for old, x in zip(b, new, strict=True))))
+        return _Bracket(*fence(*(jnp.where(found, old, x) for old, x in zip(b, new, strict=True))))
 
     def flat(b: _Bracket) -> Array:
         return full | (jnp.minimum(b.lower_slope, b.upper_slope) <= _FLAT * initial)
@@ -369,6 +389,6 @@ def _line_search(problem: _Problem, line: _Line, full: Array, config: PhysicsCon
     limit_start = _limit_costs(line.limit, rows)
     limit_change = _limit_costs(line.limit + chosen * limit_slope, rows) - limit_start
     start = fence(_sum(limit_start), chosen * slope + 0.5 * chosen**2 * curvature + _sum(limit_change))
-    scale, change = _over_contacts(problem, config, add_group, start)
+    scale, change = _over_contacts(problem, config, add_group, start, done)
     allowed = _COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))
     return fence(jnp.where(change <= allowed, chosen, end.lower))

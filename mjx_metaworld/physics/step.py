@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial, stacked
-from mjx_metaworld.physics.collision import Candidates, broadphase, narrowphase
+from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
 from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
@@ -74,7 +74,7 @@ def forward(
 
 
 def control_step(
-    arm: Arm, scene: Scene, state: PhysicsState, ctrl: Array, config: PhysicsConfig
+    arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: PhysicsConfig
 ) -> tuple[PhysicsState, Kinematics, Array]:
     """Advance by `config.substeps` time steps, then evaluate the dynamics once more, as metaworld does.
 
@@ -84,7 +84,7 @@ def control_step(
         The new state, its kinematics, and whether both finger pads press on the main object (L,).
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    candidates = broadphase(scene, kin, config, _reach(arm, kin, state.qvel, config))
+    candidates = broadphase(geometry, kin, config, _reach(arm, kin, state.qvel, config))
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     def substep(index, carry):

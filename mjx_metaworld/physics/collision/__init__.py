@@ -15,16 +15,18 @@ from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
+from mjx_metaworld.physics.collision.geometry import Geometry
 from mjx_metaworld.physics.collision.packing import by_block
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
 from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
-from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig, Scene
+from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig
 
 __all__ = [
     "Candidates",
+    "Geometry",
     "broadphase",
     "collide",
     "find",
@@ -37,9 +39,9 @@ __all__ = [
 Routine = Callable[[Shape, Shape, NearPairs], Points]
 
 
-def collide(scene: Scene, kin: Kinematics, config: PhysicsConfig) -> Contacts:
-    """Contacts of a scene at a pose; all arrays lanes last."""
-    return narrowphase(broadphase(scene, kin, config), kin, config)
+def collide(geometry: Geometry, kin: Kinematics, config: PhysicsConfig) -> Contacts:
+    """Contacts of scenes at poses; all arrays lanes last."""
+    return narrowphase(broadphase(geometry, kin, config), kin, config)
 
 
 def narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> Contacts:

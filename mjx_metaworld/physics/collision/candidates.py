@@ -15,7 +15,8 @@ from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
-from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, look_up, take
+from mjx_metaworld.physics.collision.geometry import Bounds, Geometry, PairRows
+from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, look_up, take, take_shared
 from mjx_metaworld.physics.collision.shapes import (
     NearPairs,
     Poses,
@@ -27,7 +28,7 @@ from mjx_metaworld.physics.collision.shapes import (
     world_poses,
 )
 from mjx_metaworld.physics.groups import for_groups, put_rows
-from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Kinematics, Pairs, PhysicsConfig, Scene
+from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Kinematics, PhysicsConfig
 
 Array = jax.Array
 
@@ -48,25 +49,25 @@ class Candidates:
     convex: Slots | None
 
 
-def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Array | float = 0.0) -> Candidates:
+def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach: Array | float = 0.0) -> Candidates:
     """Select the nearest pairs of each kind; all arrays lanes last.
 
     Args:
-        scene: the lanes' scenes.
+        geometry: colliders and pairs of the lanes' scenes.
         kin: poses.
         config: how many pairs of each kind.
         reach: (L,) metres by which bounding boxes may come closer to each other before the next selection.
     """
-    colliders, pairs = scene.colliders, scene.pairs
-    pos, mat = world_poses(kin, colliders.body, jnp.moveaxis(colliders.pos, 1, 0), _matrices_first(colliders.mat))
-    half = _half_extents(colliders, mat)
+    bounds, pairs, rows_of_kinds = geometry.bounds(), geometry.pair_rows(), geometry.pairs.counts
+    pos, mat = world_poses(kin, bounds.body, bounds.pos, bounds.mat)
+    half = _half_extents(bounds, mat)
     pos, mat, half = spatial.fence(pos, mat, half)
     gap = spatial.fence(_gaps(pos, half))
 
     ranks = _look_up(gap, pairs)
-    if planes := pairs.counts[PAIR_KINDS.index("plane")]:
+    if planes := rows_of_kinds[PAIR_KINDS.index("plane")]:
         ranks = jnp.concatenate([_heights(pairs, planes, pos, mat, half), ranks[planes:]])
-    ranks = spatial.fence(jnp.where(pairs.valid, ranks, _NEVER))
+    ranks = spatial.fence(jnp.where(pairs.place >= 0, ranks, _NEVER))
     wanted = (
         config.plane_pairs,
         config.sphere_pairs,
@@ -75,17 +76,17 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Arra
         config.cylinder_box_pairs,
         config.convex_pairs,
     )
-    counts = [min(most, rows) for most, rows in zip(wanted, pairs.counts, strict=True)]
-    firsts = np.cumsum((0, *pairs.counts[:-1])).tolist()
-    close = spatial.fence(ranks < pairs.parameters[:, 0] + reach)
+    counts = [min(most, rows) for most, rows in zip(wanted, rows_of_kinds, strict=True)]
+    firsts = np.cumsum((0, *rows_of_kinds[:-1])).tolist()
+    close = spatial.fence(ranks < pairs.margin + reach)
     indices, near = [], []
-    for first, rows, count in zip(firsts, pairs.counts, counts, strict=True):
+    for first, rows, count in zip(firsts, rows_of_kinds, counts, strict=True):
         if count:
             kind = slice(first, first + rows)
             near.append(spatial.fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
             indices.append(first + _smallest(ranks[kind], count, near[-1], config))
     layouts = lay_out(near, [len(x) for x in indices], config)
-    known = _look_up_pairs(colliders, pairs, layouts, spatial.fence(jnp.concatenate(indices)))
+    known = _look_up_pairs(geometry, layouts, spatial.fence(jnp.concatenate(indices)))
     selected = iter(layouts)
     slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
@@ -94,16 +95,16 @@ def broadphase(scene: Scene, kin: Kinematics, config: PhysicsConfig, reach: Arra
     return Candidates(*slots)
 
 
-def _half_extents(colliders: Colliders, mat: Array) -> Array:
+def _half_extents(bounds: Bounds, mat: Array) -> Array:
     """(3, C, L) half-extents of the colliders' world-aligned bounding boxes.
 
     Capsules get their own, not that of the box around them: rings of slanted capsules lie close to each other, and
     loose boxes would crowd the touching ones out of the slots.
     """
-    extent = jnp.moveaxis(colliders.extent, 1, 0)
+    extent = bounds.extent
     radius, length = extent[0], extent[2] - extent[0]
     half = spatial.rotate(jnp.abs(mat), extent)
-    return jnp.where(colliders.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
+    return jnp.where(bounds.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
 
 
 def _starts(slots: Slots, poses: Poses, config: PhysicsConfig) -> Start:
@@ -115,11 +116,6 @@ def _starts(slots: Slots, poses: Poses, config: PhysicsConfig) -> Start:
     return by_block(slots.layout, search, slots.pairs)
 
 
-def _matrices_first(mat: Array) -> Array:
-    """(n, 3, 3, L) to (3, 3, n, L)."""
-    return jnp.moveaxis(mat, 0, 2)
-
-
 def _gaps(pos: Array, half: Array) -> Array:
     """(C, C, L) gap between the world-aligned bounding boxes of all colliders, negative where they overlap."""
     gap = jnp.abs(pos[0][:, None] - pos[0]) - half[0][:, None] - half[0]
@@ -128,15 +124,14 @@ def _gaps(pos: Array, half: Array) -> Array:
     return gap
 
 
-def _look_up(gap: Array, pairs: Pairs) -> Array:
-    """(P, L) entries of (C, C, L) for the pairs of a scene."""
-    flat = gap.reshape(-1, gap.shape[-1])
-    return jnp.take_along_axis(flat, pairs.geom1 * gap.shape[0] + pairs.geom2, axis=0)
+def _look_up(gap: Array, pairs: PairRows) -> Array:
+    """(P, L) entries of (C, C, L) for the pairs of a scene; any for padding."""
+    return jnp.take_along_axis(gap.reshape(-1, gap.shape[-1]), jnp.maximum(pairs.place, 0), axis=0)
 
 
-def _heights(pairs: Pairs, count: int, pos: Array, mat: Array, half: Array) -> Array:
+def _heights(pairs: PairRows, count: int, pos: Array, mat: Array, half: Array) -> Array:
     """(count, L) how far the second collider of the first pairs, which are those with a plane, is above the plane."""
-    geom1, geom2 = pairs.geom1[None, :count], pairs.geom2[None, :count]
+    geom1, geom2 = jnp.divmod(jnp.maximum(pairs.place[None, :count], 0), pos.shape[1])
     plane_pos, normal = jnp.take_along_axis(pos, geom1, axis=1), jnp.take_along_axis(mat[:, 2], geom1, axis=1)
     other_pos, other_half = jnp.take_along_axis(pos, geom2, axis=1), jnp.take_along_axis(half, geom2, axis=1)
     return spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
@@ -157,28 +152,31 @@ def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> 
     return for_groups(count, 1, needed, config, pick, (rank, order))[1]
 
 
-def _look_up_pairs(colliders: Colliders, pairs: Pairs, layouts: list[Layout], index: Array) -> tuple[NearPairs, Array]:
-    """The pairs of all kinds with their colliders, at the rows (S, L) of the table of pairs."""
-    rows, colliders, pairs = jax.tree.map(lambda x: all_tiles(x, layouts[0]), (index, colliders, pairs))
+def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> tuple[NearPairs, Array]:
+    """The pairs of all kinds with their colliders, at the rows (S, L) of the lanes' pairs."""
+    rows, scenes = all_tiles(index, layouts[0]), all_tiles(geometry.scene, layouts[0]).reshape(-1)
+    num_colliders, num_pairs = geometry.colliders.body.shape[1], geometry.pairs.valid.shape[1]
+    colliders, pairs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (geometry.colliders, geometry.pairs))
 
     def of_slots(slot: Array, lane: Array) -> tuple[NearPairs, Array]:
-        row = spatial.fence(take(rows, slot, lane))
-        geoms = (take(pairs.geom1, row, lane), take(pairs.geom2, row, lane))
-        shape1, shape2 = (_shapes(colliders, geom, lane) for geom in geoms)
-        parameters = take(pairs.parameters, row, lane)
+        scene = scenes[lane]
+        row = spatial.fence(scene * num_pairs + take(rows, slot, lane))
+        geoms = (take_shared(pairs.geom1, row), take_shared(pairs.geom2, row))
+        shape1, shape2 = (_shapes(colliders, scene * num_colliders + geom) for geom in geoms)
+        parameters = take_shared(pairs.parameters, row)
         bodies = jnp.stack([shape1.body, shape2.body]).astype(parameters.dtype)
         return spatial.fence(NearPairs(shape1, shape2, parameters[0], lane), jnp.concatenate([bodies, parameters]))
 
     return look_up(layouts, of_slots)
 
 
-def _shapes(colliders: Colliders, row: Array, lane: Array) -> Shape:
-    """The colliders at rows of lanes."""
+def _shapes(colliders: Colliders, row: Array) -> Shape:
+    """The colliders at rows of the table."""
     return Shape(
-        body=take(colliders.body, row, lane),
-        type=take(colliders.type, row, lane),
-        pos=take(colliders.pos, row, lane),
-        mat=take(colliders.mat, row, lane),
-        size=take(colliders.size, row, lane),
-        hull=take(colliders.hull, row, lane),
+        body=take_shared(colliders.body, row),
+        type=take_shared(colliders.type, row),
+        pos=take_shared(colliders.pos, row),
+        mat=take_shared(colliders.mat, row),
+        size=take_shared(colliders.size, row),
+        hull=take_shared(colliders.hull, row),
     )

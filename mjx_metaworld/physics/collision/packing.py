@@ -127,10 +127,20 @@ def take(x: Array, row: Array, lane: Array) -> Array:
     """Rows of lanes: from (T, n, ..., L) the (..., A, B) entries at rows (A, B) of lanes (A, B) of the chunk."""
     rows, *inner, lanes = x.shape[1:]
     size = math.prod(inner)
-    first = (lane // lanes * rows + row) * (size * lanes) + lane % lanes
-    index = fence(first + (np.arange(size, dtype=np.int32) * lanes)[:, None, None])
+    return _entries(x, (lane // lanes * rows + row) * (size * lanes) + lane % lanes, lanes, inner)
+
+
+def take_shared(x: np.ndarray, row: Array) -> Array:
+    """Rows of a table that all lanes share: from (n, ...) the (..., A, B) entries at rows (A, B)."""
+    return _entries(jnp.asarray(x), row * math.prod(x.shape[1:]), 1, list(x.shape[1:]))
+
+
+def _entries(x: Array, first: Array, stride: int, inner: list[int]) -> Array:
+    """(*inner, A, B) entries of `x`, those of an entry (A, B) `stride` apart from `first` (A, B) on."""
+    steps = np.arange(math.prod(inner), dtype=np.int32) * stride
+    index = fence(first + steps[:, None, None])
     found = x.reshape(-1).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    return found.reshape(*inner, *row.shape)
+    return found.reshape(*inner, *first.shape)
 
 
 def by_block(layout: Layout, fn: Callable[[Any], Result], pairs: Any) -> Result:
