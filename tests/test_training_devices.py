@@ -71,21 +71,22 @@ for name in ("ppo", "sac"):
 print(report)
 """
 TASK = f"""{PRELUDE}
+from training_probes import learn_alone
+
 from mjx_metaworld.training import PPOConfig, TrainConfig, train
 from mjx_metaworld.training.records import read_records
+from mjx_metaworld.training.train import build
 
 config = TrainConfig("reach-v3", PPOConfig(num_envs=8, horizon=5, episode_steps=10, hidden=(8,), minibatches=2),
                      env_steps=120, eval_every=120, eval_goals=4)
 key = jax.random.key(0)
-one = train(config, key, folder / "one")
+one, _ = learn_alone(build(config)[1], key, folder / "one", 3, 3)
 two = train(config, key, folder / "two", devices=jax.devices())
-evaluations = [read_records(folder / name)[-1] for name in ("one", "two")]
 (folder / "report.json").write_text(json.dumps({{
-    "one": difference(two.state, one.state),
+    "one": difference(one, two.state),
     "lanes": lanes_of(two.state.env_state.obs),
-    "kinds": [evaluation["kind"] for evaluation in evaluations],
-    "returns": [evaluation["episode_return"] for evaluation in evaluations],
     "devices": json.loads((folder / "two" / "run.json").read_text())["devices"],
+    "evaluation": read_records(folder / "two")[-1],
 }}))
 """
 
@@ -136,6 +137,6 @@ def test_two_devices_learn_a_task_as_one_does(tmp_path):
     report = report_of(TASK, tmp_path)
     assert report["lanes"] == [4, 4]
     assert report["devices"] == NUM_DEVICES
-    assert report["kinds"] == ["evaluation"] * 2
-    assert report["one"] < 1e-2
-    assert report["returns"][1] == pytest.approx(report["returns"][0], rel=1e-2)
+    assert report["one"] < ROUNDING
+    assert report["evaluation"]["kind"] == "evaluation"
+    assert report["evaluation"]["episode_return"] > 0.0

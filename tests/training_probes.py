@@ -14,7 +14,7 @@ from flax import struct
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int, Key
 
-from mjx_metaworld.training.algorithm import TrainingEnv
+from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.config import ALGORITHMS
 from mjx_metaworld.training.evaluation import Evaluation
@@ -159,12 +159,19 @@ def run_probe(
         show_drawn=True,
     )
     learner = ALGORITHMS[algorithm].make(config, env._replace(sharding=lanes))
+    return learn_alone(learner, jax.random.key(5), folder, iterations, checkpoint_every)
+
+
+def learn_alone(
+    learner: Algorithm, key: Key[Array, ""], folder: Path, iterations: int, checkpoint_every: int
+) -> tuple[Any, Progress]:
+    """The real loop with checkpoints, without evaluations or records."""
     steps = learner.steps_per_iteration
     schedule = Schedule(iterations * steps, 3 * steps, checkpoint_every * steps, None)
     checkpoints = Checkpoints(folder)
     evaluation = Evaluation(np.zeros((1, 1), bool), np.zeros((1, 1)))
     try:
-        start = begin(learner, jax.random.key(5), checkpoints)
+        start = begin(learner, key, checkpoints)
         return run_loop(learner, lambda _: evaluation, schedule, start, Silent(), checkpoints, began=0.0)
     finally:
         checkpoints.close()
