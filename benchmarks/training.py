@@ -1,10 +1,12 @@
 """Train tasks from scratch over several seeds and evaluate what was learnt here and on CPU metaworld.
 
     python -m benchmarks.training reach-v3 --seeds 0 1 2 --document docs/guides/training.md
+    python -m benchmarks.training reach-v3 --seeds 0 1 --arguments "--algo sac" --document docs/guides/training.md
 
 Every run is the commands `mjx-metaworld train` and `mjx-metaworld eval --reference`, each in a process of its own, so
 that its wall clock holds everything, imports and compilation included. Adds to `benchmarks/results/training.json` and
-draws the curves beside it; runs of the same command are replaced.
+draws the curves of all seeds beside it; a run of the same command on such a machine is replaced. Without tasks it only
+draws and writes what is there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +26,7 @@ import tyro
 from tyro.conf import Positional
 
 from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.training import plot_success
-from mjx_metaworld.training.records import read_records
+from mjx_metaworld.training.records import draw_success, read_records
 
 RESULTS = Path("benchmarks/results")
 FILE = RESULTS / "training.json"
@@ -35,7 +36,7 @@ FILE = RESULTS / "training.json"
 class Training:
     """Which runs to make."""
 
-    tasks: Annotated[tuple[str, ...], Positional]
+    tasks: Annotated[tuple[str, ...], Positional] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     arguments: str = ""  # further ones of `mjx-metaworld train`, separated by spaces
     folder: Path = Path("out/training")  # where the runs' own folders go
@@ -57,8 +58,18 @@ class Result:
     return_there: float
     curve: list[tuple[int, float, float]]  # environment steps, seconds, success of every evaluation
     device: str
-    machine: str
+    machine: str  # with the cores that the run could use
+    devices: int = 1  # among which the environments were divided
     versions: dict[str, str] = field(default_factory=dict)
+
+    def algorithm(self) -> str:
+        """Its name on the command line."""
+        words = self.command.split()
+        return words[words.index("--algo") + 1] if "--algo" in words else "ppo"
+
+    def where(self) -> str:
+        """Devices and machine."""
+        return f"{self.devices} {self.device} ({self.machine})"
 
 
 def run(task: str, seed: int, arguments: Sequence[str], folder: Path) -> Result:
@@ -68,10 +79,10 @@ def run(task: str, seed: int, arguments: Sequence[str], folder: Path) -> Result:
         FileExistsError: if the run's folder is there already: it would go on instead of starting from scratch.
         subprocess.CalledProcessError: if a command fails.
     """
-    output = folder / f"{task}-{seed}"
+    output = folder / "-".join([task, *(word.strip("-") for word in arguments), str(seed)])
     if output.exists():
         raise FileExistsError(f"{output} is there already; remove it, or choose another --folder")
-    command = ["train", task, "--seed", str(seed), *arguments]
+    command = ["train", task, *arguments, "--seed", str(seed)]
     start = time.perf_counter()
     _cli(*command, "--output", str(output))
     seconds = time.perf_counter() - start
@@ -90,24 +101,24 @@ def run(task: str, seed: int, arguments: Sequence[str], folder: Path) -> Result:
         return_there=round(figures["return_there"], 1),
         curve=curve,
         device=about["device"],
+        devices=about["devices"],
         machine=about["machine"],
         versions=about["versions"],
     )
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The runs as a table, a row a task with the range over its seeds."""
+    """The runs as a table, a row for each task, algorithm and machine with the range over its seeds."""
     lines = [
-        "| task | algorithm | seeds | env steps | minutes | success here | CPU | return here | CPU |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| task | algorithm | devices | seeds | env steps | minutes | success here | CPU | return here | CPU |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for task, algorithm in sorted({(r.task, _algorithm(r)) for r in results}):
-        runs = [r for r in results if (r.task, _algorithm(r)) == (task, algorithm)]
-        success = [np.array([getattr(r, f"success_{side}") for r in runs]) for side in ("here", "there")]
+    for key, runs in sorted(_groups(results, lambda r: (r.task, r.algorithm(), r.where())).items()):
+        success = [np.mean([getattr(r, f"success_{side}") for r in runs]) for side in ("here", "there")]
         returns = [np.mean([getattr(r, f"return_{side}") for r in runs]) for side in ("here", "there")]
         lines.append(
-            f"| {task} | {algorithm} | {len(runs)} | {_span([r.env_steps / 1e3 for r in runs], '.0f')} k "
-            f"| {_span([r.seconds / 60 for r in runs], '.1f')} | {success[0].mean():.1%} | {success[1].mean():.1%} "
+            f"| {' | '.join(key)} | {len(runs)} | {_span([r.env_steps / 1e3 for r in runs], '.0f')} k "
+            f"| {_span([r.seconds / 60 for r in runs], '.1f')} | {success[0]:.1%} | {success[1]:.1%} "
             f"| {returns[0]:.0f} | {returns[1]:.0f} |"
         )
     versions = ", ".join(f"{name} {version}" for name, version in results[0].versions.items())
@@ -117,8 +128,7 @@ def markdown(results: Sequence[Result]) -> str:
         "Success at any step on the 50 frozen goals (seed 1), 500 steps, rewards v2; training draws goals anew. Return "
         "up to the first success. Minutes are wall clock of the whole command, compilation and evaluations included, "
         "from the quickest to the slowest seed; a run ends at the first evaluation with 98 %. CPU is metaworld's own "
-        f"`evaluation` of the same policy. {commands}, with `--seed`; "
-        f"{results[0].device} ({results[0].machine}); {versions}.",
+        f"`evaluation` of the same policy. {commands}, with `--seed`; {versions}.",
     ]
     return "\n".join(lines)
 
@@ -129,17 +139,21 @@ def main(args: Training) -> None:
     for task in args.tasks:
         for seed in args.seeds:
             result = run(task, seed, args.arguments.split(), args.folder)
-            known = [r for r in known if (r.command, r.device) != (result.command, result.device)] + [result]
+            known = [r for r in known if (r.command, r.where()) != (result.command, result.where())] + [result]
             FILE.write_text(json.dumps([dataclasses.asdict(r) for r in known], indent=1) + "\n")
             print(f"{task}, seed {seed}: {result.success_here:.0%} here, {result.success_there:.0%} there", flush=True)
-        plot_success([args.folder / f"{task}-{seed}" for seed in args.seeds], RESULTS / f"training_{task}.png")
+    for (task, algorithm), runs in _groups(known, lambda r: (r.task, r.algorithm())).items():
+        curves = {f"seed {r.seed}, {r.where()}": r.curve for r in runs}
+        draw_success(curves, RESULTS / f"training_{task}-{algorithm}.png")
     if args.document is not None:
         rewrite_section(args.document, "training", markdown(known))
 
 
-def _algorithm(result: Result) -> str:
-    words = result.command.split()
-    return words[words.index("--algo") + 1] if "--algo" in words else "ppo"
+def _groups(results: Sequence[Result], key: Callable[[Result], tuple[str, ...]]) -> dict[tuple[str, ...], list[Result]]:
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(key(result), []).append(result)
+    return groups
 
 
 def _span(values: Sequence[float], form: str) -> str:

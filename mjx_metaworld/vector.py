@@ -85,11 +85,14 @@ class VectorEnv:
         )
         done = successor.terminated | successor.truncated
         # Most steps end no episode at all: then nothing of a reset is computed. Each device decides for its own lanes.
-        state = jax.lax.cond(jnp.any(done), lambda s: self.restart(s, done), lambda s: s, successor)
+        state = jax.lax.cond(jnp.any(done), lambda s: self._restart(s, done), lambda s: s, successor)
         return state, transition
 
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
         """New episodes in the lanes that are done, the others as they are."""
+        return self._on_devices(self._restart, state, done)
+
+    def _restart(self, state: State, done: Bool[Array, "envs"]) -> State:
         keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(state.episode.key)
         fresh = jax.vmap(self.env.reset)(keys) if self.resample_task else jax.vmap(self.env.reset)(keys, state.task)
 

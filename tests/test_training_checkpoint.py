@@ -40,14 +40,17 @@ def test_a_run_in_two_parts_equals_one_in_one_bit_by_bit(uninterrupted, tmp_path
     assert (progress.iteration, progress.env_steps) == (expected_progress.iteration, expected_progress.env_steps)
 
 
-def test_a_killed_process_goes_on_bit_by_bit(tmp_path):
-    command = [sys.executable, str(Path(__file__).with_name("training_probes.py")), str(tmp_path), "1000000"]
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_killed_process_goes_on_bit_by_bit(tmp_path, algorithm):
+    script = str(Path(__file__).with_name("training_probes.py"))
+    command = [sys.executable, script, str(tmp_path), "1000000", algorithm]
     process = subprocess.Popen(command)
-    kill_after_checkpoint(process, tmp_path, 1)
+    kill_after_checkpoint(process, tmp_path, 4)
     upto = max(int(folder.name) for folder in finished_checkpoints(tmp_path)) + 3
-    state, progress = run_probe(tmp_path, upto)
+    state, progress = run_probe(tmp_path, upto, algorithm=algorithm)
     assert progress.iteration == upto
-    assert_bitwise_equal(state, run_probe(tmp_path / "whole", upto, checkpoint_every=upto)[0])
+    whole, _ = run_probe(tmp_path / "whole", upto, upto, algorithm)
+    assert_bitwise_equal(state, whole)
 
 
 def kill_after_checkpoint(process: subprocess.Popen, folder: Path, iteration: int) -> None:
@@ -79,6 +82,25 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_serves(uninterrupted, t
     assert_bitwise_equal(run_probe(tmp_path, ITERATIONS)[0], expected)
 
 
+def test_whatever_part_of_a_checkpoint_is_lost_the_error_names_it_or_nothing_is_amiss(uninterrupted, tmp_path):
+    folder, expected, _ = uninterrupted
+    newest = folder / "checkpoints" / str(ITERATIONS)
+    parts = [path.relative_to(folder) for path in newest.rglob("*") if path.is_file()]
+    complaints = []
+    for number, part in enumerate(parts):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy)
+        (copy / part).unlink()
+        try:
+            state, _ = run_probe(copy, ITERATIONS)
+        except CheckpointError as error:
+            complaints.append(str(error).replace(str(copy), ""))
+        else:  # a file for the reader alone, or a checkpoint that does not count any more
+            assert_bitwise_equal(state, expected)
+    assert len(complaints) > 1  # of the arrays and the progress at least
+    assert all(f"/checkpoints/{ITERATIONS} is broken" in complaint for complaint in complaints)
+
+
 def test_half_a_checkpoint_does_not_count(uninterrupted, tmp_path):
     folder, expected, _ = uninterrupted
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -101,6 +123,8 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     open_run(tmp_path, TINY, key, {})
     open_run(tmp_path, dataclasses.replace(TINY, env_steps=7, eval_goals=2), key, {})  # only longer or looked at less
     assert read_run(tmp_path).config.env_steps == 7
+    (tmp_path / "run.json").rename(tmp_path / "run.tmp")  # a kill at the very start leaves half a file of this name
+    open_run(tmp_path, TINY, key, {})
     algorithm = dataclasses.replace(TINY.algorithm, gamma=0.5)
     other = dataclasses.replace(TINY, tasks="push-v3", algorithm=algorithm)
     with pytest.raises(CheckpointError, match=r"tasks 'reach-v3', now 'push-v3'; gamma 0.99, now 0.5"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from jaxtyping import Array, Float
 from PIL import Image
 from rich.console import Console
+from tensorboardX.proto.event_pb2 import Event
 
 from mjx_metaworld.commands.train import Train, configuration
 from mjx_metaworld.training import PRESETS, plot_success
@@ -73,7 +76,40 @@ def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(whole + '{"kind": "itera')  # a kill cut the last line short
     record(tmp_path, Progress(2, 200, 4.0), 3)  # what came after the checkpoint comes again, once
     assert (tmp_path / "metrics.jsonl").read_text() == whole
-    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_tensorboard_gets_the_same_figures(tmp_path):
+    record(tmp_path, Progress(), 2)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    scalars = {(value.tag, event.step): value.simple_value for event in events(file) for value in event.summary.value}
+    assert scalars == {
+        (f"{line['kind']}/{name}", line["env_steps"]): figure
+        for line in read_records(tmp_path)
+        for name, figure in line.items()
+        if name not in ("kind", "env_steps", "seconds")
+    }
+
+
+def events(file: Path) -> list[Event]:
+    """The records of a TensorBoard file: eight bytes of length and four of checksum before each, four after it."""
+    data, found = file.read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        found.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return found
+
+
+def test_a_terminal_shows_progress_and_the_time_that_is_left(tmp_path, monkeypatch):
+    out = io.StringIO()
+    now = 0.0
+    console = Console(file=out, width=120, force_terminal=True, color_system=None, get_time=lambda: now)
+    with Recorder(tmp_path, ["a", "b"], 400, console, Progress()) as recorder:
+        for i in range(1, 3):
+            now = 60.0 * i
+            recorder.iteration(Progress(i, 100 * i, now), REPORT)
+    # Half of it in two minutes, so as much is left; iterations of a minute are long, on a GPU or a busy machine.
+    assert re.search(r"training .* 200/400 env steps 0:02:00 0:02:00", out.getvalue())
 
 
 def test_success_is_plotted(tmp_path):

@@ -14,8 +14,9 @@ from training_probes import ACTION_SIZE, assert_bitwise_equal, probe
 from mjx_metaworld.commands.train import Train, configuration
 from mjx_metaworld.training.algorithm import TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
-from mjx_metaworld.training.config import TrainConfig, as_json, from_json
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, as_json, from_json
 from mjx_metaworld.training.normalize import standardise
+from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.presets import preset
 from mjx_metaworld.training.replay import make_replay
 from mjx_metaworld.training.sac import SACConfig, SACReport, SACState, make_sac, value_target
@@ -203,6 +204,16 @@ def small():
     env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), show_drawn=True)
     algorithm = make_sac(dataclasses.replace(CONFIG, warmup_steps=65, replay_size=256, temperature_rate=1e-3), env)
     return algorithm._replace(init=jax.jit(algorithm.init), iterate=jax.jit(algorithm.iterate))
+
+
+@pytest.mark.parametrize("make", ["ppo", "sac"])
+def test_one_program_serves_all_iterations(make):
+    # A number of weak type at the start, or of another size, would compile everything a second time.
+    config = {"ppo": PPOConfig(num_envs=16, horizon=8, minibatches=2, hidden=(8,)), "sac": CONFIG}[make]
+    algorithm = ALGORITHMS[make].make(config, probe(lambda task, obs, action: task * 1.0))
+    start = jax.eval_shape(algorithm.init, jax.random.key(0))
+    later, _ = jax.eval_shape(algorithm.iterate, start)
+    assert jax.tree.map(str, later) == jax.tree.map(str, start)
 
 
 def test_nothing_is_learnt_before_the_warmup_is_over(small):

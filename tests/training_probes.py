@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int, Key
 
-from mjx_metaworld.training.algorithm import TrainingEnv
+from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.config import ALGORITHMS
 from mjx_metaworld.training.evaluation import Evaluation
 from mjx_metaworld.training.loop import Schedule, begin, run_loop
-from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.sac import SACConfig
 from mjx_metaworld.types import Metrics, Transition
 
 ACTION_SIZE = 2
@@ -105,6 +109,20 @@ def probe(
 # --- a run of the real loop, fast enough to be killed and begun again ---
 
 RUN_CONFIG = PPOConfig(num_envs=16, horizon=8, episode_steps=24, hidden=(16,), epochs=2, minibatches=2)
+RUN_CONFIGS = {
+    "ppo": RUN_CONFIG,
+    # Its buffer holds four rollouts, of which the first two are warm-up.
+    "sac": SACConfig(
+        num_envs=16,
+        horizon=8,
+        episode_steps=24,
+        hidden=(16,),
+        updates_per_step=1 / 32,
+        batch_per_task=32,
+        replay_size=512,
+        warmup_steps=129,
+    ),
+}
 
 
 class Silent:
@@ -117,22 +135,44 @@ class Silent:
         """Nothing."""
 
 
-def run_probe(folder: Path, iterations: int, checkpoint_every: int = 1) -> tuple[object, Progress]:
-    """Train on a probe that pays for the drawn number, going on from the folder's newest checkpoint."""
+def run_probe(
+    folder: Path,
+    iterations: int,
+    checkpoint_every: int = 1,
+    algorithm: str = "ppo",
+    lanes: NamedSharding | None = None,
+) -> tuple[Any, Progress]:
+    """Train on a probe that pays for the drawn number, going on from the folder's newest checkpoint.
+
+    Args:
+        folder: of the checkpoints.
+        iterations: in all, those of earlier calls included.
+        checkpoint_every: iterations.
+        algorithm: its name.
+        lanes: how the lanes lie on several devices.
+    """
+    config = RUN_CONFIGS[algorithm]
     env = probe(
         lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
-        episode_steps=RUN_CONFIG.episode_steps,
+        episode_steps=config.episode_steps,
         show_step=True,
         show_drawn=True,
     )
-    algorithm = make_ppo(RUN_CONFIG, env)
-    steps = algorithm.steps_per_iteration
+    learner = ALGORITHMS[algorithm].make(config, env._replace(sharding=lanes))
+    return learn_alone(learner, jax.random.key(5), folder, iterations, checkpoint_every)
+
+
+def learn_alone(
+    learner: Algorithm, key: Key[Array, ""], folder: Path, iterations: int, checkpoint_every: int
+) -> tuple[Any, Progress]:
+    """The real loop with checkpoints, without evaluations or records."""
+    steps = learner.steps_per_iteration
     schedule = Schedule(iterations * steps, 3 * steps, checkpoint_every * steps, None)
     checkpoints = Checkpoints(folder)
     evaluation = Evaluation(np.zeros((1, 1), bool), np.zeros((1, 1)))
     try:
-        start = begin(algorithm, jax.random.key(5), checkpoints)
-        return run_loop(algorithm, lambda _: evaluation, schedule, start, Silent(), checkpoints, began=0.0)
+        start = begin(learner, key, checkpoints)
+        return run_loop(learner, lambda _: evaluation, schedule, start, Silent(), checkpoints, began=0.0)
     finally:
         checkpoints.close()
 
@@ -148,4 +188,4 @@ def _numbers(leaf: jax.Array) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    run_probe(Path(sys.argv[1]), int(sys.argv[2]))
+    run_probe(Path(sys.argv[1]), int(sys.argv[2]), algorithm=sys.argv[3])

@@ -11,9 +11,10 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from mjx_metaworld.measure import claim_devices, default_devices
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, with_settings
 from mjx_metaworld.training.presets import PRESETS, preset
-from mjx_metaworld.training.train import train
+from mjx_metaworld.training.train import run_folder, train
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Train:
     checkpoint_every: int | None = None  # environment steps between two checkpoints
     stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
+    devices: int | None = None  # divide environments and updates among so many; None: on CPU one a core, elsewhere all
     output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
 
 
@@ -47,12 +49,16 @@ def run_train(args: Train, console: Console) -> TrainResult:
     """Train, with a row of the table for every evaluation.
 
     Raises:
-        ValueError: for unknown tasks, presets or settings.
+        ValueError: for unknown tasks, presets or settings, or a bad number of devices.
         CheckpointError: if the folder holds another run or a broken checkpoint.
     """
     config = configuration(args)
-    folder = args.output or Path("out", "train", f"{args.tasks}-{args.algo}-{args.seed}")
-    trained = train(config, jax.random.key(args.seed), folder, console)
+    num_envs = config.algorithm.num_envs
+    devices = claim_devices(default_devices(num_envs) if args.devices is None else args.devices)
+    key = jax.random.key(args.seed)
+    folder = args.output or run_folder(config, key)
+    # A single device needs no mesh: this is the program of a plain `VectorEnv`.
+    trained = train(config, key, folder, console, devices if len(devices) > 1 else None)
     progress = trained.progress
     console.print(
         f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "

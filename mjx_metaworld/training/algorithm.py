@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from flax import struct
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.types import Transition
@@ -30,6 +31,7 @@ class TrainingEnv(NamedTuple):
     reset: Callable[[Key[Array, ""]], Any]
     step: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]]
     restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes in some lanes
+    sharding: NamedSharding | None = None  # of the lanes over several devices
 
     @property
     def plain_size(self) -> int:
@@ -67,21 +69,24 @@ def training_env(vector_env: VectorEnv) -> TrainingEnv:
         reset=vector_env.reset,
         step=vector_env.step,
         restart=vector_env.restart,
+        sharding=vector_env.sharding,
     )
 
 
 class Algorithm(NamedTuple):
     """A learning algorithm, bound to its configuration and its environments.
 
-    All functions are pure and traceable. The train state is one pytree of arrays with everything that learning goes
-    on from (networks, optimizers, normalisers, the environments' states, random keys), so that a copy of it resumes
-    the very same run. What `iterate` reports is a flax struct whose leaves are scalars or (tasks,) arrays.
+    All functions are pure and traceable. The train state is a flax struct of arrays with everything that learning goes
+    on from (networks, optimizers, normalisers, random keys, and the environments' states in the field `env_state`), so
+    that a copy of it resumes the very same run. What `iterate` reports is a flax struct whose leaves are scalars or
+    (tasks,) arrays.
     """
 
     steps_per_iteration: int  # environment steps, over all lanes
     init: Callable[[Key[Array, ""]], Any]
     iterate: Callable[[Any], tuple[Any, Any]]  # train state -> (train state, report); collects and learns in one jit
     policy: Callable[[Any], Policy]  # train state -> the deterministic policy, for evaluation
+    sharding: NamedSharding | None = None  # of the environments' lanes over several devices
 
 
 @struct.dataclass

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Key
 
 from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
+from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.extras import require
 
 RUN_FILE = "run.json"
@@ -59,11 +61,14 @@ class Checkpoints:
         )
         self._manager.save(progress.iteration, args=composite)
 
-    def restore(self, init: Callable[[Key[Array, ""]], Any]) -> tuple[Any, Progress] | None:
+    def restore(
+        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None = None
+    ) -> tuple[Any, Progress] | None:
         """The newest checkpoint, or None if there is none.
 
         Args:
             init: what made the first train state; it is only traced, for the shapes.
+            lanes: how the environments' lanes lie on several devices, which may be others than those of the run so far.
 
         Raises:
             CheckpointError: if the checkpoint cannot be read, or holds another kind of train state.
@@ -72,15 +77,15 @@ class Checkpoints:
         if iteration is None:
             return None
         template = jax.eval_shape(init, jax.random.key(0))
+        places = placement(template, lanes)
         args = self._ocp.args
         try:
             restored = self._manager.restore(
                 iteration,
-                args=args.Composite(
-                    state=args.StandardRestore(jax.eval_shape(_named_arrays, template)), progress=args.JsonRestore()
-                ),
+                args=args.Composite(state=args.StandardRestore(_wanted(template, places)), progress=args.JsonRestore()),
             )
-            return _state_of(restored.state, template), Progress(**restored.progress)
+            state = jax.device_put(_state_of(restored.state, template), places)
+            return state, Progress(**restored.progress)
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(iteration)} is broken or of another version of mjx_metaworld; "
@@ -112,18 +117,18 @@ def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict
         CheckpointError: if the folder holds another run, or something else.
     """
     file = folder / RUN_FILE
+    partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves
     if file.exists():
         stored = read_run(folder)
         changed = differences(stored.config, config)
-        if stored.key != _words(key):
-            changed.append(f"random key {stored.key}, now {_words(key)}")
+        if stored.key != key_words(key):
+            changed.append(f"random key {stored.key}, now {key_words(key)}")
         if changed:
             raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(path != partial for path in folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
-    written = json.dumps({"config": as_json(config), "key": _words(key), **facts}, indent=1)
-    partial = file.with_suffix(".tmp")
+    written = json.dumps({"config": as_json(config), "key": key_words(key), **facts}, indent=1)
     partial.write_text(written + "\n")
     partial.replace(file)
 
@@ -144,7 +149,8 @@ def read_run(folder: Path) -> Run:
         raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
 
 
-def _words(key: Key[Array, ""]) -> list[int]:
+def key_words(key: Key[Array, ""]) -> list[int]:
+    """The numbers of a random key, as `run.json` holds them."""
     return np.asarray(jax.random.key_data(key)).tolist()
 
 
@@ -158,6 +164,15 @@ def _named_arrays(state: Any) -> dict[str, Array]:
         jax.tree_util.keystr(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
         if leaf.size
+    }
+
+
+def _wanted(template: Any, places: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """What to read, and where to: left to itself, orbax would look for the devices that wrote it."""
+    by_name = {jax.tree_util.keystr(path): place for path, place in jax.tree_util.tree_leaves_with_path(places)}
+    arrays = jax.eval_shape(_named_arrays, template)
+    return {
+        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=by_name[name]) for name, array in arrays.items()
     }
 
 

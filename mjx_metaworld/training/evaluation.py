@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.compile import jit
@@ -42,6 +43,7 @@ def make_evaluator(
     rand_vecs: Sequence[np.ndarray],
     policy: Callable[[Any], Policy],
     num_steps: int = EPISODE_STEPS,
+    lanes: NamedSharding | None = None,
 ) -> Callable[[Any], Evaluation]:
     """Prepare the evaluation of a policy on given goals; one compiled program serves all calls.
 
@@ -50,11 +52,11 @@ def make_evaluator(
         rand_vecs: (n, rand) goal vectors a task, the same n for all, as `mw.goals` gives them.
         policy: makes the policy of what the evaluation is called with, such as a train state.
         num_steps: control steps an episode at most.
+        lanes: how the episodes are divided among devices, if their number allows it.
     """
     task, padded = every_goal(rand_vecs, env.rand_vec_size)
     first = jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.asarray(task), jnp.asarray(padded, float))
 
-    @jit
     def run(source: Any, first: State) -> tuple[Array, Array]:
         act = policy(source)
 
@@ -71,8 +73,18 @@ def make_evaluator(
         end = jax.lax.while_loop(unfinished, step, start)
         return end.success, end.episode_return
 
+    if lanes is None:
+        evaluate_all = jit(run)
+    else:
+        # Each device goes on until its own episodes are over.
+        whole = PartitionSpec()
+        divided = whole if len(task) % lanes.mesh.size else lanes.spec
+        first = jax.device_put(first, NamedSharding(lanes.mesh, divided))
+        each = jax.shard_map(run, mesh=lanes.mesh, in_specs=(whole, divided), out_specs=divided, check_vma=False)
+        evaluate_all = jit(each)
+
     def evaluate(source: Any) -> Evaluation:
-        success, episode_return = run(source, first)
+        success, episode_return = evaluate_all(source, first)
         shape = (len(rand_vecs), len(rand_vecs[0]))
         return Evaluation(np.asarray(success).reshape(shape), np.asarray(episode_return).reshape(shape))
 

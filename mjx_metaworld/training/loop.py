@@ -12,6 +12,7 @@ from jaxtyping import Array, Key
 from mjx_metaworld.compile import jit
 from mjx_metaworld.training.algorithm import Algorithm
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.evaluation import Evaluation
 
 
@@ -61,7 +62,8 @@ def run_loop(
     """
     state, progress = start
     before = progress.seconds
-    iterate = jit(algorithm.iterate, donate_argnums=0)
+    places = placement(state, algorithm.sharding)  # those of what came in: one program serves all iterations
+    iterate = jit(algorithm.iterate, donate_argnums=0, out_shardings=(places, None))
     while not finished(progress, schedule):
         state, report = jax.block_until_ready(iterate(state))
         last, env_steps = progress.env_steps, progress.env_steps + algorithm.steps_per_iteration
@@ -90,8 +92,11 @@ def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -
     Raises:
         CheckpointError: if the newest checkpoint cannot be used.
     """
-    restored = checkpoints.restore(algorithm.init)
-    return restored if restored is not None else (jit(algorithm.init)(key), Progress())
+    restored = checkpoints.restore(algorithm.init, algorithm.sharding)
+    if restored is not None:
+        return restored
+    state = jit(algorithm.init)(key)
+    return jax.device_put(state, placement(state, algorithm.sharding)), Progress()
 
 
 def _crossed(last: int, now: int, every: int) -> bool:

@@ -20,6 +20,7 @@ from mjx_metaworld.training.algorithm import (
     check_positive,
     check_shares,
 )
+from mjx_metaworld.training.devices import divide, gather
 from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
 from mjx_metaworld.training.normalize import (
     Moments,
@@ -165,6 +166,7 @@ def make_ppo(config: PPOConfig, env: TrainingEnv) -> Algorithm:
         init=ppo.init,
         iterate=ppo.iterate,
         policy=ppo.policy,
+        sharding=env.sharding,
     )
 
 
@@ -276,6 +278,7 @@ class _PPO:
             advantage=(advantage - of_task.mean[task]) / (jnp.sqrt(of_task.variance[task]) + 1e-8),
             value_target=value_target,
         )
+        rows = gather(rows, self.env.sharding)  # the updates draw from all lanes
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows), explained
 
     def _learn(self, state: PPOState, batch: _Batch, key: Array) -> tuple[PPOState, _Losses]:
@@ -284,7 +287,7 @@ class _PPO:
 
         def update(carry: tuple, rows: Array) -> tuple[tuple, _Losses]:
             params, optimizer, rate = carry
-            minibatch = jax.tree.map(lambda x: x[rows], batch)
+            minibatch = divide(jax.tree.map(lambda x: x[rows], batch), self.env.sharding)
             grads, losses = jax.grad(self._loss, has_aux=True)(params, minibatch)
             steps, optimizer = self.optimizer.update(grads, optimizer, params)
             rate = jnp.where(losses.kl > 2 * config.target_kl, rate / _RATE_STEP, rate)

@@ -58,7 +58,7 @@ PRESETS = (
     _single("window-open-v3"),
     Preset(
         "reach-v3-sac-cpu",
-        "two CPU cores; time and success are not measured yet",
+        "a CPU; learns, but no run to the end is recorded yet",
         TrainConfig(
             "reach-v3", SACConfig(), env_steps=400_000, eval_every=20_000, checkpoint_every=50_000, stop_at_success=0.98
         ),

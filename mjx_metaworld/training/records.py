@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from mjx_metaworld.training.extras import require
 METRICS_FILE = "metrics.jsonl"
 _HEADINGS = ("env steps", "wall clock", "steps/s", "success", "return", "train success", "train return")
 _WIDTHS = tuple(max(9, len(heading)) for heading in _HEADINGS)
+_RATE_PERIOD = 600.0  # seconds of the past from which the time left is estimated: several iterations, evaluations, too
 
 
 class Recorder:
@@ -46,11 +47,20 @@ class Recorder:
         self._report: dict[str, float] = {}
         self._file = folder / METRICS_FILE
         kept = [line for line in read_records(folder) if line["env_steps"] <= resumed.env_steps]
-        self._file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial = self._file.with_suffix(".tmp")  # a kill leaves the old records or the new ones
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.replace(self._file)
         writer = require("tensorboardX").SummaryWriter
         self._board = writer(str(folder / "tensorboard"), purge_step=resumed.env_steps + 1)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("env steps"))
-        self._bars = Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+        self._bars = Bars(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            speed_estimate_period=_RATE_PERIOD,
+        )
         self._bar = self._bars.add_task("compiling", total=total, completed=resumed.env_steps)
 
     def __enter__(self) -> Recorder:
@@ -135,20 +145,32 @@ def plot_success(folders: Sequence[Path], output: Path) -> None:
         ImportError: if matplotlib is missing.
         ValueError: if a folder has no evaluation.
     """
+    curves = {}
+    for folder in folders:
+        records = [record for record in read_records(folder) if record["kind"] == "evaluation"]
+        if not records:
+            raise ValueError(f"{folder} has no evaluation to plot")
+        curves[folder.name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
+    draw_success(curves, output)
+
+
+def draw_success(curves: Mapping[str, Sequence[tuple[float, float, float]]], output: Path) -> None:
+    """Draw curves of success by their names, each of (environment steps, seconds, success in [0, 1]).
+
+    Raises:
+        ImportError: if matplotlib is missing.
+    """
     figure = require("matplotlib.figure").Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, name, unit, label in zip(
+    for axes, column, unit, label in zip(
         figure.subplots(1, 2, sharey=True),
-        ("env_steps", "seconds"),
+        (0, 1),
         (1e6, 60.0),
         ("environment steps (millions)", "wall clock (minutes, with compiling)"),
         strict=True,
     ):
-        for folder in folders:
-            records = [record for record in read_records(folder) if record["kind"] == "evaluation"]
-            if not records:
-                raise ValueError(f"{folder} has no evaluation to plot")
-            points = [(record[name] / unit, 100 * record["success"]) for record in records]
-            axes.plot(*zip(*points, strict=True), marker=".", label=folder.name)
+        for name, curve in curves.items():
+            points = [(point[column] / unit, 100 * point[2]) for point in curve]
+            axes.plot(*zip(*points, strict=True), marker=".", label=name)
         axes.set(xlabel=label, ylim=(-3, 103))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("success on frozen goals (%)")

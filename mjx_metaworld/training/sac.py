@@ -6,6 +6,7 @@ train state holds the buffer, so a checkpoint does, too: a run goes on bit by bi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +24,7 @@ from mjx_metaworld.training.algorithm import (
     check_positive,
     check_shares,
 )
+from mjx_metaworld.training.devices import divide, gather
 from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
 from mjx_metaworld.training.normalize import (
     Moments,
@@ -184,6 +186,7 @@ def make_sac(config: SACConfig, env: TrainingEnv) -> Algorithm:
         init=sac.init,
         iterate=sac.iterate,
         policy=sac.policy,
+        sharding=env.sharding,
     )
 
 
@@ -213,7 +216,7 @@ class _SAC:
         action = jnp.zeros((self.env.num_envs, self.env.action_size))
         critic_keys = jax.random.split(critic_key, _NUM_CRITICS)
         critics = jax.vmap(lambda k: self.critic.init(k, obs, action, task))(critic_keys)
-        log_temperature = jnp.full(self.env.num_tasks, jnp.log(self.config.initial_temperature))
+        log_temperature = jnp.full(self.env.num_tasks, math.log(self.config.initial_temperature), float)
         return SACState(
             key=key,
             iteration=jnp.zeros((), jnp.int32),
@@ -255,7 +258,7 @@ class _SAC:
             key=key,
             iteration=state.iteration + 1,
             env_state=env_state,
-            replay=self.replay.add(state.replay, transitions),
+            replay=self.replay.add(state.replay, gather(transitions, self.env.sharding)),
             obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.env.plain_size])),
             reward_scale=observe_rewards(
                 state.reward_scale, transitions.reward, done, transitions.task, self.config.gamma
@@ -283,7 +286,8 @@ class _SAC:
     def _learn(self, state: SACState, key: Array) -> tuple[Learner, _Figures]:
         def update(learner: Learner, update_key: Array) -> tuple[Learner, _Figures]:
             sample_key, next_key, actor_key = jax.random.split(update_key, 3)
-            batch = self._prepare(state, self.replay.sample(state.replay, sample_key))
+            rows = divide(self.replay.sample(state.replay, sample_key), self.env.sharding)
+            batch = self._prepare(state, rows)
             learner, critic_loss, value = self._update_critics(learner, batch, next_key)
             learner, actor_loss, entropy = self._update_actor(learner, batch, actor_key)
             temperature = jnp.exp(learner.log_temperature)

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +17,12 @@ from rich.console import Console
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Policy, training_env
-from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, open_run, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, key_words, open_run, read_run
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
 from mjx_metaworld.training.records import Recorder, plot_success
-from mjx_metaworld.vector import VectorEnv
+from mjx_metaworld.vector import Device, VectorEnv
 
 PLOT_FILE = "success.png"
 
@@ -36,24 +37,34 @@ class Trained(NamedTuple):
     progress: Progress
 
 
-def train(config: TrainConfig, key: Key[Array, ""], folder: Path, console: Console | None = None) -> Trained:
+def train(
+    config: TrainConfig,
+    key: Key[Array, ""],
+    folder: Path | None = None,
+    console: Console | None = None,
+    devices: Sequence[Device] | None = None,
+) -> Trained:
     """Train, or go on with the run in the folder from its newest checkpoint, with the same random stream.
 
     Args:
         config: what to train, and how long.
         key: the only source of randomness.
-        folder: of this run alone: `run.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `success.png`.
+        folder: of this run alone: `run.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `success.png`; by
+            default what `run_folder` names.
         console: where table and progress bar go; nowhere by default.
+        devices: divide the environments and the updates among these; one by default. A run may go on on another number
+            of devices, with results that differ by rounding.
 
     Raises:
-        ValueError: for unknown tasks, or a batch too small for them.
+        ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
         CheckpointError: if the folder holds another run, a broken checkpoint, or something else.
         ImportError: if the extra `train` is not installed.
     """
     began = time.perf_counter()
     console = console or Console(quiet=True)
-    env, algorithm = build(config)
-    open_run(folder, config, key, _facts())
+    folder = folder or run_folder(config, key)
+    env, algorithm = build(config, devices)
+    open_run(folder, config, key, _facts(devices))
     schedule = Schedule(config.env_steps, config.eval_every, config.checkpoint_every, config.stop_at_success)
     checkpoints = Checkpoints(folder)
     try:
@@ -65,7 +76,7 @@ def train(config: TrainConfig, key: Key[Array, ""], folder: Path, console: Conso
                 console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
             names = [spec.name for spec in env.tasks]
             frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-            evaluate = make_evaluator(env, frozen, algorithm.policy)
+            evaluate = make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding)
             with Recorder(folder, names, config.env_steps, console, progress) as recorder:
                 state, progress = run_loop(
                     algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began
@@ -74,6 +85,13 @@ def train(config: TrainConfig, key: Key[Array, ""], folder: Path, console: Conso
     finally:
         checkpoints.close()
     return Trained(config, env, state, algorithm.policy(state), progress)
+
+
+def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
+    """Where a run goes unless told otherwise: its tasks, its algorithm and its seed below `out/train`."""
+    tasks = config.tasks if isinstance(config.tasks, str) else "+".join(config.tasks)
+    seed = "-".join(str(word) for word in key_words(key)).removeprefix("0-")  # of `jax.random.key(7)` 7 alone
+    return Path("out", "train", f"{tasks}-{algorithm_name(config.algorithm)}-{seed}")
 
 
 def load(folder: Path) -> Trained:
@@ -96,11 +114,11 @@ def load(folder: Path) -> Trained:
     return Trained(config, env, state, algorithm.policy(state), progress)
 
 
-def build(config: TrainConfig) -> tuple[MetaWorldEnv, Algorithm]:
+def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple[MetaWorldEnv, Algorithm]:
     """Environment and algorithm of a configuration; every task has the same share of the lanes.
 
     Raises:
-        ValueError: for unknown tasks, or a batch too small for them.
+        ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
     """
     env = make(
         config.tasks,
@@ -108,14 +126,17 @@ def build(config: TrainConfig) -> tuple[MetaWorldEnv, Algorithm]:
         reward_version=config.reward_version,
         max_episode_steps=config.algorithm.episode_steps,
     )
-    lanes = VectorEnv(env, config.algorithm.num_envs, resample_task=False)
+    lanes = VectorEnv(env, config.algorithm.num_envs, resample_task=False, devices=devices)
     return env, ALGORITHMS[algorithm_name(config.algorithm)].make(config.algorithm, training_env(lanes))
 
 
-def _facts() -> dict[str, Any]:
+def _facts(devices: Sequence[Device] | None) -> dict[str, Any]:
     packages = ("mjx-metaworld", "jax", "jaxlib", "flax", "optax", "mujoco", "metaworld")
+    usable, present = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None), os.cpu_count()
+    cores = f"{present} cores" if usable in (None, present) else f"{usable} of {present} cores"
     return {
         "device": jax.devices()[0].device_kind,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "devices": 1 if devices is None else len(devices),
+        "machine": f"{platform.machine()}, {cores}",
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }

@@ -1,0 +1,39 @@
+"""Where a train state lies on several devices: the environments' lanes divided, everything else whole on each.
+
+What an algorithm computes from the lanes is divided as they are, by jit's own partitioning. All functions take `lanes`,
+which says how a leading axis of lanes lies on the devices (`VectorEnv.sharding`); None is one device.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+Tree = TypeVar("Tree")
+
+
+def placement(state: Any, lanes: NamedSharding | None) -> Any:
+    """The sharding of every leaf of a train state, or of its shapes, whose field `env_state` holds the lanes."""
+    if lanes is None:
+        here = jnp.zeros(()).sharding  # the default device
+        return jax.tree.map(lambda _: here, state)
+    whole = NamedSharding(lanes.mesh, PartitionSpec())
+    env_state = jax.tree.map(lambda _: lanes, state.env_state)
+    return jax.tree.map(lambda _: whole, state).replace(env_state=env_state)
+
+
+def gather(tree: Tree, lanes: NamedSharding | None) -> Tree:
+    """The arrays of a traced function, whole on every device."""
+    if lanes is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(lanes.mesh, PartitionSpec()))
+
+
+def divide(rows: Tree, lanes: NamedSharding | None) -> Tree:
+    """The rows of a traced function's arrays divided among the devices; a number that does not divide stays whole."""
+    if lanes is None or jax.tree.leaves(rows)[0].shape[0] % lanes.mesh.size:
+        return rows
+    return jax.lax.with_sharding_constraint(rows, lanes)
