@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -154,7 +155,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
     except SystemExit as end:
         if not end.code:
             raise
-        raise ValueError(_one_line(complaint.getvalue())) from None
+        raise ValueError(f"{_one_line(complaint.getvalue())} (see {PROG} {command.name} --help)") from None
 
 
 def _main(argv: list[str]) -> int:
@@ -199,9 +200,11 @@ def _import(name: str) -> Any:
 
 
 def _one_line(boxed: str) -> str:
-    """The message of a box that tyro has drawn."""
-    lines = (line.strip("╭╮╰╯│─ \n") for line in boxed.splitlines()[1:])
-    return " ".join(line for line in lines if line) or "bad arguments"
+    """The message of a box that tyro has drawn: between its heading, its rules and where it points to the help."""
+    lines = (line.strip("╭╮╰╯│─ ") for line in boxed.splitlines())
+    _, *lines = [line for line in lines if line.strip("-")] or [""]  # rules are dashes where output is not UTF-8
+    message = " ".join(itertools.takewhile(lambda line: not line.startswith("For full helptext"), lines))
+    return message.removeprefix("Error parsing command: ") or "bad arguments"
 
 
 def _complain(error: Exception, code: int) -> None:

@@ -131,6 +131,15 @@ def test_threads_draw_the_same_and_report_every_picture(env, state, backend):
     assert len(drawn) == 8
 
 
+def test_a_progress_bar_counts_the_pictures(env, state, capsys):
+    drawn = []
+    render(env, state, width=16, height=12, backend="raycast", progress=True, on_picture=lambda: drawn.append(1))
+    assert len(drawn) == 4
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "4/4" in said.err
+
+
 def test_scenes_do_not_mix(env, state):
     once = render(env, state, width=64, height=48)
     swapped = render(env, jax.tree.map(lambda x: x[::-1], state), width=64, height=48)

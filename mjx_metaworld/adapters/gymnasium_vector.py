@@ -19,7 +19,7 @@ from mjx_metaworld.adapters.lanes import Lane
 from mjx_metaworld.adapters.programs import programs
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.rendering import list_cameras, render
+from mjx_metaworld.rendering import check_picture, list_cameras, render
 from mjx_metaworld.robot import observation_bounds
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
@@ -53,7 +53,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         physics: fixed sizes and iteration counts of the engine.
 
     Raises:
-        ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length.
+        ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length or
+            picture size.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
         if camera_name not in list_cameras():
             raise ValueError(f"camera_name must be one of {', '.join(list_cameras())}, got {camera_name!r}")
+        check_picture(camera_name, width=width, height=height)
         if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
         self._autoreset = _autoreset_mode(autoreset_mode)
@@ -191,7 +193,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One picture a lane, uint8 (height, width, 3).
 
         Raises:
-            ValueError: without a render mode, or for a bad size.
+            ValueError: without a render mode.
             ResetNeeded: before the first reset.
         """
         self._check_open()

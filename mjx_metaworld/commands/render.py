@@ -14,8 +14,17 @@ from tyro.conf import Positional, arg
 
 from mjx_metaworld.commands.lanes import load_policy, progress_bars, run_lanes
 from mjx_metaworld.env import make
-from mjx_metaworld.pictures import CONTROL_RATE, VIDEO_SUFFIXES, labelled, tiled, upright, write_png, write_video
-from mjx_metaworld.rendering import CAMERAS, Backend, render
+from mjx_metaworld.pictures import (
+    CONTROL_RATE,
+    VIDEO_SUFFIXES,
+    labelled,
+    require_mp4,
+    tiled,
+    upright,
+    write_png,
+    write_video,
+)
+from mjx_metaworld.rendering import Backend, check_picture, choose_backend, render
 
 _SHEET = ".png"
 
@@ -38,8 +47,7 @@ class Render:
     def __post_init__(self) -> None:
         if self.output.suffix not in (*VIDEO_SUFFIXES, _SHEET):
             raise ValueError(f"output must end in {', '.join(VIDEO_SUFFIXES)} or {_SHEET}, got {self.output}")
-        if self.camera not in CAMERAS:
-            raise ValueError(f"no camera {self.camera!r}; available: {', '.join(CAMERAS)}")
+        check_picture(self.camera, size=self.size)
         if self.num_steps < 1 or self.every < 1:
             raise ValueError(f"num_steps and every must be positive, got {self.num_steps} and {self.every}")
         if not 2 <= self.moments <= self.num_steps + 1:
@@ -64,6 +72,9 @@ def run_render(args: Render, console: Console) -> Rendered:
         RuntimeError: if the backend that was asked for cannot draw here.
         ImportError: for an .mp4 without the library that writes it.
     """
+    backend = choose_backend(args.backend)
+    if args.output.suffix == ".mp4":
+        require_mp4()  # now, not after the simulation
     env = make(args.tasks, max_episode_steps=args.num_steps)
     policy = load_policy(env, args.policy)
     is_sheet = args.output.suffix == _SHEET
@@ -89,7 +100,7 @@ def run_render(args: Render, console: Console) -> Rendered:
             args.camera,
             args.size,
             args.size,
-            backend=args.backend,
+            backend=backend,
             on_picture=lambda: bars.advance(drawing),
         )
         images = upright(images, args.camera)
