@@ -218,6 +218,31 @@ def test_building_anew_compiles_nothing(episode):
 
 
 @pytest.mark.full
+def test_it_and_gymnasiums_adapter_do_not_disturb_each_other():
+    gymnasium_adapter = importlib.import_module("mjx_metaworld.adapters.gymnasium")
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, LANES, 4)).astype(np.float32)
+
+    def ours() -> Iterator[np.ndarray]:
+        env = build(obs_type="state")
+        yield env.reset(seed=0)[0]["environment_state"]
+        for action in actions:
+            yield env.step(action)[0]["environment_state"]
+        env.close()
+
+    def gymnasiums() -> Iterator[np.ndarray]:
+        envs = gymnasium_adapter.make_mt(list(TASKS), num_envs=LANES, seed=0)
+        yield envs.reset(seed=0)[0]
+        for action in actions:
+            yield envs.step(action)[0]
+        envs.close()
+
+    alone = list(ours()), list(gymnasiums())
+    together = zip(*zip(ours(), gymnasiums(), strict=True), strict=True)  # by turns
+    for before, now in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(before, now)
+
+
+@pytest.mark.full
 def test_all_fifty_tasks_share_one_program():
     """A group or suite of LeRobot's is compiled once; every task of it starts where metaworld starts it."""
     tasks = tuple(list_tasks())
