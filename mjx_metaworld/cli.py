@@ -140,7 +140,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
     """
     _import("rich")
     tyro = _import("tyro")
-    arguments = getattr(importlib.import_module(command.module), command.arguments)
+    arguments = getattr(_load(command), command.arguments)
     examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
     complaint = io.StringIO()
     try:
@@ -172,6 +172,15 @@ def _main(argv: list[str]) -> int:
     if invocation.json:
         print(json.dumps(_plain(result)))
     return 0
+
+
+def _load(command: Command) -> Any:
+    """The command's module; who looks on sees that JAX and MuJoCo take their time to load."""
+    console = _import("rich.console").Console(stderr=True)
+    if not console.is_terminal:
+        return importlib.import_module(command.module)
+    with console.status(f"loading {command.name}"):
+        return importlib.import_module(command.module)
 
 
 def _print_help() -> None:

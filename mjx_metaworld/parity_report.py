@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mjx_metaworld import picture_parity
 from mjx_metaworld.compile import jit
@@ -87,13 +87,15 @@ def _compare_pictures(args: Parity, console: Console) -> list[PictureDifference]
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, TimeElapsedColumn(), console=console)
 
 
 def _measure(args: Parity, console: Console) -> list[Row]:
     with _progress(console) as progress:
+        loading = progress.add_task(f"loading {args.tasks}", total=None)
         env = make(args.tasks)
+        progress.remove_task(loading)
         rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
         names = [spec.name for spec in env.tasks]
         with reference_episodes(names, rand_vecs, args.num_steps, args.processes) as reference:

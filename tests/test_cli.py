@@ -22,7 +22,7 @@ import mjx_metaworld as mw
 from mjx_metaworld import cli, demo, opengl, pictures
 from mjx_metaworld.commands import render as render_command
 from mjx_metaworld.commands.comparison import compare, comparison_table
-from mjx_metaworld.commands.lanes import load_policy
+from mjx_metaworld.commands.lanes import build, load_policy, progress_bars
 from mjx_metaworld.commands.tasks import Tasks, run_tasks
 from mjx_metaworld.demo import Demo, run_demo
 from mjx_metaworld.document import rewrite_section
@@ -151,7 +151,7 @@ def test_render_looks_for_its_libraries_before_it_simulates(monkeypatch, capsys)
         raise AssertionError("must not come to this")
 
     monkeypatch.setattr(opengl, "probe", unavailable)
-    monkeypatch.setattr(render_command, "make", simulate)
+    monkeypatch.setattr(render_command, "build", simulate)
     assert run("render", "reach-v3", "--backend", "osmesa") == 1
     assert "libosmesa6" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "av", None)
@@ -197,6 +197,15 @@ def test_policies_by_name():
     # The expert's own import path is one too, but for the clipping.
     named, imported = (load_policy(env, name)(obs, np.int32(0), key) for name in ("expert", "mjx_metaworld:expert"))
     np.testing.assert_array_equal(named, np.clip(imported, -1, 1))
+
+
+def test_bars_are_shown_to_those_who_look_on():
+    watched, unwatched = io.StringIO(), io.StringIO()
+    for console in (Console(file=watched, force_terminal=True, width=80), Console(file=unwatched)):
+        with progress_bars(console) as bars:
+            assert build(bars, "reach-v3").tasks[0].name == "reach-v3"
+    assert "loading reach-v3" in watched.getvalue()
+    assert unwatched.getvalue() == ""
 
 
 def test_pictures_side_by_side():

@@ -345,7 +345,7 @@ def test_goals_are_dealt_to_meta_learning_lanes_like_metaworlds():
 
 def test_the_single_environment_passes_gymnasiums_checker():
     env = gym.make("mjx-metaworld/reach-v3", seed=0, render_mode="rgb_array", width=32, height=24)
-    check_env(env.unwrapped, skip_render_check=True)  # render modes are tested below, without building more of them
+    check_env(env.unwrapped)
     obs, _ = env.reset(seed=1)
     assert obs.dtype == np.float64
     picture = np.asarray(env.render())

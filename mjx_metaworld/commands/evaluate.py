@@ -17,9 +17,9 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.commands.comparison import Comparison, compare, comparison_table
-from mjx_metaworld.commands.lanes import Policy, load_policy, progress_bars, run_lanes
+from mjx_metaworld.commands.lanes import Policy, build, load_policy, progress_bars, run_lanes
 from mjx_metaworld.compile import jit
-from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import collect, reference_episodes
 from mjx_metaworld.reference import EpisodeOutcome, reference_env, start_reference
 from mjx_metaworld.suites import NUM_GOALS, every_goal, goals
@@ -78,11 +78,11 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
 
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
-    env = make(args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
-    policy = load_policy(env, args.policy)
-    rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
-    names = [spec.name for spec in env.tasks]
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
+        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
+        policy = load_policy(env, args.policy)
+        rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
+        names = [spec.name for spec in env.tasks]
         reference = None
         if args.policy == "expert":
             reference = background.enter_context(

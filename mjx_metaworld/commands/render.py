@@ -12,8 +12,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.commands.lanes import load_policy, progress_bars, run_lanes
-from mjx_metaworld.env import make
+from mjx_metaworld.commands.lanes import build, load_policy, progress_bars, run_lanes
 from mjx_metaworld.pictures import (
     CONTROL_RATE,
     VIDEO_SUFFIXES,
@@ -75,13 +74,13 @@ def run_render(args: Render, console: Console) -> Rendered:
     backend = choose_backend(args.backend)
     if args.output.suffix == ".mp4":
         require_mp4()  # now, not after the simulation
-    env = make(args.tasks, max_episode_steps=args.num_steps)
-    policy = load_policy(env, args.policy)
     is_sheet = args.output.suffix == _SHEET
     stride = max(1, args.num_steps // (args.moments - 1)) if is_sheet else args.every
     num_steps = stride * (args.moments - 1) if is_sheet else max(1, args.num_steps // stride) * stride
-    keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
     with progress_bars(console) as bars:
+        env = build(bars, args.tasks, max_episode_steps=args.num_steps)
+        policy = load_policy(env, args.policy)
+        keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
         run = run_lanes(
             env,
             policy,

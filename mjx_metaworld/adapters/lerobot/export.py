@@ -115,13 +115,13 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
     if args.output.exists():
         raise ValueError(f"output {args.output} exists; name a new directory")
     bars = progress or Progress(disable=True)
+    compiling = bars.add_task("loading and compiling", total=1)
     env = make(distinct_tasks(task_groups(args.tasks)), max_episode_steps=args.max_episode_steps)
     texts = task_texts(args.texts, TASK_DESCRIPTIONS)
     dataset = LeRobotDataset.create(
         args.repo_id, FPS, features(args), root=args.output, robot_type=_ROBOT, use_videos=args.images == "video"
     )
     written = Counter({spec.name: 0 for spec in env.tasks})
-    compiling = bars.add_task("compiling", total=1)
     writing = bars.add_task("episodes", total=len(env.tasks) * args.episodes)
     demonstrations = demonstrate(
         env,
