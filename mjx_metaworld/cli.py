@@ -209,10 +209,11 @@ def _import(name: str) -> Any:
 
 
 def _one_line(boxed: str) -> str:
-    """The message of a box that tyro has drawn: between its heading, its rules and where it points to the help."""
-    lines = (line.strip("╭╮╰╯│─ ") for line in boxed.splitlines())
-    _, *lines = [line for line in lines if line.strip("-")] or [""]  # rules are dashes where output is not UTF-8
-    message = " ".join(itertools.takewhile(lambda line: not line.startswith("For full helptext"), lines))
+    """The message of a box that tyro has drawn: what stands below its heading, down to the rule above the hints."""
+    lines = [line.strip("╭╮╰╯│─ ") for line in boxed.splitlines()]
+    lines = ["" if set(line) == {"-"} else line for line in lines]  # rules are dashes where output is not UTF-8
+    below = itertools.dropwhile(lambda line: not line, lines[1:])
+    message = " ".join(itertools.takewhile(bool, below))
     return message.removeprefix("Error parsing command: ") or "bad arguments"
 
 
