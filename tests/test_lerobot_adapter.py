@@ -363,8 +363,7 @@ def test_episodes_are_those_of_lerobots_own_environment(monkeypatch):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("task", ["push-back-v3", "door-open-v3"])
-def test_pictures_are_those_of_lerobots_own_environment(task, monkeypatch):
+def test_pictures_are_those_of_lerobots_own_environment(monkeypatch):
     pytest.importorskip("lerobot")
     from lerobot.envs.factory import make_env, make_env_config
     from lerobot.envs.metaworld import MetaworldEnv
@@ -374,26 +373,26 @@ def test_pictures_are_those_of_lerobots_own_environment(task, monkeypatch):
         pytest.skip("LeRobot's own environment draws with OpenGL only")
     monkeypatch.setenv("MUJOCO_GL", backend)
     importlib.import_module("mjx_metaworld.adapters.lerobot.config")
-    config = make_env_config("mjx_meta_world", task=task)
+    config = make_env_config("mjx_meta_world", task="push-back-v3,door-open-v3")
     assert config.features["pixels/top"].shape == (480, 480, 3)
     assert config.features["agent_pos"].shape == (4,)
-    env = make_env(config, n_envs=LANES)[task][0]
-    reference = MetaworldEnv(task, obs_type="pixels_agent_pos")
-    env.reset(seed=[1000] * LANES)
-    reference.reset(seed=1000)
     action = np.array([0.5, -0.5, -0.5, 1.0], np.float32)
-    for _ in range(3):  # in its first picture LeRobot's shows the goal's mark where it was before
-        observation, *_ = env.step(np.tile(action, (LANES, 1)))
-        expected, *_ = reference.step(action)
-    assert (observation["pixels"].shape, observation["pixels"].dtype) == ((LANES, 480, 480, 3), np.uint8)
-    assert observation["agent_pos"].shape == (LANES, 4)
-    np.testing.assert_array_equal(np.stack(env.call("render")), observation["pixels"])
-    difference = np.abs(observation["pixels"][0].astype(int) - expected["pixels"]).max(axis=-1)
-    print(f"{task}: largest difference {difference.max()}, {np.sum(difference > 2)} of {difference.size} above 2")
-    # The states agree to 1e-5 m after three steps, and a pixel is some 2 mm: only pixels that an edge crosses differ.
-    assert np.sum(difference > 2) <= 0.0005 * difference.size
-    reference.close()
-    env.close()
+    for task, group in make_env(config, n_envs=LANES).items():
+        env, reference = group[0], MetaworldEnv(task, obs_type="pixels_agent_pos")
+        env.reset(seed=[1000] * LANES)
+        reference.reset(seed=1000)
+        for _ in range(3):  # in its first picture LeRobot's shows the goal's mark where it was before
+            observation, *_ = env.step(np.tile(action, (LANES, 1)))
+            expected, *_ = reference.step(action)
+        assert (observation["pixels"].shape, observation["pixels"].dtype) == ((LANES, 480, 480, 3), np.uint8)
+        assert observation["agent_pos"].shape == (LANES, 4)
+        np.testing.assert_array_equal(np.stack(env.call("render")), observation["pixels"])
+        difference = np.abs(observation["pixels"][0].astype(int) - expected["pixels"]).max(axis=-1)
+        print(f"{task}: largest difference {difference.max()}, {np.sum(difference > 2)} of {difference.size} above 2")
+        # The states agree to 1e-5 m after three steps, and a pixel is some 2 mm: only those that an edge crosses differ.
+        assert np.sum(difference > 2) <= 0.0005 * difference.size
+        reference.close()
+        env.close()
 
 
 @pytest.mark.full
