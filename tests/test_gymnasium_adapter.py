@@ -382,7 +382,11 @@ def test_metaworlds_evaluation_of_mt10_agrees():
 @pytest.mark.full
 @pytest.mark.parametrize("suite", ["MT10", "MT25", "MT50", "ML10-train", "ML10-test", "ML25-test", "ML45-test"])
 def test_spaces_and_first_observations_of_suites_are_metaworlds(suite):
-    ours, theirs = (gym.make_vec(f"{namespace}/{suite}", seed=SEED) for namespace in ("mjx-metaworld", "Meta-World"))
+    # Of meta-learning suites metaworld makes 20 by default, which most numbers of tasks do not divide.
+    options = {"meta_batch_size": len(resolve(suite))} if suite.startswith("ML") else {}
+    ours, theirs = (
+        gym.make_vec(f"{namespace}/{suite}", seed=SEED, **options) for namespace in ("mjx-metaworld", "Meta-World")
+    )
     assert ours.num_envs == theirs.num_envs
     assert ours.action_space == theirs.action_space
     assert ours.observation_space.shape == theirs.observation_space.shape
