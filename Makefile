@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help demo test test-full lint format type check bench docs lock clean
+.PHONY: help demo test test-full lint format type check bench docs notebooks lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ bench: .venv/dev  ## throughput and compile time on this machine, into the READM
 
 docs: .venv/dev  ## the documentation site, in out/site; DOCS_PICTURES=0 leaves the pictures out
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: .venv/dev  ## execute the notebooks on CPU
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --full tests/test_notebooks.py
 
 lock: | $(BIN)/uv  ## take the newest allowed versions into the lock files
 	$(LOCK) --upgrade --extra cli --extra build -o requirements/demo.lock

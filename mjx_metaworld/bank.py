@@ -85,8 +85,9 @@ def settle_on_host(
 
     def simulate(task: np.ndarray, prop_pos: np.ndarray, like: Settled) -> Settled:
         lanes = task.shape
-        flat = jax.tree.map(lambda x: np.array(x).reshape(-1, *x.shape[len(lanes) :]), like)
-        task, prop_pos = np.asarray(task).reshape(-1), np.asarray(prop_pos, float).reshape(-1, 3)
+        count = task.size  # not -1 below: an environment whose tasks have no points has an empty array of them
+        flat = jax.tree.map(lambda x: np.array(x).reshape(count, *x.shape[len(lanes) :]), like)
+        task, prop_pos = np.asarray(task).reshape(count), np.asarray(prop_pos, float).reshape(count, 3)
         for index in np.unique(task):
             spec = specs[index]
             if spec.settles_against_prop:

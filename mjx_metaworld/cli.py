@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
     """
     _import("rich")
     tyro = _import("tyro")
-    arguments = getattr(importlib.import_module(command.module), command.arguments)
+    arguments = getattr(_load(command), command.arguments)
     examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
     complaint = io.StringIO()
     try:
@@ -154,7 +155,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
     except SystemExit as end:
         if not end.code:
             raise
-        raise ValueError(_one_line(complaint.getvalue())) from None
+        raise ValueError(f"{_one_line(complaint.getvalue())} (see {PROG} {command.name} --help)") from None
 
 
 def _main(argv: list[str]) -> int:
@@ -171,6 +172,15 @@ def _main(argv: list[str]) -> int:
     if invocation.json:
         print(json.dumps(_plain(result)))
     return 0
+
+
+def _load(command: Command) -> Any:
+    """The command's module; who looks on sees that JAX and MuJoCo take their time to load."""
+    console = _import("rich.console").Console(stderr=True)
+    if not console.is_terminal:
+        return importlib.import_module(command.module)
+    with console.status(f"loading {command.name}"):
+        return importlib.import_module(command.module)
 
 
 def _print_help() -> None:
@@ -199,9 +209,12 @@ def _import(name: str) -> Any:
 
 
 def _one_line(boxed: str) -> str:
-    """The message of a box that tyro has drawn."""
-    lines = (line.strip("╭╮╰╯│─ \n") for line in boxed.splitlines()[1:])
-    return " ".join(line for line in lines if line) or "bad arguments"
+    """The message of a box that tyro has drawn: what stands below its heading, down to the rule above the hints."""
+    lines = [line.strip("╭╮╰╯│─ ") for line in boxed.splitlines()]
+    lines = ["" if set(line) == {"-"} else line for line in lines]  # rules are dashes where output is not UTF-8
+    below = itertools.dropwhile(lambda line: not line, lines[1:])
+    message = " ".join(itertools.takewhile(bool, below))
+    return message.removeprefix("Error parsing command: ") or "bad arguments"
 
 
 def _complain(error: Exception, code: int) -> None:

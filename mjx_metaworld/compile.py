@@ -11,7 +11,7 @@ from jax.errors import JaxRuntimeError
 
 # XLA's newer code generator makes a module of its own of each of a step's two thousand fusions. Without it a step
 # compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11). Nor are its small
-# operations divided among threads, which takes longer than it saves (section 13).
+# operations divided among threads, which takes longer than it saves (section 13). jaxlib 0.12 no longer has the first.
 _CPU_OPTIONS: dict[str, bool | str] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
@@ -38,11 +38,15 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
 
 @functools.cache
 def compiler_options(backend: str) -> dict[str, bool | str]:
-    """What `jit` asks of the compiler of a backend; nothing where the installed one does not know the option."""
+    """What `jit` asks of the compiler of a backend, without the options that the installed one does not know."""
     if backend != "cpu":
         return {}
+    return {name: value for name, value in _CPU_OPTIONS.items() if _is_known(name, value)}
+
+
+def _is_known(name: str, value: bool | str) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
     except JaxRuntimeError:
-        return {}
-    return _CPU_OPTIONS
+        return False
+    return True

@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from mjx_metaworld.commands.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import CHUNK, Episodes, collect, reference_episodes, run_experts
-from mjx_metaworld.reference import EpisodeOutcome
 from mjx_metaworld.rendering import render
 from mjx_metaworld.suites import NUM_GOALS, goals
 
@@ -39,8 +38,12 @@ class Demo:
             raise ValueError(f"num_steps must be a positive multiple of {CHUNK}, got {self.num_steps}")
 
 
-def run_demo(args: Demo, console: Console) -> None:
-    """Print the table and write the contact sheet."""
+def run_demo(args: Demo, console: Console) -> list[Comparison]:
+    """Print the table and write the contact sheet.
+
+    Raises:
+        ValueError: for an unknown suite or task.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)
@@ -56,34 +59,16 @@ def run_demo(args: Demo, console: Console) -> None:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(args.output)
         progress.advance(drawing)
-    console.print(_table(args, names, run, outcomes))
+    rows = compare(names, run.success, run.episode_return, outcomes)
+    title = f"{args.suite}: scripted experts, {args.num_goals} goals a task, {args.num_steps} steps"
+    console.print(comparison_table(title, rows))
     steps = run.success.size * args.num_steps
     console.print(
         f"{run.success.size} environments x {args.num_steps} steps on {jax.devices()[0].device_kind}: compiled in "
         f"{run.compile_seconds:.1f} s, ran in {run.run_seconds:.1f} s, {steps / run.run_seconds:,.0f} env steps/s.\n"
         f"Pictures of the first goal's last step: {args.output}"
     )
-
-
-def _table(args: Demo, names: list[str], run: Episodes, outcomes: list[list[EpisodeOutcome]]) -> Table:
-    table = Table(title=f"{args.suite}: scripted experts, {args.num_goals} goals a task, {args.num_steps} steps")
-    table.add_column("task", no_wrap=True)
-    for heading in ("success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"):
-        table.add_column(heading, justify="right")
-    columns = np.stack(
-        [
-            run.success.mean(axis=1),
-            [np.mean([o.success for o in task]) for task in outcomes],
-            run.episode_return.mean(axis=1),
-            [np.mean([o.episode_return for o in task]) for task in outcomes],
-        ],
-        axis=1,
-    )
-    for name, row in zip([*names, "mean"], [*columns, columns.mean(axis=0)], strict=True):
-        if name == "mean":
-            table.add_section()
-        table.add_row(name, f"{row[0]:.0%}", f"{row[1]:.0%}", f"{row[2]:.0f}", f"{row[3]:.0f}")
-    return table
+    return rows
 
 
 def _contact_sheet(env: MetaWorldEnv, run: Episodes) -> Image.Image:

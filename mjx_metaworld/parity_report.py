@@ -10,14 +10,17 @@ from pathlib import Path
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld import picture_parity
 from mjx_metaworld.compile import jit
 from mjx_metaworld.document import rewrite_section
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import CHUNK, collect, reference_episodes, run_experts, silence_policies
 from mjx_metaworld.parity import record_steps, reset_error, reward_error, step_errors
-from mjx_metaworld.suites import NUM_GOALS, goals
+from mjx_metaworld.picture_parity import PictureDifference
+from mjx_metaworld.rendering import choose_backend
+from mjx_metaworld.suites import NUM_GOALS, goals, resolve
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Parity:
     step_length: int = 160  # control steps of those episodes, of which every second is kept
     seed: int = 1  # of the frozen goals
     processes: int = 2  # that run the reference
-    document: Path | None = None  # write the table between this Markdown file's `parity` markers
+    pictures: bool = False  # compare pictures of the same states instead
+    document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
     output: Path | None = Path("out/parity.json")  # all figures as JSON
 
     def __post_init__(self) -> None:
@@ -63,12 +67,35 @@ class Row:
     return_there: float = float("nan")
 
 
-def run_parity(args: Parity, console: Console) -> list[Row]:
+def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDifference]:
     """Measure, print the table, and write it where the arguments say."""
     silence_policies()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+    return _compare_pictures(args, console) if args.pictures else _measure(args, console)
+
+
+def _compare_pictures(args: Parity, console: Console) -> list[PictureDifference]:
+    names = [spec.name for spec in resolve(args.tasks)]
+    backend = choose_backend()
+    with _progress(console) as progress:
+        bar = progress.add_task("pictures", total=len(names))
+        differences = picture_parity.compare_pictures(names, backend, lambda: progress.advance(bar))
+    table = picture_parity.markdown(differences, backend)
+    console.print(table, markup=False, soft_wrap=True)
+    if args.document is not None:
+        rewrite_section(args.document, "pictures", table)
+    return differences
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=console)
+
+
+def _measure(args: Parity, console: Console) -> list[Row]:
+    with _progress(console) as progress:
+        loading = progress.add_task(f"loading {args.tasks}", total=None)
         env = make(args.tasks)
+        progress.remove_task(loading)
         rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
         names = [spec.name for spec in env.tasks]
         with reference_episodes(names, rand_vecs, args.num_steps, args.processes) as reference:

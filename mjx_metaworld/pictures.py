@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+
+try:
+    from PIL import Image, ImageDraw, ImageFont
+except ImportError as error:
+    raise ImportError("pictures need pillow: pip install 'mjx-metaworld[cli]'") from error
 
 CONTROL_RATE = 80  # control steps in a second of simulated time
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -61,11 +66,21 @@ def write_video(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:
         first, *rest = (Image.fromarray(np.ascontiguousarray(frame)) for frame in frames)
         first.save(path, save_all=True, append_images=rest, duration=1000 / rate, loop=0)
         return
+    imageio = require_mp4()
+    height, width = (size - size % 2 for size in frames[0].shape[:2])  # H.264 takes even sizes only
+    even = np.stack([frame[:height, :width] for frame in frames])
+    imageio.imwrite(path, even, plugin="pyav", codec="libx264", fps=round(rate))
+
+
+def require_mp4() -> ModuleType:
+    """The library that writes an .mp4.
+
+    Raises:
+        ImportError: if it is missing, with what to install.
+    """
     try:
         import av  # noqa: F401
         import imageio.v3 as imageio
     except ImportError as error:
         raise ImportError("an .mp4 needs imageio[pyav]: pip install 'mjx-metaworld[cli]'") from error
-    height, width = (size - size % 2 for size in frames[0].shape[:2])  # H.264 takes even sizes only
-    even = np.stack([frame[:height, :width] for frame in frames])
-    imageio.imwrite(path, even, plugin="pyav", codec="libx264", fps=round(rate))
+    return imageio

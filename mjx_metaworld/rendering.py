@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import math
 import operator
@@ -12,7 +13,7 @@ import queue
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Literal, get_args
 
@@ -50,6 +51,7 @@ def render(
     depth: bool = False,
     backend: Backend | None = None,
     num_threads: int | None = None,
+    progress: bool = False,
     on_picture: Callable[[], None] | None = None,
 ) -> np.ndarray:
     """Draw environments as MuJoCo draws the original scenes, goal included.
@@ -68,7 +70,8 @@ def render(
         depth: distances instead of colours.
         backend: "egl", "osmesa" or "raycast"; by default the first that works. A process can use one OpenGL library.
         num_threads: at most so many pictures are drawn at once; by default one a CPU core, up to 8.
-        on_picture: called after every picture, from the threads that draw; for progress bars.
+        progress: show a progress bar on stderr; needs the extra `cli`.
+        on_picture: called after every picture, from the threads that draw; for a progress bar of your own.
 
     Returns:
         uint8 `(..., height, width, 3)` with the state's leading axes; with `depth` float32 `(..., height, width)`,
@@ -78,9 +81,10 @@ def render(
         ValueError: for an unknown camera or backend, a size outside 1 .. 4096, or a bad number of threads.
         TypeError: if `state` is no State; a Transition, say, does not hold the physics.
         RuntimeError: if the backend that was asked for cannot draw here; the message names the missing library.
+        ImportError: for `progress` without the library that shows it.
     """
     _check(state, camera, width, height, num_threads)
-    chosen = _choose(backend)
+    chosen = choose_backend(backend)
     shape = np.shape(state.task)
     count = math.prod(shape)
     lanes = jax.tree.map(lambda x: np.reshape(x, (count, *np.shape(x)[len(shape) :])), on_host(state))
@@ -99,33 +103,68 @@ def render(
             scene.model.cam_pos[camera_id] = own_pos  # pictures are drawn from the pose; the model serves others too
             paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
             images[i] = paint(scene.model, scene.data, camera_id, width, height, depth=depth)
-            if on_picture is not None:
-                on_picture()
+            for report in reports:
+                report()
 
     # Lanes of one scene go to one thread, so that few threads have to load it.
     files = np.array([spec.scene for spec in env.tasks])
     order = np.argsort(files[lanes.task], kind="stable")
     num_threads = min(num_threads or _default_threads(), max(count, 1))
-    _in_parallel([functools.partial(draw, part) for part in np.array_split(order, num_threads)])
+    with _progress_bar(count) if progress else contextlib.nullcontext() as advance:
+        reports = [report for report in (advance, on_picture) if report is not None]
+        _in_parallel([functools.partial(draw, part) for part in np.array_split(order, num_threads)])
     return images.reshape(shape + images.shape[1:])
+
+
+@contextlib.contextmanager
+def _progress_bar(count: int) -> Iterator[Callable[[], None]]:
+    """A bar of pictures; gives the function that moves it, which any thread may call."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError as error:
+        raise ImportError("progress needs rich: pip install 'mjx-metaworld[cli]'") from error
+    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        drawing = bars.add_task("drawing", total=count)
+        yield lambda: bars.advance(drawing)
 
 
 def _check(state: object, camera: str, width: int, height: int, num_threads: int | None) -> None:
     if not isinstance(state, State):
         raise TypeError(f"render draws a State (single, batched, or stacked over time), not a {type(state).__name__}")
-    if camera not in CAMERAS:
-        raise ValueError(f"no camera {camera!r}; available: {', '.join(CAMERAS)}")
-    for name, size in (("width", width), ("height", height)):
-        if not isinstance(size, int) or not 1 <= size <= _MAX_PIXELS:
-            raise ValueError(f"{name} must be an integer from 1 to {_MAX_PIXELS}, got {size!r}")
+    check_picture(camera, width=width, height=height)
     if num_threads is not None and (not isinstance(num_threads, int) or num_threads < 1):
         raise ValueError(f"num_threads must be a positive integer, got {num_threads!r}")
+
+
+def check_picture(camera: str, **sizes: int) -> None:
+    """Check what can be asked for, before anything is drawn.
+
+    Args:
+        camera: one of `list_cameras()`.
+        **sizes: pixels, under the names that the caller knows them by.
+
+    Raises:
+        ValueError: for an unknown camera, or a size outside 1 .. 4096.
+    """
+    if camera not in CAMERAS:
+        raise ValueError(f"no camera {camera!r}; available: {', '.join(CAMERAS)}")
+    for name, size in sizes.items():
+        if not isinstance(size, int) or not 1 <= size <= _MAX_PIXELS:
+            raise ValueError(f"{name} must be an integer from 1 to {_MAX_PIXELS}, got {size!r}")
 
 
 # --- which library draws ---
 
 
-def _choose(backend: Backend | None) -> Backend:
+def choose_backend(backend: Backend | None = None) -> Backend:
+    """The backend that draws when this one is asked for; by default the first that works, with a warning if it is slow.
+
+    Raises:
+        ValueError: for an unknown backend.
+        RuntimeError: if it cannot draw here; the message names the missing library.
+    """
     if backend is None:
         return _first_that_works()
     if backend not in get_args(Backend):

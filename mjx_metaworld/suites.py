@@ -73,7 +73,7 @@ def _find(name: str) -> TaskSpec:
     if name in _BY_NAME:
         return _BY_NAME[name]
     near = difflib.get_close_matches(name, [*_BY_NAME, *_SUITES], n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ValueError(f"unknown task or suite {name!r}{hint} See list_tasks() and list_suites().")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from PIL import Image
 from rich.console import Console
 
 import mjx_metaworld as mw
-from mjx_metaworld import cli, demo, pictures
-from mjx_metaworld.commands.lanes import load_policy
+from mjx_metaworld import cli, demo, opengl, pictures
+from mjx_metaworld.commands import render as render_command
+from mjx_metaworld.commands.comparison import compare, comparison_table
+from mjx_metaworld.commands.lanes import build, load_policy, progress_bars
 from mjx_metaworld.commands.tasks import Tasks, run_tasks
 from mjx_metaworld.demo import Demo, run_demo
 from mjx_metaworld.document import rewrite_section
@@ -33,7 +36,8 @@ def test_table_and_contact_sheet():
     run: Any = SimpleNamespace(state=state, success=np.array([[True, False]]), episode_return=np.array([[10.0, 20.0]]))
     outcomes = [[EpisodeOutcome(True, 30.0), EpisodeOutcome(True, 50.0)]]
     out = io.StringIO()
-    Console(file=out, width=100).print(demo._table(Demo("reach-v3", num_goals=2), ["reach-v3"], run, outcomes))
+    rows = compare(["reach-v3"], run.success, run.episode_return, outcomes)
+    Console(file=out, width=100).print(comparison_table("reach", rows))
     (row,) = (line for line in out.getvalue().splitlines() if "reach-v3 " in line and "│" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["reach-v3", "50%", "100%", "15", "40"]
     sheet = demo._contact_sheet(env, run)
@@ -45,7 +49,8 @@ def test_table_and_contact_sheet():
 def test_demo_prints_its_table_and_writes_its_sheet(tmp_path):
     out = io.StringIO()
     sheet = tmp_path / "new" / "sheet.png"
-    run_demo(Demo("reach-v3", num_goals=2, num_steps=100, output=sheet), Console(file=out, width=100))
+    (row,) = run_demo(Demo("reach-v3", num_goals=2, num_steps=100, output=sheet), Console(file=out, width=100))
+    assert (row.task, row.success_here, row.success_there) == ("reach-v3", 1.0, 1.0)
     table = out.getvalue()
     # The reach expert solves every goal within 100 steps, on both sides.
     assert table.count("100%") >= 2
@@ -106,6 +111,7 @@ BAD = {
     "rollout reach-v3 --policy no_such_module:load": "No module named 'no_such_module'",
     "render reach-v3 --output out/film.avi": ".mp4, .gif or .png, got out/film.avi",
     "render reach-v3 --camera left": "'left'; available: topview",
+    "render reach-v3 --size 0": "size must be an integer from 1 to 4096, got 0",
     "eval reach-v3 --num-goals 51": "1..50, got 51",
     "eval reach-v3 --policy random": "expert or module:function",
     "export --tasks MT11": "'MT11'",
@@ -122,6 +128,35 @@ def test_bad_input_is_one_line_on_stderr(line, capsys):
     assert said.err.startswith("mjx-metaworld: error: ")
     assert said.err.count("\n") == 1
     assert BAD[line] in said.err
+    # Nothing of the box that tyro draws, whose lines are dashes where the output is not UTF-8.
+    assert "──" not in said.err
+    assert "---" not in said.err
+    assert "helptext" not in said.err
+
+
+def test_bad_input_is_one_line_in_any_encoding():
+    command = [sys.executable, "-m", "mjx_metaworld", "tasks", "--no-such-option"]
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+    assert ended.returncode == 2
+    said = "Unrecognized options: --no-such-option (see mjx-metaworld tasks --help)"
+    assert ended.stderr == f"mjx-metaworld: error: {said}\n"
+
+
+def test_render_looks_for_its_libraries_before_it_simulates(monkeypatch, capsys):
+    def unavailable(backend):
+        return f"{backend}: no such library"
+
+    def simulate(*_, **__):
+        raise AssertionError("must not come to this")
+
+    monkeypatch.setattr(opengl, "probe", unavailable)
+    monkeypatch.setattr(render_command, "build", simulate)
+    assert run("render", "reach-v3", "--backend", "osmesa") == 1
+    assert "libosmesa6" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run("render", "reach-v3", "--backend", "raycast") == 1
+    assert "mjx-metaworld[cli]" in capsys.readouterr().err
 
 
 def test_what_fails_on_the_way_exits_with_1(capsys):
@@ -162,6 +197,15 @@ def test_policies_by_name():
     # The expert's own import path is one too, but for the clipping.
     named, imported = (load_policy(env, name)(obs, np.int32(0), key) for name in ("expert", "mjx_metaworld:expert"))
     np.testing.assert_array_equal(named, np.clip(imported, -1, 1))
+
+
+def test_bars_are_shown_to_those_who_look_on():
+    watched, unwatched = io.StringIO(), io.StringIO()
+    for console in (Console(file=watched, force_terminal=True, width=80), Console(file=unwatched)):
+        with progress_bars(console) as bars:
+            assert build(bars, "reach-v3").tasks[0].name == "reach-v3"
+    assert "loading reach-v3" in watched.getvalue()
+    assert unwatched.getvalue() == ""
 
 
 def test_pictures_side_by_side():

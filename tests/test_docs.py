@@ -16,7 +16,8 @@ from mjx_metaworld import cli, task_pages
 from mjx_metaworld.suites import list_tasks, resolve
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OUTSIDE = [*ROOT.glob("*.md"), *ROOT.glob("integrations/*/*.md")]  # documents that are not part of the site
 NOT_RUN = ("lerobot.md",)  # needs LeRobot, and writes the whole dataset; its own tests run the same calls
 QUICK = ("command_line.md", "new_task.md")  # these compile one reset at most; the others take a minute each
 
@@ -68,6 +69,18 @@ def test_site_builds_without_a_broken_link(tmp_path):
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert all((tmp_path / "tasks" / name / "index.html").exists() for name in list_tasks())
+
+
+@pytest.mark.parametrize("document", OUTSIDE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents_outside_the_site_have_no_broken_link(document):
+    targets = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    local = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    assert [target for target in local if not (document.parent / target).exists()] == []
+
+
+def test_the_readmes_example_is_short_enough_to_read():
+    example, *_ = blocks(ROOT / "README.md", "python")
+    assert len(example.splitlines()) <= 12
 
 
 def test_a_tasks_page_holds_its_declaration():

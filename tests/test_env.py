@@ -133,6 +133,18 @@ def test_reset_to_places_the_goal():
     np.testing.assert_allclose(far.episode.goal, [0.4, 0.9, 0.45], rtol=1e-6)
 
 
+def test_a_task_without_points_settles_alone_as_among_others():
+    alone, among = mw.make("door-lock-v3"), mw.make(["door-lock-v3", "reach-v3"])
+    assert alone.tasks[0].settles_against_prop
+    assert not alone.tasks[0].points
+    vectors = jnp.asarray(mw.goals("door-lock-v3", seed=1)[0][:2])
+    task = jnp.zeros(2, jnp.int32)
+    first = jax.jit(jax.vmap(lambda t, v: alone.reset_to(t, v)))(task, vectors)
+    padded = jnp.pad(vectors, ((0, 0), (0, among.rand_vec_size - vectors.shape[1])))
+    expected = jax.jit(jax.vmap(lambda t, v: among.reset_to(t, v)))(task, padded)
+    np.testing.assert_array_equal(first.obs, expected.obs)
+
+
 def test_unknown_names_list_near_matches():
     with pytest.raises(ValueError, match="reach-v3"):
         mw.make("reach-v2")

@@ -10,7 +10,6 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-QUICK = ("quickstart.ipynb",)  # each compiles a step; the others run with --full
 
 
 def test_there_are_notebooks():
@@ -27,17 +26,14 @@ def test_outputs_are_stripped(path):
             assert cell.execution_count is None
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path if path.name in QUICK else pytest.param(path, marks=pytest.mark.full) for path in NOTEBOOKS],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.full  # each compiles a step; `make notebooks` runs them
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path):
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=1200, kernel_name="python3")
     client.execute(cwd=str(path.parent))
     last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
     assert last.execution_count is not None
-    if path.name in QUICK:
+    if path.stem == "quickstart":
         shown = [output for output in last.outputs if "image/png" in output.get("data", {})]
         assert len(shown) == 1

@@ -19,7 +19,7 @@ from mjx_metaworld.adapters.lanes import Lane
 from mjx_metaworld.adapters.programs import programs
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.rendering import list_cameras, render
+from mjx_metaworld.rendering import check_picture, list_cameras, render
 from mjx_metaworld.robot import observation_bounds
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
@@ -53,7 +53,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         physics: fixed sizes and iteration counts of the engine.
 
     Raises:
-        ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length.
+        ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length or
+            picture size.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
         if camera_name not in list_cameras():
             raise ValueError(f"camera_name must be one of {', '.join(list_cameras())}, got {camera_name!r}")
+        check_picture(camera_name, width=width, height=height)
         if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
         self._autoreset = _autoreset_mode(autoreset_mode)
@@ -191,7 +193,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One picture a lane, uint8 (height, width, 3).
 
         Raises:
-            ValueError: without a render mode, or for a bad size.
+            ValueError: without a render mode.
             ResetNeeded: before the first reset.
         """
         self._check_open()
@@ -327,6 +329,8 @@ def _metric_infos(metrics: Metrics, mask: np.ndarray) -> Infos:
 def _observation_space(tasks: Sequence[TaskSpec], goal_observable: bool, num_one_hot: int) -> Box:
     bounds = [observation_bounds(spec, goal_observable=goal_observable) for spec in tasks]
     low, high = np.min([low for low, _ in bounds], axis=0), np.max([high for _, high in bounds], axis=0)
+    # Observations are clipped in float32, where a bound may be rounded to a place beyond itself.
+    low, high = np.minimum(low, low.astype(np.float32)), np.maximum(high, high.astype(np.float32))
     if not num_one_hot:
         return Box(low, high, dtype=np.float64)
     low, high = np.append(low, np.zeros(num_one_hot)), np.append(high, np.ones(num_one_hot))

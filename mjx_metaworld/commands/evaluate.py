@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.commands.lanes import Policy, load_policy, progress_bars, run_lanes
+from mjx_metaworld.commands.comparison import Comparison, compare, comparison_table
+from mjx_metaworld.commands.lanes import Policy, build, load_policy, progress_bars, run_lanes
 from mjx_metaworld.compile import jit
-from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import collect, reference_episodes
 from mjx_metaworld.reference import EpisodeOutcome, reference_env, start_reference
 from mjx_metaworld.suites import NUM_GOALS, every_goal, goals
@@ -55,17 +55,6 @@ class Eval:
             raise ValueError("policy must be expert or module:function; a random one differs on the two sides")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A task's success rate (at any step) and mean return on the same goals."""
-
-    task: str
-    success_here: float
-    success_there: float
-    return_here: float
-    return_there: float
-
-
 def run_eval(args: Eval, console: Console) -> list[Comparison] | list[CheckpointFigures]:
     """Print success and return by task, of both sides.
 
@@ -89,11 +78,11 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
 
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
-    env = make(args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
-    policy = load_policy(env, args.policy)
-    rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
-    names = [spec.name for spec in env.tasks]
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
+        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
+        policy = load_policy(env, args.policy)
+        rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
+        names = [spec.name for spec in env.tasks]
         reference = None
         if args.policy == "expert":
             reference = background.enter_context(
@@ -112,18 +101,9 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
         else:
             outcomes = collect(reference, bars)
     shape = (len(names), num_goals)
-    success, episode_return = run.success.reshape(shape), run.episode_return.reshape(shape)
-    rows = [
-        Comparison(
-            task=name,
-            success_here=float(success[i].mean()),
-            success_there=float(np.mean([outcome.success for outcome in outcomes[i]])),
-            return_here=float(episode_return[i].mean()),
-            return_there=float(np.mean([outcome.episode_return for outcome in outcomes[i]])),
-        )
-        for i, name in enumerate(names)
-    ]
-    console.print(_table(args, num_goals, num_steps, rows))
+    rows = compare(names, run.success.reshape(shape), run.episode_return.reshape(shape), outcomes)
+    title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
+    console.print(comparison_table(title, rows))
     return rows
 
 
@@ -162,18 +142,3 @@ def _reference_episode(
         total += float(reward)
     cpu_env.close()
     return EpisodeOutcome(success, total)
-
-
-def _table(args: Eval, num_goals: int, num_steps: int, rows: list[Comparison]) -> Table:
-    title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
-    table = Table("task", title=title)
-    for heading in ("success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        cells = (f"{row.success_here:.0%}", f"{row.success_there:.0%}")
-        table.add_row(row.task, *cells, f"{row.return_here:.0f}", f"{row.return_there:.0f}")
-    table.add_section()
-    success = [float(np.mean([getattr(row, f"success_{side}") for row in rows])) for side in ("here", "there")]
-    returns = [float(np.mean([getattr(row, f"return_{side}") for row in rows])) for side in ("here", "there")]
-    table.add_row("mean", *(f"{value:.1%}" for value in success), *(f"{value:.0f}" for value in returns))
-    return table

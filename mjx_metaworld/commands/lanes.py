@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mjx_metaworld.compile import jit
-from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.experts import expert
 from mjx_metaworld.types import State
 
@@ -39,9 +39,17 @@ class _Carry(NamedTuple):
 
 
 def progress_bars(console: Console) -> Progress:
-    """Bars for what takes a while; they vanish when all is done."""
+    """Bars for what takes a while; they vanish when all is done, and where nobody looks on there are none."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+
+
+def build(bars: Progress, tasks: str, **options: Any) -> MetaWorldEnv:
+    """`mjx_metaworld.make`, with a bar while it loads the scenes."""
+    loading = bars.add_task(f"loading {tasks}", total=None)
+    env = make(tasks, **options)
+    bars.remove_task(loading)
+    return env
 
 
 def load_policy(env: MetaWorldEnv, name: str) -> Policy:

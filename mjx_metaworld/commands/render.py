@@ -12,10 +12,18 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.commands.lanes import load_policy, progress_bars, run_lanes
-from mjx_metaworld.env import make
-from mjx_metaworld.pictures import CONTROL_RATE, VIDEO_SUFFIXES, labelled, tiled, upright, write_png, write_video
-from mjx_metaworld.rendering import CAMERAS, Backend, render
+from mjx_metaworld.commands.lanes import build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.pictures import (
+    CONTROL_RATE,
+    VIDEO_SUFFIXES,
+    labelled,
+    require_mp4,
+    tiled,
+    upright,
+    write_png,
+    write_video,
+)
+from mjx_metaworld.rendering import Backend, check_picture, choose_backend, render
 
 _SHEET = ".png"
 
@@ -38,8 +46,7 @@ class Render:
     def __post_init__(self) -> None:
         if self.output.suffix not in (*VIDEO_SUFFIXES, _SHEET):
             raise ValueError(f"output must end in {', '.join(VIDEO_SUFFIXES)} or {_SHEET}, got {self.output}")
-        if self.camera not in CAMERAS:
-            raise ValueError(f"no camera {self.camera!r}; available: {', '.join(CAMERAS)}")
+        check_picture(self.camera, size=self.size)
         if self.num_steps < 1 or self.every < 1:
             raise ValueError(f"num_steps and every must be positive, got {self.num_steps} and {self.every}")
         if not 2 <= self.moments <= self.num_steps + 1:
@@ -64,13 +71,16 @@ def run_render(args: Render, console: Console) -> Rendered:
         RuntimeError: if the backend that was asked for cannot draw here.
         ImportError: for an .mp4 without the library that writes it.
     """
-    env = make(args.tasks, max_episode_steps=args.num_steps)
-    policy = load_policy(env, args.policy)
+    backend = choose_backend(args.backend)
+    if args.output.suffix == ".mp4":
+        require_mp4()  # now, not after the simulation
     is_sheet = args.output.suffix == _SHEET
     stride = max(1, args.num_steps // (args.moments - 1)) if is_sheet else args.every
     num_steps = stride * (args.moments - 1) if is_sheet else max(1, args.num_steps // stride) * stride
-    keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
     with progress_bars(console) as bars:
+        env = build(bars, args.tasks, max_episode_steps=args.num_steps)
+        policy = load_policy(env, args.policy)
+        keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
         run = run_lanes(
             env,
             policy,
@@ -89,7 +99,7 @@ def run_render(args: Render, console: Console) -> Rendered:
             args.camera,
             args.size,
             args.size,
-            backend=args.backend,
+            backend=backend,
             on_picture=lambda: bars.advance(drawing),
         )
         images = upright(images, args.camera)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.commands.lanes import load_policy, progress_bars, run_lanes
-from mjx_metaworld.env import make
+from mjx_metaworld.commands.lanes import build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.suites import resolve
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     Raises:
         ValueError: for an unknown task or policy, or fewer environments than tasks.
     """
-    env = make(args.tasks, max_episode_steps=args.num_steps)
-    num_tasks = len(env.tasks)
+    num_tasks = len(resolve(args.tasks))
     if args.num_envs < num_tasks:
         raise ValueError(f"num_envs must be at least the number of tasks, {num_tasks}, got {args.num_envs}")
-    policy = load_policy(env, args.policy)
     keys = jax.random.split(jax.random.key(args.seed), args.num_envs)
     task = np.arange(args.num_envs) % num_tasks
     with progress_bars(console) as bars:
+        env = build(bars, args.tasks, max_episode_steps=args.num_steps)
+        policy = load_policy(env, args.policy)
         run = run_lanes(
             env,
             policy,

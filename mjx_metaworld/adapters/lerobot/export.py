@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+try:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+except ImportError as error:
+    raise ImportError("the exporter needs rich: pip install 'mjx-metaworld[lerobot]'") from error
 
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.demonstrations import Demonstration, demonstrate
@@ -52,7 +56,24 @@ class MissingLeRobotError(ImportError):
     """LeRobot, which writes the dataset, cannot be imported."""
 
 
-def run_export(args: Export, console: Console) -> None:
+@dataclass(frozen=True)
+class Written:
+    """How many episodes of a task are in the dataset."""
+
+    task: str
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The dataset that was written."""
+
+    output: str
+    repo_id: str
+    written: tuple[Written, ...]
+
+
+def run_export(args: Export, console: Console) -> Exported:
     """Write the dataset and print how many episodes each task got.
 
     Raises:
@@ -66,6 +87,7 @@ def run_export(args: Export, console: Console) -> None:
     console.print(f"{written.total()} episodes of {len(written)} tasks in {args.output} ({args.repo_id})")
     for name, count in short.items():
         console.print(f"[yellow]{name}: only {count} of {args.episodes} episodes succeeded")
+    return Exported(str(args.output), args.repo_id, tuple(Written(name, count) for name, count in written.items()))
 
 
 def export(args: Export, progress: Progress | None = None) -> Counter[str]:
@@ -93,13 +115,13 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
     if args.output.exists():
         raise ValueError(f"output {args.output} exists; name a new directory")
     bars = progress or Progress(disable=True)
+    compiling = bars.add_task("loading and compiling", total=1)
     env = make(distinct_tasks(task_groups(args.tasks)), max_episode_steps=args.max_episode_steps)
     texts = task_texts(args.texts, TASK_DESCRIPTIONS)
     dataset = LeRobotDataset.create(
         args.repo_id, FPS, features(args), root=args.output, robot_type=_ROBOT, use_videos=args.images == "video"
     )
     written = Counter({spec.name: 0 for spec in env.tasks})
-    compiling = bars.add_task("compiling", total=1)
     writing = bars.add_task("episodes", total=len(env.tasks) * args.episodes)
     demonstrations = demonstrate(
         env,
