@@ -8,11 +8,14 @@ together; batches beyond `chunk` lanes run chunk after chunk so that the working
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
 
 from mjx_metaworld.physics.groups import TILES
 
@@ -27,6 +30,7 @@ def lanes_last(
     chunk: int | None,
     order: Callable[..., jax.Array] | None = None,
     alone: Callable[..., Any] | None = None,
+    shapes: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Wrap `fn`, which maps lanes-last pytrees to lanes-last pytrees, as a function of one environment.
 
@@ -36,40 +40,80 @@ def lanes_last(
         chunk: environments computed at a time; larger batches run in a sequential loop over chunks. None: no loop.
         order: of the same arguments, batched, the keys (batch,) by which environments are sorted into chunks, so that
             those with alike loads run together. None: in the order given.
-        alone: computes the same as `fn` without needing the axis of tiles; takes its place for a single environment,
-            which is traced even where only batches are used, and traces faster. None: `fn` in one tile.
+        alone: computes the same as `fn` without needing the axis of tiles; takes its place for a single environment.
+            None: `fn` in one tile.
+        shapes: of the arguments of one environment, the shapes and types of its result, so that a batch can be traced
+            without tracing a single environment first. None: by tracing that.
 
     Returns:
-        A function of arrays without a lane axis, whose batching rule tiles the batch.
+        A function of arrays without a lane axis, whose batching rule tiles the batch. It has no derivative.
     """
 
-    @jax.custom_batching.custom_vmap
-    def single(*args):
+    def single(*args: Any) -> Any:
         if alone is None:
             out = _run(fn, jax.tree.map(lambda x: jnp.asarray(x)[None], args), 1, 1, None)
             return jax.tree.map(lambda x: x[0], out)
         out = alone(*jax.tree.map(lambda x: jnp.asarray(x)[..., None], args))
         return jax.tree.map(lambda x: x[..., 0], out)
 
-    @single.def_vmap
-    def batched(axis_size, in_batched, *args):
-        args = jax.tree.map(
-            lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (axis_size, *jnp.shape(x))),
-            args,
-            tuple(in_batched),
-        )
+    def batched(size: int, *args: Any) -> Any:
         if order is None or chunk is None:
-            out = _run(fn, args, axis_size, lanes or axis_size, chunk)
-        else:
-            # Small batches are divided, too, so that light environments need not wait for heavy ones.
-            quarter = min(chunk, max(axis_size // 4, _LEAST_TILES * lanes, 1))
-            places = jnp.argsort(order(*args))
-            out = _run(fn, jax.tree.map(lambda x: x[places], args), axis_size, lanes or axis_size, quarter)
-            origins = jnp.zeros_like(places).at[places].set(jnp.arange(axis_size, dtype=places.dtype))
-            out = jax.tree.map(lambda x: x[origins], out)
-        return out, jax.tree.map(lambda _: True, out)
+            return _run(fn, args, size, lanes or size, chunk)
+        # Small batches are divided, too, so that light environments need not wait for heavy ones.
+        quarter = min(chunk, max(size // 4, _LEAST_TILES * lanes, 1))
+        places = jnp.argsort(order(*args))
+        out = _run(fn, jax.tree.map(lambda x: x[places], args), size, lanes or size, quarter)
+        origins = jnp.zeros_like(places).at[places].set(jnp.arange(size, dtype=places.dtype))
+        return jax.tree.map(lambda x: x[origins], out)
 
-    return single
+    def of_one(*args: Any) -> Any:
+        leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
+        result, out_structure = jax.tree.flatten((shapes or functools.partial(jax.eval_shape, single))(*args))
+
+        def flat(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+            return lambda *arrays: jax.tree.leaves(function(*jax.tree.unflatten(structure, arrays)))
+
+        out = _lanes_p.bind(
+            *leaves,
+            single=flat(single),
+            batched=lambda size, *arrays: flat(functools.partial(batched, size))(*arrays),
+            result=tuple(jax.core.ShapedArray(x.shape, x.dtype) for x in result),
+        )
+        return jax.tree.unflatten(out_structure, out)
+
+    return of_one
+
+
+# A primitive of its own rather than `jax.custom_batching.custom_vmap`, which traces the single environment first even
+# where only batches are used: a quarter of the time that tracing a step took (benchmarks/LOG.md, section 14).
+_lanes_p = Primitive("lanes_last")
+_lanes_p.multiple_results = True
+
+
+@_lanes_p.def_impl
+def _impl(*arrays, single, batched, result):
+    return single(*arrays)
+
+
+@_lanes_p.def_abstract_eval
+def _abstract_eval(*avals, single, batched, result):
+    return result
+
+
+mlir.register_lowering(_lanes_p, mlir.lower_fun(_impl, multiple_results=True))
+
+
+def _batching_rule(arrays, axes, *, single, batched, result):
+    size = next(x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None)
+    out = batched(size, *(_axis_first(x, axis, size) for x, axis in zip(arrays, axes, strict=True)))
+    return out, [0] * len(out)
+
+
+def _axis_first(x: jax.Array, axis: int | None, size: int) -> jax.Array:
+    return jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
+
+
+batching.primitive_batchers[_lanes_p] = _batching_rule
 
 
 class Division(NamedTuple):

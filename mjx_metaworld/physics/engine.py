@@ -53,8 +53,13 @@ class Engine:
             functools.partial(self._step_lanes, self.config),
             order=lambda scene, state, ctrl: state.load,
             alone=functools.partial(self._step_lanes, alone),
+            shapes=lambda scene, state, ctrl: (jax.tree.map(_shape, state), _poses_shapes(state.qpos.dtype)),
         )
-        self._poses = self.on_lanes(self._poses_lanes)
+        self._poses = self.on_lanes(
+            self._poses_lanes,
+            alone=self._poses_lanes,
+            shapes=lambda scene, state: _poses_shapes(state.qpos.dtype),
+        )
 
     def on_lanes(self, fn: Callable[..., Any], **options: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one environment from one of lanes-last arrays, laid out as this engine batches.
@@ -100,6 +105,17 @@ class Engine:
             return jnp.moveaxis(rows, 0, -1)
 
         return jax.tree.map(take, self.scenes.replace(colliders=None, pairs=None))
+
+
+def _shape(x: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x))
+
+
+def _poses_shapes(dtype: Any) -> Poses:
+    def numbers(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    return Poses(numbers(14, 3), numbers(14, 3, 3), numbers(3), jax.ShapeDtypeStruct((), bool))
 
 
 def _poses(kin: Kinematics, touching: Array) -> Poses:
