@@ -68,7 +68,6 @@ for name in ("ppo", "sac"):
         "devices_of_mixed": len(mixed.env_state.obs.sharding.device_set),
     }}
 (folder / "report.json").write_text(json.dumps(report))
-print(report)
 """
 TASK = f"""{PRELUDE}
 from training_probes import learn_alone
