@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from mjx_metaworld.physics.batching import Division, lanes_last
+from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
@@ -48,11 +49,15 @@ class Engine:
         self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
         self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
         alone = dataclasses.replace(self.config, adaptive=False)
-        self._step = self.on_lanes(
+        step = self.on_lanes(
             functools.partial(self._step_lanes, self.config),
             order=lambda scene, state, ctrl: state.load,
             alone=functools.partial(self._step_lanes, alone),
         )
+        pullback = self.on_lanes(
+            functools.partial(self._pull_lanes, self.config), alone=functools.partial(self._pull_lanes, alone)
+        )
+        self._step = with_pullback(step, pullback)
         self._poses = self.on_lanes(self._poses_lanes)
 
     def on_lanes(self, fn: Callable[..., Any], **options: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,6 +91,11 @@ class Engine:
         rows = self.select(scene)
         state, kin, touching = control_step(self.arm, rows, state, ctrl, config)
         return state, _poses(kin, touching)
+
+    def _pull_lanes(
+        self, config: PhysicsConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen
+    ) -> tuple[Moved, Array]:
+        return pull_lanes(self.arm, self.select(scene), state, ctrl, moved, seen, config)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
         kin = kinematics(self.arm, self.select(scene), state.qpos, state.prop_pos)
