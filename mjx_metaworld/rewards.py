@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mjx_metaworld.physics.spatial import sqrt
+
 if TYPE_CHECKING:
     from mjx_metaworld.tasks.spec import RewardInputs
 
@@ -26,7 +28,7 @@ _GAUSSIAN_SCALE = float(np.sqrt(-2.0 * np.log(_VALUE_AT_MARGIN)))
 
 def norm(v: Array) -> Scalar:
     """Euclidean length of a vector of any size."""
-    return jnp.sqrt(jnp.sum(v * v))
+    return sqrt(jnp.sum(v * v))
 
 
 def tolerance(
@@ -72,7 +74,7 @@ def gripper_closing(action: Float[Array, "4"], effort: float = 1.0) -> Scalar:
 
 
 def _xz_distance(a: Vector, b: Vector) -> Scalar:
-    return jnp.sqrt((a[0] - b[0]) ** 2 + (a[2] - b[2]) ** 2)
+    return sqrt((a[0] - b[0]) ** 2 + (a[2] - b[2]) ** 2)
 
 
 def caging_reward(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics.spatial import fence
+from mjx_metaworld.physics.spatial import fence, sqrt
 
 Array = jax.Array
 
@@ -32,7 +32,7 @@ class Cone(NamedTuple):
 def locate(residual: Array, mu: Array) -> Cone:
     """Zone of each contact for residuals (K, 4, L)."""
     normal, tangents = residual[:, 0], residual[:, 1:]
-    tangent = jnp.sqrt(tangents[:, 0] ** 2 + tangents[:, 1] ** 2 + tangents[:, 2] ** 2)
+    tangent = sqrt(tangents[:, 0] ** 2 + tangents[:, 1] ** 2 + tangents[:, 2] ** 2)
     free = normal >= mu * tangent
     sticking = (mu * normal + tangent <= 0.0) & ~free
     return Cone(normal, tangent, free, sticking)

@@ -13,6 +13,7 @@ from flax import struct
 
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
+from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
@@ -49,12 +50,18 @@ class Engine:
         self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
         self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
         alone = dataclasses.replace(self.config, adaptive=False)
-        self._step = self.on_lanes(
+        step = self.on_lanes(
             functools.partial(self._step_lanes, self.config),
             order=lambda scene, state, ctrl: state.load,
             alone=functools.partial(self._step_lanes, alone),
             shapes=lambda scene, state, ctrl: (jax.tree.map(_shape, state), _poses_shapes(state.qpos.dtype)),
         )
+        pullback = self.on_lanes(
+            functools.partial(self._pull_lanes, self.config),
+            alone=functools.partial(self._pull_lanes, alone),
+            shapes=lambda scene, state, ctrl, moved, seen: (jax.tree.map(_shape, moved), _shape(ctrl)),
+        )
+        self._step = with_pullback(step, pullback)
         self._poses = self.on_lanes(
             self._poses_lanes,
             alone=self._poses_lanes,
@@ -92,6 +99,12 @@ class Engine:
         geometry = Geometry.of(self.scenes, scene)
         state, kin, touching = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
         return state, _poses(kin, touching)
+
+    def _pull_lanes(
+        self, config: PhysicsConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen
+    ) -> tuple[Moved, Array]:
+        geometry = Geometry.of(self.scenes, scene)
+        return pull_lanes(self.arm, self.select(scene), geometry, state, ctrl, moved, seen, config)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
         kin = kinematics(self.arm, self.select(scene), state.qpos, state.prop_pos)

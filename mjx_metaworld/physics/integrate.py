@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +56,26 @@ def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array
 
 def _turn(quaternion: Array, omega: Array, arm: Arm) -> Array:
     """Turn by the body-frame angular velocity for one time step; the result has unit length."""
+    return spatial.normalize(fence(spatial.quat_mul(quaternion, _rotation(arm.timestep, omega))))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _rotation(timestep: float, omega: Array) -> Array:
+    """The quaternion by which an angular velocity turns in a time step."""
     speed = spatial.norm(omega)
     axis = omega / jnp.maximum(speed, _MIN_ANGLE)
-    turned = spatial.quat_mul(quaternion, spatial.axis_angle_to_quat(axis, arm.timestep * speed))
-    return spatial.normalize(fence(turned))
+    return spatial.axis_angle_to_quat(axis, timestep * speed)
+
+
+@_rotation.defjvp
+def _(timestep: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # Of a form without an axis, which a body at rest does not have.
+    def smooth(omega: Array) -> Array:
+        square = (0.5 * timestep) ** 2 * spatial.dot(omega, omega)  # of half the angle
+        small = square < 1e-8
+        half = jnp.sqrt(jnp.where(small, 1.0, square))
+        share = 0.5 * timestep * jnp.where(small, 1.0 - square / 6.0, jnp.sin(half) / half)
+        cos = jnp.where(small, 1.0 - 0.5 * square, jnp.cos(half))
+        return jnp.concatenate([cos[None], share * omega])
+
+    return _rotation(timestep, *primals), jax.jvp(smooth, primals, tangents)[1]

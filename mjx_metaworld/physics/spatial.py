@@ -18,6 +18,18 @@ from jax.experimental.xla_metadata import set_xla_metadata
 Array = jax.Array
 
 
+@jax.custom_jvp
+def sqrt(x: Array) -> Array:
+    """Square root whose derivative at zero counts as zero; infinite, it would make NaN of whatever it multiplies."""
+    return jnp.sqrt(x)
+
+
+@sqrt.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    root = jnp.sqrt(primals[0])
+    return root, jnp.where(root > 0, 0.5 * tangents[0] / jnp.where(root > 0, root, 1.0), 0.0)
+
+
 def dot(a: Array, b: Array) -> Array:
     """Inner product of two vectors `(n, *lanes)`, summed from the first component on."""
     if a.ndim == b.ndim:
@@ -28,7 +40,7 @@ def dot(a: Array, b: Array) -> Array:
 
 def norm(a: Array) -> Array:
     """Euclidean length of a vector `(n, *lanes)`."""
-    return jnp.sqrt(dot(a, a))
+    return sqrt(dot(a, a))
 
 
 def normalize(a: Array, eps: float = 1e-15) -> Array:
@@ -107,8 +119,23 @@ def fence(*arrays):
     fuse across a call that it may not inline. Every stage boundary calls this one function, so that the choice stands
     in one place. Returns its arguments (one value when called with one).
     """
-    fenced = jax.lax.platform_dependent(*arrays, cpu=_call, default=_barrier)
+    fenced = _fenced(*arrays)
     return fenced[0] if len(arrays) == 1 else fenced
+
+
+@jax.custom_jvp
+def _fenced(*arrays):
+    return jax.lax.platform_dependent(*arrays, cpu=_call, default=_barrier)
+
+
+@_fenced.defjvp
+def _(primals, tangents):
+    # Of its own, since differentiating the call would inline it. Integers have tangents without a type.
+    leaves, structure = jax.tree.flatten(tangents)
+    typed = [leaf for leaf in leaves if leaf.dtype != jax.dtypes.float0]
+    fenced = iter(_fenced(*typed) if typed else ())
+    tangents = [leaf if leaf.dtype == jax.dtypes.float0 else next(fenced) for leaf in leaves]
+    return _fenced(*primals), jax.tree.unflatten(structure, tangents)
 
 
 def _call(*arrays):

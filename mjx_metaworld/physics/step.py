@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -44,6 +45,16 @@ class Forward(NamedTuple):
     solution: Solution
 
 
+class Stages(NamedTuple):
+    """The two stages that a derivative needs in another form, see `derivative.py`."""
+
+    narrowphase: Callable[[Candidates, Kinematics, PhysicsConfig], Contacts]
+    solve: Callable[[MassMatrix, Array, Constraints, Array, PhysicsConfig], Solution]
+
+
+STAGES = Stages(narrowphase, solve)
+
+
 def forward(
     arm: Arm,
     scene: Scene,
@@ -52,6 +63,7 @@ def forward(
     candidates: Candidates,
     config: PhysicsConfig,
     scratch: ContactRows | None = None,
+    stages: Stages = STAGES,
 ) -> Forward:
     """Evaluate the dynamics at a state; all arrays lanes last.
 
@@ -63,13 +75,14 @@ def forward(
         candidates: pairs for the narrow phase.
         config: sizes and counts.
         scratch: rows that may be overwritten, as `make_constraints` takes them.
+        stages: how contacts are found and constraints are solved.
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    contacts = narrowphase(candidates, kin, config)
+    contacts = stages.narrowphase(candidates, kin, config)
     mass = mass_matrix(arm, scene, kin)
     qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
     constraints = make_constraints(arm, scene, kin, state, contacts, config, scratch)
-    solution = solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
+    solution = stages.solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
     return Forward(kin, mass, qfrc_smooth, contacts, constraints, solution)
 
 
@@ -84,7 +97,7 @@ def control_step(
         The new state, its kinematics, and whether both finger pads press on the main object (L,).
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    candidates = broadphase(geometry, kin, config, _reach(arm, kin, state.qvel, config))
+    candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, config))
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     def substep(index, carry):
@@ -109,7 +122,7 @@ def control_step(
     return state, kin, touching
 
 
-def _reach(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> Array:
+def reach_of(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> Array:
     """(L,) how much closer to each other two colliders may come within a control step, in metres.
 
     Twice what the bodies' speeds amount to, as an object at rest that is struck may leave twice as fast as the hand,

@@ -257,7 +257,7 @@ def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Arr
         above = c.corner + c.edge_a * jnp.clip(u, 0.0, 1.0) + c.edge_b * jnp.clip(v, 0.0, 1.0)
         corner = jnp.stack([x, y, jnp.zeros_like(x)])
         square = spatial.dot(corner - above, corner - above)
-        length = jnp.where(c.is_edge, jnp.sqrt(square), jnp.abs(above[2]))
+        length = jnp.where(c.is_edge, spatial.sqrt(square), jnp.abs(above[2]))
         depth = jnp.where(above[2] < 0, -length, length)
         valid = usable & inside & (depth <= c.margin)
         mids.append(0.5 * (corner + above))
@@ -280,7 +280,7 @@ def _vertices(c: _Clip, project, none_cross: Array, only_vertices: Array) -> tup
     clamped = jnp.where(c.is_edge, jnp.clip(flat, -c.half[:, None], c.half[:, None]), flat)
     over = flat - clamped
     height = point[2] / jnp.maximum(c.direction[2], 1e-10)
-    length = jnp.sqrt(over[0] ** 2 + over[1] ** 2 + height**2)
+    length = spatial.sqrt(over[0] ** 2 + over[1] ** 2 + height**2)
     depth = jnp.where(point[2] < 0, -length, length)
     dist = jnp.where(c.is_edge, depth, 0.5 * depth)
     mid = 0.5 * (point + jnp.concatenate([clamped, jnp.zeros_like(height)[None]]))

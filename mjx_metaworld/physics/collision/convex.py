@@ -70,6 +70,16 @@ class _Descent(NamedTuple):
     nearest: Array  # (3, S, L) that point
 
 
+class Deepest(NamedTuple):
+    """The end of a descent, in the frame of the second body and of the cores, which are the bodies without balls."""
+
+    normal: Array  # (3, S, L) from body 1 to body 2
+    depth: Array  # (S, L)
+    corners: Array  # (3, 6, S, L) the simplex, see `_Descent`
+    weights: Array  # (2, S, L) of its second and third corner in its point that is nearest to the query
+    balls: Array  # (2 S, L) radii of the first bodies' balls, then the second ones'
+
+
 def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     """Search the contact of world-frame shapes from scratch."""
     pair = _relate(shape1, shape2)
@@ -102,6 +112,13 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
 
 def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> Points:
     """Contact of world-frame convex shapes, one point a slot, by descent from what `find_start` gave."""
+    deepest = find_deepest(shape1, shape2, start, iterations)
+    on_first = _combine(deepest.weights, deepest.corners[:, 3:])
+    return contact_of(deepest, on_first, shape2, margin)
+
+
+def find_deepest(shape1: Shape, shape2: Shape, start: Start, iterations: int) -> Deepest:
+    """Where the cores of world-frame shapes overlap least, by descent from what `find_start` gave."""
     pair = _relate(shape1, shape2)
 
     def step(i: Array, s: _Descent) -> _Descent:
@@ -110,15 +127,19 @@ def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, it
     # The first step evaluates the start's direction at the poses of now.
     end = jax.lax.fori_loop(0, iterations + 1, step, _resume(pair, start))
     weights = _triangle_weights(end.corners[:, :3], _query(end))
-    on_first = _combine(weights, end.corners[:, 3:])
-    count = shape1.type.shape[0]
-    balls1, balls2 = pair.both.ball[:count], pair.both.ball[count:]
-    depth = end.depth + balls1 + balls2
+    return Deepest(end.normal, end.depth, end.corners, weights, pair.both.ball)
+
+
+def contact_of(deepest: Deepest, on_first: Array, shape2: Shape, margin: Array) -> Points:
+    """The contact in the world of bodies whose first one's core is deepest at `on_first`."""
+    count, normal = on_first.shape[-2], deepest.normal
+    balls1, balls2 = deepest.balls[:count], deepest.balls[count:]
+    depth = deepest.depth + balls1 + balls2
     # `on_first` lies on the core of body 1; midway between the surfaces.
-    pos = on_first + end.normal * (balls1 - 0.5 * depth)
+    pos = on_first + normal * (balls1 - 0.5 * depth)
     world = shape2.pos + spatial.rotate(shape2.mat, pos)
     dist = jnp.where(-depth < margin, -depth, NO_CONTACT)
-    return Points(dist[None], world[:, None], spatial.rotate(shape2.mat, end.normal)[:, None])
+    return Points(dist[None], world[:, None], spatial.rotate(shape2.mat, normal)[:, None])
 
 
 def _relate(shape1: Shape, shape2: Shape) -> _Pair:

@@ -100,7 +100,7 @@ def _overlap(p: _Problem, normal: Array) -> Array:
     ones = (1,) * (normal.ndim - p.axis.ndim)
     axis, center, box = (v.reshape(3, *ones, *v.shape[1:]) for v in (p.axis, p.center, p.box))
     along = spatial.dot(axis, normal)
-    across = jnp.sqrt(jnp.maximum(1.0 - along * along, 0.0))
+    across = spatial.sqrt(jnp.maximum(1.0 - along * along, 0.0))
     # The radius times the rounding of `across` near a cap stays below 1e-5 m only through this longer form.
     perpendicular = spatial.norm(normal - axis * along)
     across = jnp.where(across < 0.1, perpendicular, across)
@@ -145,7 +145,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
 
     def overlap(u: Array, v: Array) -> Array:
         along = axis[0] * u + axis[1] * v
-        across = jnp.sqrt(jnp.maximum(1.0 - along * along, 0.0))
+        across = spatial.sqrt(jnp.maximum(1.0 - along * along, 0.0))
         linear = center[0] * u + center[1] * v + box[0] * jnp.abs(u) + box[1] * jnp.abs(v)
         return linear + p.half * jnp.abs(along) + p.radius * across
 
@@ -156,7 +156,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
     has_side = side_u * side_u + side_v * side_v > 0.5
     u, v, best = toward_u, jnp.zeros_like(one), overlap(toward_u, 0.0 * one)
     # Not a kink, but nearly one where the circle passes close to a cap's normal: the direction on it nearest to that.
-    length = jnp.sqrt(axis[0] * axis[0] + axis[1] * axis[1])
+    length = spatial.sqrt(axis[0] * axis[0] + axis[1] * axis[1])
     has_cap = length > 1e-3
     scale = jnp.where(axis[0] * center[0] + axis[1] * center[1] > 0, -1.0, 1.0) / jnp.where(has_cap, length, 1.0)
     cap_u, cap_v = axis[0] * scale, axis[1] * scale

@@ -77,7 +77,7 @@ def _cylinder_points(down: Array, size: Array) -> tuple[Array, Array]:
     """The rim's lowest point, the one opposite along the axis, and two that complete a triangle on the lower cap."""
     radius, half = size[0], size[1]
     sign = jnp.where(down[2] >= 0, 1.0, -1.0)
-    across = jnp.sqrt(down[0] ** 2 + down[1] ** 2)
+    across = spatial.sqrt(down[0] ** 2 + down[1] ** 2)
     tilted = across > 1e-6  # below float32's resolution of a direction MuJoCo's own choice, the x axis, serves as well
     x = jnp.where(tilted, down[0] / jnp.where(tilted, across, 1.0), 1.0) * radius
     y = jnp.where(tilted, down[1] / jnp.where(tilted, across, 1.0), 0.0) * radius

@@ -50,7 +50,7 @@ def _to_segment(point: Array, half: Array, radius: Array) -> tuple[Array, Array]
 def _to_cylinder(point: Array, size: Array) -> tuple[Array, Array]:
     """Signed distance of a point to a cylinder along z, and the direction to it."""
     radius, half = size[0], size[1]
-    r = jnp.sqrt(point[0] ** 2 + point[1] ** 2)
+    r = spatial.sqrt(point[0] ** 2 + point[1] ** 2)
     safe_r = jnp.where(r > 0, r, 1.0)
     inward = jnp.stack([-point[0] / safe_r, -point[1] / safe_r, jnp.zeros_like(r)])
     sign = jnp.where(point[2] > 0, 1.0, -1.0)
@@ -59,7 +59,7 @@ def _to_cylinder(point: Array, size: Array) -> tuple[Array, Array]:
     # Inside, the nearer surface; outside, the only one that the point lies over, or the rim.
     side = (to_cap < 0) & ((to_side >= 0) | (to_cap <= to_side))
     cap = (to_side < 0) & ~side
-    rim = jnp.sqrt(jnp.maximum(to_side, 0.0) ** 2 + jnp.maximum(to_cap, 0.0) ** 2)
+    rim = spatial.sqrt(jnp.maximum(to_side, 0.0) ** 2 + jnp.maximum(to_cap, 0.0) ** 2)
     safe_rim = jnp.where(rim > 0, rim, 1.0)
     corner = (inward * jnp.maximum(to_side, 0.0) + down * jnp.maximum(to_cap, 0.0)) / safe_rim
     dist = jnp.where(side, to_side, jnp.where(cap, to_cap, rim))

@@ -1,0 +1,191 @@
+"""The derivative of a control step: a pullback of its own, which leaves the step's own program as it is.
+
+The step keeps its inputs alone. Backward, the control step is computed once more by the same stages in a form that can
+be differentiated, and cotangents are pulled back through that:
+
+- loops have fixed counts, pairs stay in their lanes, and every substep is recomputed when it is needed
+  (`jax.checkpoint`);
+- which pairs are near, which contacts are kept and where the search for a convex contact starts are constants;
+- the solver is differentiated at its optimum (the implicit function theorem) instead of through its iterations, general
+  convex contacts at the features that touch (`collision/feature.py`), all other kinds through their closed forms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase, find, reduce, routines
+from mjx_metaworld.physics.collision.feature import touch
+from mjx_metaworld.physics.cone import contact_forces, locate
+from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.inertia import MassMatrix, dense
+from mjx_metaworld.physics.integrate import integrate
+from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.linalg import solve_spd
+from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.solver import Solution, solve
+from mjx_metaworld.physics.step import Stages, forward, reach_of
+
+Array = jax.Array
+
+# Counts with which the optimum and the deepest points are found before they are differentiated; the loops end earlier
+# where `adaptive` lets them.
+_SOLVER_ITERATIONS, _LINESEARCH_ITERATIONS, _CONVEX_ITERATIONS = 20, 10, 12
+
+
+class Moved(NamedTuple):
+    """What a control step changes or hands on, and can be differentiated."""
+
+    qpos: Array
+    qvel: Array
+    mocap_pos: Array
+    prop_pos: Array
+
+
+class Seen(NamedTuple):
+    """What is read from its outcome."""
+
+    xpos: Array
+    xmat: Array
+    hand_pos: Array
+
+
+def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[Moved, Array]]) -> Callable[..., Any]:
+    """A step of one environment that can be differentiated in reverse mode.
+
+    Args:
+        step: from a scene's row, a `PhysicsState` and ctrl to a `PhysicsState` and `Poses`.
+        pullback: from the same arguments and the cotangents `Moved` and `Seen` of what it returns to those of the
+            state's `Moved` and of ctrl.
+    """
+
+    @jax.custom_vjp
+    def differentiable(scene: Array, state: PhysicsState, ctrl: Array) -> Any:
+        return step(scene, state, ctrl)
+
+    def keep_inputs(scene: Array, state: PhysicsState, ctrl: Array) -> Any:
+        return step(scene, state, ctrl), (scene, state, ctrl)
+
+    def pull_back(inputs: tuple[Array, PhysicsState, Array], cotangents: Any) -> Any:
+        _, state, _ = inputs
+        new_state, poses = cotangents
+        seen = Seen(poses.xpos, poses.xmat, poses.hand_pos)
+        moved, ctrl = pullback(*inputs, _moved(new_state), seen)
+        rest = {"qacc_warmstart": jnp.zeros_like(state.qacc_warmstart), "load": None}
+        return None, state.replace(**moved._asdict(), **rest), ctrl
+
+    differentiable.defvjp(keep_inputs, pull_back)
+    return differentiable
+
+
+def pull_lanes(
+    arm: Arm,
+    scene: Scene,
+    geometry: Geometry,
+    state: PhysicsState,
+    ctrl: Array,
+    moved: Moved,
+    seen: Seen,
+    config: PhysicsConfig,
+) -> tuple[Moved, Array]:
+    """Pull cotangents back through a control step; all arrays lanes last.
+
+    Args:
+        arm: constants of the robot.
+        scene: the lanes' scenes.
+        geometry: their colliders and pairs.
+        state: the states before the step.
+        ctrl: (2, L).
+        moved: cotangents of what the step made of the state.
+        seen: cotangents of the poses after it.
+        config: of the step; its counts are raised.
+    """
+
+    def advance(start: Moved, ctrl: Array) -> tuple[Moved, Seen]:
+        return _advance(arm, scene, geometry, state.replace(**start._asdict()), ctrl, config)
+
+    _, pull = jax.vjp(advance, _moved(state), ctrl)
+    return pull((moved, seen))
+
+
+def _moved(state: PhysicsState) -> Moved:
+    return Moved(state.qpos, state.qvel, state.mocap_pos, state.prop_pos)
+
+
+def _advance(
+    arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: PhysicsConfig
+) -> tuple[Moved, Seen]:
+    """The control step in the form that can be differentiated, without the last evaluation's forces."""
+    fixed = dataclasses.replace(
+        config, adaptive=False, convex_iterations=max(config.convex_iterations, _CONVEX_ITERATIONS)
+    )
+    stages = Stages(narrowphase=_narrowphase, solve=lambda *args: _solve(*args[:-1], config))
+    held = jax.lax.stop_gradient(state)
+    kin = kinematics(arm, scene, held.qpos, held.prop_pos)
+    candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, fixed))
+
+    @jax.checkpoint
+    def substep(state: PhysicsState, _: None) -> tuple[PhysicsState, None]:
+        now = forward(arm, scene, state, ctrl, candidates, fixed, stages=stages)
+        qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
+        qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
+        return state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=jax.lax.stop_gradient(now.solution.qacc)), None
+
+    state, _ = jax.lax.scan(substep, state, length=config.substeps)
+    kin = kinematics(arm, scene, state.qpos, state.prop_pos)
+    return _moved(state), Seen(kin.xpos, kin.xmat, kin.hand_pos)
+
+
+def _narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> Contacts:
+    """`narrowphase`, with the convex kind's contacts as functions of the poses."""
+    kinds = routines(candidates, config)
+    if "convex" in kinds:
+        slots, _ = kinds["convex"]
+        kinds["convex"] = (slots, lambda a, b, p: touch(a, b, p.margin, p.start, config.convex_iterations))
+    return reduce([(slots, find(slots, kin, routine)) for slots, routine in kinds.values()], config)
+
+
+def _solve(
+    mass: MassMatrix, qfrc_smooth: Array, rows: Constraints, qacc_warmstart: Array, config: PhysicsConfig
+) -> Solution:
+    """`solve`, with the derivative of the optimum.
+
+    There the gradient of the cost vanishes, so the optimum moves by minus the inverse Hessian times what the arguments
+    change the gradient by. One Newton step whose matrix is held constant has that derivative.
+    """
+    precise = dataclasses.replace(
+        config,
+        solver_iterations=max(config.solver_iterations, _SOLVER_ITERATIONS),
+        linesearch_iterations=max(config.linesearch_iterations, _LINESEARCH_ITERATIONS),
+        solver_tolerance=min(config.solver_tolerance, float(jnp.finfo(qfrc_smooth.dtype).eps) ** 0.5),
+    )
+    held = jax.lax.stop_gradient((mass, qfrc_smooth, rows))
+    found = jax.lax.stop_gradient(solve(*held, jax.lax.stop_gradient(qacc_warmstart), precise))
+
+    def changes(unit: Array) -> Array:
+        tangent = jnp.broadcast_to(unit[:, None], found.qacc.shape)
+        return jax.jvp(lambda qacc: _gradient(*held, qacc), (found.qacc,), (tangent,))[1]
+
+    hessian = jax.vmap(changes, out_axes=1)(jnp.eye(NV, dtype=found.qacc.dtype))
+    hessian = jax.lax.stop_gradient(hessian)
+    qacc = found.qacc - solve_spd(hessian, _gradient(mass, qfrc_smooth, rows, found.qacc))
+    momentum = jnp.sum(dense(mass) * qacc, axis=1)
+    return found._replace(qacc=qacc, qfrc_constraint=momentum - qfrc_smooth)
+
+
+def _gradient(mass: MassMatrix, qfrc_smooth: Array, rows: Constraints, qacc: Array) -> Array:
+    """Gradient (18, L) of the cost that the solver minimizes."""
+    smooth = jnp.sum(dense(mass) * qacc, axis=1) - qfrc_smooth
+    weld = rows.weld_d * (jnp.sum(rows.weld_jac * qacc[ARM_DOFS], axis=1) - rows.weld_aref)
+    weld = jnp.pad(jnp.sum(rows.weld_jac * weld[:, None], axis=0), ((0, NV - ARM_DOFS.stop), (0, 0)))
+    limit = rows.limit_jac * qacc - rows.limit_aref
+    limit = rows.limit_jac * rows.limit_d * jnp.where(limit < 0.0, limit, 0.0)
+    residual = jnp.sum(rows.contact_jac * qacc, axis=2) - rows.contact_aref
+    normal, tangential = contact_forces(locate(residual, rows.contact_mu), rows.contact_d, rows.contact_mu)
+    force = jnp.concatenate([normal[:, None], tangential[:, None] * residual[:, 1:]], axis=1)
+    return smooth + weld + limit - jnp.sum(rows.contact_jac * force[:, :, None], axis=(0, 1))
