@@ -11,19 +11,12 @@ from test_collision import MARGIN, random_poses
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.capsule import collide_capsules
-from mjx_metaworld.physics.collision.convex import find_start
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
-from mjx_metaworld.physics.collision.feature import touch
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 
 STEP = 1e-6
-
-
-def convex(shape1, shape2):
-    """As many steps as it takes for what is left to be below the differences."""
-    return touch(shape1, shape2, jnp.full(shape1.type.shape, MARGIN), find_start(shape1, shape2, 24), 24)
 
 
 def with_margin(routine):
@@ -41,8 +34,6 @@ ROUTINES = {
     ("plane", "box"): collide_planes,
     ("box", "box"): with_margin(collide_boxes),
     ("cylinder", "box"): with_margin(collide_cylinder_boxes),
-    ("capsule", "cylinder"): convex,
-    ("cylinder", "cylinder"): convex,
 }
 
 

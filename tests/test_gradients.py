@@ -16,6 +16,7 @@ STEP = 1e-6
 RELATIVE, ABSOLUTE = 1e-4, 1e-7
 
 
+@pytest.mark.full
 def test_gradients_in_float32_through_mw_jit():
     """Finite, not zero, and zero where causality wants it: as users call it, in a batch, for a mean over it."""
     env = mw.make(["push-v3", "drawer-open-v3"])
