@@ -115,6 +115,14 @@ def test_actions_are_clipped():
     np.testing.assert_array_equal(step(state, wild).obs, step(state, mild).obs)
 
 
+def test_numpy_states_may_be_closed_over():
+    """As a state that was kept on the host and goes into a function that is mapped and compiled."""
+    env = mw.make("reach-v3")
+    state = jax.device_get(jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 2)))
+    new = jax.eval_shape(lambda action: jax.vmap(env.step)(state, action), jnp.zeros((2, 4)))
+    assert new.obs.shape == (2, 39)
+
+
 def test_hidden_goal_and_one_hot():
     env = mw.make("MT10", goal_observable=False, one_hot=True)
     state = env.reset(jax.random.key(0), 4)

@@ -80,7 +80,13 @@ def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[Moved,
         return None, state.replace(**moved._asdict(), **rest), ctrl
 
     differentiable.defvjp(keep_inputs, pull_back)
-    return differentiable
+
+    def of_one(*args: Any) -> Any:
+        # JAX (0.10.2) refuses numpy arrays in a function with a pullback that is mapped and compiled. A copy is no
+        # instruction of the program, but makes JAX's own of them.
+        return differentiable(*jax.tree.map(jnp.array, args))
+
+    return of_one
 
 
 def pull_lanes(
