@@ -130,7 +130,7 @@ def _advance(
     fixed = dataclasses.replace(
         config, adaptive=False, convex_iterations=max(config.convex_iterations, _CONVEX_ITERATIONS)
     )
-    stages = Stages(narrowphase=_narrowphase, solve=lambda *args: _solve(*args[:-1], config))
+    stages = Stages(_narrowphase, lambda mass, qfrc, rows, warm, _: _solve(mass, qfrc, rows, warm, config))
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
     candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, fixed))
