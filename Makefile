@@ -29,11 +29,14 @@ $(BIN)/uv:
 demo: .venv/demo  ## MT10 in one vmap: experts, success beside CPU metaworld, pictures in out/
 	$(BIN)/mjx-metaworld demo
 
+# Two processes, a file in one of them: a test process is one core's work, and grows to 7 GB by its compiled programs.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: .venv/dev  ## the quick tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-full: .venv/dev  ## all tests in their long form
-	$(BIN)/python -m pytest --full $(ARGS)
+	$(PYTEST) --full $(ARGS)
 
 lint: .venv/dev  ## format and lint, checked only
 	$(BIN)/ruff format --check .
