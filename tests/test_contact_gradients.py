@@ -6,15 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_collision import MARGIN, random_poses
+from test_collision import ANALYTIC, MARGIN, random_poses
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
-from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
-from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT
-from mjx_metaworld.physics.collision.sphere import collide_spheres
 
 # To be run alone: beside tests that traced the same routines in float32, JAX 0.10.2 takes the type of an index from a
 # cache of theirs.
@@ -27,15 +24,7 @@ def with_margin(routine):
     return lambda shape1, shape2: routine(shape1, shape2, jnp.full(shape1.type.shape, MARGIN))
 
 
-ROUTINES = {
-    ("sphere", "sphere"): collide_spheres,
-    ("sphere", "capsule"): collide_spheres,
-    ("sphere", "cylinder"): collide_spheres,
-    ("sphere", "box"): collide_spheres,
-    ("capsule", "capsule"): collide_capsules,
-    ("capsule", "box"): collide_capsules,
-    ("plane", "cylinder"): collide_planes,
-    ("plane", "box"): collide_planes,
+ROUTINES = ANALYTIC | {
     ("box", "box"): with_margin(collide_boxes),
     ("cylinder", "box"): with_margin(collide_cylinder_boxes),
 }

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from mjx_metaworld.physics.batching import Division, lanes_last
+from mjx_metaworld.physics.batching import Division, lanes_last, rows_of_lanes
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
@@ -112,12 +112,8 @@ class Engine:
 
     def select(self, scene: Array) -> Scene:
         """The scenes of the lanes, (L,) rows, lanes last, without their colliders and pairs."""
-
-        def take(leaf: Array) -> Array:
-            rows = jnp.asarray(leaf).at[scene].get(mode="promise_in_bounds", wrap_negative_indices=False)
-            return jnp.moveaxis(rows, 0, -1)
-
-        return jax.tree.map(take, self.scenes.replace(colliders=None, pairs=None))
+        bare = self.scenes.replace(colliders=None, pairs=None)
+        return jax.tree.map(lambda table: rows_of_lanes(table, scene), bare)
 
 
 def _shape(x: Array) -> jax.ShapeDtypeStruct:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from mjx_metaworld.physics.batching import rows_of_lanes
 from mjx_metaworld.physics.model import Colliders, Pairs, Scene
 
 Array = jax.Array
@@ -63,5 +63,4 @@ class Geometry(NamedTuple):
 
     def _of_lanes(self, table: np.ndarray) -> Array:
         """(..., L) the lanes' rows of a table (S, ...)."""
-        rows = jnp.asarray(table).at[self.scene].get(mode="promise_in_bounds", wrap_negative_indices=False)
-        return jnp.moveaxis(rows, 0, -1)
+        return rows_of_lanes(table, self.scene)
