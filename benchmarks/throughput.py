@@ -1,10 +1,11 @@
 """Environment steps per second over the number of environments: random actions, autoreset on, one process.
 
-Compile and run are timed apart; every run blocks until the results are ready. Writes JSON lines with the device and
-the versions that were measured.
+Compile and run are timed apart; every run blocks until the results are ready. The sets of tasks and numbers of devices
+of one batch size run by turns, so that their ratios hold on a machine that others use too. Writes JSON lines with the
+device and the versions that were measured.
 
     python -m benchmarks.throughput --tasks MT10 MT50 --num-envs 256 1024 4096
-    python -m benchmarks.throughput --devices 1 2  # by turns, and their ratio
+    python -m benchmarks.throughput --devices 1 2
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tyro
 
 import mjx_metaworld as mw
 from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.measure import default_devices, markdown, measure
+from mjx_metaworld.measure import Throughput, default_devices, markdown, measure
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Args:
     num_envs: tuple[int, ...] = (256, 1024, 4096)
     seconds: float = 10.0  # run at least this long after the warm-up
     steps_per_call: int = 10  # control steps in one call
-    devices: tuple[int, ...] | None = None  # divide the lanes among so many; several run by turns. None: what is best
+    devices: tuple[int, ...] | None = None  # divide the lanes among so many. None: what is best
     seed: int = 0
     output: Path | None = None  # append the JSON lines to this file
     document: Path | None = None  # write the table between this Markdown file's `speed` markers
@@ -38,33 +39,37 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Print one JSON line a batch size, and keep the figures where the arguments say."""
+    """Print one JSON line a set of tasks, batch size and number of devices; keep them where the arguments say."""
     physics = mw.PhysicsConfig(lanes=args.lanes, chunk=args.chunk)
     figures = []
-    for tasks in args.tasks:
-        for num_envs in args.num_envs:
-            by_devices = measure(
-                tasks,
-                num_envs,
-                args.devices or (default_devices(num_envs),),
-                seconds=args.seconds,
-                steps_per_call=args.steps_per_call,
-                seed=args.seed,
-                physics=physics,
-            )
-            figures += by_devices
-            lines = [json.dumps(dataclasses.asdict(f)) for f in by_devices]
-            print("\n".join(lines), flush=True)
-            first = by_devices[0]
-            for other in by_devices[1:]:
-                ratio = other.env_steps_per_second / first.env_steps_per_second
-                print(f"# {other.devices} devices : {first.devices} = {ratio:.2f}", flush=True)
-            if args.output is not None:
-                args.output.parent.mkdir(parents=True, exist_ok=True)
-                with args.output.open("a") as file:
-                    file.write("\n".join(lines) + "\n")
+    for num_envs in args.num_envs:
+        by_turns = measure(
+            args.tasks,
+            num_envs,
+            args.devices or (default_devices(num_envs),),
+            seconds=args.seconds,
+            steps_per_call=args.steps_per_call,
+            seed=args.seed,
+            physics=physics,
+        )
+        figures += by_turns
+        lines = [json.dumps(dataclasses.asdict(f)) for f in by_turns]
+        print("\n".join(lines), flush=True)
+        first = by_turns[0]
+        for other in by_turns[1:]:
+            ratio = other.env_steps_per_second / first.env_steps_per_second
+            print(f"# {_name(other)} : {_name(first)} = {ratio:.2f}", flush=True)
+        if args.output is not None:
+            args.output.parent.mkdir(parents=True, exist_ok=True)
+            with args.output.open("a") as file:
+                file.write("\n".join(lines) + "\n")
     if args.document is not None:
-        rewrite_section(args.document, "speed", markdown(figures))
+        rewrite_section(args.document, "speed", markdown(sorted(figures, key=lambda f: args.tasks.index(f.tasks))))
+
+
+def _name(figure: Throughput) -> str:
+    """What was measured, in two words."""
+    return f"{figure.tasks} on {figure.devices}"
 
 
 if __name__ == "__main__":

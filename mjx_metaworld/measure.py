@@ -144,20 +144,22 @@ class Batch:
 
 
 def measure(
-    tasks: str,
+    tasks: Sequence[str],
     num_envs: int,
     devices: Sequence[int],
     *,
     seconds: float = 10.0,
-    rounds: int = 4,
+    rounds: int = 10,
     steps_per_call: int = 10,
     seed: int = 0,
     physics: PhysicsConfig | None = None,
 ) -> list[Throughput]:
-    """Compile a batch for each number of devices, then run them by turns, so that they share what else goes on.
+    """Compile a batch for each set of tasks and number of devices, then run them by turns.
+
+    What else the machine does is then shared among all of them, so that their ratios hold where their figures drift.
 
     Args:
-        tasks: a suite or a task.
+        tasks: suites or tasks, each a batch of its own.
         num_envs: lanes.
         devices: numbers of devices.
         seconds: run each at least this long in all, after the warm-up.
@@ -166,17 +168,22 @@ def measure(
         seed: of goals and actions.
         physics: fixed sizes of the engine.
 
+    Returns:
+        The figures of each set of tasks on each number of devices, devices running fastest.
+
     Raises:
         ValueError: for an unknown suite or a bad number of environments or devices.
     """
     claimed = claim_devices(max(devices))
     batches = [
-        Batch(tasks, num_envs, claimed[:count], steps_per_call=steps_per_call, seed=seed, physics=physics)
+        Batch(name, num_envs, claimed[:count], steps_per_call=steps_per_call, seed=seed, physics=physics)
+        for name in tasks
         for count in devices
     ]
-    for _ in range(rounds if len(batches) > 1 else 1):
+    turns = rounds if len(batches) > 1 else 1
+    for _ in range(turns):
         for batch in batches:
-            batch.run(seconds / (rounds if len(batches) > 1 else 1))
+            batch.run(seconds / turns)
     return [batch.throughput() for batch in batches]
 
 

@@ -46,7 +46,7 @@ def run_bench(args: Bench, console: Console) -> list[Throughput]:
         for num_envs in args.num_envs:
             bar = bars.add_task(f"{num_envs:,} environments: compiling, then {args.seconds:g} s", total=None)
             figures += measure(
-                args.tasks,
+                (args.tasks,),
                 num_envs,
                 (args.devices or default_devices(num_envs),),
                 seconds=args.seconds,
