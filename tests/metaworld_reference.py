@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from metaworld import env_dict
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld import suites
@@ -38,6 +39,18 @@ def reset_to(name: str, rand_vec: np.ndarray, *, goal_observable: bool = True) -
     obs, _ = env.reset()
     env.reward_function_version = "v2"
     return env, obs
+
+
+def seeded_goal(task: str, seed: int) -> np.ndarray:
+    """The goal of a reset as LeRobot's own environment makes it: metaworld, drawing from a seeded generator."""
+    env = env_dict.ALL_V3_ENVIRONMENTS[task]()
+    env._set_task_called = True
+    env._freeze_rand_vec = False
+    env.seeded_rand_vec = True
+    env.seed(seed)
+    env.reset(seed=seed)
+    assert env._last_rand_vec is not None
+    return env._last_rand_vec
 
 
 class Evaluation(NamedTuple):

@@ -14,18 +14,16 @@ import jax
 import mujoco
 import numpy as np
 import pytest
-from metaworld import env_dict
+from metaworld_reference import seeded_goal
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.lerobot import vector_env as vector_env_module
-from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import simulator
-from mjx_metaworld.adapters.lerobot.tasks import distinct_tasks, task_groups, task_texts
 from mjx_metaworld.adapters.lerobot.vector_env import LeRobotVectorEnv
 from mjx_metaworld.raycast import raycast
 from mjx_metaworld.reference import reference_env, start_reference
 from mjx_metaworld.rendering import choose_backend, render
-from mjx_metaworld.suites import list_tasks, resolve
+from mjx_metaworld.suites import list_tasks
 
 LANES = 8
 TASKS = ("reach-v3", "push-back-v3")
@@ -35,63 +33,6 @@ STEPS = 70  # enough for the expert to reach most goals, and a time limit for th
 def build(task: str = "reach-v3", **options: Any) -> LeRobotVectorEnv:
     settings: dict[str, Any] = {"compiled_for": TASKS, "max_episode_steps": STEPS, "width": 16, "height": 12} | options
     return LeRobotVectorEnv(task, LANES, task_description=f"do {task}", **settings)
-
-
-# --- names and texts ---
-
-
-def test_groups_of_a_request():
-    groups = task_groups("easy, medium,hard,very_hard,metaworld-reach-v3")
-    assert {name: len(specs) for name, specs in groups.items()} == {
-        "easy": 28, "medium": 11, "hard": 6, "very_hard": 5, "reach-v3": 1,
-    }  # fmt: skip
-    assert sorted(distinct_tasks(groups)) == sorted(list_tasks())
-    assert list(task_groups(",".join(list_tasks()))) == list_tasks()
-
-
-@pytest.mark.parametrize(("task", "said"), [("", "at least one"), ("reach-v3,reach-v3", "twice"), ("medum", "medium")])
-def test_bad_requests_are_refused(task, said):
-    with pytest.raises(ValueError, match=said):
-        task_groups(task)
-
-
-def test_corrected_texts_tell_all_tasks_apart():
-    shared = {"push-v3": "Push the puck", "push-back-v3": "Push the puck"}
-    assert task_texts("lerobot", shared) == shared
-    corrected = task_texts("corrected", shared)
-    assert corrected["push-v3"] == shared["push-v3"]
-    assert corrected["push-back-v3"] != shared["push-back-v3"]
-    with pytest.raises(ValueError, match="klingon"):
-        task_texts("klingon", shared)  # type: ignore[arg-type]
-
-
-# --- seeds ---
-
-
-def reference_goal(task: str, seed: int) -> np.ndarray:
-    """The goal of a reset as LeRobot's own environment makes it: metaworld, drawing from a seeded generator."""
-    env = env_dict.ALL_V3_ENVIRONMENTS[task]()
-    env._set_task_called = True
-    env._freeze_rand_vec = False
-    env.seeded_rand_vec = True
-    env.seed(seed)
-    env.reset(seed=seed)
-    assert env._last_rand_vec is not None
-    return env._last_rand_vec
-
-
-@pytest.mark.parametrize("task", ["pick-place-v3", "door-lock-v3"])  # the first rejects draws, the second does not
-def test_a_seed_means_the_goal_of_lerobots_own_environment(task):
-    (spec,) = resolve(task)
-    for seed in (0, 1000):
-        np.testing.assert_array_equal(next_goal(spec, np.random.default_rng(seed)), reference_goal(task, seed))
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("task", list_tasks())
-def test_a_seed_means_the_goal_of_lerobots_own_environment_in_every_task(task):
-    (spec,) = resolve(task)
-    np.testing.assert_array_equal(next_goal(spec, np.random.default_rng(1001)), reference_goal(task, 1001))
 
 
 # --- the vector environment ---
@@ -246,7 +187,7 @@ def test_all_fifty_tasks_share_one_program():
         env = build(task, obs_type="state", compiled_for=tasks)
         observation, info = env.reset(seed=1000)
         # Where the hand settles against a fixture, a reset of the reference depends on the one before; not this.
-        expected = start_reference(reference_env(task), task, reference_goal(task, 1000))
+        expected = start_reference(reference_env(task), task, seeded_goal(task, 1000))
         # float32 against float64: the bar of a reset, see docs/guides/parity.md.
         np.testing.assert_allclose(observation["environment_state"][0], expected, atol=1e-5, err_msg=task)
         assert not info["is_success"].any()
