@@ -1,7 +1,7 @@
 """Train tasks from scratch over several seeds and evaluate what was learnt here and on CPU metaworld.
 
     python -m benchmarks.training reach-v3 --seeds 0 1 2 --document docs/guides/training.md
-    python -m benchmarks.training reach-v3 --seeds 0 1 --arguments "--algo sac" --document docs/guides/training.md
+    python -m benchmarks.training reach-v3 --seeds 0 1 "--arguments=--algo sac" --document docs/guides/training.md
 
 Every run is the commands `mjx-metaworld train` and `mjx-metaworld eval --reference`, each in a process of its own, so
 that its wall clock holds everything, imports and compilation included. Adds to `benchmarks/results/training.json` and

@@ -10,9 +10,10 @@ from gradient_probe import PRECISE, STEPS, half_after_expert, probe
 
 import mjx_metaworld as mw
 
-# Central differences over 2e-6 of an action in [-1, 1], in float64: rounding of observations of size 1 leaves 1e-9 of
-# differences whose size is 1e-2, and what the solver's and the convex routine's stopping leaves is of the same size.
-STEP = 1e-6
+# Central differences, in float64, over twice these changes of an action in [-1, 1]. Rounding, and what the solver and
+# the convex routine leave undone, weigh most over the smallest; kinks on the way, such as another edge of a hull that
+# touches, over the largest. So a derivative need only agree with one of them.
+WIDTHS = (1e-7, 1e-6, 1e-5)
 RELATIVE, ABSOLUTE = 1e-4, 1e-7
 
 
@@ -51,14 +52,18 @@ def test_gradients_of_all_tasks():
         gradient = np.asarray(mw.jit(at.gradient)(at.actions))
         directions = jnp.asarray(np.random.default_rng(1).normal(size=at.actions.shape))
         run = mw.jit(at.observed_and_acting)
-        (ahead, acting_ahead), (behind, acting_behind) = (run(at.actions + s * STEP * directions) for s in (1, -1))
-        expected = np.asarray(ahead - behind) / (2 * STEP)
-        same = np.asarray(acting_ahead == acting_behind).reshape(lanes, -1).all(axis=1)
+        expected, same = [], []
+        for width in WIDTHS:
+            (ahead, acting_ahead), (behind, acting_behind) = (
+                run(at.actions + side * width * directions) for side in (1, -1)
+            )
+            expected.append(np.asarray(ahead - behind) / (2 * width))
+            same.append(np.asarray(acting_ahead == acting_behind).reshape(lanes, -1).all(axis=1))
 
     names = np.array([spec.name for spec in env.tasks])[np.asarray(tasks)]
     assert np.isfinite(gradient).all(), names[~np.isfinite(gradient).all(axis=(0, 2))]
-    error = np.abs(np.sum(gradient * np.asarray(directions), axis=(0, 2)) - expected)
-    agrees = error <= RELATIVE * np.abs(expected) + ABSOLUTE
-    # Rarely does a contact act alike throughout and yet change what touches in its pair, such as an edge for a face.
-    assert (agrees | ~same).mean() >= 0.97, names[~agrees & same]
-    assert same.mean() > 0.8
+    error = np.abs(np.sum(gradient * np.asarray(directions), axis=(0, 2)) - np.array(expected))
+    agrees = np.any(error <= RELATIVE * np.abs(expected) + ABSOLUTE, axis=0)
+    same_at_all = np.all(same, axis=0)
+    assert (agrees | ~same_at_all).mean() >= 0.98, names[~agrees & same_at_all]
+    assert same_at_all.mean() > 0.8
