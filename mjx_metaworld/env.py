@@ -13,6 +13,7 @@ from mujoco import mjx
 
 from mjx_metaworld import robot
 from mjx_metaworld.bank import settle_on_host
+from mjx_metaworld.branches import switch
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
 from mjx_metaworld.rewards import norm
@@ -329,9 +330,7 @@ class MetaWorldEnv:
 
     def _by_task(self, task: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
         """The task's branch; in a mixed batch all branches run and each lane keeps its own."""
-        if len(branches) == 1:
-            return branches[0](*operands)
-        return jax.lax.switch(task, branches, *operands)
+        return branches[0](*operands) if len(branches) == 1 else switch(task, branches, *operands)
 
     def _observe(self, frame: Array, previous: Array, goal: Array, task: Array) -> Array:
         return self._with_task(robot.stack_frames(frame, previous, goal, goal_observable=self.goal_observable), task)

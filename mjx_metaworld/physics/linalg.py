@@ -15,6 +15,7 @@ from mjx_metaworld.physics.spatial import fence
 Array = jax.Array
 
 
+@jax.jit
 def solve_spd(matrix: Array, rhs: Array) -> Array:
     """Solve `matrix @ x = rhs` for symmetric positive definite matrices by block elimination and back substitution.
 

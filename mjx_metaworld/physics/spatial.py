@@ -30,6 +30,7 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return root, jnp.where(root > 0, 0.5 * tangents[0] / jnp.where(root > 0, root, 1.0), 0.0)
 
 
+@jax.jit
 def dot(a: Array, b: Array) -> Array:
     """Inner product of two vectors `(n, *lanes)`, summed from the first component on."""
     if a.ndim == b.ndim:
@@ -38,42 +39,50 @@ def dot(a: Array, b: Array) -> Array:
     return functools.reduce(operator.add, [a[i] * b[i] for i in range(len(a))])
 
 
+@jax.jit
 def norm(a: Array) -> Array:
     """Euclidean length of a vector `(n, *lanes)`."""
     return sqrt(dot(a, a))
 
 
+@jax.jit
 def normalize(a: Array, eps: float = 1e-15) -> Array:
     """`a` divided by its length; the zero vector stays zero (MuJoCo returns the x axis there)."""
     return a / jnp.maximum(norm(a), eps)
 
 
+@jax.jit
 def cross(a: Array, b: Array) -> Array:
     """Cross product of two vectors `(3, *lanes)`."""
     (a0, a1, a2), (b0, b1, b2) = a, b
     return jnp.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0])
 
 
+@jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
     return mat[:, 0] * v[0] + mat[:, 1] * v[1] + mat[:, 2] * v[2]
 
 
+@jax.jit
 def rotate_back(mat: Array, v: Array) -> Array:
     """`mat.T @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
     return mat[0] * v[0] + mat[1] * v[1] + mat[2] * v[2]
 
 
+@jax.jit
 def matmul(a: Array, b: Array) -> Array:
     """`a @ b` for matrices `(3, 3, *lanes)`."""
     return a[:, 0, None] * b[None, 0] + a[:, 1, None] * b[None, 1] + a[:, 2, None] * b[None, 2]
 
 
+@jax.jit
 def matmul_tn(a: Array, b: Array) -> Array:
     """`a.T @ b` for matrices `(3, 3, *lanes)`."""
     return a[0, :, None] * b[0][None] + a[1, :, None] * b[1][None] + a[2, :, None] * b[2][None]
 
 
+@jax.jit
 def quat_mul(a: Array, b: Array) -> Array:
     """Hamilton product of quaternions `(4, *lanes)`."""
     return jnp.stack(
@@ -91,6 +100,7 @@ def quat_conj(q: Array) -> Array:
     return jnp.stack([q[0], -q[1], -q[2], -q[3]])
 
 
+@jax.jit
 def quat_to_mat(q: Array) -> Array:
     """Rotation matrix `(3, 3, *lanes)` of a unit quaternion `(4, *lanes)`."""
     w, x, y, z = q[0], q[1], q[2], q[3]
@@ -104,6 +114,7 @@ def quat_to_mat(q: Array) -> Array:
     )
 
 
+@jax.jit
 def axis_angle_to_quat(axis: Array, angle: Array) -> Array:
     """Quaternion `(4, *lanes)` of a turn by `angle` radians about the unit vector `axis`."""
     half = 0.5 * angle

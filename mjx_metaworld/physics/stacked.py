@@ -33,39 +33,46 @@ def _sum(terms: Iterable[Array]) -> Array:
     return functools.reduce(operator.add, terms)
 
 
+@jax.jit
 def dot(a: Array, b: Array) -> Array:
     """Inner products (*stack, L)."""
     products = a * b
     return products[..., 0, :] + products[..., 1, :] + products[..., 2, :]
 
 
+@jax.jit
 def cross(a: Array, b: Array) -> Array:
     """Cross products (*stack, 3, L)."""
     return rotate(skew(a), b)
 
 
+@jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v`, (*stack, 3, L)."""
     return _sum(mat[..., k, :] * v[..., k, None, :] for k in range(3))
 
 
+@jax.jit
 def skew(v: Array) -> Array:
     """The matrices (*stack, 3, 3, L) whose product with a vector is the cross product with `v`."""
     return _sum(constant(_SKEW[k], v.dtype) * v[..., k, None, None, :] for k in range(3))
 
 
+@jax.jit
 def congruence(mat: Array, inertia: Array) -> Array:
     """`mat @ inertia @ mat.T`, (*stack, 3, 3, L)."""
     half = _sum(mat[..., :, k, None, :] * inertia[..., k, None, :, :] for k in range(3))
     return _sum(half[..., :, k, None, :] * mat[..., None, :, k, :] for k in range(3))
 
 
+@jax.jit
 def steiner(v: Array) -> Array:
     """Inertia (*stack, 3, 3, L) of a unit point mass at `v` about the origin."""
     eye = constant(np.eye(3), v.dtype)
     return eye * dot(v, v)[..., None, None, :] - v[..., :, None, :] * v[..., None, :, :]
 
 
+@jax.jit
 def from_quat(quat: Array) -> Array:
     """Rotation matrices (*stack, 3, 3, L) of unit quaternions (*stack, 4, L)."""
     w, v = quat[..., 0, :], quat[..., 1:, :]

@@ -1,0 +1,52 @@
+"""One of many branches, as a batch computes it: all of them, of which each lane keeps its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+def switch(index: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """`jax.lax.switch` without the selections by which that guards every operand of every branch.
+
+    In a batch `jax.lax.switch` cuts a branch's operands off from derivatives in the lanes that did not choose it, so
+    that infinite slopes do no harm. With fifty branches of sixteen operands those selections are a sixth of what there
+    is to trace in a step, and they are needed for derivatives alone: that is where they are made.
+
+    Args:
+        index: of the branch.
+        branches: functions of the operands, whose results have the same structure, shapes and types.
+        operands: pytrees of arrays.
+    """
+
+    @jax.custom_jvp
+    def chosen(index: Array, *operands: Any) -> Any:
+        outcomes = [branch(*operands) for branch in branches]
+        return jax.tree.map(functools.partial(_select, index), *outcomes)
+
+    @chosen.defjvp
+    def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        index, *operands = primals
+        moved = list(tangents[1:])
+        # Backward, what an infinite slope of another branch makes of a cotangent of zero ends at the mask.
+        outcomes = [
+            jax.jvp(branch, operands, jax.tree.map(functools.partial(_where, index == i), moved))
+            for i, branch in enumerate(branches)
+        ]
+        return jax.tree.map(functools.partial(_select, index), *outcomes)
+
+    return jax.jit(chosen)(index, *operands)
+
+
+def _where(mask: Array, tangent: Any) -> Any:
+    """A tangent, or zero where the mask is off; integers have tangents of no type."""
+    return tangent if tangent.dtype == jax.dtypes.float0 else jnp.where(mask, tangent, 0.0)
+
+
+def _select(index: Array, *cases: Any) -> Any:
+    return cases[0] if cases[0].dtype == jax.dtypes.float0 else jax.lax.select_n(index, *cases)
