@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 
 def switch(index: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """`jax.lax.switch` without the selections by which that guards every operand of every branch.
+    """`jax.lax.switch` without the selections with which it guards every operand of every branch.
 
     In a batch `jax.lax.switch` cuts a branch's operands off from derivatives in the lanes that did not choose it, so
     that infinite slopes do no harm. With fifty branches of sixteen operands those selections are a sixth of what there

@@ -2,7 +2,8 @@
 
 A vector is `(*stack, 3, L)`, a matrix `(*stack, 3, 3, L)`; stacks broadcast. Everything is written as sums of
 broadcast products, without concatenating components and without matrix products, so that it compiles to a few loops
-that are vectorized over the lanes, and so that the precision of the platform's matrix products does not matter.
+that are vectorized over the lanes, and so that the precision of the platform's matrix products does not matter. Most
+are wrapped in `jax.jit`, for the reason given in `spatial.py`.
 """
 
 from __future__ import annotations
