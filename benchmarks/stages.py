@@ -63,6 +63,7 @@ class Cost(NamedTuple):
     compile_s: float
     trace_s: float
     fusions: int  # in the optimized program, bodies of loops counted once
+    substep_fusions: int  # of those, in the loop over a control step's substeps
     instructions: int
     mflop: float  # per environment, as XLA counts: bodies of loops once
     megabytes: float  # accessed, likewise
@@ -92,6 +93,7 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
         compile_s=compile_s,
         trace_s=trace_s,
         fusions=len(re.findall(r" fusion\(", text)),
+        substep_fusions=len(re.findall(r' fusion\(.*op_name="[^"]*/substep/', text)),
         instructions=text.count(" = "),
         mflop=1e-6 * float(analysis.get("flops", 0.0)) / num_envs,
         megabytes=1e-6 * float(analysis.get("bytes accessed", 0.0)) / num_envs,
@@ -214,6 +216,7 @@ def main(args: Args) -> None:
             "compile s",
             "trace s",
             "fusions",
+            "a substep",
             "instructions",
             "Mflop/env",
             "MB/env",
@@ -228,6 +231,7 @@ def main(args: Args) -> None:
                     f"{c.compile_s:.1f}",
                     f"{c.trace_s:.1f}",
                     str(c.fusions),
+                    str(c.substep_fusions or ""),
                     str(c.instructions),
                     f"{c.mflop:.3f}",
                     f"{c.megabytes:.4f}",

@@ -11,10 +11,12 @@ from jax.errors import JaxRuntimeError
 
 # XLA's newer code generator makes a module of its own of each of a step's two thousand fusions. Without it a step
 # compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11). Nor are its small
-# operations divided among threads, which takes longer than it saves (section 13). jaxlib 0.12 no longer has the first.
-_CPU_OPTIONS: dict[str, bool | str] = {
+# operations divided among threads, which takes longer than it saves (section 13). LLVM's third level takes a third more
+# time than its second and makes nothing faster (section 17). jaxlib 0.12 no longer has the first.
+_CPU_OPTIONS: dict[str, bool | int | str] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
+    "xla_backend_optimization_level": 2,
 }
 
 
@@ -37,14 +39,14 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
 
 
 @functools.cache
-def compiler_options(backend: str) -> dict[str, bool | str]:
+def compiler_options(backend: str) -> dict[str, bool | int | str]:
     """What `jit` asks of the compiler of a backend, without the options that the installed one does not know."""
     if backend != "cpu":
         return {}
     return {name: value for name, value in _CPU_OPTIONS.items() if _is_known(name, value)}
 
 
-def _is_known(name: str, value: bool | str) -> bool:
+def _is_known(name: str, value: bool | int | str) -> bool:
     try:
         jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
     except JaxRuntimeError:

@@ -17,7 +17,7 @@ from metaworld.policies import ENV_POLICY_MAP
 
 from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
 from mjx_metaworld.physics.collision.points import Points
-from mjx_metaworld.physics.collision.shapes import Shape, Slots
+from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, sides
 from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, PhysicsConfig, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, find_scene, load_scene
@@ -166,11 +166,12 @@ def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, li
 def _sort_points(batch: Batch, slots: Slots, points: Points, found: list[dict[GeomPair, list[Contact]]]) -> None:
     layout = slots.layout
     first = layout.place_of(slots.pairs.margin)
-    pairs = jax.tree.map(lambda x: x[..., first : first + layout.blocks, :], slots.pairs.replace(start=None))
+    pairs = NearPairs(slots.pairs.rows[..., first : first + layout.blocks, :])
+    both = sides(pairs.colliders())
     active = (np.arange(len(pairs.margin))[:, None] < layout.near) & (points.dist < pairs.margin)
     shared = points.normal.shape[1] == 1
     for n, s, lane in zip(*np.nonzero(active), strict=True):
-        pair = (_geom(batch, pairs.shape1, s, lane), _geom(batch, pairs.shape2, s, lane))
+        pair = tuple(_geom(batch, side, s, lane) for side in both)
         normal = points.normal[:, 0 if shared else n, s, lane]
         found[lane][pair].append(Contact(float(points.dist[n, s, lane]), points.pos[:, n, s, lane], normal))
 

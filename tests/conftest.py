@@ -6,7 +6,7 @@ import os
 from importlib.metadata import version
 
 # Tests compile as `mw.jit` does, which takes half the time; test_compile.py has the one that compiles as JAX does.
-_FLAGS = "--xla_disable_hlo_passes=cpu-parallel-task-assigner"
+_FLAGS = "--xla_disable_hlo_passes=cpu-parallel-task-assigner --xla_backend_optimization_level=2"
 if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 12):  # later ones abort at a flag they lack
     _FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()

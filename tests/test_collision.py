@@ -326,12 +326,10 @@ def test_reduction_keeps_the_deepest():
         jnp.asarray(rng.normal(size=(3, points, slots, lanes)), jnp.float32),
         jnp.asarray(rng.normal(size=(3, 1, slots, lanes)), jnp.float32),
     )
-    shape = as_shape("box", SIZES["box"], np.zeros((lanes, 3)), np.tile(np.eye(3), (lanes, 1, 1)))
-    shape = jax.tree.map(lambda x: jnp.repeat(x, slots, axis=-2), shape)
     numbers = jnp.arange(slots, dtype=jnp.float32)[:, None] * jnp.ones(lanes)
     table = Slots(
         layout=lay_out([jnp.asarray(near, jnp.int32)], [slots], PhysicsConfig(adaptive=False))[0],
-        pairs=NearPairs(shape, shape, jnp.full((slots, lanes), MARGIN), lane=jnp.zeros((slots, lanes), jnp.int32)),
+        pairs=NearPairs(jnp.zeros((38, slots, lanes))),
         contact=jnp.stack([numbers] * 16),
     )
     kept = jax.tree.map(np.asarray, reduce([(table, found)], PhysicsConfig(max_contacts=count)))

@@ -22,6 +22,9 @@ Carry = TypeVar("Carry")
 Args = TypeVar("Args")
 Result = TypeVar("Result")
 
+# Moving places count from the start: wrapping negative ones would be two more small kernels for every slice.
+_FROM_START = {"allow_negative_indices": False}
+
 # The name of the axis of tiles over which `batching.py` maps the physics.
 TILES = "tiles"
 
@@ -76,7 +79,7 @@ def tile_by_tile(
     flat = all_rows.reshape(tiles * count, *shape)
 
     def of_tile(tile: Array) -> Result:
-        own = jax.tree.leaves(fence(*(x[tile] for x in leaves)))  # one fence for all of them
+        own = jax.tree.leaves(fence(*(row_at(x, tile) for x in leaves)))  # one fence for all of them
         return fn(flat, tile * count, jax.tree.unflatten(structure, own))
 
     found = jax.lax.map(of_tile, jnp.arange(tiles, dtype=jnp.int32))
@@ -89,10 +92,15 @@ def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any
 
     They are fenced: a slice at a moving place that is fused into arithmetic is slow.
     """
-    rows = [jax.lax.dynamic_slice_in_dim(x, first, size, axis % x.ndim) for x in arrays]
+    rows = [jax.lax.dynamic_slice_in_dim(x, first, size, axis % x.ndim, **_FROM_START) for x in arrays]
     return fence(*rows)
+
+
+def row_at(x: Array, row: Array, axis: int = 0) -> Array:
+    """One row of an array, without the axis."""
+    return jax.lax.dynamic_index_in_dim(x, row, axis % x.ndim, keepdims=False, **_FROM_START)
 
 
 def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0) -> Array:
     """An array with its rows replaced from a row on."""
-    return jax.lax.dynamic_update_slice_in_dim(x, rows, first, axis % x.ndim)
+    return jax.lax.dynamic_update_slice_in_dim(x, rows, first, axis % x.ndim, **_FROM_START)

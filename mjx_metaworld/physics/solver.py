@@ -236,7 +236,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
     def add_slopes(first: Array | int, contact: Array) -> Array:
         slope = fence(_contact_rows(problem.contact_jac_at(first), direction))
         place = (jnp.asarray(i, jnp.int32) for i in (first, _SLOPE.start, 0))  # of one type, with x64 enabled, too
-        return jax.lax.dynamic_update_slice(contact, slope, tuple(place))
+        return jax.lax.dynamic_update_slice(contact, slope, tuple(place), allow_negative_indices=False)
 
     contact = _over_contacts(problem, config, add_slopes, s.contact, s.converged)
     line = _Line(contact, limit, smooth_gradient, gradient, direction)

@@ -100,6 +100,8 @@ def control_step(
     candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, config))
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
+    # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.
+    @jax.named_scope("substep")
     def substep(index, carry):
         state, _, _, rows = carry
         now = forward(arm, scene, state, ctrl, candidates, config, rows)

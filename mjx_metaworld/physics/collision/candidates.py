@@ -19,16 +19,15 @@ from mjx_metaworld.physics.collision.geometry import Bounds, Geometry, PairRows
 from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, look_up, take, take_shared
 from mjx_metaworld.physics.collision.shapes import (
     NearPairs,
-    Poses,
-    Shape,
     Slots,
     Start,
+    collider_table,
     place,
     poses_for,
     world_poses,
 )
 from mjx_metaworld.physics.groups import for_groups, put_rows
-from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Kinematics, PhysicsConfig
+from mjx_metaworld.physics.model import PAIR_KINDS, Kinematics, PhysicsConfig
 
 Array = jax.Array
 
@@ -107,7 +106,7 @@ def _half_extents(bounds: Bounds, mat: Array) -> Array:
     return jnp.where(bounds.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
 
 
-def _starts(slots: Slots, poses: Poses, config: PhysicsConfig) -> Start:
+def _starts(slots: Slots, poses: Array, config: PhysicsConfig) -> Start:
     """Where the narrow phase of the convex pairs starts."""
 
     def search(pairs: NearPairs) -> Start:
@@ -157,26 +156,16 @@ def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> t
     rows, scenes = all_tiles(index, layouts[0]), all_tiles(geometry.scene, layouts[0]).reshape(-1)
     num_colliders, num_pairs = geometry.colliders.body.shape[1], geometry.pairs.valid.shape[1]
     colliders, pairs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (geometry.colliders, geometry.pairs))
+    table = collider_table(colliders)
+    pair_table = np.concatenate([pairs.geom1[:, None], pairs.geom2[:, None], pairs.parameters], axis=1)
 
     def of_slots(slot: Array, lane: Array) -> tuple[NearPairs, Array]:
         scene = scenes[lane]
-        row = spatial.fence(scene * num_pairs + take(rows, slot, lane))
-        geoms = (take_shared(pairs.geom1, row), take_shared(pairs.geom2, row))
-        shape1, shape2 = (_shapes(colliders, scene * num_colliders + geom) for geom in geoms)
-        parameters = take_shared(pairs.parameters, row)
-        bodies = jnp.stack([shape1.body, shape2.body]).astype(parameters.dtype)
-        return spatial.fence(NearPairs(shape1, shape2, parameters[0], lane), jnp.concatenate([bodies, parameters]))
+        pair = take_shared(pair_table, spatial.fence(scene * num_pairs + take(rows, slot, lane)))
+        geoms, parameters = pair[:2].astype(jnp.int32), pair[2:]
+        row = spatial.fence((scene * num_colliders + geoms).reshape(-1, scene.shape[-1]))
+        both = take_shared(table, row).reshape(-1, 2, *scene.shape)
+        known = NearPairs.of(both, parameters[0], lane), jnp.concatenate([both[0], parameters])
+        return spatial.fence(known)
 
     return look_up(layouts, of_slots)
-
-
-def _shapes(colliders: Colliders, row: Array) -> Shape:
-    """The colliders at rows of the table."""
-    return Shape(
-        body=take_shared(colliders.body, row),
-        type=take_shared(colliders.type, row),
-        pos=take_shared(colliders.pos, row),
-        mat=take_shared(colliders.mat, row),
-        size=take_shared(colliders.size, row),
-        hull=take_shared(colliders.hull, row),
-    )

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from mjx_metaworld.physics.groups import TILES, put_rows
+from mjx_metaworld.physics.groups import TILES, put_rows, rows_at
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.spatial import fence
 
@@ -162,10 +162,8 @@ def by_block(layout: Layout, fn: Callable[[Any], Result], pairs: Any) -> Result:
     of_block = jax.jit(lambda block: fn(jax.tree.unflatten(structure, block)))  # traced once, for shapes and results
 
     def add(i: Array, found: Result) -> Result:
-        block = [
-            jax.lax.dynamic_slice_in_dim(x, place + i, 1, x.ndim - 2) for x, place in zip(leaves, places, strict=True)
-        ]
-        return jax.tree.map(lambda x, rows: put_rows(x, rows, i, axis=-2), found, of_block(list(fence(tuple(block)))))
+        block = [rows_at(place + i, 1, x, axis=-2) for x, place in zip(leaves, places, strict=True)]
+        return jax.tree.map(lambda x, rows: put_rows(x, rows, i, axis=-2), found, of_block(block))
 
     shapes = jax.eval_shape(of_block, [jax.ShapeDtypeStruct((*x.shape[:-2], 1, x.shape[-1]), x.dtype) for x in leaves])
     none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], layout.blocks, x.shape[-1]), x.dtype), shapes)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.packing import Layout, all_tiles, take
-from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Kinematics
+from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Colliders, Kinematics
 
 Array = jax.Array
 
@@ -40,15 +39,56 @@ class Start:
     weights: Array  # (2, S, L) of the second and third corner in the simplex's point that counts
 
 
+# Columns that a collider takes up in `collider_table`: body, type, hull, pos (3), mat (9), size (3).
+_COLUMNS = 18
+
+
+def collider_table(colliders: Colliders) -> np.ndarray:
+    """(n, 18) everything that makes a `Shape`, of colliders with one leading axis; its integers are small and exact."""
+    c = colliders
+    whole = np.stack([c.body, c.type, c.hull], axis=1)
+    return np.concatenate([whole, c.pos, c.mat.reshape(-1, 9), c.size], axis=1)
+
+
 @struct.dataclass
 class NearPairs:
-    """What the narrow phase knows of selected pairs, of one kind or of all; trailing axes as their layout has them."""
+    """What the narrow phase knows of selected pairs, of one kind or of all; trailing axes as their layout has them.
 
-    shape1: Shape
-    shape2: Shape
-    margin: Array  # (S, L) contacts with less distance are active
-    lane: Array  # (S, L) int32 lane of the chunk, where packed
+    It is kept in one array, so that a block of pairs is one slice.
+    """
+
+    rows: Array  # (38, S, L) the columns of both colliders in turn, the margin, and the lane of the chunk, where packed
     start: Start | None = None  # of the convex kind
+
+    @classmethod
+    def of(cls, colliders: Array, margin: Array, lane: Array) -> NearPairs:
+        """Pairs of colliders (18, 2, S, L), both of a pair side by side, with their margins and lanes (S, L)."""
+        lane = lane.astype(margin.dtype)
+        return cls(jnp.concatenate([colliders.reshape(2 * _COLUMNS, *margin.shape), margin[None], lane[None]]))
+
+    @property
+    def margin(self) -> Array:
+        """(S, L) contacts with less distance are active."""
+        return self.rows[2 * _COLUMNS]
+
+    @property
+    def lane(self) -> Array:
+        """(S, L) int32 lane of the chunk, where packed."""
+        return self.rows[2 * _COLUMNS + 1].astype(jnp.int32)
+
+    def colliders(self) -> Shape:
+        """The first colliders of all pairs, then the second ones, in their bodies' frames; trailing axes (2 S, L)."""
+        slots, lanes = self.rows.shape[1:]
+        columns = self.rows[: 2 * _COLUMNS].reshape(_COLUMNS, 2 * slots, lanes)
+        body, kind, hull = columns[:3].astype(jnp.int32)
+        mat = columns[6:15].reshape(3, 3, 2 * slots, lanes)
+        return Shape(body, kind, pos=columns[3:6], mat=mat, size=columns[15:], hull=hull)
+
+
+def sides(both: Shape) -> tuple[Shape, Shape]:
+    """The two halves of what `NearPairs.colliders` returns."""
+    half = both.body.shape[0] // 2
+    return jax.tree.map(lambda x: x[..., :half, :], both), jax.tree.map(lambda x: x[..., half:, :], both)
 
 
 @struct.dataclass
@@ -60,16 +100,10 @@ class Slots:
     contact: Array  # (16, S, L) of all kinds: what a contact takes over, both bodies, then `Pairs.parameters`
 
 
-class Poses(NamedTuple):
-    """Poses of the bodies of this tile, or of all tiles of the chunk."""
-
-    pos: Array  # (T, 14, 3, L)
-    mat: Array  # (T, 14, 3, 3, L)
-
-
-def poses_for(layout: Layout, kin: Kinematics) -> Poses:
-    """The poses that pairs of a layout refer to."""
-    return Poses(all_tiles(kin.xpos, layout), all_tiles(kin.xmat, layout))
+def poses_for(layout: Layout, kin: Kinematics) -> Array:
+    """(T, 14, 12, L) positions and matrices of the bodies of this tile, or of all tiles where pairs may be of any."""
+    poses = jnp.concatenate([kin.xpos, kin.xmat.reshape(kin.xmat.shape[0], 9, -1)], axis=1)
+    return all_tiles(poses, layout)
 
 
 def _body_poses(xpos: Array, xmat: Array, body: Array) -> tuple[Array, Array]:
@@ -96,17 +130,14 @@ def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[A
     return body_pos + spatial.rotate(body_mat, pos), spatial.matmul(body_mat, mat)
 
 
-def place(pairs: NearPairs, poses: Poses, layout: Layout) -> tuple[Shape, Shape]:
+def place(pairs: NearPairs, poses: Array, layout: Layout) -> tuple[Shape, Shape]:
     """Both shapes of pairs in the world frame."""
-    return spatial.fence(
-        _place(pairs.shape1, pairs.lane, poses, layout), _place(pairs.shape2, pairs.lane, poses, layout)
-    )
-
-
-def _place(shape: Shape, lane: Array, poses: Poses, layout: Layout) -> Shape:
+    both = pairs.colliders()
     if layout.is_packed:
-        body_pos, body_mat = spatial.fence(take(poses.pos, shape.body, lane), take(poses.mat, shape.body, lane))
+        found = spatial.fence(take(poses, both.body, jnp.concatenate([pairs.lane, pairs.lane])))
+        body_pos, body_mat = found[:3], found[3:].reshape(3, 3, *both.body.shape)
     else:
-        body_pos, body_mat = _body_poses(poses.pos[0], poses.mat[0], shape.body)
-    pos, mat = body_pos + spatial.rotate(body_mat, shape.pos), spatial.matmul(body_mat, shape.mat)
-    return shape.replace(pos=pos, mat=mat)
+        body_pos, body_mat = _body_poses(poses[0, :, :3], poses[0, :, 3:].reshape(14, 3, 3, -1), both.body)
+    pos, mat = body_pos + spatial.rotate(body_mat, both.pos), spatial.matmul(body_mat, both.mat)
+    pos, mat = spatial.fence(pos, mat)
+    return sides(both.replace(pos=pos, mat=mat))
