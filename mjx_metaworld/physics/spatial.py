@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,13 +124,15 @@ def axis_angle_to_quat(axis: Array, angle: Array) -> Array:
     return jnp.stack([jnp.cos(half), axis[0] * s, axis[1] * s, axis[2] * s])
 
 
-def fence(*arrays):
+def fence(*arrays: Any) -> Any:
     """Keep the compiler from fusing, and so recomputing, what stands before this point into what follows.
 
     XLA's CPU backend duplicates a producer into every consumer that it fuses with; in a chain of small dependent
     steps the duplication is exponential. It drops `optimization_barrier` before it fuses (jaxlib 0.10.2), but does not
-    fuse across a call that it may not inline. Every stage boundary calls this one function, so that the choice stands
-    in one place. Returns its arguments (one value when called with one).
+    fuse across a call that it may not inline. Elsewhere nothing is kept apart: XLA's GPU backend bounds what it
+    duplicates, and fences would cost it kernels and memory traffic (benchmarks/LOG.md, section 18). Every stage
+    boundary calls this one function, so that the choice stands in one place. Returns its arguments (one value when
+    called with one).
     """
     fenced = _fenced(*arrays)
     return fenced[0] if len(arrays) == 1 else fenced
@@ -137,7 +140,7 @@ def fence(*arrays):
 
 @jax.custom_jvp
 def _fenced(*arrays):
-    return jax.lax.platform_dependent(*arrays, cpu=_call, default=_barrier)
+    return jax.lax.platform_dependent(*arrays, cpu=_call, default=_nothing)
 
 
 @_fenced.defjvp
@@ -160,5 +163,5 @@ def _identity(*arrays):
     return arrays
 
 
-def _barrier(*arrays):
-    return jax.lax.optimization_barrier(arrays)
+def _nothing(*arrays):
+    return arrays
