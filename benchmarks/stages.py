@@ -69,6 +69,11 @@ class Cost(NamedTuple):
     megabytes: float  # accessed, likewise
 
 
+def count_fusions(program: str) -> tuple[int, int]:
+    """Fusions in an optimized program, and those of them in the loop over a control step's substeps."""
+    return len(re.findall(r" fusion\(", program)), len(re.findall(r' fusion\(.*op_name="[^"]*/substep/', program))
+
+
 def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: int, seconds: float) -> tuple[Cost, Any]:
     """Cost of a function of a batch, and its result."""
     start = time.perf_counter()
@@ -78,6 +83,7 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
     compiled = lowered.compile()
     compile_s = time.perf_counter() - start
     text = compiled.as_text() or ""
+    fusions, substep_fusions = count_fusions(text)
     analysis = compiled.cost_analysis() or {}
     out = jax.block_until_ready(compiled(*args))
     calls, start, cpu_start = 0, time.perf_counter(), time.process_time()
@@ -92,8 +98,8 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
         cpu_microseconds=1e6 * cpu / (calls * num_envs),
         compile_s=compile_s,
         trace_s=trace_s,
-        fusions=len(re.findall(r" fusion\(", text)),
-        substep_fusions=len(re.findall(r' fusion\(.*op_name="[^"]*/substep/', text)),
+        fusions=fusions,
+        substep_fusions=substep_fusions,
         instructions=text.count(" = "),
         mflop=1e-6 * float(analysis.get("flops", 0.0)) / num_envs,
         megabytes=1e-6 * float(analysis.get("bytes accessed", 0.0)) / num_envs,

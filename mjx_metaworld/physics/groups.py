@@ -96,9 +96,9 @@ def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any
     return fence(*rows)
 
 
-def row_at(x: Array, row: Array, axis: int = 0) -> Array:
+def row_at(x: Array, row: Array) -> Array:
     """One row of an array, without the axis."""
-    return jax.lax.dynamic_index_in_dim(x, row, axis % x.ndim, keepdims=False, **_FROM_START)
+    return jax.lax.dynamic_index_in_dim(x, row, keepdims=False, **_FROM_START)
 
 
 def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0) -> Array:
