@@ -15,6 +15,7 @@ from mjx_metaworld import robot
 from mjx_metaworld.bank import settle_on_host
 from mjx_metaworld.branches import switch
 from mjx_metaworld.physics.engine import Engine
+from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
 from mjx_metaworld.rewards import norm
 from mjx_metaworld.scenes.skeleton import as_mjx_model, put_skeleton
@@ -326,7 +327,7 @@ class MetaWorldEnv:
         """The task's row of the table; a constant when there is only one task."""
         if len(self.tasks) == 1:
             return jax.tree.map(lambda x: jnp.asarray(x[0]), self._table)
-        return jax.tree.map(lambda x: jnp.asarray(x)[task], self._table)
+        return take_row(self._table, task)
 
     def _by_task(self, task: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
         """The task's branch; in a mixed batch all branches run and each lane keeps its own."""

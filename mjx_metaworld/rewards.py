@@ -9,6 +9,8 @@ What fifty rewards call hundreds of times is wrapped in `jax.jit`, so that it is
 from __future__ import annotations
 
 import functools
+import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -36,7 +38,30 @@ def norm(v: Array) -> Scalar:
     return sqrt(jnp.sum(v * v))
 
 
-@functools.partial(jax.jit, static_argnames="sigmoid")
+def _excess(x: Scalar, bounds: tuple[float, float], margin: Scalar | float, scale: float) -> Scalar:
+    """Square of `scale` times x's distance from `bounds`, in units of `margin`; infinite if that is not positive."""
+    if isinstance(margin, (int, float)) and margin > 0:
+        return _scaled_square(x, bounds, scale / margin)
+    return _relative_square(x, bounds, margin, scale)
+
+
+@functools.partial(jax.jit, static_argnames=("bounds", "scale"))
+def _scaled_square(x: Scalar, bounds: tuple[float, float], scale: float) -> Scalar:
+    return (_outside(x, bounds) * scale) ** 2
+
+
+@functools.partial(jax.jit, static_argnames=("bounds", "scale"))
+def _relative_square(x: Scalar, bounds: tuple[float, float], margin: Scalar, scale: float) -> Scalar:
+    distance, sloped = _outside(x, bounds), margin > 0
+    relative = distance / jnp.where(sloped, margin, 1.0)
+    return jnp.where(sloped | (distance == 0.0), (relative * scale) ** 2, jnp.inf)
+
+
+def _outside(x: Scalar, bounds: tuple[float, float]) -> Scalar:
+    """Distance of x from an interval, 0 within."""
+    return jnp.maximum(jnp.maximum(bounds[0] - x, x - bounds[1]), 0.0)
+
+
 def tolerance(
     x: Scalar,
     bounds: tuple[float, float],
@@ -47,24 +72,26 @@ def tolerance(
 
     A margin of zero (or less) gives 0 outside the bounds.
     """
-    lower, upper = bounds
-    inside = (lower <= x) & (x <= upper)
-    sloped = margin > 0
-    d = jnp.where(x < lower, lower - x, x - upper) / jnp.where(sloped, margin, 1.0)
-    value = (
-        1.0 / ((d * _LONG_TAIL_SCALE) ** 2 + 1.0)
-        if sigmoid == "long_tail"
-        else jnp.exp(-0.5 * (d * _GAUSSIAN_SCALE) ** 2)
-    )
-    return jnp.where(inside, 1.0, jnp.where(sloped, value, 0.0))
+    if sigmoid == "long_tail":
+        return 1.0 / (1.0 + _excess(x, bounds, margin, _LONG_TAIL_SCALE))
+    return jnp.exp(-0.5 * _excess(x, bounds, margin, _GAUSSIAN_SCALE))
+
+
+def joint_tolerance(xs: Sequence[Scalar], bounds: tuple[tuple[float, float], ...], margins: Sequence[Scalar]) -> Scalar:
+    """The Hamacher product of the tolerances (long tails) of several values.
+
+    As 1 / hamacher(a, b) = 1 / a + 1 / b - 1 and 1 / tolerance = 1 + excess, it is 1 / (1 + the sum of the excesses).
+    """
+    excesses = (_excess(*each, _LONG_TAIL_SCALE) for each in zip(xs, bounds, margins, strict=True))
+    return 1.0 / functools.reduce(operator.add, excesses, 1.0)
 
 
 @jax.jit
 def hamacher_product(a: Scalar, b: Scalar) -> Scalar:
     """The Hamacher t-norm `ab / (a + b - ab)`, 0 where both factors are 0."""
-    denominator = a + b - a * b
-    positive = denominator > 0
-    return jnp.where(positive, a * b / jnp.where(positive, denominator, 1.0), 0.0)
+    product = a * b
+    denominator = a + b - product
+    return product / jnp.where(denominator > 0, denominator, 1.0)
 
 
 @jax.jit
@@ -83,7 +110,7 @@ def gripper_closing(action: Float[Array, "4"], effort: float = 1.0) -> Scalar:
 
 @jax.jit
 def _xz_distance(a: Vector, b: Vector) -> Scalar:
-    return sqrt((a[0] - b[0]) ** 2 + (a[2] - b[2]) ** 2)
+    return norm((a - b) * np.array([1.0, 0.0, 1.0], a.dtype))
 
 
 def caging_reward(
@@ -112,14 +139,15 @@ def caging_reward(
         density: `high` averages with the caging alone, `medium` with a reaching term.
     """
 
-    def cage_y(pad: Vector) -> Scalar:
-        margin = jnp.abs(jnp.abs(pad[1] - target_init[1]) - pad_success_thresh)
-        return tolerance(jnp.abs(pad[1] - target[1]), (obj_radius, pad_success_thresh), margin)
+    def margin_y(pad: Vector) -> Scalar:
+        return jnp.abs(jnp.abs(pad[1] - target_init[1]) - pad_success_thresh)
 
-    caging_y = hamacher_product(cage_y(s.left_pad), cage_y(s.right_pad))
-    margin_xz = _xz_distance(target_init, s.tcp_init) - xz_thresh
-    caging_xz = tolerance(_xz_distance(s.tcp, target), (0.0, xz_thresh), margin_xz)
-    caging = hamacher_product(caging_y, caging_xz)
+    between, over = (obj_radius, pad_success_thresh), (0.0, xz_thresh)
+    caging = joint_tolerance(
+        (jnp.abs(s.left_pad[1] - target[1]), jnp.abs(s.right_pad[1] - target[1]), _xz_distance(s.tcp, target)),
+        (between, between, over),
+        (margin_y(s.left_pad), margin_y(s.right_pad), _xz_distance(target_init, s.tcp_init) - xz_thresh),
+    )
     gripping = jnp.where(caging > 0.97, gripper_closing(s.action, desired_gripper_effort), 0.0)
     both = hamacher_product(caging, gripping)
     if density == "high":
@@ -145,17 +173,17 @@ def _live_pad_caging(s: RewardInputs, radius: float, xz_thresh: float) -> tuple[
         return jnp.abs(jnp.abs(s.object[1] - pad[1]) - _PAD_MARGIN)
 
     left, right = margin_y(s.left_pad), margin_y(s.right_pad)
-    margin_xz = _xz_distance(s.object_init, s.tcp_init) - xz_thresh
-    caging_xz = tolerance(_xz_distance(s.tcp, s.object), (0.0, xz_thresh), margin_xz)
-    caging_y = _between_pads(s, (radius, _PAD_MARGIN), left, right)
-    return left, right, hamacher_product(caging_y, caging_xz)
+    caging = joint_tolerance(
+        (*_gaps_to_pads(s), _xz_distance(s.tcp, s.object)),
+        ((radius, _PAD_MARGIN), (radius, _PAD_MARGIN), (0.0, xz_thresh)),
+        (left, right, _xz_distance(s.object_init, s.tcp_init) - xz_thresh),
+    )
+    return left, right, caging
 
 
-def _between_pads(s: RewardInputs, bounds: tuple[float, float], left_margin: Scalar, right_margin: Scalar) -> Scalar:
-    """Whether the object's distance from either pad, counted inwards, lies in `bounds`."""
-    left = tolerance(s.left_pad[1] - s.object[1], bounds, left_margin)
-    right = tolerance(s.object[1] - s.right_pad[1], bounds, right_margin)
-    return hamacher_product(left, right)
+def _gaps_to_pads(s: RewardInputs) -> tuple[Scalar, Scalar]:
+    """The observed object's distances in y from the left and the right pad, counted inwards."""
+    return s.left_pad[1] - s.object[1], s.object[1] - s.right_pad[1]
 
 
 def pick_place_caging_reward(s: RewardInputs) -> Scalar:
@@ -175,5 +203,6 @@ def pads_caging_reward(s: RewardInputs, *, obj_radius: float, grip_slack: float,
         xz_thresh: distance in the xz plane within which the gripper counts as placed.
     """
     left, right, caging = _live_pad_caging(s, obj_radius, xz_thresh)
-    gripping = _between_pads(s, (obj_radius, obj_radius + grip_slack), left, right)
+    bounds = (obj_radius, obj_radius + grip_slack)
+    gripping = joint_tolerance(_gaps_to_pads(s), (bounds, bounds), (left, right))
     return (caging + jnp.where(caging > 0.95, gripping, 0.0)) / 2.0

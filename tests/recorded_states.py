@@ -314,7 +314,7 @@ def contacts_of(states: Sequence[RecordedState], num_contacts: int, dtype=np.flo
             rows["friction"][i, j] = contact.friction[[0, 2]]
             rows["torsional"][i, j] = contact.dim == 4
             rows["active"][i, j] = True
-    return Contacts(**{name: to_lanes(list(values), dtype) for name, values in rows.items()})
+    return Contacts.of(**{name: to_lanes(list(values), dtype) for name, values in rows.items()})
 
 
 def constraints_of(states: Sequence[RecordedState], num_contacts: int, dtype=np.float32) -> Constraints:

@@ -10,8 +10,9 @@ import pytest
 from recorded_states import constraints_of, mass_of, record, to_lanes
 
 from mjx_metaworld.physics import collision
-from mjx_metaworld.physics.groups import TILES, for_groups, rows_at, tile_by_tile
+from mjx_metaworld.physics.groups import TILES, for_groups, tile_by_tile
 from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.rows import rows_at
 from mjx_metaworld.physics.solver import solve
 
 STATIC, ADAPTIVE = PhysicsConfig(adaptive=False), PhysicsConfig(adaptive=True)

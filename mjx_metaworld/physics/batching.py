@@ -116,12 +116,6 @@ def _axis_first(x: jax.Array, axis: int | None, size: int) -> jax.Array:
 batching.primitive_batchers[_lanes_p] = _batching_rule
 
 
-def rows_of_lanes(table: Any, row: jax.Array) -> jax.Array:
-    """(..., L) the rows (L,) that lanes have in a table (n, ...)."""
-    rows = jnp.asarray(table).at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    return jnp.moveaxis(rows, 0, -1)
-
-
 class Division(NamedTuple):
     """How a batch is divided: `size` environments, padded, into chunks of tiles of lanes."""
 

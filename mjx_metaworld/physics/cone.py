@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics.spatial import fence, sqrt
+from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.spatial import sqrt
 
 Array = jax.Array
 

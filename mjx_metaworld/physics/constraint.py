@@ -15,7 +15,8 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.groups import for_groups, put_rows, rows_at
+from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.groups import for_groups
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
     CONTACTS_PER_GROUP,
@@ -32,7 +33,7 @@ from mjx_metaworld.physics.model import (
     Scene,
     moves,
 )
-from mjx_metaworld.physics.spatial import fence
+from mjx_metaworld.physics.rows import put_rows, rows_at
 
 Array = jax.Array
 
@@ -120,9 +121,7 @@ def make_constraints(
     limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
 
     def add_group(first: Array | int, rows: ContactRows) -> ContactRows:
-        leaves, structure = jax.tree.flatten(contacts)
-        group = jax.tree.unflatten(structure, rows_at(first, CONTACTS_PER_GROUP, *leaves))
-        made = _contacts(arm, kin, state, group)
+        made = _contacts(arm, kin, state, Contacts(rows_at(first, CONTACTS_PER_GROUP, contacts.rows)))
         return ContactRows(*(put_rows(x, new, first) for x, new in zip(rows, made, strict=True)))
 
     count, lanes = contacts.dist.shape

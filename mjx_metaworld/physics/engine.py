@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from mjx_metaworld.physics.batching import Division, lanes_last, rows_of_lanes
+from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
 
@@ -112,8 +113,7 @@ class Engine:
 
     def select(self, scene: Array) -> Scene:
         """The scenes of the lanes, (L,) rows, lanes last, without their colliders and pairs."""
-        bare = self.scenes.replace(colliders=None, pairs=None)
-        return jax.tree.map(lambda table: rows_of_lanes(table, scene), bare)
+        return rows_of_lanes(self.scenes.replace(colliders=None, pairs=None), scene)
 
 
 def _shape(x: Array) -> jax.ShapeDtypeStruct:

@@ -9,21 +9,19 @@ elsewhere all groups are visited (`PhysicsConfig.adaptive`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.physics.spatial import fence
+from mjx_metaworld.physics.rows import row_at
 
 Array = jax.Array
 Carry = TypeVar("Carry")
 Args = TypeVar("Args")
 Result = TypeVar("Result")
-
-# Moving places count from the start: wrapping negative ones would be two more small kernels for every slice.
-_FROM_START = {"allow_negative_indices": False}
 
 # The name of the axis of tiles over which `batching.py` maps the physics.
 TILES = "tiles"
@@ -85,22 +83,3 @@ def tile_by_tile(
     found = jax.lax.map(of_tile, jnp.arange(tiles, dtype=jnp.int32))
     own = jax.lax.axis_index(TILES)
     return jax.tree.map(lambda x: x[own], found)
-
-
-def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any:
-    """`size` rows of each array from a row on: a list, or the only one's.
-
-    They are fenced: a slice at a moving place that is fused into arithmetic is slow.
-    """
-    rows = [jax.lax.dynamic_slice_in_dim(x, first, size, axis % x.ndim, **_FROM_START) for x in arrays]
-    return fence(*rows)
-
-
-def row_at(x: Array, row: Array) -> Array:
-    """One row of an array, without the axis."""
-    return jax.lax.dynamic_index_in_dim(x, row, keepdims=False, **_FROM_START)
-
-
-def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0) -> Array:
-    """An array with its rows replaced from a row on."""
-    return jax.lax.dynamic_update_slice_in_dim(x, rows, first, axis % x.ndim, **_FROM_START)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.inertia import MassMatrix, damping, solve_mass
 from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
-from mjx_metaworld.physics.spatial import fence
 
 Array = jax.Array
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mjx_metaworld.physics.spatial import fence
+from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -50,13 +50,13 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
 
 def _solve_pivot(block: Array, rows: Array) -> Array:
     """The inverse of a symmetric block (3, 3, L) times rows (3, m, L)."""
-    l10 = block[1, 0] / block[0, 0]
-    l20 = block[2, 0] / block[0, 0]
-    d1 = block[1, 1] - l10 * block[1, 0]
+    # Only the reciprocals of the pivots are kept apart; the factors are products with them, cheap enough to repeat.
+    i0 = fence(1 / block[0, 0])
+    l10, l20 = block[1, 0] * i0, block[2, 0] * i0
+    i1 = fence(1 / (block[1, 1] - l10 * block[1, 0]))
     e21 = block[2, 1] - l20 * block[1, 0]
-    l21 = e21 / d1
-    d2 = block[2, 2] - l20 * block[2, 0] - l21 * e21
-    l10, l20, l21, i0, i1, i2 = fence(l10, l20, l21, 1 / block[0, 0], 1 / d1, 1 / d2)
+    l21 = e21 * i1
+    i2 = fence(1 / (block[2, 2] - l20 * block[2, 0] - l21 * e21))
 
     y1 = rows[1] - l10 * rows[0]
     x2 = (rows[2] - l20 * rows[0] - l21 * y1) * i2

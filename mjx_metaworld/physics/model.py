@@ -20,9 +20,10 @@ inertia) is zero and its armature one, so its row of the mass matrix is the iden
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
@@ -185,21 +186,87 @@ class Kinematics:
 
 @struct.dataclass
 class Contacts:
-    """The K kept contacts; rows with `active` False have no effect."""
+    """The K kept contacts; rows with `active` False have no effect.
 
-    active: Array  # (K,) bool: a real pair with dist < margin
-    dist: Array  # (K,) negative when penetrating
-    pos: Array  # (K, 3) midpoint, world
-    frame: Array  # (K, 3, 3) rows: normal from geom1 to geom2, then two tangents
-    body1: Array  # (K,) int32 skeleton bodies
-    body2: Array  # (K,) int32
-    margin: Array  # (K,)
-    friction: Array  # (K, 2)
-    torsional: Array  # (K,) bool
-    solref: Array  # (K, 2)
-    solimp: Array  # (K, 5)
-    invweight: Array  # (K, 2)
-    touch: Array  # (K,) int32
+    They are kept in one array, so that a group of contacts is one slice.
+    """
+
+    COLUMNS: ClassVar[int] = 30
+
+    rows: Array  # (K, 30)
+
+    @classmethod
+    def of(cls, **fields: Array) -> Contacts:
+        """Contacts of all the properties below, whose first axis is K and whose last is the lanes."""
+        order = ("dist", "pos", "frame", "body1", "body2", "margin", "torsional", "touch", "friction")
+        order += ("solref", "solimp", "invweight", "active")
+        count, lanes, dtype = *fields["dist"].shape, fields["dist"].dtype
+        return cls(jnp.concatenate([fields[name].astype(dtype).reshape(count, -1, lanes) for name in order], axis=1))
+
+    @property
+    def dist(self) -> Array:
+        """(K,) negative when penetrating."""
+        return self.rows[:, 0]
+
+    @property
+    def pos(self) -> Array:
+        """(K, 3) midpoint, world."""
+        return self.rows[:, 1:4]
+
+    @property
+    def frame(self) -> Array:
+        """(K, 3, 3) rows: normal from geom1 to geom2, then two tangents."""
+        return self.rows[:, 4:13].reshape(-1, 3, 3, *self.rows.shape[2:])
+
+    @property
+    def body1(self) -> Array:
+        """(K,) int32 skeleton body."""
+        return self.rows[:, 13].astype(jnp.int32)
+
+    @property
+    def body2(self) -> Array:
+        """(K,) int32 skeleton body."""
+        return self.rows[:, 14].astype(jnp.int32)
+
+    @property
+    def margin(self) -> Array:
+        """(K,) contacts with less distance push."""
+        return self.rows[:, 15]
+
+    @property
+    def torsional(self) -> Array:
+        """(K,) bool: with friction about the normal."""
+        return self.rows[:, 16] > 0
+
+    @property
+    def touch(self) -> Array:
+        """(K,) int32: 1 or 2 where the left or the right pad touches the main object."""
+        return self.rows[:, 17].astype(jnp.int32)
+
+    @property
+    def friction(self) -> Array:
+        """(K, 2) sliding and torsional."""
+        return self.rows[:, 18:20]
+
+    @property
+    def solref(self) -> Array:
+        """(K, 2)."""
+        return self.rows[:, 20:22]
+
+    @property
+    def solimp(self) -> Array:
+        """(K, 5)."""
+        return self.rows[:, 22:27]
+
+    @property
+    def invweight(self) -> Array:
+        """(K, 2)."""
+        return self.rows[:, 27:29]
+
+    @property
+    def active(self) -> Array:
+        """(K,) bool: a real pair with dist < margin."""
+        return self.rows[:, 29] > 0
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,13 @@ import numpy as np
 
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, line_derivatives, locate, row_factors
 from mjx_metaworld.physics.constraint import Constraints
-from mjx_metaworld.physics.groups import for_groups, highest, put_rows, rows_at, tile_by_tile
+from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.groups import for_groups, highest, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
-from mjx_metaworld.physics.spatial import dot, fence
+from mjx_metaworld.physics.rows import put_rows, rows_at
+from mjx_metaworld.physics.spatial import dot
 
 Array = jax.Array
 
@@ -235,8 +237,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
 
     def add_slopes(first: Array | int, contact: Array) -> Array:
         slope = fence(_contact_rows(problem.contact_jac_at(first), direction))
-        place = (jnp.asarray(i, jnp.int32) for i in (first, _SLOPE.start, 0))  # of one type, with x64 enabled, too
-        return jax.lax.dynamic_update_slice(contact, slope, tuple(place), allow_negative_indices=False)
+        return put_rows(contact, slope, first, column=_SLOPE.start)
 
     contact = _over_contacts(problem, config, add_slopes, s.contact, s.converged)
     line = _Line(contact, limit, smooth_gradient, gradient, direction)

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.xla_metadata import set_xla_metadata
 
 Array = jax.Array
 
@@ -122,46 +120,3 @@ def axis_angle_to_quat(axis: Array, angle: Array) -> Array:
     half = 0.5 * angle
     s = jnp.sin(half)
     return jnp.stack([jnp.cos(half), axis[0] * s, axis[1] * s, axis[2] * s])
-
-
-def fence(*arrays: Any) -> Any:
-    """Keep the compiler from fusing, and so recomputing, what stands before this point into what follows.
-
-    XLA's CPU backend duplicates a producer into every consumer that it fuses with; in a chain of small dependent
-    steps the duplication is exponential. It drops `optimization_barrier` before it fuses (jaxlib 0.10.2), but does not
-    fuse across a call that it may not inline. Elsewhere nothing is kept apart: XLA's GPU backend bounds what it
-    duplicates, and fences would cost it kernels and memory traffic (benchmarks/LOG.md, section 18). Every stage
-    boundary calls this one function, so that the choice stands in one place. Returns its arguments (one value when
-    called with one).
-    """
-    fenced = _fenced(*arrays)
-    return fenced[0] if len(arrays) == 1 else fenced
-
-
-@jax.custom_jvp
-def _fenced(*arrays):
-    return jax.lax.platform_dependent(*arrays, cpu=_call, default=_nothing)
-
-
-@_fenced.defjvp
-def _(primals, tangents):
-    # Of its own, since differentiating the call would inline it. Integers have tangents without a type.
-    leaves, structure = jax.tree.flatten(tangents)
-    typed = [leaf for leaf in leaves if leaf.dtype != jax.dtypes.float0]
-    fenced = iter(_fenced(*typed) if typed else ())
-    tangents = [leaf if leaf.dtype == jax.dtypes.float0 else next(fenced) for leaf in leaves]
-    return _fenced(*primals), jax.tree.unflatten(structure, tangents)
-
-
-def _call(*arrays):
-    with set_xla_metadata(inlineable="false"):
-        return _identity(*arrays)
-
-
-@jax.jit
-def _identity(*arrays):
-    return arrays
-
-
-def _nothing(*arrays):
-    return arrays

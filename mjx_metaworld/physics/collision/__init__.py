@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
@@ -22,6 +21,7 @@ from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
 from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
+from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig
 
 __all__ = [
@@ -61,7 +61,7 @@ def find(slots: Slots, kin: Kinematics, routine: Routine) -> Points:
     def of_pairs(pairs: NearPairs) -> Points:
         points = routine(*place(pairs, poses, slots.layout), pairs)
         touches = points.dist < pairs.margin - ROUNDING
-        return spatial.fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT)))
+        return fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT)))
 
     return by_block(slots.layout, of_pairs, slots.pairs)
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
 from mjx_metaworld.physics.collision.shapes import Shape
+from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -61,7 +62,7 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
     rot = spatial.matmul_tn(box1.mat, box2.mat)
     pos21 = spatial.rotate_back(box1.mat, box2.pos - box1.pos)
     pos12 = -spatial.rotate_back(rot, pos21)
-    sep = spatial.fence(_separate(rot, pos21, pos12, box1.size, box2.size, margin))
+    sep = fence(_separate(rot, pos21, pos12, box1.size, box2.size, margin))
 
     ref_is_2 = ~sep.is_edge & (sep.face >= 3)
     # Columns of `inc` are the incident box's axes in the frame of the reference box.
@@ -78,11 +79,11 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
     pos = _face_frame(pos, ref_axis, sign)
     normal = _face_frame(sep.normal, ref_axis, sign)
     ref_size = jnp.abs(_face_frame(ref_size, ref_axis, sign))
-    inc, pos, normal, ref_size, inc_size = spatial.fence(inc, pos, normal, ref_size, inc_size)
+    inc, pos, normal, ref_size, inc_size = fence(inc, pos, normal, ref_size, inc_size)
     center = pos.at[2].add(-ref_size[2])
 
-    clip = spatial.fence(_incident_face(sep, inc, inc_size, center, ref_size[:2], normal, axis2, margin))
-    points, dist = spatial.fence(*_clip_points(clip))
+    clip = fence(_incident_face(sep, inc, inc_size, center, ref_size[:2], normal, axis2, margin))
+    points, dist = fence(*_clip_points(clip))
     keep = (dist < margin) & ~sep.apart & ~_outside(points, ref_size, inc, inc_size, center, margin)
 
     ref_mat = jnp.where(ref_is_2, box2.mat, box1.mat)
@@ -203,11 +204,11 @@ def _clip_points(c: _Clip) -> tuple[Array, Array]:
     def project(v: Array) -> Array:
         return v[:2] - slope.reshape(2, *([1] * (v.ndim - 3)), *slope.shape[1:]) * v[2]
 
-    crossings = spatial.fence(_crossings(c, project))
+    crossings = fence(_crossings(c, project))
     none_cross = jnp.all(crossings[1] >= NO_CONTACT, axis=0)
-    corners = spatial.fence(_rectangle_corners(c, project, none_cross))
+    corners = fence(_rectangle_corners(c, project, none_cross))
     only_vertices = none_cross & jnp.all(corners[1] >= NO_CONTACT, axis=0)
-    vertices = spatial.fence(_vertices(c, project, none_cross, only_vertices))
+    vertices = fence(_vertices(c, project, none_cross, only_vertices))
     points = jnp.concatenate([crossings[0], corners[0], vertices[0]], axis=1)
     return points, jnp.concatenate([crossings[1], corners[1], vertices[1]])
 
@@ -264,7 +265,7 @@ def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Arr
         dists.append(jnp.where(valid, jnp.where(c.is_edge, depth, 0.5 * depth), NO_CONTACT))
         # MuJoCo 3.3.0 reuses the determinant's variable here, so that of an edge contact's corners those after the
         # first are placed wrongly and nearly always dropped; its contacts are these.
-        det = spatial.fence(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), det))
+        det = fence(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), det))
     return jnp.stack(mids, axis=1), jnp.stack(dists)
 
 

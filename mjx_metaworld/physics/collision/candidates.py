@@ -26,8 +26,10 @@ from mjx_metaworld.physics.collision.shapes import (
     poses_for,
     world_poses,
 )
-from mjx_metaworld.physics.groups import for_groups, put_rows
+from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.groups import for_groups
 from mjx_metaworld.physics.model import PAIR_KINDS, Kinematics, PhysicsConfig
+from mjx_metaworld.physics.rows import put_rows
 
 Array = jax.Array
 
@@ -60,13 +62,13 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach
     bounds, pairs, rows_of_kinds = geometry.bounds(), geometry.pair_rows(), geometry.pairs.counts
     pos, mat = world_poses(kin, bounds.body, bounds.pos, bounds.mat)
     half = _half_extents(bounds, mat)
-    pos, mat, half = spatial.fence(pos, mat, half)
-    gap = spatial.fence(_gaps(pos, half))
+    pos, mat, half = fence(pos, mat, half)
+    gap = fence(_gaps(pos, half))
 
     ranks = _look_up(gap, pairs)
     if planes := rows_of_kinds[PAIR_KINDS.index("plane")]:
         ranks = jnp.concatenate([_heights(pairs, planes, pos, mat, half), ranks[planes:]])
-    ranks = spatial.fence(jnp.where(pairs.place >= 0, ranks, _NEVER))
+    ranks = fence(jnp.where(pairs.place >= 0, ranks, _NEVER))
     wanted = (
         config.plane_pairs,
         config.sphere_pairs,
@@ -77,15 +79,15 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach
     )
     counts = [min(most, rows) for most, rows in zip(wanted, rows_of_kinds, strict=True)]
     firsts = np.cumsum((0, *rows_of_kinds[:-1])).tolist()
-    close = spatial.fence(ranks < pairs.margin + reach)
+    close = fence(ranks < pairs.margin + reach)
     indices, near = [], []
     for first, rows, count in zip(firsts, rows_of_kinds, counts, strict=True):
         if count:
             kind = slice(first, first + rows)
-            near.append(spatial.fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
+            near.append(fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
             indices.append(first + _smallest(ranks[kind], count, near[-1], config))
     layouts = lay_out(near, [len(x) for x in indices], config)
-    known = _look_up_pairs(geometry, layouts, spatial.fence(jnp.concatenate(indices)))
+    known = _look_up_pairs(geometry, layouts, fence(jnp.concatenate(indices)))
     selected = iter(layouts)
     slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
@@ -110,7 +112,7 @@ def _starts(slots: Slots, poses: Array, config: PhysicsConfig) -> Start:
     """Where the narrow phase of the convex pairs starts."""
 
     def search(pairs: NearPairs) -> Start:
-        return spatial.fence(find_start(*place(pairs, poses, slots.layout), config.convex_search_iterations))
+        return fence(find_start(*place(pairs, poses, slots.layout), config.convex_search_iterations))
 
     return by_block(slots.layout, search, slots.pairs)
 
@@ -161,11 +163,11 @@ def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> t
 
     def of_slots(slot: Array, lane: Array) -> tuple[NearPairs, Array]:
         scene = scenes[lane]
-        pair = take_shared(pair_table, spatial.fence(scene * num_pairs + take(rows, slot, lane)))
+        pair = take_shared(pair_table, fence(scene * num_pairs + take(rows, slot, lane)))
         geoms, parameters = pair[:2].astype(jnp.int32), pair[2:]
-        row = spatial.fence((scene * num_colliders + geoms).reshape(-1, scene.shape[-1]))
+        row = fence((scene * num_colliders + geoms).reshape(-1, scene.shape[-1]))
         both = take_shared(table, row).reshape(-1, 2, *scene.shape)
         known = NearPairs.of(both, parameters[0], lane), jnp.concatenate([both[0], parameters])
-        return spatial.fence(known)
+        return fence(known)
 
     return look_up(layouts, of_slots)

@@ -17,6 +17,7 @@ from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.collision.sphere import sphere_box
+from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -82,7 +83,7 @@ def _to_capsule(pos: Array, axis: Array, half: Array, size: Array) -> tuple[Arra
 def _box_points(pos: Array, axis: Array, half: Array, size: Array) -> tuple[Array, Array, Array]:
     """Positions on the segment (-1 to 1) of the first and the second point, and whether there is a second."""
     half_axis = axis * half
-    near = spatial.fence(_nearest_feature(pos, half_axis, half, size))
+    near = fence(_nearest_feature(pos, half_axis, half, size))
     reach = 2.0 * size / jnp.maximum(jnp.abs(half_axis), _TINY)  # segment parameter per crossing of the box
     points_up = half_axis > 0
     crossing = jnp.stack([points_up[k] != ((near.corner >> k) & 1).astype(bool) for k in range(3)])

@@ -24,6 +24,7 @@ from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.hull_support import Hulls, furthest_vertex, hull_index, hulls_of
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Shape, Start
+from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
 
 Array = jax.Array
@@ -84,17 +85,17 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     """Search the contact of world-frame shapes from scratch."""
     pair = _relate(shape1, shape2)
     body1, body2 = _single(pair.both, 0, 2), _single(pair.both, 1, 2)
-    face_normal, face_overlap = spatial.fence(_best_face(pair, body1, body2, shape1))
+    face_normal, face_overlap = fence(_best_face(pair, body1, body2, shape1))
     # Deep contacts have several local minima: two descents compete for a few steps, the better one goes on.
-    best, other = spatial.fence(_two_best_of_cube(pair, body1, body2, shape1, shape2))
-    begun = spatial.fence(_begin(_copies(pair, 3), jnp.concatenate([best, other, face_normal], axis=-2)))
+    best, other = fence(_two_best_of_cube(pair, body1, body2, shape1, shape2))
+    begun = fence(_begin(_copies(pair, 3), jnp.concatenate([best, other, face_normal], axis=-2)))
     first, second, on_face = (_single(begun, i, 3) for i in range(3))
 
     def descend(turn: Array, trials: tuple[_Descent, _Descent]) -> tuple[_Descent, _Descent]:
         """Turns 0 and 1 are the trials, in turn 2 the better one goes on: the descent is compiled once."""
         s, waiting = trials
         waiting_wins = (turn == 1) | ((turn == 2) & (waiting.depth <= s.depth))
-        s, waiting = spatial.fence((_choose(waiting_wins, waiting, s), _choose(waiting_wins, s, waiting)))
+        s, waiting = fence((_choose(waiting_wins, waiting, s), _choose(waiting_wins, s, waiting)))
         steps = jnp.where(turn == 2, iterations - _TRIAL_STEPS, _TRIAL_STEPS)
         return jax.lax.fori_loop(0, steps, lambda _, s: _descend(pair, s), s), waiting
 
@@ -144,7 +145,7 @@ def contact_of(deepest: Deepest, on_first: Array, shape2: Shape, margin: Array) 
 
 def _relate(shape1: Shape, shape2: Shape) -> _Pair:
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=-2), _body(shape1), _body(shape2))
-    return spatial.fence(
+    return fence(
         _Pair(
             both=both,
             pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
@@ -190,7 +191,7 @@ def _resume(pair: _Pair, start: Start) -> _Descent:
     corners = jnp.moveaxis(jnp.concatenate([first - start.second, first]), 1, 0)
     far = jnp.full(start.normal.shape[1:], _FAR, start.normal.dtype)
     nearest = _combine(start.weights, corners[:, :3])
-    return spatial.fence(_Descent(start.normal, far, corners, start.weights, nearest))
+    return fence(_Descent(start.normal, far, corners, start.weights, nearest))
 
 
 def _body(shape: Shape) -> _Body:
@@ -216,7 +217,7 @@ def _body_support(body: _Body, d: Array) -> Array:
 def _support(pair: _Pair, normal: Array) -> Array:
     """(6, S, L) furthest point along a direction of the Minkowski difference, and the point of body 1 it is from."""
     towards = jnp.concatenate([spatial.rotate_back(pair.mat, normal), -normal], axis=-2)
-    local = spatial.fence(_body_support(pair.both, towards))
+    local = fence(_body_support(pair.both, towards))
     count = normal.shape[-2]
     first = pair.pos + spatial.rotate(pair.mat, local[:, :count])
     return jnp.concatenate([first - local[:, count:], first])
@@ -233,11 +234,11 @@ def _best_face(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape) -> tuple[
     slots = shape1.type.shape
     axes = jnp.concatenate([pair.mat, -pair.mat], axis=1)  # (3, 6, S, L)
     copies = jax.tree.map(lambda x: jnp.concatenate([x] * 6, axis=-2), body2)
-    towards = spatial.fence(-axes.reshape(3, 6 * slots[0], slots[1]))
-    reach2 = spatial.dot(spatial.fence(_body_support(copies, towards)), towards).reshape(6, *slots)
+    towards = fence(-axes.reshape(3, 6 * slots[0], slots[1]))
+    reach2 = spatial.dot(fence(_body_support(copies, towards)), towards).reshape(6, *slots)
     reach1 = body1.half + body1.disc * jnp.array([1.0, 1.0, 0.0], pair.pos.dtype)[:, None, None]
     overlaps = spatial.dot(axes, pair.pos[:, None]) + jnp.concatenate([reach1, reach1]) + reach2
-    overlaps = spatial.fence(jnp.where(shape1.type == _MESH, _FAR, overlaps))
+    overlaps = fence(jnp.where(shape1.type == _MESH, _FAR, overlaps))
     normal, overlap = axes[:, 0], overlaps[0]
     for k in range(1, 6):
         closer = overlaps[k] < overlap
@@ -258,7 +259,7 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
     hull_reach = jnp.moveaxis(jnp.asarray(load_hulls().reach[:, ::-1], dtype)[hull_index(shape2)], -1, 0)
     local = spatial.rotate_back(pair.mat[:, :, None], cube)
     overlaps = spatial.dot(cube, pair.pos[:, None]) + hull_reach
-    overlaps = spatial.fence(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
+    overlaps = fence(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
     number = jax.lax.broadcasted_iota(jnp.int32, overlaps.shape, 0)
 
     def lowest(overlaps: Array) -> Array:
@@ -266,7 +267,7 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
         # NaN equals nothing; the bound keeps the index a valid one.
         return jnp.moveaxis(cube[:, :, 0, 0].T[jnp.minimum(index, overlaps.shape[0] - 1)], -1, 0)
 
-    best = spatial.fence(lowest(overlaps))
+    best = fence(lowest(overlaps))
     return best, lowest(jnp.where(spatial.dot(cube, best[:, None]) < _APART, overlaps, jnp.inf))
 
 
@@ -283,12 +284,12 @@ def _descend(pair: _Pair, s: _Descent, again: Array | bool = False) -> _Descent:
     offset = _query(s) - s.nearest
     length = spatial.norm(offset)
     usable = (length > 1e-7) & ~jnp.asarray(again)
-    direction = spatial.fence(jnp.where(usable, offset / jnp.maximum(length, 1e-7), s.normal))
-    corner = spatial.fence(_support(pair, direction))
+    direction = fence(jnp.where(usable, offset / jnp.maximum(length, 1e-7), s.normal))
+    corner = fence(_support(pair, direction))
     overlap = spatial.dot(corner[:3], direction)
     better = overlap < s.depth
     s = s._replace(normal=jnp.where(better, direction, s.normal), depth=jnp.where(better, overlap, s.depth))
-    return _grow(spatial.fence(s), corner)
+    return _grow(fence(s), corner)
 
 
 def _grow(s: _Descent, corner: Array) -> _Descent:
@@ -296,13 +297,13 @@ def _grow(s: _Descent, corner: Array) -> _Descent:
     # The nearest point of the grown simplex lies on an edge or triangle at the new point, unless it stayed where it is.
     query, point = _query(s), corner[:3]
     offset = query - point
-    edges = spatial.fence(jnp.moveaxis(s.corners[:, :3], 1, 0) - point[:, None])  # (3, 3 edges, S, L)
+    edges = fence(jnp.moveaxis(s.corners[:, :3], 1, 0) - point[:, None])  # (3, 3 edges, S, L)
     along = _share(edges, offset[:, None])
     edge_gap = offset[:, None] - along * edges
     following = jnp.concatenate([edges[:, 1:], edges[:, :1]], axis=1)  # the third side of each triangle
     v, w, inside = _barycentric(edges, following, offset[:, None])
     face_gap = offset[:, None] - v * edges - w * following
-    edge_square, face_square, along, v, w = spatial.fence(
+    edge_square, face_square, along, v, w = fence(
         spatial.dot(edge_gap, edge_gap), jnp.where(inside, spatial.dot(face_gap, face_gap), _FAR), along, v, w
     )
 
@@ -323,7 +324,7 @@ def _grow(s: _Descent, corner: Array) -> _Descent:
     there = jnp.where(side == 0, old[1], jnp.where(side == 1, old[2], old[0]))
     grown = (corner, here, jnp.where(is_face, there, corner))
     corners = jnp.stack([jnp.where(choice < 0, *sides) for sides in zip(old, grown, strict=True)])
-    corners, weights = spatial.fence(corners, jnp.stack([first, second]))
+    corners, weights = fence(corners, jnp.stack([first, second]))
     nearest = jnp.where(choice < 0, s.nearest, _combine(weights, corners[:, :3]))
     return s._replace(corners=corners, weights=weights, nearest=nearest)
 
@@ -356,7 +357,7 @@ def _triangle_weights(corners: Array, query: Array) -> Array:
     offsets = query[:, None] - begins
     t = _share(sides, offsets)
     gap = offsets - t * sides
-    square, t = spatial.fence(spatial.dot(gap, gap), t)
+    square, t = fence(spatial.dot(gap, gap), t)
     best = jnp.where(inside, -1.0, _FAR)
     for side, (at_b, at_c) in enumerate(((t[0], 0.0), (1 - t[1], t[1]), (0.0, 1 - t[2]))):
         closer = square[side] < best

@@ -30,6 +30,7 @@ import numpy as np
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
 from mjx_metaworld.physics.collision.shapes import Shape
+from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -60,12 +61,12 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
         half=cylinder.size[1],
         box=box.size,
     )
-    p = spatial.fence(p)
+    p = fence(p)
     faces, sides = _face_normals(p), _side_normals(p)
     cap = jnp.where(spatial.dot(p.axis, p.center) > 0, -1.0, 1.0) * p.axis
     corner = _corner_normal(p)
     rims = _rim_normals(p, sides)
-    groups = spatial.fence(
+    groups = fence(
         (
             (faces, _overlap(p, faces)),
             (cap[:, None], _overlap(p, cap)[None]),
@@ -88,7 +89,7 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
             normal = jnp.where(closer, candidate, normal)
             which = jnp.where(closer, 3 * rank + row, which)
     assert normal is not None
-    best, normal = spatial.fence(best, normal)
+    best, normal = fence(best, normal)
     pos = _position(p, normal, best, which)
     world = box.pos + spatial.rotate(box.mat, pos)
     dist = jnp.where(-best < margin, -best, NO_CONTACT)
@@ -171,7 +172,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
     ahead, behind = (c * u - s * v, s * u + c * v), (c * u + s * v, c * v - s * u)
     falls_ahead = overlap(*ahead) < overlap(*behind)
     u, v = (jnp.where(falls_ahead, a, b) for a, b in zip(ahead, behind, strict=True))
-    u, v = spatial.fence(u, v)
+    u, v = fence(u, v)
     # The signs of the arc; with them fixed h is smooth: q.n + r sqrt(1 - (a.n)^2).
     tau = jnp.where(axis[0] * u + axis[1] * v < 0, -p.half, p.half)
     q0 = center[0] + jnp.where(u < 0, -box[0], box[0]) + tau * axis[0]
@@ -190,7 +191,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
         step = jnp.clip(step, -_MAX_STEP, _MAX_STEP)
         u, v = u - step * v, v + step * u
         scale = jax.lax.rsqrt(u * u + v * v)
-        return spatial.fence(u * scale, v * scale)
+        return fence(u * scale, v * scale)
 
     u, v = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, (u, v))
     zero = jnp.zeros_like(u[0])

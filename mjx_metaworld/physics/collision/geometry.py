@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mjx_metaworld.physics.batching import rows_of_lanes
+from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Colliders, Pairs, Scene
 
 Array = jax.Array
@@ -49,18 +49,11 @@ class Geometry(NamedTuple):
     def bounds(self) -> Bounds:
         """The lanes' colliders."""
         c = self.colliders
-        numbers = np.concatenate([x.reshape(*x.shape[:2], -1) for x in (c.pos, c.mat, c.extent)], axis=2)
-        body, kind = self._of_lanes(c.body), self._of_lanes(c.type)
-        columns = self._of_lanes(np.moveaxis(numbers, 2, 1))
-        mat = columns[3:12]
-        return Bounds(body, kind, columns[:3], mat.reshape(3, 3, *mat.shape[1:]), columns[12:])
+        columns = (c.body, c.type, *(np.moveaxis(x, 1, -1) for x in (c.pos, c.mat, c.extent)))
+        return Bounds(*rows_of_lanes(columns, self.scene))
 
     def pair_rows(self) -> PairRows:
         """The lanes' pairs."""
         p, count = self.pairs, self.colliders.body.shape[1]
         place = np.where(p.valid, p.geom1 * count + p.geom2, -1).astype(np.int32)
-        return PairRows(self._of_lanes(place), self._of_lanes(p.parameters[..., 0]))
-
-    def _of_lanes(self, table: np.ndarray) -> Array:
-        """(..., L) the lanes' rows of a table (S, ...)."""
-        return rows_of_lanes(table, self.scene)
+        return PairRows(*rows_of_lanes((place, p.parameters[..., 0]), self.scene))

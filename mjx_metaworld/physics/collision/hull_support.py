@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.shapes import Shape
+from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 
 Array = jax.Array
@@ -54,12 +54,12 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     half = 0.5 * hulls.resolution
     i, j = (jnp.clip((w * scale + half).astype(jnp.int32), 0, hulls.resolution - 1) for w in (u, v))
     # Fenced, or every candidate would compute it anew.
-    row = spatial.fence(hulls.row + (face * hulls.resolution + i) * hulls.resolution + j)
+    row = fence(hulls.row + (face * hulls.resolution + i) * hulls.resolution + j)
 
     # Float32 also where the rest is float64: the index shares the bits of the reach.
     table = load_hulls().candidates.astype(np.float32)
     cells = jnp.asarray(table).at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    vertices = jnp.moveaxis(spatial.fence(cells), (-2, -1), (0, 1))  # (3, CANDIDATES, S, L)
+    vertices = jnp.moveaxis(fence(cells), (-2, -1), (0, 1))  # (3, CANDIDATES, S, L)
     single = direction.astype(jnp.float32)
     reach = vertices[0] * single[0] + vertices[1] * single[1] + vertices[2] * single[2]
     number = jax.lax.broadcasted_iota(jnp.int32, reach.shape, 0)
@@ -67,5 +67,5 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     best = functools.reduce(jnp.maximum, keys)  # unlike a reduction it fuses with what stands before
     points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
     # Fenced, or it would be computed number by number for each coordinate that is looked up.
-    chosen = spatial.fence(row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1)))
+    chosen = fence(row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1)))
     return jnp.moveaxis(jnp.asarray(points, direction.dtype)[chosen], -1, 0)

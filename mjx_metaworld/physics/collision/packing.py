@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from mjx_metaworld.physics.groups import TILES, put_rows, rows_at
+from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.physics.spatial import fence
+from mjx_metaworld.physics.rows import put_rows, rows_at
 
 Array = jax.Array
 Result = TypeVar("Result")
@@ -50,11 +51,10 @@ class Layout:
 
 def lay_out(near: list[Array], slots: list[int], config: PhysicsConfig) -> list[Layout]:
     """Lay out, for every kind, up to `slots` pairs for each lane, of which the first `near` (L,) count."""
-    layouts: list[Layout] = []
-    for count, of_kind in zip(near, slots, strict=True):
-        first = layouts[-1].first + layouts[-1].blocks if layouts else 0
-        layouts.append(_packed(count, of_kind, first, config) if config.adaptive else _by_lane(count, of_kind, first))
-    return layouts
+    if config.adaptive:
+        return _packed(near, slots, config)
+    firsts = np.cumsum([0, *slots[:-1]]).tolist()
+    return [_by_lane(*each) for each in zip(near, slots, firsts, strict=True)]
 
 
 def _by_lane(near: Array, slots: int, first: int) -> Layout:
@@ -63,15 +63,23 @@ def _by_lane(near: Array, slots: int, first: int) -> Layout:
     return Layout(entry, near, None, None, first, blocks=slots, width=lanes)
 
 
-def _packed(near: Array, slots: int, first: int, config: PhysicsConfig) -> Layout:
-    lanes, width = near.shape[0], config.pair_group
-    counts = jax.lax.all_gather(near, TILES).reshape(-1)
-    blocks = -(-slots * counts.size // width)
-    ends = jnp.cumsum(counts, dtype=jnp.int32)
+def _packed(near: list[Array], slots: list[int], config: PhysicsConfig) -> list[Layout]:
+    lanes, width = near[0].shape[0], config.pair_group
+    counts = jnp.moveaxis(jax.lax.all_gather(jnp.stack(near), TILES), 0, 1).reshape(len(near), -1)
+    blocks = [-(-count * counts.shape[1] // width) for count in slots]
+    first_blocks, first_slots = (np.cumsum([0, *x]).tolist() for x in (blocks, slots))
+    ends = jnp.cumsum(counts, axis=1, dtype=jnp.int32)
     starts = fence(ends - counts)
-    own = jax.lax.dynamic_slice_in_dim(starts, jax.lax.axis_index(TILES) * lanes, lanes)
-    entry = own + jax.lax.broadcasted_iota(jnp.int32, (slots, lanes), 0)
-    return Layout(fence(jnp.minimum(entry, blocks * width - 1)), near, starts, ends[-1], first, blocks, width)
+    own = rows_at(jax.lax.axis_index(TILES) * lanes, lanes, starts, axis=1)
+    # Row by row for the slots of all kinds: its kind, its number within the kind, and the kind's last entry.
+    kind = np.repeat(np.arange(len(slots)), slots)
+    number = (np.arange(len(kind)) - np.array(first_slots)[kind]).astype(np.int32)
+    last = (np.array(blocks)[kind] * width - 1).astype(np.int32)
+    entry = fence(jnp.minimum(own[kind] + number[:, None], last[:, None]))
+    entries = jnp.split(entry, first_slots[1:-1])
+    return [
+        Layout(entries[i], near[i], starts[i], ends[i, -1], first_blocks[i], blocks[i], width) for i in range(len(near))
+    ]
 
 
 def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -11,14 +12,17 @@ import numpy as np
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Slots
-from mjx_metaworld.physics.groups import for_groups, highest, put_rows
+from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.groups import for_groups, highest
 from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Contacts, PhysicsConfig
+from mjx_metaworld.physics.rows import put_rows
 
 Array = jax.Array
 
 # Halvings of the depth range when more points touch than fit: the deepest are kept to 1/512 of the range.
 _BISECTIONS = 9
-_BLOCK = 16
+# Chosen points are bits of words, which are counted and found without tables.
+_WORD, _HALVES = 32, (16, 8, 4, 2, 1)
 
 
 def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts:
@@ -27,64 +31,45 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     dist = jnp.concatenate([_of_lanes(s, p.dist) for s, p in found])
     pos, normal = _flat([p.pos for _, p in found]), _flat([p.normal for _, p in found])
     contact = _flat([found[0][0].contact[:, None]])  # which all kinds share
-    entries = spatial.fence(jnp.concatenate([s.layout.entry for s, _ in found]))
+    entries = fence(jnp.concatenate([s.layout.entry for s, _ in found]))
     origin = _origins(found)
     # Pairs beyond the near ones were not looked at.
     visited = [jax.lax.broadcasted_iota(jnp.int32, s.layout.entry.shape, 0) < s.layout.near for s, _ in found]
-    active = spatial.fence(jnp.concatenate(visited)[origin.slot] & (dist < 0.5 * NO_CONTACT))
+    active = fence(jnp.concatenate(visited)[origin.slot] & (dist < 0.5 * NO_CONTACT))
     dist = jnp.where(active, dist, 0.0)
 
     total = jnp.sum(active, axis=0, dtype=jnp.int32)
-    chosen = spatial.fence(active & (dist <= _threshold(dist, active, total, config)))
-    before = spatial.fence(_cumulative(chosen.astype(jnp.int32)))
-    num_contacts = before[-1]
+    chosen = fence(active & (dist <= _threshold(dist, active, total, config)))
+    words = fence(_words(chosen))
+    ends = fence(jnp.stack(list(itertools.accumulate(jax.lax.population_count(words).astype(jnp.int32)))))
+    num_contacts = ends[-1]
 
     def pick(first: Array | int) -> Array:
         wanted = first + jnp.arange(1, CONTACTS_PER_GROUP + 1, dtype=jnp.int32)[:, None]
-        index = spatial.fence(_find(before, wanted))
+        index = fence(jnp.minimum(_find(words, ends, wanted), len(dist) - 1))
         slot, at_pos, at_normal, at_contact = (jnp.asarray(x, jnp.int32)[index] for x in origin)
         entry = jnp.take_along_axis(entries, slot, axis=0)
-        at_pos, at_normal, at_contact = spatial.fence(at_pos + entry, at_normal + entry, at_contact + entry)
+        at_pos, at_normal, at_contact = fence(at_pos + entry, at_normal + entry, at_contact + entry)
         direction = _at(normal, at_normal)
         # Unused rows keep a unit normal, so that what follows stays finite.
         axis = jnp.array([1.0, 0.0, 0.0], direction.dtype)[:, None, None]
-        direction = spatial.fence(jnp.where(wanted <= num_contacts, direction, axis))
+        active = wanted <= num_contacts
+        direction = fence(jnp.where(active, direction, axis))
         frame = _frames(direction)
         columns = (
             jnp.take_along_axis(dist, index, axis=0)[:, None],
             jnp.swapaxes(_at(pos, at_pos), 0, 1),
             frame.reshape(frame.shape[0], 9, -1),
             jnp.swapaxes(_at(contact, at_contact), 0, 1),
+            active[:, None].astype(dist.dtype),
         )
-        return spatial.fence(jnp.concatenate(columns, axis=1))
+        return fence(jnp.concatenate(columns, axis=1))
 
     def add_group(first: Array | int, rows: Array) -> Array:
         return put_rows(rows, pick(first), first)
 
-    none = jnp.zeros((count, 13 + contact.shape[0], dist.shape[-1]), dist.dtype)
-    rows = for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none)
-    return _unpack(rows, jnp.arange(1, count + 1, dtype=jnp.int32)[:, None] <= num_contacts)
-
-
-def _unpack(rows: Array, active: Array) -> Contacts:
-    dist, pos, frame, body1, body2, margin, torsional, touch, friction, solref, solimp, invweight = jnp.split(
-        rows, (1, 4, 13, 14, 15, 16, 17, 18, 20, 22, 27), axis=1
-    )
-    return Contacts(
-        active=active,
-        dist=dist[:, 0],
-        pos=pos,
-        frame=frame.reshape(frame.shape[0], 3, 3, -1),
-        body1=body1[:, 0].astype(jnp.int32),
-        body2=body2[:, 0].astype(jnp.int32),
-        margin=margin[:, 0],
-        friction=friction,
-        torsional=torsional[:, 0] > 0,
-        solref=solref,
-        solimp=solimp,
-        invweight=invweight,
-        touch=touch[:, 0].astype(jnp.int32),
-    )
+    none = jnp.zeros((count, Contacts.COLUMNS, dist.shape[-1]), dist.dtype)
+    return Contacts(for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none))
 
 
 def _of_lanes(slots: Slots, dist: Array) -> Array:
@@ -143,33 +128,38 @@ def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) 
     return jnp.where(total <= count, high, low)
 
 
-def _find(before: Array, wanted: Array) -> Array:
-    """For running counts (M, L) the first index (n, L) at which `wanted` (n, 1) have been seen, or the last one."""
-    total, lanes = before.shape
-    index = jnp.zeros((wanted.shape[0], lanes), jnp.int32)
-    step = 1 << (max(total - 1, 1).bit_length() - 1)
-    while step:
-        probe = index + step
-        seen = jnp.take_along_axis(before, jnp.minimum(probe, total) - 1, axis=0)
-        index = jnp.where((probe < total) & (seen < wanted), probe, index)
-        step >>= 1
-    return jnp.minimum(index, total - 1)
+def _words(chosen: Array) -> Array:
+    """(W, L) uint32 with a bit for each of (M, L) booleans, the first ones in the lowest bits of the first word."""
+    total, lanes = chosen.shape
+    words = -(-total // _WORD)
+    padding = jnp.zeros((words * _WORD - total, lanes), bool)
+    bits = jnp.concatenate([chosen, padding]).astype(jnp.uint32).reshape(words, _WORD, lanes)
+    for half in _HALVES:
+        bits = bits[:, :half] | (bits[:, half:] << half)
+    return bits[:, 0]
 
 
-def _cumulative(values: Array) -> Array:
-    """Running sums of (M, L) along the first axis, in blocks: two short chains of vectorized additions."""
-    total, lanes = values.shape
-    blocks = -(-total // _BLOCK)
-    padded = jnp.concatenate([values, jnp.zeros((blocks * _BLOCK - total, lanes), values.dtype)])
-    rows = jnp.swapaxes(padded.reshape(blocks, _BLOCK, lanes), 0, 1)
-    sums = [rows[0]]
-    for row in rows[1:]:
-        sums.append(sums[-1] + row)
-    offsets = [jnp.zeros_like(values[0])]
-    for block in sums[-1][:-1]:
-        offsets.append(offsets[-1] + block)
-    within = jnp.stack(sums, axis=1) + jnp.stack(offsets)[:, None]
-    return within.reshape(-1, lanes)[:total]
+def _find(words: Array, ends: Array, wanted: Array) -> Array:
+    """The place (n, L) of the `wanted`-th (n, 1) bit that is set, counted from 1; any place where there are fewer.
+
+    Args:
+        words: (W, L) uint32.
+        ends: (W, L) int32 bits set in a word and those before it.
+        wanted: (n, 1) int32.
+    """
+    word, place, rank = words[0], jnp.zeros_like(wanted), wanted
+    for number in range(1, len(words)):
+        later = ends[number - 1] < wanted
+        word = jnp.where(later, words[number], word)
+        place = jnp.where(later, number * _WORD, place)
+        rank = jnp.where(later, wanted - ends[number - 1], rank)
+    for half in _HALVES:
+        below = jax.lax.population_count(word & ((1 << half) - 1)).astype(jnp.int32)
+        above = below < rank
+        word = jnp.where(above, word >> half, word)
+        place = jnp.where(above, place + half, place)
+        rank = jnp.where(above, rank - below, rank)
+    return place
 
 
 def _frames(normal: Array) -> Array:

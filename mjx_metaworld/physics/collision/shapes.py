@@ -9,6 +9,7 @@ from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.packing import Layout, all_tiles, take
+from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Colliders, Kinematics
 
 Array = jax.Array
@@ -114,7 +115,7 @@ def _body_poses(xpos: Array, xmat: Array, body: Array) -> tuple[Array, Array]:
     for b in _COLLIDING_BODIES:
         body_pos = jnp.where(body == b, xpos[b][:, None], body_pos)
         body_mat = jnp.where(body == b, xmat[b][:, :, None], body_mat)
-    return spatial.fence(body_pos, body_mat)
+    return fence(body_pos, body_mat)
 
 
 def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:
@@ -134,10 +135,10 @@ def place(pairs: NearPairs, poses: Array, layout: Layout) -> tuple[Shape, Shape]
     """Both shapes of pairs in the world frame."""
     both = pairs.colliders()
     if layout.is_packed:
-        found = spatial.fence(take(poses, both.body, jnp.concatenate([pairs.lane, pairs.lane])))
+        found = fence(take(poses, both.body, jnp.concatenate([pairs.lane, pairs.lane])))
         body_pos, body_mat = found[:3], found[3:].reshape(3, 3, *both.body.shape)
     else:
         body_pos, body_mat = _body_poses(poses[0, :, :3], poses[0, :, 3:].reshape(14, 3, 3, -1), both.body)
     pos, mat = body_pos + spatial.rotate(body_mat, both.pos), spatial.matmul(body_mat, both.mat)
-    pos, mat = spatial.fence(pos, mat)
+    pos, mat = fence(pos, mat)
     return sides(both.replace(pos=pos, mat=mat))

@@ -1,0 +1,80 @@
+"""Where the compiler must not fuse what stands before into what follows: a primitive of our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+
+def fence(*arrays: Any) -> Any:
+    """Keep the compiler from fusing, and so recomputing, what stands before this point into what follows.
+
+    XLA's CPU backend duplicates a producer into every consumer that it fuses with; in a chain of small dependent
+    steps the duplication is exponential. It drops `optimization_barrier` before it fuses (jaxlib 0.10.2), but does not
+    fuse across a call that it may not inline. Elsewhere nothing is kept apart: XLA's GPU backend bounds what it
+    duplicates, and fences would cost it kernels and memory traffic (benchmarks/LOG.md, section 18). Every stage
+    boundary calls this one function, so that the choice stands in one place. Returns its arguments (one value when
+    called with one).
+    """
+    leaves, structure = jax.tree.flatten(arrays)
+    fenced = jax.tree.unflatten(structure, _fence_p.bind(*leaves))
+    return fenced[0] if len(arrays) == 1 else fenced
+
+
+# A primitive rather than a call within `jax.lax.platform_dependent`, which is six operations to trace and lower at each
+# of three hundred places (benchmarks/LOG.md, sections 16 and 19).
+_fence_p = Primitive("fence")
+_fence_p.multiple_results = True
+
+
+@_fence_p.def_impl
+def _impl(*arrays):
+    return arrays
+
+
+@_fence_p.def_abstract_eval
+def _abstract_eval(*avals):
+    return avals
+
+
+def _call(*arrays):
+    with set_xla_metadata(inlineable="false"):
+        return _identity(*arrays)
+
+
+@jax.jit
+def _identity(*arrays):
+    return arrays
+
+
+mlir.register_lowering(_fence_p, lambda ctx, *arrays: arrays)
+mlir.register_lowering(_fence_p, mlir.lower_fun(_call, multiple_results=True), platform="cpu")
+
+
+def _batching_rule(arrays, axes):
+    return _fence_p.bind(*arrays), axes
+
+
+batching.primitive_batchers[_fence_p] = _batching_rule
+
+
+def _jvp(primals, tangents):
+    typed = [t for t in tangents if type(t) is not ad.Zero]
+    fenced = iter(_fence_p.bind(*typed) if typed else ())
+    return _fence_p.bind(*primals), [t if type(t) is ad.Zero else next(fenced) for t in tangents]
+
+
+ad.primitive_jvps[_fence_p] = _jvp
+
+
+def _transpose(cotangents, *arrays):
+    typed = [ct for ct in cotangents if type(ct) is not ad.Zero]
+    fenced = iter(_fence_p.bind(*typed) if typed else ())
+    return [ct if type(ct) is ad.Zero else next(fenced) for ct in cotangents]
+
+
+ad.primitive_transposes[_fence_p] = _transpose
