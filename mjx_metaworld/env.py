@@ -15,6 +15,7 @@ from mjx_metaworld import robot
 from mjx_metaworld.bank import settle_on_host
 from mjx_metaworld.branches import switch
 from mjx_metaworld.physics.engine import Engine
+from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
 from mjx_metaworld.rewards import norm
@@ -302,7 +303,9 @@ class MetaWorldEnv:
             points_init=episode.points_init,
             first_distance=first_distance,
         )
-        metrics = self._by_task(state.task, [_rewarder(s, self.reward_version) for s in self.tasks], inputs)
+        metrics = self._by_task(
+            state.task, [_rewarder(s, self.reward_version) for s in self.tasks], components_first(inputs)
+        )
         step = episode.step + 1
         return State(
             physics=physics,

@@ -81,7 +81,7 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
         ]
     )
     hand_pos = last_pos + spatial.rotate(last_mat, stacked.constant(arm.hand_pos, dtype))
-    hand_quat = _apply(stacked.constant(_right_multiplication(arm.hand_quat), dtype), quats[-1])
+    hand_quat = spatial.apply(stacked.constant(_right_multiplication(arm.hand_quat), dtype), quats[-1])
     return Kinematics(*fence(xpos, xmat, ang, lin, anchor, hand_pos, hand_quat))
 
 
@@ -102,7 +102,7 @@ def _link_quats(arm: Arm, angle: Array) -> list[Array]:
     )
     quats = [factor[0][:, 0]]
     for i in range(1, 7):
-        quats.append(fence(_apply(factor[i], quats[-1])))
+        quats.append(fence(spatial.apply(factor[i], quats[-1])))
     return quats
 
 
@@ -147,14 +147,6 @@ def _normalize_quat(quat: Array) -> Array:
     norm = spatial.norm(quat)
     identity = stacked.constant(np.array([1.0, 0.0, 0.0, 0.0]), quat.dtype)
     return jnp.where(norm < _MIN_NORM, identity, quat / jnp.maximum(norm, _MIN_NORM))
-
-
-def _apply(mat: Array, v: Array) -> Array:
-    """`mat @ v` for a matrix (n, n, L) and a vector (n, L)."""
-    total = mat[:, 0] * v[0]
-    for i in range(1, v.shape[0]):
-        total = total + mat[:, i] * v[i]
-    return total
 
 
 def _right_multiplication(quat: np.ndarray) -> np.ndarray:

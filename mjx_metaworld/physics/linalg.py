@@ -29,6 +29,7 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
     Returns:
         x, (n, L).
     """
+    # Single rows and columns keep their axes, see `spatial.fold`.
     rest = jnp.concatenate([matrix, rhs[:, None]], axis=1)
     eliminated = []
     while len(rest) > 3:
@@ -36,30 +37,33 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
         eliminated.append(solved)
         column, rest = rest[3:, :3], rest[3:, 3:]
         for k in range(3):
-            rest = rest - column[:, k, None] * solved[k]
+            rest = rest - column[:, k : k + 1] * solved[k : k + 1]
         rest = fence(rest)
 
-    x = fence(_solve_pivot(rest[:, :3], rest[:, 3:]))[:, 0]
+    x = fence(_solve_pivot(rest[:, :3], rest[:, 3:]))
     for solved in reversed(eliminated):
-        block = solved[:, -1]
+        block = solved[:, -1:]
         for i in range(len(x)):
-            block = block - solved[:, i] * x[i]
+            block = block - solved[:, i : i + 1] * x[i : i + 1]
         x = fence(jnp.concatenate([block, x]))
-    return x
+    return x[:, 0]
 
 
 def _solve_pivot(block: Array, rows: Array) -> Array:
     """The inverse of a symmetric block (3, 3, L) times rows (3, m, L)."""
+    b00, b11, b22 = (block[i : i + 1, i : i + 1] for i in range(3))
+    b10, b20, b21 = (block[i : i + 1, j : j + 1] for i, j in ((1, 0), (2, 0), (2, 1)))
     # Only the reciprocals of the pivots are kept apart; the factors are products with them, cheap enough to repeat.
-    i0 = fence(1 / block[0, 0])
-    l10, l20 = block[1, 0] * i0, block[2, 0] * i0
-    i1 = fence(1 / (block[1, 1] - l10 * block[1, 0]))
-    e21 = block[2, 1] - l20 * block[1, 0]
+    i0 = fence(1 / b00)
+    l10, l20 = b10 * i0, b20 * i0
+    i1 = fence(1 / (b11 - l10 * b10))
+    e21 = b21 - l20 * b10
     l21 = e21 * i1
-    i2 = fence(1 / (block[2, 2] - l20 * block[2, 0] - l21 * e21))
+    i2 = fence(1 / (b22 - l20 * b20 - l21 * e21))
 
-    y1 = rows[1] - l10 * rows[0]
-    x2 = (rows[2] - l20 * rows[0] - l21 * y1) * i2
+    r0, r1, r2 = rows[0:1], rows[1:2], rows[2:3]
+    y1 = r1 - l10 * r0
+    x2 = (r2 - l20 * r0 - l21 * y1) * i2
     x1 = y1 * i1 - l21 * x2
-    x0 = rows[0] * i0 - l10 * x1 - l20 * x2
-    return jnp.stack([x0, x1, x2])
+    x0 = r0 * i0 - l10 * x1 - l20 * x2
+    return jnp.concatenate([x0, x1, x2])

@@ -12,7 +12,7 @@ stays as it is, so that its result does not depend on how long the others of its
 
 from __future__ import annotations
 
-import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from mjx_metaworld.physics.inertia import MassMatrix, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
 from mjx_metaworld.physics.rows import put_rows, rows_at
-from mjx_metaworld.physics.spatial import dot
+from mjx_metaworld.physics.spatial import apply, dot, fold
 
 Array = jax.Array
 
@@ -110,7 +110,7 @@ def _solve(mass: MassMatrix, problem: _Problem, qacc_warmstart: Array, config: P
     end = _repeat(iterate, start, lambda s: s.converged, config.solver_iterations, config)
     d, mu = rows.contact_d, rows.contact_mu
     normal_force, _ = contact_forces(locate(end.contact[:, _RESIDUAL], mu), d, mu)
-    return Solution(end.qacc, fence(_multiply(problem.mass, end.qacc) - qfrc_smooth), normal_force, end.count)
+    return Solution(end.qacc, fence(apply(problem.mass, end.qacc) - qfrc_smooth), normal_force, end.count)
 
 
 def _repeat(body, start, finished, limit: int, config: PhysicsConfig):
@@ -139,7 +139,7 @@ def _prepare(
     weighted = fence(rows.weld_d[:, None] * weld_jac)
     hessian = dense_mass
     for row in range(6):
-        hessian = hessian + weighted[row][:, None] * weld_jac[row][None]
+        hessian = hessian + weighted[row][:, None] * weld_jac[row : row + 1]
     return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, contact_jac, first_contact, rows)
 
 
@@ -181,32 +181,20 @@ def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start, done: 
     return for_groups(rows.contact_d.shape[0], CONTACTS_PER_GROUP, needed, config, body, start)
 
 
-def _multiply(matrix: Array, vector: Array) -> Array:
-    """(m, n, L) times (n, L)."""
-    total = matrix[:, 0] * vector[0]
-    for i in range(1, matrix.shape[1]):
-        total = total + matrix[:, i] * vector[i]
-    return total
-
-
 def _sum(rows: Array) -> Array:
-    """Sum over the first axis; written out, it vectorizes over the lanes where a reduction would not."""
-    total = rows[0]
-    for i in range(1, rows.shape[0]):
-        total = total + rows[i]
-    return total
+    return fold(operator.add, rows)
 
 
 def _contact_rows(jac: Array, vector: Array) -> Array:
     """Contact Jacobians (n, 4, 18, L) times a vector (18, L): (n, 4, L)."""
-    total = jac[:, :, 0] * vector[0]
+    total = jac[:, :, 0:1] * vector[0:1]
     for i in range(1, NV):
-        total = total + jac[:, :, i] * vector[i]
-    return total
+        total = total + jac[:, :, i : i + 1] * vector[i : i + 1]
+    return total[:, :, 0]
 
 
 def _weld_residual(problem: _Problem, qacc: Array) -> Array:
-    return fence(_multiply(problem.weld_jac, qacc) - problem.rows.weld_aref)
+    return fence(apply(problem.weld_jac, qacc) - problem.rows.weld_aref)
 
 
 def _limit_residual(constraints: Constraints, qacc: Array) -> Array:
@@ -220,7 +208,7 @@ def _limit_costs(residual: Array, constraints: Constraints) -> Array:
 def _smooth_cost(problem: _Problem, qacc: Array) -> Array:
     """Cost (L,) without the contacts', up to a constant."""
     rows = problem.rows
-    momentum, weld = fence(_multiply(problem.mass, qacc), _weld_residual(problem, qacc))
+    momentum, weld = fence(apply(problem.mass, qacc), _weld_residual(problem, qacc))
     gauss = dot(qacc, 0.5 * momentum - problem.qfrc_smooth)
     limits = _limit_costs(_limit_residual(rows, qacc), rows)
     return fence(gauss + 0.5 * dot(weld, rows.weld_d * weld) + _sum(limits))
@@ -230,7 +218,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
     rows = problem.rows
     limit = fence(_limit_residual(rows, s.qacc))
     weld_force = fence(rows.weld_d * _weld_residual(problem, s.qacc))
-    smooth_gradient = _multiply(problem.mass, s.qacc) - problem.qfrc_smooth
+    smooth_gradient = apply(problem.mass, s.qacc) - problem.qfrc_smooth
     smooth_gradient = fence(smooth_gradient + dot(problem.weld_jac, weld_force[:, None]))
     gradient, hessian = _derivatives(problem, s, limit, smooth_gradient, config)
     direction = fence(-solve_spd(hessian, gradient))
@@ -253,10 +241,10 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
         d, mu = group[:, _D], group[:, _MU]
         before, after = locate(group[:, _RESIDUAL], mu), locate(residual, mu)
         stays = (before.free & after.free) | (before.sticking & after.sticking) | (d == 0.0)
-        return put_rows(contact, residual, first), in_zones & fence(functools.reduce(jnp.logical_and, list(stays)))
+        return put_rows(contact, residual, first), in_zones & fence(fold(jnp.logical_and, stays))
 
     new_limit = limit + step * rows.limit_jac * direction
-    in_zones = functools.reduce(jnp.logical_and, list(((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0)))
+    in_zones = fold(jnp.logical_and, ((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0))
     contact, in_zones = _over_contacts(problem, config, advance, (contact, fence(in_zones)), s.converged)
     # Where every row was in a quadratic zone and still is in the same one, a full Newton step ends at the optimum.
     exact = in_zones & (step == 1.0)
@@ -268,7 +256,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
 
 def _relative_size(change: Array, qacc: Array) -> Array:
     """(L,) the largest of |change| / (1 + |qacc|), which convergence is judged by."""
-    return functools.reduce(jnp.maximum, list(jnp.abs(change) / (1.0 + jnp.abs(qacc))))
+    return fold(jnp.maximum, jnp.abs(change) / (1.0 + jnp.abs(qacc)))
 
 
 def _derivatives(
@@ -288,14 +276,14 @@ def _derivatives(
         jac, group = problem.contact_jac_at(first), rows_at(first, CONTACTS_PER_GROUP, s.contact)
         res = group[:, _RESIDUAL]
         own, along, force = row_factors(res, group[:, _D], group[:, _MU])
-        tangential = res[:, 1, None] * jac[:, 1] + res[:, 2, None] * jac[:, 2] + res[:, 3, None] * jac[:, 3]
+        tangential = res[:, 1:2] * jac[:, 1] + res[:, 2:3] * jac[:, 2] + res[:, 3:4] * jac[:, 3]
         w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
         # Contact by contact: longer sums into an array that is updated in place do not vectorize.
         for i in range(CONTACTS_PER_GROUP):
             push, product = 0.0, 0.0
             for row in range(4):
-                push = push + jac[i, row] * force[i, row]
-                product = product + w[i, row][:, None] * w[i, row][None]
+                push = push + jac[i, row] * force[i, row : row + 1]
+                product = product + w[i, row][:, None] * w[i, row : row + 1]
             gradient, hessian = fence(gradient - push, hessian + product)
         return gradient, hessian
 
@@ -339,7 +327,7 @@ def _line_search(problem: _Problem, line: _Line, full: Array, done: Array, confi
     rows = problem.rows
     limit_slope = rows.limit_jac * line.direction
     slope = dot(line.direction, line.smooth_gradient)
-    curvature = dot(line.direction, fence(_multiply(problem.smooth_hessian, line.direction)))
+    curvature = dot(line.direction, fence(apply(problem.smooth_hessian, line.direction)))
     limit_slope, initial, slope, curvature = fence(limit_slope, -dot(line.direction, line.gradient), slope, curvature)
 
     def columns(first: Array | int) -> tuple[Array, ...]:

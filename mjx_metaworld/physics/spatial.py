@@ -11,11 +11,30 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+
+
+def fold(fn: Callable[[Array, Array], Array], x: Array) -> Array:
+    """The rows of an array combined one after the other, from the first on.
+
+    Written out, it vectorizes over the lanes and fuses with what stands before, where a reduction would not. Rows keep
+    their axis until the end, because XLA's simplification moves one such axis a round through chains like this.
+    """
+    return functools.reduce(fn, [x[i : i + 1] for i in range(len(x))])[0]
+
+
+@jax.jit
+def apply(mat: Array, v: Array) -> Array:
+    """`mat @ v` for a matrix `(m, n, *lanes)` and a vector `(n, *lanes)`."""
+    total = mat[:, 0:1] * v[0:1]
+    for i in range(1, mat.shape[1]):
+        total = total + mat[:, i : i + 1] * v[i : i + 1]
+    return total[:, 0]
 
 
 @jax.custom_jvp
@@ -35,7 +54,7 @@ def dot(a: Array, b: Array) -> Array:
     """Inner product of two vectors `(n, *lanes)`, summed from the first component on."""
     if a.ndim == b.ndim:
         products = a * b  # fewer instructions to trace, the same arithmetic
-        return functools.reduce(operator.add, [products[i] for i in range(len(a))])
+        return fold(operator.add, products)
     return functools.reduce(operator.add, [a[i] * b[i] for i in range(len(a))])
 
 
@@ -61,25 +80,25 @@ def cross(a: Array, b: Array) -> Array:
 @jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
-    return mat[:, 0] * v[0] + mat[:, 1] * v[1] + mat[:, 2] * v[2]
+    return (mat[:, 0:1] * v[0:1] + mat[:, 1:2] * v[1:2] + mat[:, 2:3] * v[2:3])[:, 0]
 
 
 @jax.jit
 def rotate_back(mat: Array, v: Array) -> Array:
     """`mat.T @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
-    return mat[0] * v[0] + mat[1] * v[1] + mat[2] * v[2]
+    return (mat[0:1] * v[0:1] + mat[1:2] * v[1:2] + mat[2:3] * v[2:3])[0]
 
 
 @jax.jit
 def matmul(a: Array, b: Array) -> Array:
     """`a @ b` for matrices `(3, 3, *lanes)`."""
-    return a[:, 0, None] * b[None, 0] + a[:, 1, None] * b[None, 1] + a[:, 2, None] * b[None, 2]
+    return a[:, 0:1] * b[0:1] + a[:, 1:2] * b[1:2] + a[:, 2:3] * b[2:3]
 
 
 @jax.jit
 def matmul_tn(a: Array, b: Array) -> Array:
     """`a.T @ b` for matrices `(3, 3, *lanes)`."""
-    return a[0, :, None] * b[0][None] + a[1, :, None] * b[1][None] + a[2, :, None] * b[2][None]
+    return a[0, :, None] * b[0:1] + a[1, :, None] * b[1:2] + a[2, :, None] * b[2:3]
 
 
 @jax.jit

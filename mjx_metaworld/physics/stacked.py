@@ -50,20 +50,20 @@ def cross(a: Array, b: Array) -> Array:
 @jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v`, (*stack, 3, L)."""
-    return _sum(mat[..., k, :] * v[..., k, None, :] for k in range(3))
+    return _sum(mat[..., k, :] * v[..., k : k + 1, :] for k in range(3))
 
 
 @jax.jit
 def skew(v: Array) -> Array:
     """The matrices (*stack, 3, 3, L) whose product with a vector is the cross product with `v`."""
-    return _sum(constant(_SKEW[k], v.dtype) * v[..., k, None, None, :] for k in range(3))
+    return _sum(constant(_SKEW[k], v.dtype) * v[..., k : k + 1, None, :] for k in range(3))
 
 
 @jax.jit
 def congruence(mat: Array, inertia: Array) -> Array:
     """`mat @ inertia @ mat.T`, (*stack, 3, 3, L)."""
-    half = _sum(mat[..., :, k, None, :] * inertia[..., k, None, :, :] for k in range(3))
-    return _sum(half[..., :, k, None, :] * mat[..., None, :, k, :] for k in range(3))
+    half = _sum(mat[..., k : k + 1, :] * inertia[..., k : k + 1, :, :] for k in range(3))
+    return _sum(half[..., k : k + 1, :] * mat[..., None, :, k, :] for k in range(3))
 
 
 @jax.jit
@@ -84,4 +84,4 @@ def from_quat(quat: Array) -> Array:
 def weighted_sums(weights: np.ndarray, x: Array) -> Array:
     """Sums over the first axis of `x` (m, ..., L) with constant weights (*stack, m): (*stack, ..., L)."""
     columns = weights.reshape(*weights.shape[:-1], *[1] * (x.ndim - 1), weights.shape[-1])
-    return _sum(jnp.asarray(columns[..., k], x.dtype) * x[k] for k in range(x.shape[0]))
+    return _sum(jnp.asarray(columns[..., k], x.dtype) * x[k : k + 1] for k in range(x.shape[0]))

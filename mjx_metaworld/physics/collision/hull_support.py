@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ import numpy as np
 
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.spatial import fold
 from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 
 Array = jax.Array
@@ -64,7 +64,7 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     reach = vertices[0] * single[0] + vertices[1] * single[1] + vertices[2] * single[2]
     number = jax.lax.broadcasted_iota(jnp.int32, reach.shape, 0)
     keys = (jax.lax.bitcast_convert_type(reach + _OFFSET, jnp.int32) >> _INDEX_BITS << _INDEX_BITS) | number
-    best = functools.reduce(jnp.maximum, keys)  # unlike a reduction it fuses with what stands before
+    best = fold(jnp.maximum, keys)
     points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
     # Fenced, or it would be computed number by number for each coordinate that is looked up.
     chosen = fence(row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1)))
