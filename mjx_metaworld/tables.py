@@ -15,6 +15,7 @@ from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.robot import PointTable, observation_bounds, point_table
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.hulls import keep_hulls, load_hulls
 from mjx_metaworld.scenes.memory import release_freed
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
@@ -56,6 +57,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     # Scene by scene, because compiling one takes longest.
     for spec in sorted(specs, key=lambda spec: spec.scene):
         model = load_scene(spec.scene_spec)
+        keep_hulls(spec.scene)
         bodies = map_bodies(model, spec.scene_spec.prop)
         place = (spec.scene_spec, spec.main_geom)
         if place not in scenes:
@@ -70,6 +72,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
     bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
     tables = Tables(load_arm(model), stack_scenes(list(scenes.values())), table, bank)
+    load_hulls()  # for the physics, which would otherwise read them when it is traced
     release_freed()
     return tables
 

@@ -51,8 +51,7 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
 
 def _solve_pivot(block: Array, rows: Array) -> Array:
     """The inverse of a symmetric block (3, 3, L) times rows (3, m, L)."""
-    b00, b11, b22 = (block[i : i + 1, i : i + 1] for i in range(3))
-    b10, b20, b21 = (block[i : i + 1, j : j + 1] for i, j in ((1, 0), (2, 0), (2, 1)))
+    (b00, _, _), (b10, b11, _), (b20, b21, b22) = ([block[i, j] for j in range(3)] for i in range(3))
     # Only the reciprocals of the pivots are kept apart; the factors are products with them, cheap enough to repeat.
     i0 = fence(1 / b00)
     l10, l20 = b10 * i0, b20 * i0

@@ -9,7 +9,7 @@ matter most are kept; `HullTable.error` says what that costs.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import mujoco
@@ -20,14 +20,14 @@ from mjx_metaworld.scenes.catalog import find_scene, load_scene
 CANDIDATES = 12
 
 # One scene for every colliding mesh; meshes of the same name are equal in all scenes.
-_SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("sawyer_box", ("eGripperBase", "boxtop", "boxhandle")),
-    ("sawyer_handle_press", ("handle_press_col1", "handle_press_col2", "handle_press_col3")),
-    ("sawyer_plate_slide", ("net1_col", "net2_col", "net3_col", "net4_col")),
-    ("sawyer_soccer", ("goal_col1", "goal_col2", "goal_col3", "goal_col4")),
-    ("sawyer_stick_obj", ("therm_trim", "therm_cap")),
-)
-NAMES: tuple[str, ...] = tuple(name for _, names in _SOURCES for name in names)
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "sawyer_box": ("eGripperBase", "boxtop", "boxhandle"),
+    "sawyer_handle_press": ("handle_press_col1", "handle_press_col2", "handle_press_col3"),
+    "sawyer_plate_slide": ("net1_col", "net2_col", "net3_col", "net4_col"),
+    "sawyer_soccer": ("goal_col1", "goal_col2", "goal_col3", "goal_col4"),
+    "sawyer_stick_obj": ("therm_trim", "therm_cap"),
+}
+NAMES: tuple[str, ...] = tuple(name for names in _SOURCES.values() for name in names)
 
 # Directions tested along each side of a cell when its candidates are collected.
 _SAMPLES = 6
@@ -54,13 +54,19 @@ def cube_directions() -> np.ndarray:
     return grid / np.linalg.norm(grid, axis=1, keepdims=True)
 
 
+@cache
+def keep_hulls(file: str) -> tuple[np.ndarray, ...]:
+    """The hulls that are taken from a scene, if any; they are kept, so ask while the scene itself still is."""
+    if file not in _SOURCES:
+        return ()
+    model = load_scene(find_scene(file))
+    return tuple(hull_vertices(model, model.mesh(name).id) for name in _SOURCES[file])
+
+
 @lru_cache(maxsize=1)
 def load_hulls() -> HullTable:
     """Read the hulls from the installed scenes and build their tables."""
-    hulls = []
-    for file, names in _SOURCES:
-        model = load_scene(find_scene(file))
-        hulls += [hull_vertices(model, model.mesh(name).id) for name in names]
+    hulls = [vertices for file in _SOURCES for vertices in keep_hulls(file)]
     hulls.append(np.zeros((1, 3)))
     resolution = np.array([_resolution(len(vertices)) for vertices in hulls])
     built = [_build_cells(vertices, int(res)) for vertices, res in zip(hulls, resolution, strict=True)]
