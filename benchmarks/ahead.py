@@ -9,7 +9,9 @@ how much memory it takes. It needs JAX's plugin for CUDA (`pip install "jax[cuda
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +76,40 @@ def device_of(name: str) -> Any:
     return described.devices[0]
 
 
+def count_launches(program: str) -> int:
+    """Kernels that a call of an optimized program runs, those of a loop as often as it goes round.
+
+    Copies count, and a loop whose end depends on data counts once.
+    """
+    bodies: dict[str, list[str]] = {}
+    entry, lines = "", []
+    for line in program.splitlines():
+        if opening := re.match(r"(ENTRY )?%?([\w.\-]+) .*\{$", line):
+            lines = bodies.setdefault(opening[2], [])
+            entry = opening[2] if opening[1] else entry
+        else:
+            lines.append(line)
+
+    @functools.cache
+    def launches(name: str) -> int:
+        total = 0
+        for line in bodies[name]:
+            total += bool(re.search(r" (fusion|sort|copy|gather|scatter|custom-call)\(", line))
+            if loop := re.search(r" while\(.*condition=%?([\w.\-]+), body=%?([\w.\-]+)", line):
+                rounds = re.search(r"known_trip_count\D*(\d+)", line)
+                total += (int(rounds[1]) if rounds else 1) * (launches(loop[1]) + launches(loop[2]))
+            if called := re.search(r" (?:call|conditional)\(.*(?:to_apply|calls)=%?([\w.\-]+)", line):
+                total += launches(called[1])
+        return total
+
+    return launches(entry)
+
+
 def main(args: Args) -> None:
     """Compile a batch's step and print the figures."""
     sharding = jax.sharding.SingleDeviceSharding(device_of(args.device))
     # The engine lays a batch out for the machine at hand, which may be a CPU: so say what it chooses elsewhere.
-    env = mw.make(args.tasks, physics=mw.PhysicsConfig(adaptive=False, lanes=0, chunk=0))
+    env = mw.make(args.tasks, physics=mw.PhysicsConfig(adaptive=False, lanes=0, chunk=0, contact_group=0))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), args.num_envs))
     state = jax.eval_shape(jax.vmap(env.reset), keys)
     inputs = (state, jax.ShapeDtypeStruct((args.num_envs, 4), jnp.float32))
@@ -99,6 +130,7 @@ def main(args: Args) -> None:
         "compile_s": round(compile_s, 1),
         "fusions": fusions,
         "substep_fusions": substep_fusions,
+        "launches": count_launches(text),
         "temporary_megabytes": round(memory.temp_size_in_bytes * 1e-6, 1) if memory else None,
     }
     Console().print_json(data=figures)

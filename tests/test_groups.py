@@ -16,6 +16,7 @@ from mjx_metaworld.physics.rows import rows_at
 from mjx_metaworld.physics.solver import solve
 
 STATIC, ADAPTIVE = PhysicsConfig(adaptive=False), PhysicsConfig(adaptive=True)
+AT_ONCE = PhysicsConfig(adaptive=False, contact_group=0)  # as on GPU and TPU
 NUM_CONTACTS = 32
 
 
@@ -70,12 +71,14 @@ def test_solver_stops_early_without_loss():
         constraints_of(states, NUM_CONTACTS),
         to_lanes([state.qacc_warmstart for state in states]),
     )
-    adaptive, static = (
-        in_tiles(lambda *args, config=config: solve(*args, config=config), problem, 16) for config in (ADAPTIVE, STATIC)
+    adaptive, *others = (
+        in_tiles(lambda *args, config=config: solve(*args, config=config), problem, 16)
+        for config in (ADAPTIVE, STATIC, AT_ONCE)
     )
-    # A converged lane is left as it is in both; two programs differ by their roundings, which the stiff weld magnifies.
-    np.testing.assert_allclose(adaptive.qacc, static.qacc, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(adaptive.contact_normal_force > 0, static.contact_normal_force > 0)
+    # A converged lane is left as it is in all; programs differ by their roundings, which the stiff weld magnifies.
+    for other in others:
+        np.testing.assert_allclose(adaptive.qacc, other.qacc, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(adaptive.contact_normal_force > 0, other.contact_normal_force > 0)
 
 
 def test_no_contact_is_left_out():
@@ -89,10 +92,11 @@ def test_no_contact_is_left_out():
     def collide(row, kin, config):
         return collision.collide(collision.Geometry.of(batch.scenes, row), kin, config)
 
-    adaptive, static = (
+    adaptive, *others = (
         in_tiles(functools.partial(collide, config=config), (batch.row, batch.kin), len(snapshots) // 4)
-        for config in (ADAPTIVE, STATIC)
+        for config in (ADAPTIVE, STATIC, AT_ONCE)
     )
-    assert static.active.any()
-    np.testing.assert_array_equal(adaptive.active, static.active)
-    np.testing.assert_allclose(adaptive.dist, static.dist, atol=1e-6)
+    assert adaptive.active.any()
+    for other in others:
+        np.testing.assert_array_equal(adaptive.active, other.active)
+        np.testing.assert_allclose(adaptive.dist, other.dist, atol=1e-6)

@@ -16,10 +16,9 @@ from flax import struct
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import for_groups
+from mjx_metaworld.physics.groups import contacts_at_once, for_groups
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
-    CONTACTS_PER_GROUP,
     FREE_DOFS,
     NV,
     PART_DOFS,
@@ -120,13 +119,15 @@ def make_constraints(
     weld_jac, weld_d, weld_aref = fence(*_weld(arm, kin, state))
     limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
 
+    count, lanes = contacts.dist.shape
+    size = contacts_at_once(count, config)
+
     def add_group(first: Array | int, rows: ContactRows) -> ContactRows:
-        made = _contacts(arm, kin, state, Contacts(rows_at(first, CONTACTS_PER_GROUP, contacts.rows)))
+        made = _contacts(arm, kin, state, Contacts(rows_at(first, size, contacts.rows)))
         return ContactRows(*(put_rows(x, new, first) for x, new in zip(rows, made, strict=True)))
 
-    count, lanes = contacts.dist.shape
     start = scratch or ContactRows.none(count, lanes, contacts.dist.dtype)
-    contact = for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, start)
+    contact = for_groups(count, size, num_contacts, config, add_group, start)
     return Constraints(
         weld_jac=weld_jac,
         weld_d=weld_d,

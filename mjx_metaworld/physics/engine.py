@@ -16,7 +16,7 @@ from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.lookup import rows_of_lanes
-from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
 
 Array = jax.Array
@@ -47,7 +47,9 @@ class Engine:
     def __init__(self, arm: Arm, scenes: Scene, config: PhysicsConfig) -> None:
         on_cpu = jax.default_backend() == "cpu"
         adaptive = config.adaptive if config.adaptive is not None else on_cpu
-        self.arm, self.scenes, self.config = arm, scenes, dataclasses.replace(config, adaptive=adaptive)
+        group = config.contact_group if config.contact_group is not None else (CONTACTS_PER_GROUP if on_cpu else 0)
+        self.arm, self.scenes = arm, scenes
+        self.config = dataclasses.replace(config, adaptive=adaptive, contact_group=group)
         self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
         self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
         alone = dataclasses.replace(self.config, adaptive=False)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, PhysicsConfig
 from mjx_metaworld.physics.rows import row_at
 
 Array = jax.Array
@@ -30,6 +30,11 @@ TILES = "tiles"
 def highest(count: Array) -> Array:
     """() the largest entry of all lanes of all tiles of the chunk at hand."""
     return jax.lax.pmax(jnp.max(count), TILES)
+
+
+def contacts_at_once(total: int, config: PhysicsConfig) -> int:
+    """Contacts, of `total`, that are worked on together; where nothing is said, as many as on a CPU."""
+    return total if config.contact_group == 0 else config.contact_group or CONTACTS_PER_GROUP
 
 
 def for_groups(
@@ -53,6 +58,8 @@ def for_groups(
     if total % size:
         raise ValueError(f"groups of {size} do not make up {total} rows")
     count = -(-highest(needed) // size) if config.adaptive else total // size
+    if isinstance(count, int) and count == 1:
+        return body(0, start)
     return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
 
 

@@ -32,7 +32,7 @@ Array = jax.Array
 NQ = 19
 NV = 18
 NUM_BODIES = 14
-CONTACTS_PER_GROUP = 4  # contacts are worked on in groups of as many; their rows fit the first-level cache
+CONTACTS_PER_GROUP = 4  # contacts that a CPU works on together; their rows fit the first-level cache
 
 ARM_DOFS = slice(0, 7)
 FINGER_DOFS = slice(7, 9)
@@ -290,6 +290,7 @@ class PhysicsConfig:
     solver_iterations: int = 8  # at most
     linesearch_iterations: int = 6  # at most, in each of them
     solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
+    contact_group: int | None = None  # contacts worked on together, 0 for all; None: 4 on CPU, all elsewhere
     adaptive: bool | None = None  # leave out work that no environment at hand needs; None: on CPU
     lanes: int | None = None  # environments in a tile, 0 for one tile; None: 16 on CPU, one tile elsewhere
     chunk: int | None = None  # environments computed at a time, 0 for all; None: 128 on CPU, all elsewhere

@@ -22,7 +22,7 @@ import numpy as np
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, line_derivatives, locate, row_factors
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import for_groups, highest, tile_by_tile
+from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
@@ -55,10 +55,11 @@ class _Problem(NamedTuple):
     contact_jac: Array  # (..., 4, 18, L) of the contacts from row `first_contact` on
     first_contact: Array | int
     rows: Constraints  # all but the contacts' Jacobian
+    at_once: int  # contacts in a group
 
     def contact_jac_at(self, first: Array | int) -> Array:
         """(n, 4, 18, L) Jacobians of a group of contacts."""
-        return rows_at(self.first_contact + first, CONTACTS_PER_GROUP, self.contact_jac)
+        return rows_at(self.first_contact + first, self.at_once, self.contact_jac)
 
 
 # Columns of what is kept of a contact, side by side so that a group of contacts is one slice: J qacc - aref, its change
@@ -95,7 +96,7 @@ def solve(
 
     def of_tile(jac: Array, first: Array | int, args: tuple[MassMatrix, Array, Constraints, Array]) -> Solution:
         mass, qfrc_smooth, rows, qacc_warmstart = args
-        return _solve(mass, _prepare(mass, qfrc_smooth, jac, first, rows), qacc_warmstart, config)
+        return _solve(mass, _prepare(mass, qfrc_smooth, jac, first, rows, config), qacc_warmstart, config)
 
     return tile_by_tile(of_tile, jac, (mass, qfrc_smooth, rows, qacc_warmstart), config)
 
@@ -131,7 +132,12 @@ def _repeat(body, start, finished, limit: int, config: PhysicsConfig):
 
 
 def _prepare(
-    mass: MassMatrix, qfrc_smooth: Array, contact_jac: Array, first_contact: Array | int, rows: Constraints
+    mass: MassMatrix,
+    qfrc_smooth: Array,
+    contact_jac: Array,
+    first_contact: Array | int,
+    rows: Constraints,
+    config: PhysicsConfig,
 ) -> _Problem:
     dense_mass = fence(dense(mass))
     arm_columns = ((0, 0), (ARM_DOFS.start, NV - ARM_DOFS.stop), (0, 0))
@@ -140,7 +146,8 @@ def _prepare(
     hessian = dense_mass
     for row in range(6):
         hessian = hessian + weighted[row][:, None] * weld_jac[row : row + 1]
-    return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, contact_jac, first_contact, rows)
+    at_once = contacts_at_once(rows.contact_d.shape[0], config)
+    return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, contact_jac, first_contact, rows, at_once)
 
 
 def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config: PhysicsConfig) -> _Iterate:
@@ -149,7 +156,7 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
 
     def add_group(first: Array | int, found: tuple[Array, ...]) -> tuple[Array, ...]:
         jac = problem.contact_jac_at(first)
-        aref, d, mu = rows_at(first, CONTACTS_PER_GROUP, rows.contact_aref, rows.contact_d, rows.contact_mu)
+        aref, d, mu = rows_at(first, problem.at_once, rows.contact_aref, rows.contact_d, rows.contact_mu)
         warm, smooth = fence(_contact_rows(jac, qacc_warmstart) - aref, _contact_rows(jac, qacc_smooth) - aref)
         costs = fence(*(contact_costs(locate(residual, mu), d, mu) for residual in (warm, smooth)))
         columns = (warm, smooth, *(x[:, None] for x in (d, mu, d / (1.0 + mu * mu))))
@@ -166,7 +173,7 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
     warmer = warm_cost <= smooth_cost
 
     def choose(first: Array | int, contact: Array) -> Array:
-        group = rows_at(first, CONTACTS_PER_GROUP, contact)
+        group = rows_at(first, problem.at_once, contact)
         return put_rows(contact, fence(jnp.where(warmer, group[:, _RESIDUAL], group[:, _SLOPE])), first)
 
     contact = _over_contacts(problem, config, choose, contact)
@@ -178,11 +185,16 @@ def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start, done: 
     """Fold `body` over the groups of contacts that some lane needs which is not `done` (L,)."""
     rows = problem.rows
     needed = jnp.where(done, 0, rows.num_contacts)
-    return for_groups(rows.contact_d.shape[0], CONTACTS_PER_GROUP, needed, config, body, start)
+    return for_groups(rows.contact_d.shape[0], problem.at_once, needed, config, body, start)
 
 
 def _sum(rows: Array) -> Array:
-    return fold(operator.add, rows)
+    """Sum over the first axis, as a reduction where there are more rows than are worth writing out."""
+    return fold(operator.add, rows) if len(rows) <= NV else jnp.sum(rows, axis=0)
+
+
+def _all(rows: Array) -> Array:
+    return fold(jnp.logical_and, rows) if len(rows) <= NV else jnp.all(rows, axis=0)
 
 
 def _contact_rows(jac: Array, vector: Array) -> Array:
@@ -236,15 +248,17 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
 
     def advance(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         contact, in_zones = carry
-        group = rows_at(first, CONTACTS_PER_GROUP, contact)
+        group = rows_at(first, problem.at_once, contact)
         residual = fence(group[:, _RESIDUAL] + step * group[:, _SLOPE])
         d, mu = group[:, _D], group[:, _MU]
         before, after = locate(group[:, _RESIDUAL], mu), locate(residual, mu)
         stays = (before.free & after.free) | (before.sticking & after.sticking) | (d == 0.0)
-        return put_rows(contact, residual, first), in_zones & fence(fold(jnp.logical_and, stays))
+        return put_rows(contact, residual, first), in_zones & fence(
+            jnp.all(stays, axis=0) if len(stays) > NV else fold(jnp.logical_and, stays)
+        )
 
     new_limit = limit + step * rows.limit_jac * direction
-    in_zones = fold(jnp.logical_and, ((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0))
+    in_zones = _all(((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0))
     contact, in_zones = _over_contacts(problem, config, advance, (contact, fence(in_zones)), s.converged)
     # Where every row was in a quadratic zone and still is in the same one, a full Newton step ends at the optimum.
     exact = in_zones & (step == 1.0)
@@ -273,13 +287,16 @@ def _derivatives(
 
     def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         gradient, hessian = carry
-        jac, group = problem.contact_jac_at(first), rows_at(first, CONTACTS_PER_GROUP, s.contact)
+        jac, group = problem.contact_jac_at(first), rows_at(first, problem.at_once, s.contact)
         res = group[:, _RESIDUAL]
         own, along, force = row_factors(res, group[:, _D], group[:, _MU])
         tangential = res[:, 1:2] * jac[:, 1] + res[:, 2:3] * jac[:, 2] + res[:, 3:4] * jac[:, 3]
         w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
+        if len(w) > CONTACTS_PER_GROUP:
+            push, product = jac * force[:, :, None], w[:, :, :, None] * w[:, :, None]
+            return gradient - jnp.sum(push, axis=(0, 1)), hessian + jnp.sum(product, axis=(0, 1))
         # Contact by contact: longer sums into an array that is updated in place do not vectorize.
-        for i in range(CONTACTS_PER_GROUP):
+        for i in range(len(w)):
             push, product = 0.0, 0.0
             for row in range(4):
                 push = push + jac[i, row] * force[i, row : row + 1]
@@ -331,7 +348,7 @@ def _line_search(problem: _Problem, line: _Line, full: Array, done: Array, confi
     limit_slope, initial, slope, curvature = fence(limit_slope, -dot(line.direction, line.gradient), slope, curvature)
 
     def columns(first: Array | int) -> tuple[Array, ...]:
-        group = rows_at(first, CONTACTS_PER_GROUP, line.contact)
+        group = rows_at(first, problem.at_once, line.contact)
         return tuple(group[:, column] for column in (_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D))
 
     def derivatives(step: Array, done: Array) -> tuple[Array, Array]:

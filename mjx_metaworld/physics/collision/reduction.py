@@ -13,8 +13,8 @@ from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import for_groups, highest
-from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Contacts, PhysicsConfig
+from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest
+from mjx_metaworld.physics.model import Contacts, PhysicsConfig
 from mjx_metaworld.physics.rows import put_rows
 
 Array = jax.Array
@@ -26,8 +26,9 @@ _WORD, _HALVES = 32, (16, 8, 4, 2, 1)
 
 
 def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts:
-    """Keep the `config.max_contacts` deepest active points, in groups of `CONTACTS_PER_GROUP`."""
+    """Keep the `config.max_contacts` deepest active points."""
     count = config.max_contacts
+    size = contacts_at_once(count, config)
     dist = jnp.concatenate([_of_lanes(s, p.dist) for s, p in found])
     pos, normal = _flat([p.pos for _, p in found]), _flat([p.normal for _, p in found])
     contact = _flat([found[0][0].contact[:, None]])  # which all kinds share
@@ -45,7 +46,7 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     num_contacts = ends[-1]
 
     def pick(first: Array | int) -> Array:
-        wanted = first + jnp.arange(1, CONTACTS_PER_GROUP + 1, dtype=jnp.int32)[:, None]
+        wanted = first + jnp.arange(1, size + 1, dtype=jnp.int32)[:, None]
         index = fence(jnp.minimum(_find(words, ends, wanted), len(dist) - 1))
         slot, at_pos, at_normal, at_contact = (jnp.asarray(x, jnp.int32)[index] for x in origin)
         entry = jnp.take_along_axis(entries, slot, axis=0)
@@ -69,7 +70,7 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
         return put_rows(rows, pick(first), first)
 
     none = jnp.zeros((count, Contacts.COLUMNS, dist.shape[-1]), dist.dtype)
-    return Contacts(for_groups(count, CONTACTS_PER_GROUP, num_contacts, config, add_group, none))
+    return Contacts(for_groups(count, size, num_contacts, config, add_group, none))
 
 
 def _of_lanes(slots: Slots, dist: Array) -> Array:
