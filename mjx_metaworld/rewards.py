@@ -82,8 +82,8 @@ def joint_tolerance(xs: Sequence[Scalar], bounds: tuple[tuple[float, float], ...
 
     As 1 / hamacher(a, b) = 1 / a + 1 / b - 1 and 1 / tolerance = 1 + excess, it is 1 / (1 + the sum of the excesses).
     """
-    excesses = (_excess(*each, _LONG_TAIL_SCALE) for each in zip(xs, bounds, margins, strict=True))
-    return 1.0 / functools.reduce(operator.add, excesses, 1.0)
+    excesses = [_excess(*each, _LONG_TAIL_SCALE) for each in zip(xs, bounds, margins, strict=True)]
+    return 1.0 / (1.0 + functools.reduce(operator.add, excesses))
 
 
 @jax.jit

@@ -127,3 +127,16 @@ def test_rect_prism_tolerance() -> None:
             ours = rewards.rect_prism_tolerance(*(jnp.asarray(v) for v in (current, *corners)))
             expected = reward_utils.rect_prism_tolerance(curr=current, zero=zero, one=one)
             np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_joint_tolerance_is_the_hamacher_product_of_tolerances() -> None:
+    bounds = ((0.0, 0.05), (0.03, 0.05), (0.0, 0.01))
+    with jax.enable_x64(True):
+        for xs in itertools.product((0.0, 0.04, 0.3), repeat=3):
+            for margins in itertools.product((0.0, 0.02, 2.0), repeat=3):
+                ours = rewards.joint_tolerance([jnp.asarray(x) for x in xs], bounds, [jnp.asarray(m) for m in margins])
+                each = [reward_utils.tolerance(*a, "long_tail") for a in zip(xs, bounds, margins, strict=True)]
+                first = reward_utils.hamacher_product(each[0], each[1])
+                np.testing.assert_allclose(ours, reward_utils.hamacher_product(first, each[2]), rtol=1e-12)
+    gradient = jax.grad(lambda x: rewards.joint_tolerance((x, x), bounds[:2], (0.0, -1.0)))(0.3)
+    assert jnp.isfinite(gradient)
