@@ -105,12 +105,8 @@ mlir.register_lowering(_lanes_p, mlir.lower_fun(_impl, multiple_results=True))
 
 def _batching_rule(arrays, axes, *, single, batched, result):
     size = next(x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None)
-    out = batched(size, *(_axis_first(x, axis, size) for x, axis in zip(arrays, axes, strict=True)))
+    out = batched(size, *(batching.bdim_at_front(x, axis, size) for x, axis in zip(arrays, axes, strict=True)))
     return out, [0] * len(out)
-
-
-def _axis_first(x: jax.Array, axis: int | None, size: int) -> jax.Array:
-    return jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
 
 
 batching.primitive_batchers[_lanes_p] = _batching_rule

@@ -62,19 +62,11 @@ def _batching_rule(arrays, axes):
 batching.primitive_batchers[_fence_p] = _batching_rule
 
 
-def _jvp(primals, tangents):
-    typed = [t for t in tangents if type(t) is not ad.Zero]
-    fenced = iter(_fence_p.bind(*typed) if typed else ())
-    return _fence_p.bind(*primals), [t if type(t) is ad.Zero else next(fenced) for t in tangents]
+def _fence_linear(values):
+    """Fenced tangents or cotangents, of which symbolic zeros stay what they are."""
+    fenced = iter(_fence_p.bind(*(v for v in values if type(v) is not ad.Zero)))
+    return [v if type(v) is ad.Zero else next(fenced) for v in values]
 
 
-ad.primitive_jvps[_fence_p] = _jvp
-
-
-def _transpose(cotangents, *arrays):
-    typed = [ct for ct in cotangents if type(ct) is not ad.Zero]
-    fenced = iter(_fence_p.bind(*typed) if typed else ())
-    return [ct if type(ct) is ad.Zero else next(fenced) for ct in cotangents]
-
-
-ad.primitive_transposes[_fence_p] = _transpose
+ad.primitive_jvps[_fence_p] = lambda primals, tangents: (_fence_p.bind(*primals), _fence_linear(tangents))
+ad.primitive_transposes[_fence_p] = lambda cotangents, *arrays: _fence_linear(cotangents)

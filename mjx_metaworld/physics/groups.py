@@ -3,7 +3,7 @@
 Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
 share a chunk and a tile (see `batching.py`), and a loop over groups then ends at the largest count in its chunk, or in
 its tile where a stage runs tile by tile. That needs a trip count that depends on data, which serial hardware likes;
-elsewhere all groups are visited (`PhysicsConfig.adaptive`).
+elsewhere all groups are visited (`PhysicsConfig.adaptive`), or all contacts are one group (`contact_group`).
 """
 
 from __future__ import annotations

@@ -64,15 +64,6 @@ def _put(x: Array, rows: Array, first: Array, *, axis: int, starts: tuple[int, .
     return [jax.lax.dynamic_update_slice(x, rows, places, allow_negative_indices=False)]
 
 
-def _size(operands: Sequence[Array], dims: Sequence[int | None]) -> int:
-    return next(x.shape[dim] for x, dim in zip(operands, dims, strict=True) if dim is not None)
-
-
-def _mapped(x: Array, dim: int | None, size: int) -> Array:
-    """`x` with its mapped axis in front."""
-    return jnp.broadcast_to(x, (size, *x.shape)) if dim is None else jnp.moveaxis(x, dim, 0)
-
-
 _slice_p = Primitive("rows_at")
 _slice_p.multiple_results = True
 _slice_p.def_impl(_sliced)
@@ -127,8 +118,8 @@ def _batch_put(operands, dims, *, axis, starts):
     if first_dim is not None:
         put = jax.vmap(lambda x, rows, first: _put(x, rows, first, axis=axis, starts=starts), in_axes=tuple(dims))
         return put(x, rows, first), [0]
-    size = _size(operands[:2], dims[:2])
-    x, rows = _mapped(x, dims[0], size), _mapped(rows, dims[1], size)
+    size = next(x.shape[dim] for x, dim in zip(operands, dims, strict=True) if dim is not None)
+    x, rows = batching.bdim_at_front(x, dims[0], size), batching.bdim_at_front(rows, dims[1], size)
     return _put_p.bind(x, rows, first, axis=axis + 1, starts=(0, *starts)), [0]
 
 

@@ -253,9 +253,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
         d, mu = group[:, _D], group[:, _MU]
         before, after = locate(group[:, _RESIDUAL], mu), locate(residual, mu)
         stays = (before.free & after.free) | (before.sticking & after.sticking) | (d == 0.0)
-        return put_rows(contact, residual, first), in_zones & fence(
-            jnp.all(stays, axis=0) if len(stays) > NV else fold(jnp.logical_and, stays)
-        )
+        return put_rows(contact, residual, first), in_zones & fence(_all(stays))
 
     new_limit = limit + step * rows.limit_jac * direction
     in_zones = _all(((limit < 0.0) == (new_limit < 0.0)) | (rows.limit_d == 0.0))
@@ -292,7 +290,7 @@ def _derivatives(
         own, along, force = row_factors(res, group[:, _D], group[:, _MU])
         tangential = res[:, 1:2] * jac[:, 1] + res[:, 2:3] * jac[:, 2] + res[:, 3:4] * jac[:, 3]
         w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
-        if len(w) > CONTACTS_PER_GROUP:
+        if len(w) > CONTACTS_PER_GROUP:  # all at once, where products are fused into the reduction that follows
             push, product = jac * force[:, :, None], w[:, :, :, None] * w[:, :, None]
             return gradient - jnp.sum(push, axis=(0, 1)), hessian + jnp.sum(product, axis=(0, 1))
         # Contact by contact: longer sums into an array that is updated in place do not vectorize.

@@ -77,10 +77,9 @@ def cross(a: Array, b: Array) -> Array:
     return jnp.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0])
 
 
-@jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
-    return (mat[:, 0:1] * v[0:1] + mat[:, 1:2] * v[1:2] + mat[:, 2:3] * v[2:3])[:, 0]
+    return apply(mat, v)
 
 
 @jax.jit
