@@ -16,6 +16,9 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # How the engine lays a batch out where it finds a CPU, and where it finds an accelerator.
 ON_CPU, ON_ACCELERATOR = mw.PhysicsConfig(), mw.PhysicsConfig(lanes=0, chunk=0)
 
+# Off CPU, fences ask for a layout (`with_layout_constraint`), which JAX does not promise to read in later versions.
+LAYOUTS = jax.export.DisabledSafetyCheck.custom_call("LayoutConstraint")
+
 
 @pytest.mark.parametrize(
     ("tasks", "physics"),
@@ -30,7 +33,7 @@ def test_the_step_lowers_for_every_platform(tasks, physics):
     env = mw.make(tasks, physics=physics)
     keys = jax.random.split(jax.random.key(0), 64)
     state = jax.eval_shape(jax.vmap(env.reset), keys)
-    step = jax.export.export(jax.jit(jax.vmap(env.step)), platforms=PLATFORMS)
+    step = jax.export.export(jax.jit(jax.vmap(env.step)), platforms=PLATFORMS, disabled_checks=[LAYOUTS])
     exported = step(state, jax.ShapeDtypeStruct((64, 4), jnp.float32))
     assert exported.platforms == PLATFORMS
     module = exported.mlir_module()

@@ -21,9 +21,7 @@ from mjx_metaworld.physics.model import (
     ARM_DOFS,
     FREE_DOFS,
     NV,
-    PART_DOFS,
     PART_QPOS,
-    ROBOT_DOFS,
     Arm,
     Contacts,
     Kinematics,
@@ -32,7 +30,8 @@ from mjx_metaworld.physics.model import (
     Scene,
     moves,
 )
-from mjx_metaworld.physics.rows import put_rows, rows_at
+from mjx_metaworld.physics.rows import put_rows, rows_at, take
+from mjx_metaworld.physics.sums import contract
 
 Array = jax.Array
 
@@ -42,6 +41,12 @@ MIN_VALUE = 1e-15  # mjMINVAL
 
 # metaworld writes this orientation into the mocap body at every step; MuJoCo normalizes it.
 MOCAP_QUAT = np.array([1.0, 0.0, 1.0, 0.0]) / np.sqrt(2.0)
+
+# A range that no joint leaves.
+_NO_LIMITS = np.array([-1e10, 1e10])
+
+# Where the position of a dof stands that may have limits; those of the free body have none.
+_QPOS_OF_DOFS = np.concatenate([np.arange(FREE_DOFS.stop), np.arange(PART_QPOS.start, PART_QPOS.stop)])
 
 # The bodies that a dof moves are consecutive, so a pair of comparisons tells whether it moves a given body.
 _FIRST_MOVED = np.argmax(moves(), axis=0)
@@ -199,34 +204,30 @@ def _weld(arm: Arm, kin: Kinematics, state: PhysicsState) -> tuple[Array, Array,
 
 
 def _limits(arm: Arm, scene: Scene, state: PhysicsState) -> tuple[Array, Array, Array]:
-    """Joint limits; hinge and slide joints violate at most one side, so a dof has one row."""
-    lanes = state.qpos.shape[-1]
+    """Joint limits; hinge and slide joints violate at most one side, so a dof has one row. The free body has none."""
+    lanes, num_free = state.qpos.shape[-1], FREE_DOFS.stop - FREE_DOFS.start
 
-    def with_part(robot: np.ndarray, part: Array) -> Array:
-        rows = jnp.asarray(robot, state.qpos.dtype)[..., None]
+    def with_part(robot: np.ndarray, part: Array, free: np.ndarray | float = 0.0) -> Array:
+        rows = np.concatenate([robot, np.broadcast_to(free, (num_free, *robot.shape[1:]))])
+        rows = jnp.asarray(rows, part.dtype)[..., None]
         return jnp.concatenate([jnp.broadcast_to(rows, (*rows.shape[:-1], lanes)), part])
 
-    limit_range = with_part(arm.limit_range, scene.part_limit_range)
+    no_limits = jnp.asarray(_NO_LIMITS, state.qpos.dtype)[:, None]
+    part_range = jnp.where(scene.part_limited[:, None], scene.part_limit_range, no_limits)
+    limit_range = with_part(arm.limit_range, part_range, _NO_LIMITS)
     solref = with_part(arm.limit_solref, scene.part_limit_solref)
     solimp = with_part(arm.limit_solimp, scene.part_limit_solimp)
     inverse_weight = with_part(arm.dof_invweight0, scene.part_dof_invweight0)
-    limited = jnp.concatenate([jnp.ones((ROBOT_DOFS.stop, lanes), bool), scene.part_limited])
-    qpos = jnp.concatenate([state.qpos[ROBOT_DOFS], state.qpos[PART_QPOS]])
-    qvel = jnp.concatenate([state.qvel[ROBOT_DOFS], state.qvel[PART_DOFS]])
+    qpos = take(state.qpos, _QPOS_OF_DOFS, 0)
 
     above_lower, below_upper = qpos - limit_range[:, 0], limit_range[:, 1] - qpos
     distance = jnp.minimum(above_lower, below_upper)
-    active = limited & (distance < 0.0)
+    active = distance < 0.0
     jac = jnp.where(active, jnp.where(above_lower < below_upper, 1.0, -1.0), 0.0)
     imp = impedance(jnp.moveaxis(solref, 1, 0), jnp.moveaxis(solimp, 1, 0), distance, arm.timestep)
     d = jnp.where(active, _row_stiffness(imp.value, inverse_weight), 0.0)
-    aref = jnp.where(active, -imp.damping * jac * qvel - imp.stiffness * imp.value * distance, 0.0)
-
-    def to_dofs(rows: Array) -> Array:
-        free = jnp.zeros((FREE_DOFS.stop - FREE_DOFS.start, lanes), rows.dtype)
-        return jnp.concatenate([rows[ROBOT_DOFS], free, rows[ROBOT_DOFS.stop :]])
-
-    return to_dofs(jac), to_dofs(d), to_dofs(aref)
+    aref = jnp.where(active, -imp.damping * jac * state.qvel - imp.stiffness * imp.value * distance, 0.0)
+    return jac, d, aref
 
 
 def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> ContactRows:
@@ -248,15 +249,10 @@ def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts
 
 def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array:
     """(K, 4, 18, L): relative velocity along the contact frame's axes, and `twist` times that about the normal."""
-    first, last = _FIRST_MOVED[:, None], _LAST_MOVED[:, None]
-
-    def is_moved(body: Array) -> Array:
-        body = body[:, None]
-        return (body >= first) & (body <= last)
-
-    dtype = kin.lin.dtype
-    sign = is_moved(contacts.body2).astype(dtype) - is_moved(contacts.body1).astype(dtype)
-    sign = fence(jnp.where(contacts.active[:, None], sign, 0.0))
+    bodies = jnp.stack([contacts.body1, contacts.body2])[:, :, None]
+    moved = (bodies >= _FIRST_MOVED[:, None]) & (bodies <= _LAST_MOVED[:, None])  # (2, K, 18, L)
+    by_first, by_second = moved.astype(kin.lin.dtype)
+    sign = fence(jnp.where(contacts.active[:, None], by_second - by_first, 0.0))
 
     ang, lin = jnp.swapaxes(kin.ang, 0, 1)[:, None], jnp.swapaxes(kin.lin, 0, 1)[:, None]  # (3, 1, 18, L)
     pos = jnp.where(contacts.active[:, None], contacts.pos, 0.0)
@@ -265,6 +261,6 @@ def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array
     omega = fence(sign * ang)
 
     frame = jnp.where(contacts.active[:, None, None], contacts.frame, 0.0)[:, :, :, None]
-    rows = [spatial.dot(jnp.moveaxis(frame[:, axis], 1, 0), velocity) for axis in range(3)]
-    rows.append(spatial.dot(jnp.moveaxis(twist[:, None, None] * frame[:, 0], 1, 0), omega))
-    return fence(jnp.stack(rows, axis=1))
+    along = contract(frame, jnp.swapaxes(velocity, 0, 1)[:, None], 2)
+    about = twist[:, None] * contract(frame[:, 0], jnp.swapaxes(omega, 0, 1), 1)
+    return fence(jnp.concatenate([along, about[:, None]], axis=1))

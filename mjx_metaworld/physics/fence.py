@@ -1,10 +1,11 @@
-"""Where the compiler must not fuse what stands before into what follows: a primitive of our own."""
+"""Where the compiler must not fuse what stands before into what follows, nor lay it out anew: a primitive."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -16,9 +17,10 @@ def fence(*arrays: Any) -> Any:
     XLA's CPU backend duplicates a producer into every consumer that it fuses with; in a chain of small dependent
     steps the duplication is exponential. It drops `optimization_barrier` before it fuses (jaxlib 0.10.2), but does not
     fuse across a call that it may not inline. Elsewhere nothing is kept apart: XLA's GPU backend bounds what it
-    duplicates, and fences would cost it kernels and memory traffic (benchmarks/LOG.md, section 18). Every stage
-    boundary calls this one function, so that the choice stands in one place. Returns its arguments (one value when
-    called with one).
+    duplicates, and fences would cost it kernels and memory traffic (benchmarks/LOG.md, section 18). It is only asked
+    to keep arrays as they are written, lanes last, where it would turn them around for a gather or a sum and back
+    (section 20). Every stage boundary calls this one function, so that the choice stands in one place. Returns its
+    arguments (one value when called with one).
     """
     leaves, structure = jax.tree.flatten(arrays)
     fenced = jax.tree.unflatten(structure, _fence_p.bind(*leaves))
@@ -51,7 +53,12 @@ def _identity(*arrays):
     return arrays
 
 
-mlir.register_lowering(_fence_p, lambda ctx, *arrays: arrays)
+def _lanes_last(*arrays):
+    """Arrays whose last axis lies side by side in memory."""
+    return [with_layout_constraint(x, Layout(tuple(range(x.ndim)))) if x.ndim > 2 else x for x in arrays]
+
+
+mlir.register_lowering(_fence_p, mlir.lower_fun(_lanes_last, multiple_results=True))
 mlir.register_lowering(_fence_p, mlir.lower_fun(_call, multiple_results=True), platform="cpu")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import ARM_DOFS, FINGER_DOFS, FREE_QPOS, PART_QPOS, Arm, Kinematics, Scene
+from mjx_metaworld.physics.sums import contract
 
 Array = jax.Array
 
@@ -41,13 +42,13 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
     link_axis = stacked.rotate(link_mat, stacked.constant(arm.axis[:7], dtype))
 
     free_pos = qpos[FREE_QPOS][:3]
-    free_mat = stacked.from_quat(_normalize_quat(qpos[FREE_QPOS][3:]))
-
-    prop_mat = stacked.from_quat(scene.prop_quat)
-    mount_mat = stacked.from_quat(scene.mount_quat)
+    free_quat = _normalize_quat(qpos[FREE_QPOS][3:])
+    free_mat, prop_mat, mount_mat = stacked.from_quat(jnp.stack([free_quat, scene.prop_quat, scene.mount_quat]))
     mount_pos = scene.mount_pos + scene.mount_on_prop * (prop_pos - scene.prop_pos)
     displacement = qpos[PART_QPOS] - scene.part_qpos0
     part_mat, part_pos, part_anchor, part_axis = _part(scene, mount_mat, mount_pos, displacement)
+
+    is_hinge = (np.arange(3) == 2)[:, None, None]  # of the part's joints
 
     xpos = jnp.concatenate(
         [zero[None], link_pos, claw_pos, jnp.stack([free_pos, prop_pos, mount_pos, part_pos])],
@@ -60,7 +61,7 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
             link_axis,
             jnp.zeros((5, 3, lanes), dtype),
             jnp.moveaxis(free_mat, 1, 0),
-            jnp.stack([zero, zero, part_axis[2]]),
+            jnp.where(is_hinge, part_axis, 0.0),
         ]
     )
     lin = jnp.concatenate(
@@ -69,7 +70,7 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
             claw_axis,
             eye,
             jnp.zeros((3, 3, lanes), dtype),
-            jnp.stack([part_axis[0], part_axis[1], zero]),
+            jnp.where(is_hinge, 0.0, part_axis),
         ]
     )
     anchor = jnp.concatenate(
@@ -130,10 +131,9 @@ def _claws(arm: Arm, hand_mat: Array, hand_pos: Array, qpos: Array) -> tuple[Arr
 
 def _part(scene: Scene, mount_mat: Array, mount_pos: Array, displacement: Array) -> tuple[Array, Array, Array, Array]:
     """Orientation, position, hinge anchor and the three joint axes (3, 3, L) of the part, in the world."""
-    axis = jnp.stack([spatial.rotate(mount_mat, scene.part_axis[i]) for i in range(3)])
-    anchor = (
-        mount_pos + axis[0] * displacement[0] + axis[1] * displacement[1] + spatial.rotate(mount_mat, scene.part_anchor)
-    )
+    axis = stacked.rotate(mount_mat, scene.part_axis)
+    slid = contract(axis[:2], displacement[:2, None], 0)
+    anchor = mount_pos + slid + spatial.rotate(mount_mat, scene.part_anchor)
     # Rodrigues' formula, which leaves the part unturned when there is no hinge (a zero axis).
     half = 0.5 * displacement[2]
     sin = jnp.sin(half)

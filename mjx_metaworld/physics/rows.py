@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -42,6 +43,12 @@ def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0, column: i
     if column:
         starts[axis + 1] = column
     return _put_p.bind(x, rows, jnp.asarray(first, jnp.int32), axis=axis, starts=tuple(starts))[0]
+
+
+def take(x: Array, rows: np.ndarray, axis: int) -> Array:
+    """Rows of an array at places that are constants, none of them negative, along an axis."""
+    places = (slice(None),) * axis + (jnp.asarray(rows, jnp.int32),)
+    return x.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _slice(x: Array, first: Array | int, size: int, axis: int) -> Array:

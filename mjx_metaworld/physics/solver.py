@@ -12,7 +12,6 @@ stays as it is, so that its result does not depend on how long the others of its
 
 from __future__ import annotations
 
-import operator
 from typing import NamedTuple
 
 import jax
@@ -26,8 +25,9 @@ from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest, 
 from mjx_metaworld.physics.inertia import MassMatrix, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
-from mjx_metaworld.physics.rows import put_rows, rows_at
-from mjx_metaworld.physics.spatial import apply, dot, fold
+from mjx_metaworld.physics.rows import put_rows, rows_at, take
+from mjx_metaworld.physics.spatial import apply, dot
+from mjx_metaworld.physics.sums import contract, fold
 
 Array = jax.Array
 
@@ -61,6 +61,12 @@ class _Problem(NamedTuple):
         """(n, 4, 18, L) Jacobians of a group of contacts."""
         return rows_at(self.first_contact + first, self.at_once, self.contact_jac)
 
+
+# Each pair of dofs once, i up to j: where a symmetric matrix has only its upper triangle, entry (i, j) is number
+# _PAIR[i, j] of those at (_ROWS, _COLS).
+_ROWS, _COLS = np.triu_indices(NV)
+_PAIR = np.zeros((NV, NV), int)
+_PAIR[_ROWS, _COLS] = _PAIR[_COLS, _ROWS] = np.arange(len(_ROWS))
 
 # Columns of what is kept of a contact, side by side so that a group of contacts is one slice: J qacc - aref, its change
 # along the search direction, and D, mu and the sliding D / (1 + mu^2).
@@ -143,9 +149,7 @@ def _prepare(
     arm_columns = ((0, 0), (ARM_DOFS.start, NV - ARM_DOFS.stop), (0, 0))
     weld_jac = fence(jnp.pad(rows.weld_jac, arm_columns))
     weighted = fence(rows.weld_d[:, None] * weld_jac)
-    hessian = dense_mass
-    for row in range(6):
-        hessian = hessian + weighted[row][:, None] * weld_jac[row : row + 1]
+    hessian = dense_mass + contract(weighted[:, :, None], weld_jac[:, None], 0)
     at_once = contacts_at_once(rows.contact_d.shape[0], config)
     return _Problem(dense_mass, qfrc_smooth, fence(hessian), weld_jac, contact_jac, first_contact, rows, at_once)
 
@@ -154,29 +158,30 @@ def _start(problem: _Problem, qacc_warmstart: Array, qacc_smooth: Array, config:
     """The cheaper of the warm start and the unconstrained acceleration."""
     rows = problem.rows
 
-    def add_group(first: Array | int, found: tuple[Array, ...]) -> tuple[Array, ...]:
+    both = jnp.stack([qacc_warmstart, qacc_smooth], axis=1)  # (18, 2, L)
+
+    def add_group(first: Array | int, found: tuple[Array, Array]) -> tuple[Array, Array]:
         jac = problem.contact_jac_at(first)
         aref, d, mu = rows_at(first, problem.at_once, rows.contact_aref, rows.contact_d, rows.contact_mu)
-        warm, smooth = fence(_contact_rows(jac, qacc_warmstart) - aref, _contact_rows(jac, qacc_smooth) - aref)
-        costs = fence(*(contact_costs(locate(residual, mu), d, mu) for residual in (warm, smooth)))
-        columns = (warm, smooth, *(x[:, None] for x in (d, mu, d / (1.0 + mu * mu))))
-        contact, warm_cost, smooth_cost = found
-        return (
-            put_rows(contact, fence(jnp.concatenate(columns, axis=1)), first),
-            warm_cost + _sum(costs[0]),
-            smooth_cost + _sum(costs[1]),
-        )
+        residual = fence(_contact_rows(jac[:, :, :, None], both) - aref[:, :, None])  # (n, 4, 2, L)
+        costs = fence(contact_costs(locate(residual, mu[:, None]), d[:, None], mu[:, None]))
+        residuals, cost = found
+        return put_rows(residuals, residual, first), cost + _sum(costs)
 
-    none = jnp.zeros((rows.contact_d.shape[0], _COLUMNS, qacc_warmstart.shape[-1]), qacc_warmstart.dtype)
-    start = (none, _smooth_cost(problem, qacc_warmstart), _smooth_cost(problem, qacc_smooth))
-    contact, warm_cost, smooth_cost = _over_contacts(problem, config, add_group, start)
-    warmer = warm_cost <= smooth_cost
+    def none(*columns: int) -> Array:
+        return jnp.zeros((rows.contact_d.shape[0], *columns, qacc_warmstart.shape[-1]), qacc_warmstart.dtype)
+
+    residuals, cost = _over_contacts(problem, config, add_group, (none(4, 2), _smooth_cost(problem, both)))
+    warmer = cost[0] <= cost[1]
 
     def choose(first: Array | int, contact: Array) -> Array:
-        group = rows_at(first, problem.at_once, contact)
-        return put_rows(contact, fence(jnp.where(warmer, group[:, _RESIDUAL], group[:, _SLOPE])), first)
+        residual, d, mu = rows_at(first, problem.at_once, residuals, rows.contact_d, rows.contact_mu)
+        residual = jnp.where(warmer, residual[:, :, 0], residual[:, :, 1])
+        unknown = residual  # the slopes, until there is a direction
+        columns = (residual, unknown, *(x[:, None] for x in (d, mu, d / (1.0 + mu * mu))))
+        return put_rows(contact, fence(jnp.concatenate(columns, axis=1)), first)
 
-    contact = _over_contacts(problem, config, choose, contact)
+    contact = _over_contacts(problem, config, choose, none(_COLUMNS))
     qacc = fence(jnp.where(warmer, qacc_warmstart, qacc_smooth))
     return _Iterate(qacc, contact, jnp.zeros(warmer.shape, bool), jnp.zeros(warmer.shape, jnp.int32))
 
@@ -190,19 +195,16 @@ def _over_contacts(problem: _Problem, config: PhysicsConfig, body, start, done: 
 
 def _sum(rows: Array) -> Array:
     """Sum over the first axis, as a reduction where there are more rows than are worth writing out."""
-    return fold(operator.add, rows) if len(rows) <= NV else jnp.sum(rows, axis=0)
+    return fold("add", rows) if len(rows) <= NV else jnp.sum(rows, axis=0)
 
 
 def _all(rows: Array) -> Array:
-    return fold(jnp.logical_and, rows) if len(rows) <= NV else jnp.all(rows, axis=0)
+    return fold("and", rows) if len(rows) <= NV else jnp.all(rows, axis=0)
 
 
 def _contact_rows(jac: Array, vector: Array) -> Array:
-    """Contact Jacobians (n, 4, 18, L) times a vector (18, L): (n, 4, L)."""
-    total = jac[:, :, 0:1] * vector[0:1]
-    for i in range(1, NV):
-        total = total + jac[:, :, i : i + 1] * vector[i : i + 1]
-    return total[:, :, 0]
+    """Contact Jacobians (n, 4, 18, ..., L) times a vector (18, ..., L): (n, 4, ..., L)."""
+    return contract(jac, vector[None, None], 2)
 
 
 def _weld_residual(problem: _Problem, qacc: Array) -> Array:
@@ -218,12 +220,14 @@ def _limit_costs(residual: Array, constraints: Constraints) -> Array:
 
 
 def _smooth_cost(problem: _Problem, qacc: Array) -> Array:
-    """Cost (L,) without the contacts', up to a constant."""
+    """Costs (n, L) of n accelerations (18, n, L) without the contacts', up to a constant."""
     rows = problem.rows
-    momentum, weld = fence(apply(problem.mass, qacc), _weld_residual(problem, qacc))
-    gauss = dot(qacc, 0.5 * momentum - problem.qfrc_smooth)
-    limits = _limit_costs(_limit_residual(rows, qacc), rows)
-    return fence(gauss + 0.5 * dot(weld, rows.weld_d * weld) + _sum(limits))
+    momentum = apply(problem.mass[:, :, None], qacc)
+    weld = apply(problem.weld_jac[:, :, None], qacc) - rows.weld_aref[:, None]
+    momentum, weld = fence(momentum, weld)
+    gauss = dot(qacc, 0.5 * momentum - problem.qfrc_smooth[:, None])
+    limit = jnp.minimum(rows.limit_jac[:, None] * qacc - rows.limit_aref[:, None], 0.0)
+    return fence(gauss + 0.5 * dot(weld, rows.weld_d[:, None] * weld) + _sum(0.5 * rows.limit_d[:, None] * limit**2))
 
 
 def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iterate:
@@ -268,7 +272,7 @@ def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iter
 
 def _relative_size(change: Array, qacc: Array) -> Array:
     """(L,) the largest of |change| / (1 + |qacc|), which convergence is judged by."""
-    return fold(jnp.maximum, jnp.abs(change) / (1.0 + jnp.abs(qacc)))
+    return fold("max", jnp.abs(change) / (1.0 + jnp.abs(qacc)))
 
 
 def _derivatives(
@@ -291,8 +295,8 @@ def _derivatives(
         tangential = res[:, 1:2] * jac[:, 1] + res[:, 2:3] * jac[:, 2] + res[:, 3:4] * jac[:, 3]
         w = fence(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
         if len(w) > CONTACTS_PER_GROUP:  # all at once, where products are fused into the reduction that follows
-            push, product = jac * force[:, :, None], w[:, :, :, None] * w[:, :, None]
-            return gradient - jnp.sum(push, axis=(0, 1)), hessian + jnp.sum(product, axis=(0, 1))
+            push, product = jac * force[:, :, None], take(w, _ROWS, 2) * take(w, _COLS, 2)
+            return gradient - jnp.sum(push, axis=(0, 1)), hessian + take(jnp.sum(product, axis=(0, 1)), _PAIR, 0)
         # Contact by contact: longer sums into an array that is updated in place do not vectorize.
         for i in range(len(w)):
             push, product = 0.0, 0.0

@@ -9,32 +9,19 @@ it is traced once a shape; the compiler inlines it.
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from mjx_metaworld.physics.rows import take
+from mjx_metaworld.physics.sums import contract, fold
 
 Array = jax.Array
 
 
-def fold(fn: Callable[[Array, Array], Array], x: Array) -> Array:
-    """The rows of an array combined one after the other, from the first on.
-
-    Written out, it vectorizes over the lanes and fuses with what stands before, where a reduction would not. Rows keep
-    their axis until the end, because XLA's simplification moves one such axis a round through chains like this.
-    """
-    return functools.reduce(fn, [x[i : i + 1] for i in range(len(x))])[0]
-
-
-@jax.jit
 def apply(mat: Array, v: Array) -> Array:
     """`mat @ v` for a matrix `(m, n, *lanes)` and a vector `(n, *lanes)`."""
-    total = mat[:, 0:1] * v[0:1]
-    for i in range(1, mat.shape[1]):
-        total = total + mat[:, i : i + 1] * v[i : i + 1]
-    return total[:, 0]
+    return contract(mat, v[None], 1)
 
 
 @jax.custom_jvp
@@ -49,13 +36,12 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return root, jnp.where(root > 0, 0.5 * tangents[0] / jnp.where(root > 0, root, 1.0), 0.0)
 
 
-@jax.jit
 def dot(a: Array, b: Array) -> Array:
     """Inner product of two vectors `(n, *lanes)`, summed from the first component on."""
     if a.ndim == b.ndim:
-        products = a * b  # fewer instructions to trace, the same arithmetic
-        return fold(operator.add, products)
-    return functools.reduce(operator.add, [a[i] * b[i] for i in range(len(a))])
+        return fold("add", a * b)
+    a, b = (x.reshape(len(x), *[1] * (max(a.ndim, b.ndim) - x.ndim), *x.shape[1:]) for x in (a, b))
+    return contract(a, b, 0)
 
 
 @jax.jit
@@ -77,27 +63,49 @@ def cross(a: Array, b: Array) -> Array:
     return jnp.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0])
 
 
+def plane_components(v: Array) -> tuple[Array, Array]:
+    """Of vectors `(3, ...)` the components i + 1 and i + 2 for i = 0, 1, 2, each `(3, ...)`."""
+    return take(v, np.array([1, 2, 0]), 0), take(v, np.array([2, 0, 1]), 0)
+
+
+def from_plane_components(first: Array, second: Array) -> Array:
+    """Vectors `(3, 3, ...)`, i = 0, 1, 2 along the second axis, with components i + 1 and i + 2 `(3, ...)`, else 0."""
+    component, i = (x.reshape(*x.shape, *[1] * (first.ndim - 1)) for x in np.ogrid[:3, :3])
+    rest = jnp.where(component == (i + 2) % 3, second, 0.0)
+    return jnp.where(component == (i + 1) % 3, first, rest)
+
+
+def to_plane_components(vectors: Array) -> tuple[Array, Array]:
+    """The components i + 1 and i + 2, each `(3, ...)`, of vectors `(3, 3, ...)` with i along the second axis."""
+    component, i = (x.reshape(*x.shape, *[1] * (vectors.ndim - 2)) for x in np.ogrid[:3, :3])
+    first, second = (fold("add", jnp.where(component == (i + k) % 3, vectors, 0.0)) for k in (1, 2))
+    return first, second
+
+
+def axes_cross(v: Array) -> Array:
+    """The cross products `(3, 3, ...)` of the coordinate axes i, along the second axis, with vectors `(3, ...)`."""
+    first, second = plane_components(v)
+    return from_plane_components(-second, first)
+
+
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
     return apply(mat, v)
 
 
-@jax.jit
 def rotate_back(mat: Array, v: Array) -> Array:
     """`mat.T @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
-    return (mat[0:1] * v[0:1] + mat[1:2] * v[1:2] + mat[2:3] * v[2:3])[0]
+    return contract(mat, v[:, None], 0)
 
 
-@jax.jit
 def matmul(a: Array, b: Array) -> Array:
     """`a @ b` for matrices `(3, 3, *lanes)`."""
-    return a[:, 0:1] * b[0:1] + a[:, 1:2] * b[1:2] + a[:, 2:3] * b[2:3]
+    return contract(a[:, :, None], b[None], 1)
 
 
-@jax.jit
 def matmul_tn(a: Array, b: Array) -> Array:
     """`a.T @ b` for matrices `(3, 3, *lanes)`."""
-    return a[0, :, None] * b[0:1] + a[1, :, None] * b[1:2] + a[2, :, None] * b[2:3]
+    return contract(a[:, :, None], b[:, None], 0)
 
 
 @jax.jit

@@ -8,13 +8,11 @@ are wrapped in `jax.jit`, for the reason given in `spatial.py`.
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Iterable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from mjx_metaworld.physics.sums import contract, fold
 
 Array = jax.Array
 
@@ -29,16 +27,16 @@ def constant(value: np.ndarray, dtype: jnp.dtype) -> Array:
     return jnp.asarray(value, dtype)[..., None]
 
 
-def _sum(terms: Iterable[Array]) -> Array:
-    """The terms added up from the first on; `sum` would start from a Python zero."""
-    return functools.reduce(operator.add, terms)
+def _aligned(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both arrays with as many axes as the one that has more, new ones in front."""
+    most = max(a.ndim, b.ndim)
+    a, b = (x.reshape(*[1] * (most - x.ndim), *x.shape) for x in (a, b))
+    return a, b
 
 
-@jax.jit
 def dot(a: Array, b: Array) -> Array:
     """Inner products (*stack, L)."""
-    products = a * b
-    return products[..., 0, :] + products[..., 1, :] + products[..., 2, :]
+    return fold("add", a * b, -2)
 
 
 @jax.jit
@@ -50,20 +48,20 @@ def cross(a: Array, b: Array) -> Array:
 @jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v`, (*stack, 3, L)."""
-    return _sum(mat[..., k, :] * v[..., k : k + 1, :] for k in range(3))
+    return contract(*_aligned(mat, v[..., None, :, :]), -2)
 
 
 @jax.jit
 def skew(v: Array) -> Array:
     """The matrices (*stack, 3, 3, L) whose product with a vector is the cross product with `v`."""
-    return _sum(constant(_SKEW[k], v.dtype) * v[..., k : k + 1, None, :] for k in range(3))
+    return contract(*_aligned(constant(_SKEW, v.dtype), v[..., None, None, :]), -4)
 
 
 @jax.jit
 def congruence(mat: Array, inertia: Array) -> Array:
     """`mat @ inertia @ mat.T`, (*stack, 3, 3, L)."""
-    half = _sum(mat[..., k : k + 1, :] * inertia[..., k : k + 1, :, :] for k in range(3))
-    return _sum(half[..., k : k + 1, :] * mat[..., None, :, k, :] for k in range(3))
+    half = contract(*_aligned(mat[..., :, None, :], inertia[..., None, :, :, :]), -3)
+    return contract(*_aligned(half[..., None, :, :], mat[..., None, :, :, :]), -2)
 
 
 @jax.jit
@@ -83,5 +81,6 @@ def from_quat(quat: Array) -> Array:
 
 def weighted_sums(weights: np.ndarray, x: Array) -> Array:
     """Sums over the first axis of `x` (m, ..., L) with constant weights (*stack, m): (*stack, ..., L)."""
-    columns = weights.reshape(*weights.shape[:-1], *[1] * (x.ndim - 1), weights.shape[-1])
-    return _sum(jnp.asarray(columns[..., k], x.dtype) * x[k : k + 1] for k in range(x.shape[0]))
+    stack = weights.ndim - 1
+    columns = jnp.asarray(weights.reshape(*weights.shape, *[1] * (x.ndim - 1)), x.dtype)
+    return contract(*_aligned(columns, x), stack)

@@ -51,19 +51,30 @@ def narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) 
 
 def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> list[tuple[Slots, Points]]:
     """The contact points of every kind of pair, before the reduction."""
-    return [(slots, find(slots, kin, routine)) for slots, routine in routines(candidates, config).values()]
+    kinds = routines(candidates, config).values()
+    some = next(slots for slots, _ in kinds)
+    # Where no pairs are left out there is no reason to place them kind by kind.
+    placed = None if some.layout.is_packed else place(some.pairs, poses_for(some.layout, kin), some.layout)
+    return [(slots, find(slots, kin, routine, placed)) for slots, routine in kinds]
 
 
-def find(slots: Slots, kin: Kinematics, routine: Routine) -> Points:
-    """The contact points of the selected pairs of one kind, in their layout."""
+def find(slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, Shape] | None = None) -> Points:
+    """The contact points of the selected pairs of one kind, in their layout.
+
+    Args:
+        slots: of the kind.
+        kin: poses.
+        routine: collides its pairs.
+        placed: both shapes, in the world, of the pairs of all kinds; found here where they are not given.
+    """
     poses = poses_for(slots.layout, kin)
 
-    def of_pairs(pairs: NearPairs) -> Points:
-        points = routine(*place(pairs, poses, slots.layout), pairs)
+    def of_pairs(pairs: NearPairs, shapes: tuple[Shape, Shape] | None) -> Points:
+        points = routine(*(shapes or place(pairs, poses, slots.layout)), pairs)
         touches = points.dist < pairs.margin - ROUNDING
         return fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT)))
 
-    return by_block(slots.layout, of_pairs, slots.pairs)
+    return by_block(slots.layout, lambda both: of_pairs(*both), (slots.pairs, placed))
 
 
 def routines(candidates: Candidates, config: PhysicsConfig) -> dict[str, tuple[Slots, Routine]]:

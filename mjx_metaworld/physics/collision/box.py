@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.fence import fence
 
@@ -121,15 +122,7 @@ def _separate(rot: Array, pos21: Array, pos12: Array, size1: Array, size2: Array
             face = jnp.where(closer, index, face)
 
     # Cross products e_i x a_j, i edges of box 1 along the leading axis, j edges of box 2 along the second.
-    zero = jnp.zeros_like(rot[0])
-    cross = jnp.stack(
-        [
-            jnp.stack([zero, -rot[2], rot[1]]),
-            jnp.stack([rot[2], zero, -rot[0]]),
-            jnp.stack([-rot[1], rot[0], zero]),
-        ],
-        axis=1,
-    )  # (3, i, j, S, L)
+    cross = spatial.axes_cross(rot)  # (3, i, j, S, L)
     length = spatial.norm(cross)
     axis = cross / jnp.maximum(length, _PARALLEL)
     offset = spatial.dot(axis, pos21[:, None, None])
@@ -137,13 +130,10 @@ def _separate(rot: Array, pos21: Array, pos12: Array, size1: Array, size2: Array
     reach2 = sum(jnp.abs(spatial.dot(axis, rot[:, k, None, None])) * size2[k] for k in range(3))
     overlap = spatial.dot(jnp.abs(axis), size1[:, None, None]) + reach2 - jnp.abs(offset)
     overlap = jnp.where(length > _PARALLEL, overlap, _FAR).reshape(9, *margin.shape)
-    apart = apart | jnp.any(overlap < -margin, axis=0)
-    least = jnp.min(overlap, axis=0)
-    is_edge = least < best - _EDGE_ADVANTAGE * jnp.max(jnp.maximum(size1, size2), axis=0)
-    signed = axis * jnp.where(offset < 0, -1.0, 1.0)
-    chosen = first_where(overlap, least)
-    edge = jnp.sum(jnp.where(chosen, jnp.arange(9)[:, None, None], 0), axis=0)
-    normal = jnp.sum(jnp.where(chosen, signed.reshape(3, 9, *margin.shape), 0.0), axis=1)
+    signed = (axis * jnp.where(offset < 0, -1.0, 1.0)).reshape(3, 9, *margin.shape)
+    overlap, normal, edge = least(*fence(overlap, signed), jnp.arange(9)[:, None, None])
+    apart = apart | (overlap < -margin)
+    is_edge = overlap < best - _EDGE_ADVANTAGE * jnp.max(jnp.maximum(size1, size2), axis=0)
     return _Separation(apart, is_edge, face, edge // 3, edge % 3, normal)
 
 
@@ -213,10 +203,17 @@ def _clip_points(c: _Clip) -> tuple[Array, Array]:
     return points, jnp.concatenate([crossings[1], corners[1], vertices[1]])
 
 
+def _from_corner(c: _Clip, with_a: tuple[bool, ...], with_b: tuple[bool, ...]) -> Array:
+    """(3, n, S, L) points at the corner of the incident face, or at the ends of its edges from there."""
+    a, b = (np.array(x)[:, None, None] for x in (with_a, with_b))
+    return c.corner[:, None] + jnp.where(a, c.edge_a[:, None], 0.0) + jnp.where(b, c.edge_b[:, None], 0.0)
+
+
 def _crossings(c: _Clip, project) -> tuple[Array, Array]:
     """Where edges of the incident face enter and leave the rectangle (8 points)."""
-    start = jnp.stack([c.corner, c.corner, c.corner + c.edge_a, c.corner + c.edge_b], axis=1)
-    step = jnp.stack([c.edge_a, c.edge_b, c.edge_b, c.edge_a], axis=1)
+    start = _from_corner(c, (False, False, True, False), (False, False, False, True))
+    along_a = np.array([True, False, False, True])[:, None, None]
+    step = jnp.where(along_a, c.edge_a[:, None], c.edge_b[:, None])
     both = c.has_a & c.has_b
     exists = jnp.stack([c.has_a, c.has_b, both, both])
     flat_start, flat_step = project(start), project(step)
@@ -229,12 +226,10 @@ def _crossings(c: _Clip, project) -> tuple[Array, Array]:
         near, far = jnp.minimum(near, far), jnp.maximum(near, far)
         enter = jnp.maximum(enter, jnp.where(parallel, jnp.where(within, -_FAR, _FAR), near))
         leave = jnp.minimum(leave, jnp.where(parallel, jnp.where(within, _FAR, -_FAR), far))
-    hits = exists & (enter <= leave)
-    at = jnp.concatenate([enter, leave])
-    valid = jnp.concatenate([hits, hits]) & (at >= 0) & (at <= 1)
-    safe = jnp.where(valid, at, 0.0)
-    start, step = jnp.concatenate([start, start], axis=1), jnp.concatenate([step, step], axis=1)
-    point = start + step * safe
+    at = jnp.stack([enter, leave])
+    valid = exists & (enter <= leave) & (at >= 0) & (at <= 1)
+    point = start[:, None] + step[:, None] * jnp.where(valid, at, 0.0)
+    valid, point = valid.reshape(8, *valid.shape[2:]), point.reshape(3, 8, *point.shape[3:])
     # Half-way between the point and its projection; a face contact reports half the depth.
     flat = jnp.concatenate([project(point), jnp.zeros_like(point[:1])])
     depth = point[2] / jnp.maximum(c.direction[2], 1e-10)
@@ -248,30 +243,39 @@ def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Arr
     det = a[0] * b[1] - b[0] * a[1]
     usable = c.has_a & c.has_b & (jnp.abs(det) > 1e-14)
     det = jnp.where(usable, det, 1.0)
-    mids, dists = [], []
-    for x_sign, y_sign in _CORNERS:
-        x, y = x_sign * c.half[0], y_sign * c.half[1]
-        u = ((x - origin[0]) * b[1] - (y - origin[1]) * b[0]) / det
-        v = ((y - origin[1]) * a[0] - (x - origin[0]) * a[1]) / det
+    corners = jnp.asarray(_CORNERS, origin.dtype).T[:, :, None, None] * c.half[:, None]
+
+    def over(corner: Array, det: Array) -> tuple[Array, Array, Array]:
+        """Whether corners (2, ..., S, L) are inside, the points (3, ..., S, L) above them, and squared distances."""
+        x, y = corner[0] - origin[0], corner[1] - origin[1]
+        u, v = (x * b[1] - y * b[0]) / det, (y * a[0] - x * a[1]) / det
         u_in, v_in = (u > 0) & (u < 1), (v > 0) & (v < 1)
         inside = jnp.where(c.is_edge & none_cross, u_in | v_in, u_in & v_in)
-        above = c.corner + c.edge_a * jnp.clip(u, 0.0, 1.0) + c.edge_b * jnp.clip(v, 0.0, 1.0)
-        corner = jnp.stack([x, y, jnp.zeros_like(x)])
-        square = spatial.dot(corner - above, corner - above)
-        length = jnp.where(c.is_edge, spatial.sqrt(square), jnp.abs(above[2]))
-        depth = jnp.where(above[2] < 0, -length, length)
-        valid = usable & inside & (depth <= c.margin)
-        mids.append(0.5 * (corner + above))
-        dists.append(jnp.where(valid, jnp.where(c.is_edge, depth, 0.5 * depth), NO_CONTACT))
-        # MuJoCo 3.3.0 reuses the determinant's variable here, so that of an edge contact's corners those after the
-        # first are placed wrongly and nearly always dropped; its contacts are these.
-        det = fence(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), det))
-    return jnp.stack(mids, axis=1), jnp.stack(dists)
+        u, v = jnp.clip(u, 0.0, 1.0), jnp.clip(v, 0.0, 1.0)
+        corner_of, edge_a, edge_b = (
+            x.reshape(3, *[1] * (u.ndim - 2), *x.shape[1:]) for x in (c.corner, c.edge_a, c.edge_b)
+        )
+        above = corner_of + edge_a * u + edge_b * v
+        return inside, above, (corner[0] - above[0]) ** 2 + (corner[1] - above[1]) ** 2 + above[2] ** 2
+
+    # MuJoCo 3.3.0 reuses the determinant's variable for an edge contact's distance, so that the corners after the first
+    # are placed wrongly and nearly always dropped; its contacts are these.
+    divisors = [det]
+    for i in range(len(_CORNERS) - 1):
+        inside, _, square = over(corners[:, i], divisors[-1])
+        divisors.append(fence(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), divisors[-1])))
+    inside, above, square = over(corners, jnp.stack(divisors))
+    corners = jnp.concatenate([corners, jnp.zeros_like(corners[:1])])
+    length = jnp.where(c.is_edge, spatial.sqrt(square), jnp.abs(above[2]))
+    depth = jnp.where(above[2] < 0, -length, length)
+    valid = usable & inside & (depth <= c.margin)
+    dist = jnp.where(valid, jnp.where(c.is_edge, depth, 0.5 * depth), NO_CONTACT)
+    return 0.5 * (corners + above), dist
 
 
 def _vertices(c: _Clip, project, none_cross: Array, only_vertices: Array) -> tuple[Array, Array]:
     """Corners of the incident face over the rectangle (4 points)."""
-    point = jnp.stack([c.corner, c.corner + c.edge_a, c.corner + c.edge_b, c.corner + c.edge_a + c.edge_b], axis=1)
+    point = _from_corner(c, (False, True, False, True), (False, False, True, True))
     exists = jnp.stack([jnp.ones_like(c.has_a), c.has_a, c.has_b, c.has_a & c.has_b])
     flat = project(point)
     x_in, y_in = jnp.abs(flat[0]) < c.half[0], jnp.abs(flat[1]) < c.half[1]

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.collision.sphere import sphere_box
 from mjx_metaworld.physics.fence import fence
@@ -52,11 +52,12 @@ def collide_capsules(capsule: Shape, other: Shape) -> Points:
     is_box = other.type == _BOX
     at, second, has_second = _box_points(pos, axis, half, other.size)
 
-    centers = jnp.stack([pos + axis * half * at, pos + axis * half * second], axis=1)
+    is_first = (np.arange(2) == 0)[:, None, None]
+    centers = pos[:, None] + (axis * half)[:, None] * jnp.where(is_first, at, second)
     dist, normal = sphere_box(centers, radius, other.size[:, None])
-    dist = jnp.stack([dist[0], jnp.where(has_second, dist[1], NO_CONTACT)])
+    dist = jnp.where(is_first | has_second, dist, NO_CONTACT)
     capsule_dist, capsule_normal, capsule_center = _to_capsule(pos, axis, half, other.size)
-    dist = jnp.where(is_box, dist, jnp.stack([capsule_dist - radius, jnp.full_like(radius, NO_CONTACT)]))
+    dist = jnp.where(is_box, dist, jnp.where(is_first, capsule_dist - radius, NO_CONTACT))
     normal = jnp.where(is_box, normal, capsule_normal[:, None])
     centers = jnp.where(is_box, centers, capsule_center[:, None])
 
@@ -113,17 +114,13 @@ def _nearest_feature(pos: Array, half_axis: Array, half: Array, size: Array) -> 
         at = jnp.where(closer, end, at)
         face = jnp.where(closer, which, face)
 
-    x1, x2, end, square = _edge_distances(pos, half_axis, half, size)
+    x1, x2, end, square = fence(*_edge_distances(pos, half_axis, half, size))
     # An edge must be nearer by more than rounding: over a face's boundary both are the same point.
-    edge_best = jnp.min(square, axis=0)
+    axes, starts = (jnp.asarray(x)[:, None, None] for x in (_EDGE_AXIS, _EDGE_CORNER))
+    edge_best, edge_at, x2, edge_end, edge_axis, start = least(square, x1, x2, end, axes, starts)
     on_edge = edge_best < best - 1e-6 * jnp.maximum(best, 1e-8)
-    chosen = first_where(square, edge_best)
-    edge_at = jnp.sum(jnp.where(chosen, x1, 0.0), axis=0)
-    edge_end = jnp.sum(jnp.where(chosen, end, 0), axis=0)
-    edge_axis = jnp.sum(jnp.where(chosen, jnp.asarray(_EDGE_AXIS)[:, None, None], 0), axis=0)
-    start = jnp.sum(jnp.where(chosen, jnp.asarray(_EDGE_CORNER)[:, None, None], 0), axis=0)
     return _Nearest(
-        at=jnp.where(on_edge, jnp.sum(jnp.where(chosen, x2, 0.0), axis=0), at),
+        at=jnp.where(on_edge, x2, at),
         on_edge=on_edge,
         end_face=face,
         edge_axis=edge_axis,

@@ -19,12 +19,14 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.hull_support import Hulls, furthest_vertex, hull_index, hulls_of
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Shape, Start
 from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.rows import take
 from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
 
 Array = jax.Array
@@ -144,10 +146,13 @@ def contact_of(deepest: Deepest, on_first: Array, shape2: Shape, margin: Array) 
 
 
 def _relate(shape1: Shape, shape2: Shape) -> _Pair:
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=-2), _body(shape1), _body(shape2))
+    kind, size, hull = (
+        jnp.concatenate(each, axis=-2)
+        for each in ((shape1.type, shape2.type), (shape1.size, shape2.size), (shape1.hull, shape2.hull))
+    )
     return fence(
         _Pair(
-            both=both,
+            both=_body(kind, size, hull),
             pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
             mat=spatial.matmul_tn(shape2.mat, shape1.mat),
         )
@@ -194,15 +199,14 @@ def _resume(pair: _Pair, start: Start) -> _Descent:
     return fence(_Descent(start.normal, far, corners, start.weights, nearest))
 
 
-def _body(shape: Shape) -> _Body:
-    kind, size = shape.type, shape.size
+def _body(kind: Array, size: Array, hull: Array) -> _Body:
     zero = jnp.zeros_like(size[0])
     length = jnp.where((kind == _CAPSULE) | (kind == _CYLINDER), size[1], zero)
     return _Body(
         half=jnp.where(kind == _BOX, size, jnp.stack([zero, zero, length])),
         disc=jnp.where(kind == _CYLINDER, size[0], zero),
         ball=jnp.where((kind == _SPHERE) | (kind == _CAPSULE), size[0], zero),
-        hulls=hulls_of(shape),
+        hulls=hulls_of(kind, hull),
     )
 
 
@@ -210,7 +214,8 @@ def _body_support(body: _Body, d: Array) -> Array:
     """Furthest point (3, S, L) of a body, without its ball, along a direction in its frame."""
     across = jnp.sqrt(d[0] ** 2 + d[1] ** 2)
     scale = body.disc / jnp.maximum(across, _TINY)
-    smooth = jnp.stack([d[0] * scale, d[1] * scale, jnp.zeros_like(scale)]) + jnp.where(d < 0, -body.half, body.half)
+    is_across = (np.arange(3) < 2)[:, None, None]
+    smooth = jnp.where(is_across, d * scale, 0.0) + jnp.where(d < 0, -body.half, body.half)
     return smooth + furthest_vertex(body.hulls, d)
 
 
@@ -256,7 +261,8 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
     dtype = pair.pos.dtype
     cube = jnp.asarray(cube_directions().T, dtype)[:, :, None, None]  # (3, 26, 1, 1)
     # The table holds reaches along the cube's directions; opposite ones stand at opposite ends of the list.
-    hull_reach = jnp.moveaxis(jnp.asarray(load_hulls().reach[:, ::-1], dtype)[hull_index(shape2)], -1, 0)
+    reach = jnp.asarray(load_hulls().reach[:, ::-1], dtype)
+    hull_reach = jnp.moveaxis(reach[hull_index(shape2.type, shape2.hull)], -1, 0)
     local = spatial.rotate_back(pair.mat[:, :, None], cube)
     overlaps = spatial.dot(cube, pair.pos[:, None]) + hull_reach
     overlaps = fence(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
@@ -322,9 +328,9 @@ def _grow(s: _Descent, corner: Array) -> _Descent:
     old = s.corners
     here = jnp.where(side == 0, old[0], jnp.where(side == 1, old[1], old[2]))
     there = jnp.where(side == 0, old[1], jnp.where(side == 1, old[2], old[0]))
-    grown = (corner, here, jnp.where(is_face, there, corner))
-    corners = jnp.stack([jnp.where(choice < 0, *sides) for sides in zip(old, grown, strict=True)])
-    corners, weights = fence(corners, jnp.stack([first, second]))
+    place = np.arange(3)[:, None, None, None]
+    grown = jnp.where((place == 0) | ((place == 2) & ~is_face), corner, jnp.where(place == 1, here, there))
+    corners, weights = fence(jnp.where(choice < 0, old, grown), jnp.stack([first, second]))
     nearest = jnp.where(choice < 0, s.nearest, _combine(weights, corners[:, :3]))
     return s._replace(corners=corners, weights=weights, nearest=nearest)
 
@@ -353,7 +359,7 @@ def _triangle_weights(corners: Array, query: Array) -> Array:
     a, b, c = corners[0], corners[1], corners[2]
     v, w, inside = _barycentric(b - a, c - a, query - a)
     begins = jnp.moveaxis(corners, 1, 0)
-    sides = jnp.concatenate([begins[:, 1:], begins[:, :1]], axis=1) - begins
+    sides = take(begins, np.array([1, 2, 0]), 1) - begins
     offsets = query[:, None] - begins
     t = _share(sides, offsets)
     gap = offsets - t * sides

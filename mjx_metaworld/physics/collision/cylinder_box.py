@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, first_where
+from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.fence import fence
 
@@ -66,29 +66,17 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
     cap = jnp.where(spatial.dot(p.axis, p.center) > 0, -1.0, 1.0) * p.axis
     corner = _corner_normal(p)
     rims = _rim_normals(p, sides)
-    groups = fence(
-        (
-            (faces, _overlap(p, faces)),
-            (cap[:, None], _overlap(p, cap)[None]),
-            (sides, jnp.where(spatial.norm(sides) > 0.5, _overlap(p, sides), _FAR)),
-            (corner[:, None], _overlap(p, corner)[None]),
-            (rims, _overlap(p, rims)),
-        )
-    )
-    best, normal, which = None, None, None
-    for rank, (normals, overlaps) in enumerate(groups):
-        low = jnp.min(overlaps, axis=0)
-        chosen = first_where(overlaps, low)
-        row = jnp.sum(jnp.where(chosen, jnp.arange(overlaps.shape[0])[:, None, None], 0), axis=0)
-        candidate = jnp.sum(jnp.where(chosen, normals, 0.0), axis=1)
-        if best is None:
-            best, normal, which = low, candidate, row
-        else:
-            closer = low < best - _ADVANTAGE
-            best = jnp.where(closer, low, best)
-            normal = jnp.where(closer, candidate, normal)
-            which = jnp.where(closer, 3 * rank + row, which)
-    assert normal is not None
+    normals = fence(jnp.concatenate([faces, cap[:, None], sides, corner[:, None], rims], axis=1))
+    # A side that is parallel to the axis is zero.
+    overlaps = fence(jnp.where(spatial.norm(normals) > 0.5, _overlap(p, normals), _FAR))
+    best, normal, which = least(overlaps[:3], normals[:, :3], jnp.arange(3)[:, None, None])
+    for rank, group in enumerate((slice(3, 4), slice(4, 7), slice(7, 8), slice(8, 11)), 1):
+        numbers = 3 * rank + jnp.arange(group.stop - group.start)[:, None, None]
+        low, candidate, number = least(overlaps[group], normals[:, group], numbers)
+        closer = low < best - _ADVANTAGE
+        best = jnp.where(closer, low, best)
+        normal = jnp.where(closer, candidate, normal)
+        which = jnp.where(closer, number, which)
     best, normal = fence(best, normal)
     pos = _position(p, normal, best, which)
     world = box.pos + spatial.rotate(box.mat, pos)
@@ -116,10 +104,7 @@ def _face_normals(p: _Problem) -> Array:
 
 def _side_normals(p: _Problem) -> Array:
     """(3, 3, S, L) e_i x a, each in its better sense; zero where the two are parallel."""
-    a, zero = p.axis, jnp.zeros_like(p.half)
-    cross = jnp.stack(
-        [jnp.stack([zero, -a[2], a[1]]), jnp.stack([a[2], zero, -a[0]]), jnp.stack([-a[1], a[0], zero])], axis=1
-    )
+    cross = spatial.axes_cross(p.axis)
     length = spatial.norm(cross)
     cross = jnp.where(length > 1e-4, cross / jnp.where(length > 1e-4, length, 1.0), 0.0)
     return jnp.where(spatial.dot(p.center[:, None], cross) > 0, -cross, cross)
@@ -129,8 +114,7 @@ def _corner_normal(p: _Problem) -> Array:
     """(3, S, L) direction from the cylinder's axis to the nearest corner of the box."""
     corners = jnp.asarray(_CORNERS.T, p.box.dtype)[:, :, None, None] * p.box[:, None] - p.center[:, None]
     across = corners - p.axis[:, None] * spatial.dot(p.axis[:, None], corners)
-    square = spatial.dot(across, across)
-    offset = jnp.sum(jnp.where(first_where(square, jnp.min(square, axis=0)), across, 0.0), axis=1)
+    _, offset = least(*fence(spatial.dot(across, across), across))
     length = spatial.norm(offset)
     fallback = _face_normals(p)[:, 0]
     return jnp.where(length > 1e-9, offset / jnp.maximum(length, 1e-9), fallback)
@@ -142,7 +126,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
     Descends from the best kink of h on the circle into the smooth arc beside it, by Newton steps on the angle. A
     direction on circle i is written (u, v) along the box axes i + 1 and i + 2; the circles are the leading axis.
     """
-    axis, center, box = _plane_components(p.axis), _plane_components(p.center), _plane_components(p.box)
+    axis, center, box = (spatial.plane_components(x) for x in (p.axis, p.center, p.box))
 
     def overlap(u: Array, v: Array) -> Array:
         along = axis[0] * u + axis[1] * v
@@ -152,8 +136,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
 
     one = jnp.ones_like(axis[0])
     toward_u, toward_v = jnp.where(center[0] > 0, -one, one), jnp.where(center[1] > 0, -one, one)
-    side = jnp.swapaxes(sides, 0, 1)  # side i is perpendicular to e_i
-    side_u, side_v = _plane_components_of_rows(side)
+    side_u, side_v = spatial.to_plane_components(sides)  # side i is perpendicular to e_i
     has_side = side_u * side_u + side_v * side_v > 0.5
     u, v, best = toward_u, jnp.zeros_like(one), overlap(toward_u, 0.0 * one)
     # Not a kink, but nearly one where the circle passes close to a cap's normal: the direction on it nearest to that.
@@ -194,19 +177,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
         return fence(u * scale, v * scale)
 
     u, v = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, (u, v))
-    zero = jnp.zeros_like(u[0])
-    return jnp.stack([jnp.stack([zero, v[1], u[2]]), jnp.stack([u[0], zero, v[2]]), jnp.stack([v[0], u[1], zero])])
-
-
-def _plane_components(vector: Array) -> tuple[Array, Array]:
-    """Of a vector (3, S, L) the components i + 1 and i + 2 for i = 0, 1, 2, each (3, S, L)."""
-    return jnp.stack([vector[1], vector[2], vector[0]]), jnp.stack([vector[2], vector[0], vector[1]])
-
-
-def _plane_components_of_rows(vectors: Array) -> tuple[Array, Array]:
-    """The same of a vector for each i, (3 vectors, 3 components, S, L)."""
-    first = jnp.stack([vectors[0, 1], vectors[1, 2], vectors[2, 0]])
-    return first, jnp.stack([vectors[0, 2], vectors[1, 0], vectors[2, 1]])
+    return spatial.from_plane_components(u, v)
 
 
 def _position(p: _Problem, normal: Array, depth: Array, which: Array) -> Array:

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.spatial import fold
+from mjx_metaworld.physics.sums import fold
 from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 
 Array = jax.Array
@@ -30,16 +29,16 @@ class Hulls(NamedTuple):
     resolution: Array  # (S, L) int32
 
 
-def hulls_of(shape: Shape) -> Hulls:
-    """The hulls of shapes; those that are no mesh get the single point at the origin."""
+def hulls_of(kind: Array, hull: Array) -> Hulls:
+    """The hulls of shapes by their `type` and `hull`; those that are no mesh get the single point at the origin."""
     table = load_hulls()
-    index = hull_index(shape)
+    index = hull_index(kind, hull)
     return Hulls(jnp.asarray(table.first_row, jnp.int32)[index], jnp.asarray(table.resolution, jnp.int32)[index])
 
 
-def hull_index(shape: Shape) -> Array:
+def hull_index(kind: Array, hull: Array) -> Array:
     """(S, L) row of the hull table."""
-    return jnp.where(shape.type == _MESH, shape.hull, len(load_hulls().first_row) - 1)
+    return jnp.where(kind == _MESH, hull, len(load_hulls().first_row) - 1)
 
 
 def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
@@ -64,7 +63,7 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     reach = vertices[0] * single[0] + vertices[1] * single[1] + vertices[2] * single[2]
     number = jax.lax.broadcasted_iota(jnp.int32, reach.shape, 0)
     keys = (jax.lax.bitcast_convert_type(reach + _OFFSET, jnp.int32) >> _INDEX_BITS << _INDEX_BITS) | number
-    best = fold(jnp.maximum, keys)
+    best = fold("max", keys)
     points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
     # Fenced, or it would be computed number by number for each coordinate that is looked up.
     chosen = fence(row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1)))

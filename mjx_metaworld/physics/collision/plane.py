@@ -41,7 +41,7 @@ def collide_planes(plane: Shape, other: Shape) -> Points:
         points, count = routine(down, other.size)
         lowest = jnp.where(other.type == kind, points, lowest)
         exists = jnp.where(other.type == kind, count, exists)
-    vertex = furthest_vertex(hulls_of(other), down)
+    vertex = furthest_vertex(hulls_of(other.type, other.hull), down)
     is_mesh = other.type > _BOX
     lowest = jnp.where(is_mesh, vertex[:, None], lowest)
     exists = jnp.where(is_mesh, _first(exists), exists)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mjx_metaworld.physics.fence import fence
+
 Array = jax.Array
 
 # The distance of a contact point that does not exist.
@@ -23,11 +25,22 @@ class Points(NamedTuple):
     normal: Array  # (3, G, S, L) from geom 1 to geom 2; G is N, or 1 where a slot's points share theirs
 
 
-def first_where(score: Array, extreme: Array) -> Array:
-    """(n, S, L) bool, True at the first entry of (n, S, L) that equals the extreme (S, L) alone.
+def least(score: Array, *values: Array) -> tuple[Array, ...]:
+    """The first of the smallest of few scores (n, S, L), and what of (..., n, S, L) values belongs to it.
 
-    Unlike an argmin and a gather this vectorizes over the lanes.
+    Compared one by one, which vectorizes over the lanes and fuses, where a reduction is a kernel of its own. What is
+    given is read once for each comparison, so it should be fenced.
     """
-    rows = jax.lax.broadcasted_iota(jnp.int32, score.shape, 0)
-    first = jnp.min(jnp.where(score == extreme, rows, score.shape[0]), axis=0)
-    return rows == first
+    best, number = score[0], jnp.zeros(score.shape[1:], jnp.int32)
+    for i in range(1, len(score)):
+        closer = score[i] < best
+        best, number = jnp.where(closer, score[i], best), jnp.where(closer, i, number)
+    best, number = fence(best, number)
+
+    def of_best(x: Array) -> Array:
+        chosen = x[..., 0, :, :]
+        for i in range(1, len(score)):
+            chosen = jnp.where(number == i, x[..., i, :, :], chosen)
+        return chosen
+
+    return best, *(of_best(x) for x in values)

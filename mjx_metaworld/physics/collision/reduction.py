@@ -15,7 +15,7 @@ from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest
 from mjx_metaworld.physics.model import Contacts, PhysicsConfig
-from mjx_metaworld.physics.rows import put_rows
+from mjx_metaworld.physics.rows import put_rows, take
 
 Array = jax.Array
 
@@ -35,8 +35,8 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     entries = fence(jnp.concatenate([s.layout.entry for s, _ in found]))
     origin = _origins(found)
     # Pairs beyond the near ones were not looked at.
-    visited = [jax.lax.broadcasted_iota(jnp.int32, s.layout.entry.shape, 0) < s.layout.near for s, _ in found]
-    active = fence(jnp.concatenate(visited)[origin.slot] & (dist < 0.5 * NO_CONTACT))
+    near = take(jnp.stack([s.layout.near for s, _ in found]), origin.kind, 0)
+    active = fence((origin.number[:, None] < near) & (dist < 0.5 * NO_CONTACT))
     dist = jnp.where(active, dist, 0.0)
 
     total = jnp.sum(active, axis=0, dtype=jnp.int32)
@@ -48,7 +48,8 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     def pick(first: Array | int) -> Array:
         wanted = first + jnp.arange(1, size + 1, dtype=jnp.int32)[:, None]
         index = fence(jnp.minimum(_find(words, ends, wanted), len(dist) - 1))
-        slot, at_pos, at_normal, at_contact = (jnp.asarray(x, jnp.int32)[index] for x in origin)
+        places = (origin.slot, origin.pos, origin.normal, origin.contact)
+        slot, at_pos, at_normal, at_contact = (jnp.asarray(x, jnp.int32)[index] for x in places)
         entry = jnp.take_along_axis(entries, slot, axis=0)
         at_pos, at_normal, at_contact = fence(at_pos + entry, at_normal + entry, at_contact + entry)
         direction = _at(normal, at_normal)
@@ -95,6 +96,8 @@ class _Origins(NamedTuple):
     """Of every point of a lane, N S of each kind, where it is from: its slot, and what to add to the slot's entry."""
 
     slot: np.ndarray  # among the slots of all kinds
+    kind: np.ndarray
+    number: np.ndarray  # of the slot within the kind
     pos: np.ndarray  # the place in the flat positions, less the entry
     normal: np.ndarray  # in the flat normals
     contact: np.ndarray  # in the flat parameters
@@ -102,12 +105,13 @@ class _Origins(NamedTuple):
 
 def _origins(found: list[tuple[Slots, Points]]) -> _Origins:
     rows, first = [], np.zeros(3, int)
-    for slots, p in found:
+    for kind, (slots, p) in enumerate(found):
         points, normals, pairs, num_slots = p.dist.shape[0], p.normal.shape[1], p.dist[0].size, len(slots.layout.entry)
         point, slot = (x.ravel() for x in np.meshgrid(np.arange(points), np.arange(num_slots), indexing="ij"))
         shared = np.minimum(point, normals - 1)
         contact = np.full_like(slot, slots.layout.place_of(slots.contact) * slots.layout.width)
-        rows.append(np.stack([first[0] + slot, first[1] + point * pairs, first[2] + shared * pairs, contact]))
+        places = first[0] + slot, np.full_like(slot, kind), slot, first[1] + point * pairs, first[2] + shared * pairs
+        rows.append(np.stack([*places, contact]))
         first += (num_slots, points * pairs, normals * pairs)
     return _Origins(*np.concatenate(rows, axis=1))
 
@@ -117,11 +121,12 @@ def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) 
     count = config.max_contacts
     low = jnp.min(dist, axis=0)
     high = jnp.max(dist, axis=0)
+    touching = jnp.where(active, dist, jnp.inf)
 
     def halve(_, bounds):
         low, high = bounds
         middle = 0.5 * (low + high)
-        fits = jnp.sum(active & (dist <= middle), axis=0) <= count
+        fits = jnp.sum(touching <= middle, axis=0) <= count
         return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
 
     bisections = jnp.where(highest(total) > count, _BISECTIONS, 0) if config.adaptive else _BISECTIONS
@@ -165,7 +170,7 @@ def _find(words: Array, ends: Array, wanted: Array) -> Array:
 
 def _frames(normal: Array) -> Array:
     """(K, 3, 3, L) rows normal and two tangents from (3, K, L), by MuJoCo's rule."""
-    along_y = jnp.abs(normal[1]) < 0.5
-    axis = jnp.stack([jnp.zeros_like(normal[0]), along_y.astype(normal.dtype), (~along_y).astype(normal.dtype)])
+    component = np.arange(3)[:, None, None]
+    axis = (component == jnp.where(jnp.abs(normal[1]) < 0.5, 1, 2)).astype(normal.dtype)
     tangent = spatial.normalize(axis - normal * spatial.dot(axis, normal))
     return jnp.moveaxis(jnp.stack([normal, tangent, spatial.cross(normal, tangent)]), 2, 0)
