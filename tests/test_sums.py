@@ -91,7 +91,7 @@ def test_solve_spd_refuses_what_it_cannot_solve():
 
 
 def test_both_forms_lower_for_another_platform():
-    """The text for a GPU, without one: reductions there, none on a CPU; arrays laid out lanes last."""
+    """The text for a GPU, without one: reductions there, none on a CPU."""
     fn = functools.partial(sums.contract, axis=0)
     x = jax.ShapeDtypeStruct((3, 8), jnp.float32)
     gpu, cpu = (jax.jit(fn).trace(x, x).lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "cpu"))
