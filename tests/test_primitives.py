@@ -91,3 +91,21 @@ def test_the_nth_bit_is_found(total):
     for lane in range(chosen.shape[1]):
         expected = np.flatnonzero(chosen[:, lane])
         np.testing.assert_array_equal(places[: len(expected), lane], expected)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_fences_keep_lanes_last_off_cpu(platform):
+    """They ask for a layout there and nothing else; on a CPU, for a call that is not inlined."""
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((3, 6, 5), (2, 5))]
+    disabled = [jax.export.DisabledSafetyCheck.custom_call("LayoutConstraint")]
+
+    def lowered(platform: str) -> str:
+        return jax.export.export(jax.jit(fence), platforms=[platform], disabled_checks=disabled)(*shapes).mlir_module()
+
+    module = lowered(platform)
+    # Of the three axes alone, the last varies fastest; two are what XLA keeps by itself.
+    assert module.count("@LayoutConstraint") == 1
+    assert "result_layouts = [dense<[2, 1, 0]>" in module
+    assert "inlineable" not in module
+    assert "@LayoutConstraint" not in (on_cpu := lowered("cpu"))
+    assert on_cpu.count('inlineable = "false"') == 1

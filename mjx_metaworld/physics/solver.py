@@ -207,16 +207,8 @@ def _contact_rows(jac: Array, vector: Array) -> Array:
     return contract(jac, vector[None, None], 2)
 
 
-def _weld_residual(problem: _Problem, qacc: Array) -> Array:
-    return fence(apply(problem.weld_jac, qacc) - problem.rows.weld_aref)
-
-
-def _limit_residual(constraints: Constraints, qacc: Array) -> Array:
-    return constraints.limit_jac * qacc - constraints.limit_aref
-
-
-def _limit_costs(residual: Array, constraints: Constraints) -> Array:
-    return 0.5 * constraints.limit_d * jnp.minimum(residual, 0.0) ** 2
+def _limit_costs(residual: Array, limit_d: Array) -> Array:
+    return 0.5 * limit_d * jnp.minimum(residual, 0.0) ** 2
 
 
 def _smooth_cost(problem: _Problem, qacc: Array) -> Array:
@@ -226,14 +218,15 @@ def _smooth_cost(problem: _Problem, qacc: Array) -> Array:
     weld = apply(problem.weld_jac[:, :, None], qacc) - rows.weld_aref[:, None]
     momentum, weld = fence(momentum, weld)
     gauss = dot(qacc, 0.5 * momentum - problem.qfrc_smooth[:, None])
-    limit = jnp.minimum(rows.limit_jac[:, None] * qacc - rows.limit_aref[:, None], 0.0)
-    return fence(gauss + 0.5 * dot(weld, rows.weld_d[:, None] * weld) + _sum(0.5 * rows.limit_d[:, None] * limit**2))
+    limit = rows.limit_jac[:, None] * qacc - rows.limit_aref[:, None]
+    limit_cost = _sum(_limit_costs(limit, rows.limit_d[:, None]))
+    return fence(gauss + 0.5 * dot(weld, rows.weld_d[:, None] * weld) + limit_cost)
 
 
 def _newton_step(problem: _Problem, s: _Iterate, config: PhysicsConfig) -> _Iterate:
     rows = problem.rows
-    limit = fence(_limit_residual(rows, s.qacc))
-    weld_force = fence(rows.weld_d * _weld_residual(problem, s.qacc))
+    limit = fence(rows.limit_jac * s.qacc - rows.limit_aref)
+    weld_force = fence(rows.weld_d * fence(apply(problem.weld_jac, s.qacc) - rows.weld_aref))
     smooth_gradient = apply(problem.mass, s.qacc) - problem.qfrc_smooth
     smooth_gradient = fence(smooth_gradient + dot(problem.weld_jac, weld_force[:, None]))
     gradient, hessian = _derivatives(problem, s, limit, smooth_gradient, config)
@@ -394,8 +387,8 @@ def _line_search(problem: _Problem, line: _Line, full: Array, done: Array, confi
         before, after = fence(before, contact_costs(locate(contact + chosen * along, mu), d, mu))
         return carry[0] + _sum(before), carry[1] + _sum(after - before)
 
-    limit_start = _limit_costs(line.limit, rows)
-    limit_change = _limit_costs(line.limit + chosen * limit_slope, rows) - limit_start
+    limit_start = _limit_costs(line.limit, rows.limit_d)
+    limit_change = _limit_costs(line.limit + chosen * limit_slope, rows.limit_d) - limit_start
     start = fence(_sum(limit_start), chosen * slope + 0.5 * chosen**2 * curvature + _sum(limit_change))
     scale, change = _over_contacts(problem, config, add_group, start, done)
     allowed = _COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))

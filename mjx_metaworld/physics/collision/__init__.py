@@ -67,14 +67,16 @@ def find(slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, S
         routine: collides its pairs.
         placed: both shapes, in the world, of the pairs of all kinds; found here where they are not given.
     """
-    poses = poses_for(slots.layout, kin)
 
-    def of_pairs(pairs: NearPairs, shapes: tuple[Shape, Shape] | None) -> Points:
-        points = routine(*(shapes or place(pairs, poses, slots.layout)), pairs)
+    def of_shapes(shapes: tuple[Shape, Shape], pairs: NearPairs) -> Points:
+        points = routine(*shapes, pairs)
         touches = points.dist < pairs.margin - ROUNDING
         return fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT)))
 
-    return by_block(slots.layout, lambda both: of_pairs(*both), (slots.pairs, placed))
+    if placed is not None:
+        return by_block(slots.layout, lambda both: of_shapes(*both), (placed, slots.pairs))
+    poses = poses_for(slots.layout, kin)
+    return by_block(slots.layout, lambda pairs: of_shapes(place(pairs, poses, slots.layout), pairs), slots.pairs)
 
 
 def routines(candidates: Candidates, config: PhysicsConfig) -> dict[str, tuple[Slots, Routine]]:
