@@ -131,7 +131,7 @@ def _separate(rot: Array, pos21: Array, pos12: Array, size1: Array, size2: Array
     overlap = spatial.dot(jnp.abs(axis), size1[:, None, None]) + reach2 - jnp.abs(offset)
     overlap = jnp.where(length > _PARALLEL, overlap, _FAR).reshape(9, *margin.shape)
     signed = (axis * jnp.where(offset < 0, -1.0, 1.0)).reshape(3, 9, *margin.shape)
-    overlap, normal, edge = least(*fence(overlap, signed), jnp.arange(9)[:, None, None])
+    overlap, edge, normal = least(*fence(overlap, signed))
     apart = apart | (overlap < -margin)
     is_edge = overlap < best - _EDGE_ADVANTAGE * jnp.max(jnp.maximum(size1, size2), axis=0)
     return _Separation(apart, is_edge, face, edge // 3, edge % 3, normal)

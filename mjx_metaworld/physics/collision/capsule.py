@@ -50,7 +50,7 @@ def collide_capsules(capsule: Shape, other: Shape) -> Points:
     pos = spatial.rotate_back(other.mat, capsule.pos - other.pos)
     axis = spatial.rotate_back(other.mat, capsule.mat[:, 2])
     is_box = other.type == _BOX
-    at, second, has_second = _box_points(pos, axis, half, other.size)
+    at, second, has_second = fence(*_box_points(pos, axis, half, other.size))
 
     is_first = (np.arange(2) == 0)[:, None, None]
     centers = pos[:, None] + (axis * half)[:, None] * jnp.where(is_first, at, second)
@@ -116,8 +116,10 @@ def _nearest_feature(pos: Array, half_axis: Array, half: Array, size: Array) -> 
 
     x1, x2, end, square = fence(*_edge_distances(pos, half_axis, half, size))
     # An edge must be nearer by more than rounding: over a face's boundary both are the same point.
-    axes, starts = (jnp.asarray(x)[:, None, None] for x in (_EDGE_AXIS, _EDGE_CORNER))
-    edge_best, edge_at, x2, edge_end, edge_axis, start = least(square, x1, x2, end, axes, starts)
+    edge_best, edge, edge_at, x2, edge_end = least(square, x1, x2, end)
+    edge_axis, rank = edge >> 2, edge & 3
+    below = rank & ((1 << edge_axis) - 1)
+    start = below + ((rank - below) << 1)  # `_EDGE_CORNER`: the rank's bits with a zero between them, at the axis
     on_edge = edge_best < best - 1e-6 * jnp.maximum(best, 1e-8)
     return _Nearest(
         at=jnp.where(on_edge, x2, at),

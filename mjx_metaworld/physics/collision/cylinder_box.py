@@ -69,14 +69,13 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
     normals = fence(jnp.concatenate([faces, cap[:, None], sides, corner[:, None], rims], axis=1))
     # A side that is parallel to the axis is zero.
     overlaps = fence(jnp.where(spatial.norm(normals) > 0.5, _overlap(p, normals), _FAR))
-    best, normal, which = least(overlaps[:3], normals[:, :3], jnp.arange(3)[:, None, None])
+    best, which, normal = least(overlaps[:3], normals[:, :3])
     for rank, group in enumerate((slice(3, 4), slice(4, 7), slice(7, 8), slice(8, 11)), 1):
-        numbers = 3 * rank + jnp.arange(group.stop - group.start)[:, None, None]
-        low, candidate, number = least(overlaps[group], normals[:, group], numbers)
+        low, number, candidate = least(overlaps[group], normals[:, group])
         closer = low < best - _ADVANTAGE
         best = jnp.where(closer, low, best)
         normal = jnp.where(closer, candidate, normal)
-        which = jnp.where(closer, number, which)
+        which = jnp.where(closer, 3 * rank + number, which)
     best, normal = fence(best, normal)
     pos = _position(p, normal, best, which)
     world = box.pos + spatial.rotate(box.mat, pos)
@@ -114,7 +113,7 @@ def _corner_normal(p: _Problem) -> Array:
     """(3, S, L) direction from the cylinder's axis to the nearest corner of the box."""
     corners = jnp.asarray(_CORNERS.T, p.box.dtype)[:, :, None, None] * p.box[:, None] - p.center[:, None]
     across = corners - p.axis[:, None] * spatial.dot(p.axis[:, None], corners)
-    _, offset = least(*fence(spatial.dot(across, across), across))
+    _, _, offset = least(*fence(spatial.dot(across, across), across))
     length = spatial.norm(offset)
     fallback = _face_normals(p)[:, 0]
     return jnp.where(length > 1e-9, offset / jnp.maximum(length, 1e-9), fallback)

@@ -26,7 +26,7 @@ class Points(NamedTuple):
 
 
 def least(score: Array, *values: Array) -> tuple[Array, ...]:
-    """The first of the smallest of few scores (n, S, L), and what of (..., n, S, L) values belongs to it.
+    """The first of the smallest of few scores (n, S, L), its number, and what of (..., n, S, L) values belongs to it.
 
     Compared one by one, which vectorizes over the lanes and fuses, where a reduction is a kernel of its own. What is
     given is read once for each comparison, so it should be fenced.
@@ -43,4 +43,4 @@ def least(score: Array, *values: Array) -> tuple[Array, ...]:
             chosen = jnp.where(number == i, x[..., i, :, :], chosen)
         return chosen
 
-    return best, *(of_best(x) for x in values)
+    return best, number, *(of_best(x) for x in values)
