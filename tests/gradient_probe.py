@@ -53,7 +53,7 @@ class Probe(NamedTuple):
             new = jax.vmap(self.env.step)(state, action)
             moved = state.physics.replace(mocap_pos=new.physics.mocap_pos)
             ctrl = jnp.stack([action[:, 3], -action[:, 3]], axis=1)
-            return new, jax.vmap(acting)(self.env.rows(state.task).scene, moved, ctrl)
+            return new, jax.vmap(acting)(jax.vmap(self.env.rows)(state.task).scene, moved, ctrl)
 
         end, sets = jax.lax.scan(step, self.state, actions)
         return jnp.sum(end.obs * self.weights, axis=1), jnp.moveaxis(sets, 1, 0)

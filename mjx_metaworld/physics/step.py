@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from mjx_metaworld.physics.model import (
 from mjx_metaworld.physics.solver import Solution, solve
 
 Array = jax.Array
+Tree = TypeVar("Tree")
 
 # No collider of an object or of a fixture's moving part reaches further from the body's axis, in m.
 _RADIUS = 0.4
@@ -119,9 +120,20 @@ def control_step(
     lanes = state.qpos.shape[-1]
     # The rows are handed on because filling them anew takes longer than what is written to them.
     rows = ContactRows.none(config.max_contacts, lanes, state.qpos.dtype)
-    start = (state.replace(load=jnp.zeros_like(state.load)), kin, jnp.zeros(lanes, bool), rows)
+    load, touching, rows = _of_tile((jnp.zeros_like(state.load), jnp.zeros(lanes, bool), rows), state.load)
+    start = (state.replace(load=load), kin, touching, rows)
     state, kin, touching, _ = jax.lax.fori_loop(0, config.substeps + 1, substep, start)
     return state, kin, touching
+
+
+def _of_tile(constants: Tree, load: Array) -> Tree:
+    """Constants as values that a tile has of its own, because its `load` (L,) says so.
+
+    JAX maps the body of a loop once more where a carry turns out to differ among tiles only after the first round,
+    which for a substep is a quarter of what tracing a step takes (benchmarks/LOG.md, section 21). The compiler drops
+    the selection between a thing and itself.
+    """
+    return jax.tree.map(lambda x: jnp.where(load[0] == 0, x, x), constants)
 
 
 def reach_of(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> Array:
