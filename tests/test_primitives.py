@@ -97,10 +97,9 @@ def test_the_nth_bit_is_found(total):
 def test_fences_keep_lanes_last_off_cpu(platform):
     """They ask for a layout there and nothing else; on a CPU, for a call that is not inlined."""
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((3, 6, 5), (2, 5))]
-    disabled = [jax.export.DisabledSafetyCheck.custom_call("LayoutConstraint")]
 
     def lowered(platform: str) -> str:
-        return jax.export.export(jax.jit(fence), platforms=[platform], disabled_checks=disabled)(*shapes).mlir_module()
+        return jax.jit(fence).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
 
     module = lowered(platform)
     # Of the three axes alone, the last varies fastest; two are what XLA keeps by itself.

@@ -40,8 +40,13 @@ def dot(a: Array, b: Array) -> Array:
     """Inner product of two vectors `(n, *lanes)`, summed from the first component on."""
     if a.ndim == b.ndim:
         return fold("add", a * b)
-    a, b = (x.reshape(len(x), *[1] * (max(a.ndim, b.ndim) - x.ndim), *x.shape[1:]) for x in (a, b))
-    return contract(a, b, 0)
+    axes = max(a.ndim, b.ndim)
+    return contract(with_axes(a, axes), with_axes(b, axes), 0)
+
+
+def with_axes(v: Array, axes: int) -> Array:
+    """A vector `(n, *lanes)` with so many axes in all, new ones after the first."""
+    return v.reshape(len(v), *[1] * (axes - v.ndim), *v.shape[1:])
 
 
 @jax.jit

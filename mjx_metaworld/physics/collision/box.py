@@ -252,9 +252,7 @@ def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Arr
         u_in, v_in = (u > 0) & (u < 1), (v > 0) & (v < 1)
         inside = jnp.where(c.is_edge & none_cross, u_in | v_in, u_in & v_in)
         u, v = jnp.clip(u, 0.0, 1.0), jnp.clip(v, 0.0, 1.0)
-        corner_of, edge_a, edge_b = (
-            x.reshape(3, *[1] * (u.ndim - 2), *x.shape[1:]) for x in (c.corner, c.edge_a, c.edge_b)
-        )
+        corner_of, edge_a, edge_b = (spatial.with_axes(x, u.ndim + 1) for x in (c.corner, c.edge_a, c.edge_b))
         above = corner_of + edge_a * u + edge_b * v
         return inside, above, (corner[0] - above[0]) ** 2 + (corner[1] - above[1]) ** 2 + above[2] ** 2
 

@@ -85,8 +85,7 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
 
 def _overlap(p: _Problem, normal: Array) -> Array:
     """h for directions (3, ..., S, L)."""
-    ones = (1,) * (normal.ndim - p.axis.ndim)
-    axis, center, box = (v.reshape(3, *ones, *v.shape[1:]) for v in (p.axis, p.center, p.box))
+    axis, center, box = (spatial.with_axes(v, normal.ndim) for v in (p.axis, p.center, p.box))
     along = spatial.dot(axis, normal)
     across = spatial.sqrt(jnp.maximum(1.0 - along * along, 0.0))
     # The radius times the rounding of `across` near a cap stays below 1e-5 m only through this longer form.
