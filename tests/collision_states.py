@@ -155,7 +155,7 @@ def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, li
 
     @jax.jit
     def run(row, kin):
-        return find_points(broadphase(Geometry.of(batch.scenes, row), kin, config, REACH), kin, config)
+        return find_points(broadphase(Geometry.of(batch.scenes, row), kin, config, REACH), kin, config)[0]
 
     found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
     for slots, points in jax.tree.map(np.asarray, run(batch.row, batch.kin)):

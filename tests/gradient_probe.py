@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 import mjx_metaworld as mw
 from mjx_metaworld.physics.collision import Geometry, broadphase
+from mjx_metaworld.physics.collision.shapes import Start
 from mjx_metaworld.physics.cone import locate
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
@@ -86,8 +87,9 @@ def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array
     geometry = Geometry.of(engine.scenes, scene)
     candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, config))
 
-    def substep(state: PhysicsState, _: None) -> tuple[PhysicsState, Array]:
-        now = forward(engine.arm, rows, state, ctrl, candidates, config)
+    def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], Array]:
+        state, start = carry
+        now = forward(engine.arm, rows, state, ctrl, candidates.going_on(start), config)
         found, qacc = now.constraints, now.solution.qacc
         cone = locate(jnp.sum(found.contact_jac * qacc, axis=2) - found.contact_aref, found.contact_mu)
         pair = 14 * now.contacts.body1 + now.contacts.body2
@@ -96,6 +98,6 @@ def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(engine.arm, rows, now.mass, state.qpos, state.qvel, qfrc)
         acting = jnp.concatenate([contacts.astype(jnp.int32), limits.astype(jnp.int32)])
-        return state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc), acting
+        return (state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc), now.candidates.start), acting
 
-    return jax.lax.scan(substep, state, length=config.substeps)[1]
+    return jax.lax.scan(substep, (state, candidates.start), length=config.substeps)[1]

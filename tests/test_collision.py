@@ -224,7 +224,7 @@ def test_smooth_convex_pairs_on_random_poses(kinds):
 def _convex(shape1: Shape, shape2: Shape, margin: jax.Array, scale: int = 1) -> Points:
     config = PhysicsConfig()
     start = find_start(shape1, shape2, scale * config.convex_search_iterations)
-    return collide_convex(shape1, shape2, margin, start, scale * config.convex_iterations)
+    return collide_convex(shape1, shape2, margin, start, scale * config.convex_iterations)[0]
 
 
 class GripperPoses(NamedTuple):

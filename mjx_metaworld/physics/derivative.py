@@ -13,21 +13,23 @@ be differentiated, and cotangents are pulled back through that:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase, find, reduce, routines
+from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.collision.feature import touch
+from mjx_metaworld.physics.collision.shapes import Start
 from mjx_metaworld.physics.cone import contact_forces, locate
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix, dense
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.linalg import solve_spd
-from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.solver import Solution, solve
 from mjx_metaworld.physics.step import Stages, forward, reach_of
 
@@ -130,30 +132,26 @@ def _advance(
     fixed = dataclasses.replace(
         config, adaptive=False, convex_iterations=max(config.convex_iterations, _CONVEX_ITERATIONS)
     )
-    stages = Stages(_narrowphase, lambda mass, qfrc, rows, warm, _: _solve(mass, qfrc, rows, warm, config))
+    stages = Stages(
+        functools.partial(narrowphase, convex=touch),
+        lambda mass, qfrc, rows, warm, _: _solve(mass, qfrc, rows, warm, config),
+    )
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
     candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, fixed))
 
     @jax.checkpoint
-    def substep(state: PhysicsState, _: None) -> tuple[PhysicsState, None]:
-        now = forward(arm, scene, state, ctrl, candidates, fixed, stages=stages)
+    def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], None]:
+        state, start = carry
+        now = forward(arm, scene, state, ctrl, candidates.going_on(start), fixed, stages=stages)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
-        return state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=jax.lax.stop_gradient(now.solution.qacc)), None
+        state = state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=jax.lax.stop_gradient(now.solution.qacc))
+        return (state, now.candidates.start), None
 
-    state, _ = jax.lax.scan(substep, state, length=config.substeps)
+    (state, _), _ = jax.lax.scan(substep, (state, candidates.start), length=config.substeps)
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     return _moved(state), Seen(kin.xpos, kin.xmat, kin.hand_pos)
-
-
-def _narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> Contacts:
-    """`narrowphase`, with the convex kind's contacts as functions of the poses."""
-    kinds = routines(candidates, config)
-    if "convex" in kinds:
-        slots, _ = kinds["convex"]
-        kinds["convex"] = (slots, lambda a, b, p: touch(a, b, p.margin, p.start, config.convex_iterations))
-    return reduce([(slots, find(slots, kin, routine)) for slots, routine in kinds.values()], config)
 
 
 def _solve(

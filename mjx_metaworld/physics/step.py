@@ -42,6 +42,7 @@ class Forward(NamedTuple):
     mass: MassMatrix
     qfrc_smooth: Array  # (18, L)
     contacts: Contacts
+    candidates: Candidates  # with which the next evaluation begins
     constraints: Constraints
     solution: Solution
 
@@ -49,7 +50,7 @@ class Forward(NamedTuple):
 class Stages(NamedTuple):
     """The two stages that a derivative needs in another form, see `derivative.py`."""
 
-    narrowphase: Callable[[Candidates, Kinematics, PhysicsConfig], Contacts]
+    narrowphase: Callable[[Candidates, Kinematics, PhysicsConfig], tuple[Contacts, Candidates]]
     solve: Callable[[MassMatrix, Array, Constraints, Array, PhysicsConfig], Solution]
 
 
@@ -79,12 +80,12 @@ def forward(
         stages: how contacts are found and constraints are solved.
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    contacts = stages.narrowphase(candidates, kin, config)
+    contacts, candidates = stages.narrowphase(candidates, kin, config)
     mass = mass_matrix(arm, scene, kin)
     qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
     constraints = make_constraints(arm, scene, kin, state, contacts, config, scratch)
     solution = stages.solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
-    return Forward(kin, mass, qfrc_smooth, contacts, constraints, solution)
+    return Forward(kin, mass, qfrc_smooth, contacts, candidates, constraints, solution)
 
 
 def control_step(
@@ -104,8 +105,8 @@ def control_step(
     # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.
     @jax.named_scope("substep")
     def substep(index, carry):
-        state, _, _, rows = carry
-        now = forward(arm, scene, state, ctrl, candidates, config, rows)
+        state, _, _, rows, begin = carry
+        now = forward(arm, scene, state, ctrl, candidates.going_on(begin), config, rows)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
         last = index == config.substeps
@@ -115,14 +116,15 @@ def control_step(
             qacc_warmstart=now.solution.qacc,
             load=state.load + load_of(now.constraints, now.solution.iterations),
         )
-        return state, now.kin, _touching(now.contacts, now.solution.contact_normal_force), now.constraints.contact_rows
+        touching = _touching(now.contacts, now.solution.contact_normal_force)
+        return state, now.kin, touching, now.constraints.contact_rows, now.candidates.start
 
     lanes = state.qpos.shape[-1]
     # The rows are handed on because filling them anew takes longer than what is written to them.
     rows = ContactRows.none(config.max_contacts, lanes, state.qpos.dtype)
     load, touching, rows = _of_tile((jnp.zeros_like(state.load), jnp.zeros(lanes, bool), rows), state.load)
-    start = (state.replace(load=load), kin, touching, rows)
-    state, kin, touching, _ = jax.lax.fori_loop(0, config.substeps + 1, substep, start)
+    start = (state.replace(load=load), kin, touching, rows, candidates.start)
+    state, kin, touching, *_ = jax.lax.fori_loop(0, config.substeps + 1, substep, start)
     return state, kin, touching
 
 

@@ -1,12 +1,14 @@
 """Collision detection: which pairs are near, where they touch, and which contacts the solver gets.
 
-`broadphase` picks the nearest pairs of a scene, `narrowphase` finds the contacts of those; `collide` does both.
+`broadphase` picks the nearest pairs of a scene, `narrowphase` finds the contacts of those; `collide` does both. When
+the bodies have moved a little, the narrow phase goes on from where it ended (`Candidates.going_on`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics.collision.box import collide_boxes
@@ -19,10 +21,12 @@ from mjx_metaworld.physics.collision.packing import by_block
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
 from mjx_metaworld.physics.collision.reduction import reduce
-from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, place, poses_for
+from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, Start, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig
+
+Array = jax.Array
 
 __all__ = [
     "Candidates",
@@ -36,30 +40,48 @@ __all__ = [
     "routines",
 ]
 
-Routine = Callable[[Shape, Shape, NearPairs], Points]
+# From the shapes of pairs to their contact points, and to where the search for these starts the next time, if it does.
+Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
+# The same of general convex pairs, from both shapes, margins, starts and the number of iterations.
+ConvexRoutine = Callable[[Shape, Shape, Array, Start, int], tuple[Points, Start]]
 
 
 def collide(geometry: Geometry, kin: Kinematics, config: PhysicsConfig) -> Contacts:
     """Contacts of scenes at poses; all arrays lanes last."""
-    return narrowphase(broadphase(geometry, kin, config), kin, config)
+    return narrowphase(broadphase(geometry, kin, config), kin, config)[0]
 
 
-def narrowphase(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> Contacts:
-    """Contacts of the selected pairs; all arrays lanes last."""
-    return reduce(find_points(candidates, kin, config), config)
+def narrowphase(
+    candidates: Candidates, kin: Kinematics, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+) -> tuple[Contacts, Candidates]:
+    """Contacts of the selected pairs, and these pairs with what speeds the next search up; all arrays lanes last.
+
+    Args:
+        candidates: the selected pairs.
+        kin: poses.
+        config: sizes and counts.
+        convex: collides general convex pairs.
+    """
+    found, start = find_points(candidates, kin, config, convex)
+    return reduce(found, config), candidates.going_on(start)
 
 
-def find_points(candidates: Candidates, kin: Kinematics, config: PhysicsConfig) -> list[tuple[Slots, Points]]:
-    """The contact points of every kind of pair, before the reduction."""
-    kinds = routines(candidates, config).values()
+def find_points(
+    candidates: Candidates, kin: Kinematics, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+) -> tuple[list[tuple[Slots, Points]], Start | None]:
+    """The contact points of every kind of pair before the reduction, and where convex pairs start the next time."""
+    kinds = routines(candidates, config, convex).values()
     some = next(slots for slots, _ in kinds)
     # Where no pairs are left out there is no reason to place them kind by kind.
     placed = None if some.layout.is_packed else place(some.pairs, poses_for(some.layout, kin), some.layout)
-    return [(slots, find(slots, kin, routine, placed)) for slots, routine in kinds]
+    found = [(slots, *find(slots, kin, routine, placed)) for slots, routine in kinds]
+    return [(slots, points) for slots, points, _ in found], found[-1][2]
 
 
-def find(slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, Shape] | None = None) -> Points:
-    """The contact points of the selected pairs of one kind, in their layout.
+def find(
+    slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, Shape] | None = None
+) -> tuple[Points, Start | None]:
+    """What a routine finds of the selected pairs of one kind, in their layout.
 
     Args:
         slots: of the kind.
@@ -68,10 +90,10 @@ def find(slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, S
         placed: both shapes, in the world, of the pairs of all kinds; found here where they are not given.
     """
 
-    def of_shapes(shapes: tuple[Shape, Shape], pairs: NearPairs) -> Points:
-        points = routine(*shapes, pairs)
+    def of_shapes(shapes: tuple[Shape, Shape], pairs: NearPairs) -> tuple[Points, Start | None]:
+        points, start = routine(*shapes, pairs)
         touches = points.dist < pairs.margin - ROUNDING
-        return fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT)))
+        return fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT))), start
 
     if placed is not None:
         return by_block(slots.layout, lambda both: of_shapes(*both), (placed, slots.pairs))
@@ -79,18 +101,17 @@ def find(slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, S
     return by_block(slots.layout, lambda pairs: of_shapes(place(pairs, poses, slots.layout), pairs), slots.pairs)
 
 
-def routines(candidates: Candidates, config: PhysicsConfig) -> dict[str, tuple[Slots, Routine]]:
-    """The kinds of pairs that there are, each with its selected pairs and the routine that collides them."""
-
-    def convex(a: Shape, b: Shape, pairs: NearPairs) -> Points:
-        return collide_convex(a, b, pairs.margin, pairs.start, config.convex_iterations)
-
-    kinds = {
-        "plane": (candidates.plane, lambda a, b, _: collide_planes(a, b)),
-        "sphere": (candidates.sphere, lambda a, b, _: collide_spheres(a, b)),
-        "capsule": (candidates.capsule, lambda a, b, _: collide_capsules(a, b)),
-        "box": (candidates.box, lambda a, b, pairs: collide_boxes(a, b, pairs.margin)),
-        "cylinder-box": (candidates.cylinder_box, lambda a, b, pairs: collide_cylinder_boxes(a, b, pairs.margin)),
-        "convex": (candidates.convex, convex),
+def routines(
+    candidates: Candidates, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+) -> dict[str, tuple[Slots, Routine]]:
+    """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
+    iterations = config.convex_iterations
+    kinds: dict[str, tuple[Slots | None, Routine]] = {
+        "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b), None)),
+        "sphere": (candidates.sphere, lambda a, b, _: (collide_spheres(a, b), None)),
+        "capsule": (candidates.capsule, lambda a, b, _: (collide_capsules(a, b), None)),
+        "box": (candidates.box, lambda a, b, pairs: (collide_boxes(a, b, pairs.margin), None)),
+        "cylinder-box": (candidates.cylinder_box, lambda a, b, p: (collide_cylinder_boxes(a, b, p.margin), None)),
+        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, pairs.margin, pairs.start, iterations)),
     }
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}

@@ -49,6 +49,15 @@ class Candidates:
     cylinder_box: Slots | None
     convex: Slots | None
 
+    @property
+    def start(self) -> Start | None:
+        """Where the narrow phase of the convex kind starts."""
+        return None if self.convex is None else self.convex.pairs.start
+
+    def going_on(self, start: Start | None) -> Candidates:
+        """The same pairs, from another start."""
+        return self if self.convex is None else self.replace(convex=_started(self.convex, start))
+
 
 def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach: Array | float = 0.0) -> Candidates:
     """Select the nearest pairs of each kind; all arrays lanes last.
@@ -91,8 +100,7 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach
     selected = iter(layouts)
     slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
-        start = _starts(convex, poses_for(convex.layout, kin), config)
-        slots[-1] = convex.replace(pairs=convex.pairs.replace(start=start))
+        slots[-1] = _started(convex, _starts(convex, poses_for(convex.layout, kin), config))
     return Candidates(*slots)
 
 
@@ -106,6 +114,10 @@ def _half_extents(bounds: Bounds, mat: Array) -> Array:
     radius, length = extent[0], extent[2] - extent[0]
     half = spatial.rotate(jnp.abs(mat), extent)
     return jnp.where(bounds.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
+
+
+def _started(slots: Slots, start: Start | None) -> Slots:
+    return slots.replace(pairs=slots.pairs.replace(start=start))
 
 
 def _starts(slots: Slots, poses: Array, config: PhysicsConfig) -> Start:

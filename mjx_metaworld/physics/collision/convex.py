@@ -107,21 +107,18 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     better = face_overlap < s.depth
     restart = better & (spatial.dot(face_normal, s.normal) < _APART)
     s = _choose(restart, on_face, s._replace(normal=jnp.where(better, face_normal, s.normal)))
-    first = jnp.moveaxis(s.corners[:, 3:], 1, 0)
-    second = first - jnp.moveaxis(s.corners[:, :3], 1, 0)
-    local = spatial.rotate_back(pair.mat[:, :, None], first - pair.pos[:, None])
-    return Start(normal=s.normal, first=local, second=second, weights=s.weights)
+    return _start_at(pair, s)
 
 
-def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> Points:
-    """Contact of world-frame convex shapes, one point a slot, by descent from what `find_start` gave."""
-    deepest = find_deepest(shape1, shape2, start, iterations)
+def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> tuple[Points, Start]:
+    """Contact of world-frame convex shapes, one point a slot, and where to start when they have moved a little."""
+    deepest, following = find_deepest(shape1, shape2, start, iterations)
     on_first = _combine(deepest.weights, deepest.corners[:, 3:])
-    return contact_of(deepest, on_first, shape2, margin)
+    return contact_of(deepest, on_first, shape2, margin), following
 
 
-def find_deepest(shape1: Shape, shape2: Shape, start: Start, iterations: int) -> Deepest:
-    """Where the cores of world-frame shapes overlap least, by descent from what `find_start` gave."""
+def find_deepest(shape1: Shape, shape2: Shape, start: Start, iterations: int) -> tuple[Deepest, Start]:
+    """Where the cores of world-frame shapes overlap least, by descent from a start; and the start to go on from."""
     pair = _relate(shape1, shape2)
 
     def step(i: Array, s: _Descent) -> _Descent:
@@ -130,7 +127,22 @@ def find_deepest(shape1: Shape, shape2: Shape, start: Start, iterations: int) ->
     # The first step evaluates the start's direction at the poses of now.
     end = jax.lax.fori_loop(0, iterations + 1, step, _resume(pair, start))
     weights = _triangle_weights(end.corners[:, :3], _query(end))
-    return Deepest(end.normal, end.depth, end.corners, weights, pair.both.ball)
+    deepest = Deepest(end.normal, end.depth, end.corners, weights, pair.both.ball)
+    return deepest, _start_at(pair, end)
+
+
+def _start_at(pair: _Pair, s: _Descent) -> Start:
+    """What is left of a descent when the bodies have moved: its direction and its simplex in their frames.
+
+    The direction turns with the first body, which is the one with faces where the other is a mesh: a table's face stays
+    what it is. In the frame of a lid on that table it would be off by the angle that the lid has turned by, and the
+    descent's few steps do not make up for that, as a table's corner is 0.7 m away.
+    """
+    first = jnp.moveaxis(s.corners[:, 3:], 1, 0)
+    second = first - jnp.moveaxis(s.corners[:, :3], 1, 0)
+    local = spatial.rotate_back(pair.mat[:, :, None], first - pair.pos[:, None])
+    normal = spatial.rotate_back(pair.mat, s.normal)
+    return Start(normal=normal, first=local, second=second, weights=s.weights)
 
 
 def contact_of(deepest: Deepest, on_first: Array, shape2: Shape, margin: Array) -> Points:
@@ -193,10 +205,11 @@ def _begin(pair: _Pair, normal: Array) -> _Descent:
 def _resume(pair: _Pair, start: Start) -> _Descent:
     """The start's direction, with the start's simplex carried along by the bodies."""
     first = pair.pos[:, None] + spatial.rotate(pair.mat[:, :, None], start.first)
+    normal = spatial.rotate(pair.mat, start.normal)
     corners = jnp.moveaxis(jnp.concatenate([first - start.second, first]), 1, 0)
-    far = jnp.full(start.normal.shape[1:], _FAR, start.normal.dtype)
+    far = jnp.full(normal.shape[1:], _FAR, normal.dtype)
     nearest = _combine(start.weights, corners[:, :3])
-    return fence(_Descent(start.normal, far, corners, start.weights, nearest))
+    return fence(_Descent(normal, far, corners, start.weights, nearest))
 
 
 def _body(kind: Array, size: Array, hull: Array) -> _Body:

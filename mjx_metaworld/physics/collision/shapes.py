@@ -34,7 +34,7 @@ class Shape:
 class Start:
     """Where the search for the contact of general convex shapes starts: a direction and a simplex near the answer."""
 
-    normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 2
+    normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 1
     first: Array  # (3, 3, S, L) the corners' points of shape 1 in its frame, components first
     second: Array  # (3, 3, S, L) likewise of shape 2
     weights: Array  # (2, S, L) of the second and third corner in the simplex's point that counts
