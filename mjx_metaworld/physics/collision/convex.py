@@ -3,10 +3,10 @@
 The overlap of two bodies along a direction n is h(n), the support of their Minkowski difference; the depth is the
 minimum over unit vectors (what MuJoCo's EPA finds), and minus the distance when the bodies are apart. The broad phase
 evaluates h at a fixed set of directions and descends from the best one; the narrow phase descends on from there, and
-at the next evaluation from where it ended. A step of the descent asks GJK's question, which point of the difference is nearest to a query point, where the query
-stands a little outside along the best direction so far: the direction to that point is never worse, and equal only at
-a local minimum. GJK's simplex (a triangle suffices, since the query is outside) is kept while the query moves, so one
-support evaluation is one step.
+at the next evaluation from where it ended. A step of the descent asks GJK's question, which point of the difference is
+nearest to a query point, where the query stands a little outside along the best direction so far: the direction to
+that point is never worse, and equal only at a local minimum. GJK's simplex (a triangle suffices, since the query is
+outside) is kept while the query moves, so one support evaluation is one step.
 
 All bodies have one form: a hull of vertices, plus a box, plus a disc about z, plus a ball, each possibly zero. Balls
 are left out of the descent and added to the depth.
