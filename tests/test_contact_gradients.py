@@ -73,13 +73,14 @@ def test_derivatives_by_the_pose(kinds):
 @pytest.mark.parametrize(
     ("kinds", "most"),
     [
-        (("capsule", "cylinder"), 0.85),
+        (("capsule", "cylinder"), 0.9),
+        # Where a descent ends leaves 1.01e-2 at nine tenths of two rims and 2.0e-2 of spheres in hulls.
         (("cylinder", "cylinder"), 0.85),
         (("sphere", "mesh"), 0.85),
-        (("capsule", "mesh"), 0.85),
+        (("capsule", "mesh"), 0.9),
         # A round rim on the hull's 883 vertices, where the descent ends furthest from the minimum.
         (("cylinder", "mesh"), 0.5),
-        (("box", "mesh"), 0.85),
+        (("box", "mesh"), 0.9),
     ],
     ids=lambda x: "-".join(x) if isinstance(x, tuple) else "",
 )
