@@ -1,7 +1,8 @@
 """Compile a step for a GPU or TPU that is not there, and count the program's kernels.
 
-Nothing is run, so this says nothing of speed; it shows that the step compiles for the device, and how many kernels and
-how much memory it takes. It needs JAX's plugin for CUDA (`pip install "jax[cuda12]"`) or `libtpu`, but no device.
+Nothing is run, so this says nothing of speed; it shows that the step compiles for the device, how many kernels and how
+much memory it takes, and how much its kernels read and write. It needs JAX's plugin for CUDA
+(`pip install "jax[cuda12]"`) or `libtpu`, but no device.
 
     python -m benchmarks.ahead --device h100 --tasks MT50 --num-envs 16384
     python -m benchmarks.ahead --device v5e --tasks MT10 --num-envs 1024
@@ -9,9 +10,7 @@ how much memory it takes. It needs JAX's plugin for CUDA (`pip install "jax[cuda
 
 from __future__ import annotations
 
-import functools
 import json
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from jax.experimental import topologies
 from rich.console import Console
 
 import mjx_metaworld as mw
-from benchmarks.stages import count_fusions
+from benchmarks.program import count_fusions, count_launches, count_traffic
 
 # What XLA wants to know of an H100 (SXM, 80 GB): the limits of its compute capability, 9.0, and NVIDIA's data sheet.
 _H100 = """
@@ -76,35 +75,6 @@ def device_of(name: str) -> Any:
     return described.devices[0]
 
 
-def count_launches(program: str) -> int:
-    """Kernels that a call of an optimized program runs, those of a loop as often as it goes round.
-
-    Copies count, and a loop whose end depends on data counts once.
-    """
-    bodies: dict[str, list[str]] = {}
-    entry, lines = "", []
-    for line in program.splitlines():
-        if opening := re.match(r"(ENTRY )?%?([\w.\-]+) .*\{$", line):
-            lines = bodies.setdefault(opening[2], [])
-            entry = opening[2] if opening[1] else entry
-        else:
-            lines.append(line)
-
-    @functools.cache
-    def launches(name: str) -> int:
-        total = 0
-        for line in bodies[name]:
-            total += bool(re.search(r" (fusion|sort|copy|gather|scatter|custom-call)\(", line))
-            if loop := re.search(r" while\(.*condition=%?([\w.\-]+), body=%?([\w.\-]+)", line):
-                rounds = re.search(r"known_trip_count\D*(\d+)", line)
-                total += (int(rounds[1]) if rounds else 1) * (launches(loop[1]) + launches(loop[2]))
-            if called := re.search(r" (?:call|conditional)\(.*(?:to_apply|calls)=%?([\w.\-]+)", line):
-                total += launches(called[1])
-        return total
-
-    return launches(entry)
-
-
 def main(args: Args) -> None:
     """Compile a batch's step and print the figures."""
     sharding = jax.sharding.SingleDeviceSharding(device_of(args.device))
@@ -131,6 +101,7 @@ def main(args: Args) -> None:
         "fusions": fusions,
         "substep_fusions": substep_fusions,
         "launches": count_launches(text),
+        "traffic_gigabytes": round(count_traffic(text) * 1e-9, 1),
         "temporary_megabytes": round(memory.temp_size_in_bytes * 1e-6, 1) if memory else None,
     }
     Console().print_json(data=figures)

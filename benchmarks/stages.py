@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mjx_metaworld as mw
+from benchmarks.program import count_fusions
 from mjx_metaworld.compile import jit
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.collision.points import Points
@@ -67,11 +67,6 @@ class Cost(NamedTuple):
     instructions: int
     mflop: float  # per environment, as XLA counts: bodies of loops once
     megabytes: float  # accessed, likewise
-
-
-def count_fusions(program: str) -> tuple[int, int]:
-    """Fusions in an optimized program, and those of them in the loop over a control step's substeps."""
-    return len(re.findall(r" fusion\(", program)), len(re.findall(r' fusion\(.*op_name="[^"]*/substep/', program))
 
 
 def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: int, seconds: float) -> tuple[Cost, Any]:
