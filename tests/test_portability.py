@@ -14,7 +14,7 @@ import mjx_metaworld as mw
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # How the engine lays a batch out where it finds a CPU, and where it finds an accelerator.
-ON_CPU, ON_ACCELERATOR = mw.PhysicsConfig(), mw.PhysicsConfig(lanes=0, chunk=0)
+ON_CPU, ON_ACCELERATOR = mw.PhysicsConfig(), mw.PhysicsConfig().on("gpu")
 
 # Off CPU, fences ask for a layout (`with_layout_constraint`), which JAX does not promise to read in later versions.
 LAYOUTS = jax.export.DisabledSafetyCheck.custom_call("LayoutConstraint")

@@ -164,6 +164,7 @@ def _solve(
     """
     precise = dataclasses.replace(
         config,
+        packs=0,
         solver_iterations=max(config.solver_iterations, _SOLVER_ITERATIONS),
         linesearch_iterations=max(config.linesearch_iterations, _LINESEARCH_ITERATIONS),
         solver_tolerance=min(config.solver_tolerance, float(jnp.finfo(qfrc_smooth.dtype).eps) ** 0.5),

@@ -16,13 +16,10 @@ from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.lookup import rows_of_lanes
-from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
 
 Array = jax.Array
-
-_CPU_LANES = 16  # a tile row fills one or two vector registers; measured against 8, 32 and 64
-_CPU_CHUNK = 128  # environments with alike loads together; measured against 64 and 256 (benchmarks/LOG.md, section 13)
 
 
 @struct.dataclass
@@ -45,13 +42,9 @@ class Engine:
     """
 
     def __init__(self, arm: Arm, scenes: Scene, config: PhysicsConfig) -> None:
-        on_cpu = jax.default_backend() == "cpu"
-        adaptive = config.adaptive if config.adaptive is not None else on_cpu
-        group = config.contact_group if config.contact_group is not None else (CONTACTS_PER_GROUP if on_cpu else 0)
         self.arm, self.scenes = arm, scenes
-        self.config = dataclasses.replace(config, adaptive=adaptive, contact_group=group)
-        self._lanes = config.lanes if config.lanes is not None else (_CPU_LANES if on_cpu else 0)
-        self._chunk = config.chunk if config.chunk is not None else (_CPU_CHUNK if on_cpu else 0)
+        self.config = config.on(jax.default_backend())
+        self._lanes, self._chunk = self.config.lanes or 0, self.config.chunk or None
         alone = dataclasses.replace(self.config, adaptive=False)
         step = self.on_lanes(
             functools.partial(self._step_lanes, self.config),
@@ -76,11 +69,11 @@ class Engine:
 
         `options` are those of `lanes_last`.
         """
-        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk or None, **options)
+        return lanes_last(fn, lanes=self._lanes, chunk=self._chunk, **options)
 
     def division(self, num_envs: int) -> Division:
         """How this engine lays out a batch."""
-        return Division.of(num_envs, self._lanes or num_envs, self._chunk or None)
+        return Division.of(num_envs, self._lanes or num_envs, self._chunk)
 
     def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
         """One control step, and the forward pass that the reference makes before it observes.

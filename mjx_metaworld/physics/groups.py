@@ -63,6 +63,25 @@ def for_groups(
     return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
 
 
+def repeat(
+    body: Callable[[Carry], Carry], start: Carry, finished: Callable[[Carry], Array], limit: int, ends_early: bool
+) -> Carry:
+    """Apply `body` at most `limit` times; perhaps no longer than until all lanes at hand have `finished` (L,)."""
+    if not ends_early:
+        return jax.lax.fori_loop(0, limit, lambda _, s: body(s), start)
+
+    def unfinished(carry: tuple[Array, Array, Carry]) -> Array:
+        count, pending, _ = carry
+        return (count < limit) & pending
+
+    def step(carry: tuple[Array, Array, Carry]) -> tuple[Array, Array, Carry]:
+        count, _, s = carry
+        s = body(s)
+        return count + 1, highest(~finished(s)), s
+
+    return jax.lax.while_loop(unfinished, step, (0, jnp.array(True), start))[2]
+
+
 def tile_by_tile(
     fn: Callable[[Array, Array | int, Args], Result], rows: Array, args: Args, config: PhysicsConfig
 ) -> Result:

@@ -32,6 +32,7 @@ from mjx_metaworld.physics.model import (
     Kinematics,
     Scene,
 )
+from mjx_metaworld.physics.sums import contract
 
 Array = jax.Array
 
@@ -54,6 +55,12 @@ def dense(mass: MassMatrix) -> Array:
         rows.append(jnp.pad(block, ((0, 0), (before, 18 - before - size), (0, 0))))
         before += size
     return jnp.concatenate(rows)
+
+
+def apply_mass(mass: MassMatrix, x: Array) -> Array:
+    """M x, (18, L), block by block."""
+    blocks = zip(mass, (ROBOT_DOFS, FREE_DOFS, PART_DOFS), strict=True)
+    return jnp.concatenate([contract(block, x[None, dofs], 1) for block, dofs in blocks])
 
 
 def solve_mass(mass: MassMatrix, rhs: Array) -> Array:

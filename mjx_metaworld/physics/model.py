@@ -19,6 +19,7 @@ inertia) is zero and its armature one, so its row of the mass matrix is the iden
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -290,10 +291,31 @@ class PhysicsConfig:
     solver_iterations: int = 8  # at most
     linesearch_iterations: int = 6  # at most, in each of them
     solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
-    contact_group: int | None = None  # contacts worked on together, 0 for all; None: 4 on CPU, all elsewhere
-    adaptive: bool | None = None  # leave out work that no environment at hand needs; None: on CPU
-    lanes: int | None = None  # environments in a tile, 0 for one tile; None: 16 on CPU, one tile elsewhere
-    chunk: int | None = None  # environments computed at a time, 0 for all; None: 128 on CPU, all elsewhere
+    # Where these are None, `on` chooses for a platform.
+    contact_group: int | None = None  # contacts worked on together, 0 for all
+    packs: int | None = None  # a pack of those that are hard to solve holds the batch divided by this; 0: no packs
+    adaptive: bool | None = None  # leave out work that no environment at hand needs
+    lanes: int | None = None  # environments in a tile, 0 for one tile
+    chunk: int | None = None  # environments computed at a time, 0 for all
+
+    def on(self, platform: str) -> PhysicsConfig:
+        """The same with what is None chosen for a platform of JAX.
+
+        On "cpu", where loops may end when nobody at hand needs more, environments run in tiles that fill one or two
+        vector registers (measured against 8, 32 and 64) and chunks of alike loads (against 64 and 256,
+        benchmarks/LOG.md, section 13). Elsewhere all run side by side, and the solver gathers the few that need more
+        than one step (section 23).
+        """
+        if platform == "cpu":
+            chosen = PhysicsConfig(contact_group=CONTACTS_PER_GROUP, packs=0, adaptive=True, lanes=16, chunk=128)
+        else:
+            chosen = PhysicsConfig(contact_group=0, packs=4, adaptive=False, lanes=0, chunk=0)
+        left_open = {
+            field.name: getattr(chosen, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is None
+        }
+        return dataclasses.replace(self, **left_open)
 
 
 def moves() -> np.ndarray:

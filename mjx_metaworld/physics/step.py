@@ -110,11 +110,13 @@ def control_step(
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
         last = index == config.substeps
+        # Loads order environments, which is of use only where loops end early.
+        load = state.load + load_of(now.constraints, now.solution.iterations) if config.adaptive else state.load
         state = state.replace(
             qpos=jnp.where(last, state.qpos, qpos),
             qvel=jnp.where(last, state.qvel, qvel),
             qacc_warmstart=now.solution.qacc,
-            load=state.load + load_of(now.constraints, now.solution.iterations),
+            load=load,
         )
         touching = _touching(now.contacts, now.solution.contact_normal_force)
         return state, now.kin, touching, now.constraints.contact_rows, now.candidates.start

@@ -21,6 +21,9 @@ from jax.interpreters import ad, batching, mlir
 Array = jax.Array
 Operation = Literal["add", "max", "and"]
 
+# More rows than these are not worth writing out, and are kernels of their own in XLA's GPU backend.
+_SHORT = 32
+
 _PAIRWISE: dict[Operation, Callable[[Array, Array], Array]] = {
     "add": jax.lax.add,
     "max": jax.lax.max,
@@ -30,7 +33,7 @@ _REDUCTIONS: dict[Operation, Callable[..., Array]] = {"add": jnp.sum, "max": jnp
 
 
 def fold(op: Operation, x: Array, axis: int = 0) -> Array:
-    """The rows of an array combined along an axis, on CPU one after the other from the first on."""
+    """The rows of an array combined along an axis, on CPU one after the other from the first on if they are few."""
     return _fold_p.bind(x, op=op, axis=axis % x.ndim)
 
 
@@ -53,6 +56,8 @@ def contract(a: Array, b: Array, axis: int) -> Array:
 def _written_out(*factors: Array, op: Operation, axis: int) -> Array:
     # Rows keep their axis until the end, because XLA's simplification moves one such axis a round through chains.
     rows = range(factors[0].shape[axis])
+    if len(rows) > _SHORT:
+        return _REDUCTIONS[op](_product(factors), axis=axis)
     products = (_product([jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for x in factors]) for i in rows)
     return jax.lax.squeeze(functools.reduce(_PAIRWISE[op], products), (axis,))
 

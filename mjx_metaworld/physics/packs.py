@@ -1,0 +1,66 @@
+"""Few environments need most of the work: on hardware that runs all side by side, these few are gathered into packs.
+
+There a loop ends when the slowest of thousands of environments has finished, and all pay for its length. So all
+environments get what nearly all of them need, and those that need more are worked on in packs, which are as many as it
+takes: nobody's result depends on how many others are in need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjx_metaworld.physics.groups import highest
+from mjx_metaworld.physics.model import PhysicsConfig
+
+Array = jax.Array
+Args = TypeVar("Args")
+Result = TypeVar("Result")
+
+# Lanes in a pack below which packs are not worth their loops.
+_LEAST = 64
+
+
+def pack_size(lanes: int, config: PhysicsConfig) -> int:
+    """How many of so many lanes are worked on together where some need more than others; 0: all, from the start."""
+    share = config.packs or 0
+    return lanes // share if share and not config.adaptive and lanes >= _LEAST * share else 0
+
+
+def in_packs(fn: Callable[[Args], Result], pending: Array, args: Args, found: Result, size: int) -> Result:
+    """Results in which `fn` has replaced those of the lanes that are pending.
+
+    Args:
+        fn: from the arguments of `size` lanes to their results.
+        pending: (L,) bool.
+        args: pytree of arrays (..., L).
+        found: pytree of results (..., L), those of the lanes that are not pending.
+        size: lanes in a pack.
+    """
+
+    def has_more(carry: tuple[Array, Array, Result]) -> Array:
+        return carry[0]
+
+    def add_pack(carry: tuple[Array, Array, Result]) -> tuple[Array, Array, Result]:
+        _, pending, found = carry
+        number = jnp.cumsum(pending, dtype=jnp.int32)  # of a pending lane among such, from 1
+        # Found by counting, which is one kernel. What is left of a pack repeats the last lane of all.
+        members = jnp.sum(number <= np.arange(size, dtype=np.int32)[:, None], axis=1, dtype=jnp.int32)
+        members = jnp.minimum(members, len(pending) - 1)
+        results = fn(jax.tree.map(lambda x: _at(x, members), args))
+        chosen = pending & (number <= size)
+        place = jnp.clip(number - 1, 0, size - 1)
+        found = jax.tree.map(lambda old, new: jnp.where(chosen, _at(new, place), old), found, results)
+        pending = pending & ~chosen
+        return highest(pending), pending, found
+
+    return jax.lax.while_loop(has_more, add_pack, (highest(pending), pending, found))[2]
+
+
+def _at(x: Array, lanes: Array) -> Array:
+    """(..., n) of an array (..., L) at lanes (n,)."""
+    return x.at[..., lanes].get(mode="promise_in_bounds", wrap_negative_indices=False)

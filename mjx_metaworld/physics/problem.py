@@ -1,0 +1,121 @@
+"""What the Newton solver works on: its problem, what it keeps of contacts, and its iterates."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.groups import for_groups
+from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.rows import put_rows, rows_at
+
+Array = jax.Array
+
+
+class Columns(NamedTuple):
+    """What is kept of contacts, n of them."""
+
+    residual: Array  # (n, 4, L) J qacc - aref
+    slope: Array  # (n, 4, L) its change along the search direction, where there is one
+    d: Array  # (n, L) as in `Constraints`
+    mu: Array  # (n, L)
+    sliding_d: Array  # (n, L) D / (1 + mu^2)
+
+    @classmethod
+    def at(cls, residual: Array, d: Array, mu: Array) -> Columns:
+        """Those of contacts with these residuals, without a direction."""
+        return cls(residual, residual, d, mu, d / (1.0 + mu * mu))
+
+    def side_by_side(self) -> Array:
+        """(n, 11, L) the same in one array, so that a group of contacts is one slice."""
+        return jnp.concatenate([self.residual, self.slope, *(x[:, None] for x in self[2:])], axis=1)
+
+
+# Columns side by side, or apart where all contacts are worked on at once: then nothing is gained by slicing them
+# together, and XLA's GPU backend fuses what writes and reads them.
+Kept = Array | Columns
+
+_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D = slice(0, 4), slice(4, 8), 8, 9, 10
+NUM_COLUMNS = 11
+
+
+def residuals_of(contacts: Kept) -> Array:
+    """(K, 4, L) of all contacts."""
+    return contacts.residual if isinstance(contacts, Columns) else contacts[:, _RESIDUAL]
+
+
+def columns_at(contacts: Kept, first: Array | int, size: int) -> Columns:
+    """Those of the group of contacts that starts at a row."""
+    if isinstance(contacts, Columns):
+        return contacts
+    group = rows_at(first, size, contacts)
+    return Columns(*(group[:, column] for column in (_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D)))
+
+
+def put_residual(contacts: Kept, residual: Array, first: Array | int) -> Kept:
+    """Contacts with the residuals of a group replaced."""
+    if isinstance(contacts, Columns):
+        return contacts._replace(residual=residual)
+    return put_rows(contacts, residual, first)
+
+
+def put_slope(contacts: Kept, slope: Array, first: Array | int) -> Kept:
+    """Contacts with the slopes of a group replaced."""
+    if isinstance(contacts, Columns):
+        return contacts._replace(slope=slope)
+    return put_rows(contacts, slope, first, column=_SLOPE.start)
+
+
+class Problem(NamedTuple):
+    """The cost of an acceleration, in arrays padded to the 18 dofs."""
+
+    mass: Array  # (18, 18, L)
+    qfrc_smooth: Array  # (18, L)
+    smooth_hessian: Array  # (18, 18, L) mass matrix plus the weld's J^T D J
+    smooth_force: Array  # (18, L) qfrc_smooth plus the weld's J^T D aref
+    weld_jac: Array  # (6, 18, L)
+    contact_jac: Array  # (..., 4, 18, L) of the contacts from row `first_contact` on
+    rows: Constraints  # all but the contacts' Jacobian
+    first_contact: Array | int
+    at_once: int  # contacts in a group
+
+    def of_contacts(self, count: int) -> Problem:
+        """The same with the first contacts alone, where all are one group."""
+        rows = self.rows
+        rows = rows.replace(
+            contact_d=rows.contact_d[:count],
+            contact_aref=rows.contact_aref[:count],
+            contact_mu=rows.contact_mu[:count],
+            num_contacts=jnp.minimum(rows.num_contacts, count),
+        )
+        return self._replace(contact_jac=self.contact_jac[:count], rows=rows, at_once=count)
+
+    def contact_jac_at(self, first: Array | int) -> Array:
+        """(n, 4, 18, L) Jacobians of a group of contacts."""
+        return rows_at(self.first_contact + first, self.at_once, self.contact_jac)
+
+    def over_contacts(self, config: PhysicsConfig, body, start, done: Array | bool = False):
+        """Fold `body` over the groups of contacts that some lane needs which is not `done` (L,)."""
+        needed = jnp.where(done, 0, self.rows.num_contacts)
+        return for_groups(self.rows.contact_d.shape[0], self.at_once, needed, config, body, start)
+
+
+class Iterate(NamedTuple):
+    """Where an iteration stands."""
+
+    qacc: Array  # (18, L)
+    contacts: Kept
+    converged: Array  # (L,) bool
+    count: Array  # (L,) int32 iterations before that
+
+
+class Descent(NamedTuple):
+    """Newton's direction from an iterate, and what it was made of."""
+
+    limit: Array  # (18, L) residuals of the limits
+    smooth_gradient: Array  # (18, L) of the part of the cost that is one quadratic everywhere
+    gradient: Array  # (18, L)
+    direction: Array  # (18, L)

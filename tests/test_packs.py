@@ -1,0 +1,113 @@
+"""Environments that need more work than most, solved in packs as on a GPU or TPU: all of them, and nobody else."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from recorded_states import constraints_of, mass_of, record, to_lanes
+
+from mjx_metaworld.physics.groups import TILES
+from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.packs import in_packs, pack_size
+from mjx_metaworld.physics.solver import _FEW, solve
+
+LANES, SIZE = 64, 8
+ON_ACCELERATOR = PhysicsConfig().on("gpu")
+NUM_CONTACTS = 32  # all recorded states fit
+
+
+def in_one_tile(fn, *args):
+    """`fn` of lanes-last arrays, as the engine calls it where all environments are one tile."""
+    out = jax.jit(jax.vmap(fn, axis_name=TILES))(*jax.tree.map(lambda x: jnp.asarray(x)[None], args))
+    return jax.tree.map(lambda x: np.asarray(x)[0], out)
+
+
+def packed(pending, values):
+    """Of pending lanes the values doubled, of others their negatives; and how many lanes were worked on."""
+
+    def double(args):
+        return {"value": 2.0 * args["value"], "worked": jnp.ones_like(args["value"][0])}
+
+    found = {"value": -values, "worked": jnp.zeros_like(values[0])}
+    return in_packs(double, pending, {"value": values}, found, SIZE)
+
+
+@pytest.mark.parametrize("count", [0, 1, SIZE, SIZE + 1, 3 * SIZE, LANES])
+def test_pending_lanes_are_replaced_and_no_others(count):
+    rng = np.random.default_rng(count)
+    pending = np.zeros(LANES, bool)
+    pending[rng.choice(LANES, count, replace=False)] = True
+    values = rng.normal(size=(3, LANES)).astype(np.float32)
+    out = in_one_tile(packed, pending, values)
+    np.testing.assert_array_equal(out["value"], np.where(pending, 2.0 * values, -values))
+    np.testing.assert_array_equal(out["worked"], pending)
+
+
+def test_a_lane_without_numbers_spoils_no_neighbour():
+    pending = np.ones(LANES, bool)
+    values = np.ones((3, LANES), np.float32)
+    values[:, 5] = np.nan
+    out = in_one_tile(packed, pending, values)
+    np.testing.assert_array_equal(np.isnan(out["value"]).any(0), np.arange(LANES) == 5)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "config", "size"),
+    [
+        (16384, ON_ACCELERATOR, 4096),
+        (256, ON_ACCELERATOR, 64),
+        (255, ON_ACCELERATOR, 0),
+        (1, ON_ACCELERATOR, 0),
+        (4096, PhysicsConfig().on("cpu"), 0),
+        (4096, PhysicsConfig(), 0),
+    ],
+)
+def test_small_batches_have_no_packs(lanes, config, size):
+    assert pack_size(lanes, config) == size
+
+
+@functools.cache
+def recorded():
+    """MuJoCo's problems, several times over to fill packs, and its accelerations (18, L)."""
+    states = [state for state in record() if len(state.contacts) <= NUM_CONTACTS]
+    states = states * -(-4 * SIZE * 8 // len(states))
+    problem = (
+        mass_of(states),
+        to_lanes([state.qfrc_smooth for state in states]),
+        constraints_of(states, NUM_CONTACTS),
+        to_lanes([state.qacc_warmstart for state in states]),
+    )
+    return problem, np.stack([state.qacc_exact for state in states], axis=-1)
+
+
+def test_accelerations_are_mujocos():
+    """The same bounds as those of the solver without packs; with easy and with hard states among them."""
+    problem, reference = recorded()
+    contacts = np.asarray(problem[2].num_contacts)
+    assert pack_size(len(contacts), ON_ACCELERATOR)
+    assert (contacts <= _FEW).any()
+    assert (contacts > _FEW).any()
+    solution = in_one_tile(functools.partial(solve, config=ON_ACCELERATOR), *problem)
+    error = np.abs(solution.qacc - reference) / (1 + np.abs(reference))
+    assert np.median(error) < 1e-6
+    assert np.quantile(error, 0.99) < 1e-4
+    assert error.max() < 2e-3
+    hard = solution.iterations > 1
+    assert hard.any()
+    assert not hard.all()
+
+
+def test_forces_are_those_without_packs():
+    """Both are as far from MuJoCo's as float32 is, see `test_solver.py`: forces are D times residuals."""
+    problem, _ = recorded()
+    with_packs, without = (
+        in_one_tile(functools.partial(solve, config=config), *problem)
+        for config in (ON_ACCELERATOR, PhysicsConfig(packs=0).on("gpu"))
+    )
+    mine, other = with_packs.contact_normal_force, without.contact_normal_force
+    assert other.max() > 10.0
+    np.testing.assert_allclose(mine, other, rtol=1e-2, atol=1e-2)
+    np.testing.assert_array_equal(mine > 0, other > 0)
+    np.testing.assert_array_equal(with_packs.iterations > 1, without.iterations > 1)
