@@ -99,6 +99,15 @@ def test_accelerations_are_mujocos():
     assert not hard.all()
 
 
+def test_packs_do_not_depend_on_groups_of_contacts():
+    problem, _ = recorded()
+    at_once, in_groups = (
+        in_one_tile(functools.partial(solve, config=PhysicsConfig(contact_group=size).on("gpu")), *problem).qacc
+        for size in (0, 4)
+    )
+    np.testing.assert_array_equal(in_groups, at_once)
+
+
 def test_forces_are_those_without_packs():
     """Both are as far from MuJoCo's as float32 is, see `test_solver.py`: forces are D times residuals."""
     problem, _ = recorded()

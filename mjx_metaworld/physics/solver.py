@@ -66,7 +66,6 @@ class _End(NamedTuple):
 
     qacc: Array  # (18, L)
     residual: Array  # (K, 4, L) J qacc - aref of the contacts
-    converged: Array  # (L,) bool
     count: Array  # (L,) int32 iterations before that
 
 
@@ -121,16 +120,17 @@ def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: Ph
 
 def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: PhysicsConfig) -> _End:
     """Solve from the warm start: a whole step for all, and all steps for those that it does not bring to the end."""
+    count = len(problem.rows.contact_d)  # one group, whatever `contact_group` says, as `Columns` hold
     start = _start(problem, qacc_warmstart)
-    groups = {"first_contact": problem.first_contact, "at_once": problem.at_once}
 
     def of_pack(args: tuple[Problem, Array, Kept]) -> _End:
         problem, qacc, contacts = args
-        return _iterate(problem._replace(**groups), _unconverged(qacc, contacts), config, ends_early=True)
+        problem = problem._replace(first_contact=0, at_once=count)
+        return _iterate(problem, _unconverged(qacc, contacts), config, ends_early=True)
 
-    easy = _full_step(problem, start, config)
+    easy, converged = _full_step(problem, start, config)
     args = problem._replace(first_contact=None, at_once=None), start.qacc, start.contacts
-    return in_packs(of_pack, ~easy.converged, args, easy, size)
+    return in_packs(of_pack, ~converged, args, easy, size)
 
 
 def _iterate(problem: Problem, start: Iterate, config: PhysicsConfig, ends_early: bool) -> _End:
@@ -147,7 +147,7 @@ def _iterate(problem: Problem, start: Iterate, config: PhysicsConfig, ends_early
         _, end = jax.lax.while_loop(lambda carry: carry[0], counted, (jnp.array(True), start))
     else:
         end = jax.lax.fori_loop(0, config.solver_iterations, lambda _, s: step(s), start)
-    return _End(end.qacc, residuals_of(end.contacts), end.converged, end.count)
+    return _End(end.qacc, residuals_of(end.contacts), end.count)
 
 
 def _prepare(
@@ -268,8 +268,8 @@ def _newton_step(problem: Problem, s: Iterate, config: PhysicsConfig) -> Iterate
     return Iterate(qacc, contacts, converged, s.count + ~s.converged)
 
 
-def _full_step(problem: Problem, start: Iterate, config: PhysicsConfig) -> _End:
-    """A whole Newton step with few contacts; `converged` where these are all, and it ends at the optimum."""
+def _full_step(problem: Problem, start: Iterate, config: PhysicsConfig) -> tuple[_End, Array]:
+    """A whole Newton step with few contacts, and (L,) where these are all and it ends at the optimum."""
     residuals = residuals_of(start.contacts)
     few = problem.of_contacts(min(_FEW, len(residuals)))
     rows = few.rows
@@ -280,7 +280,7 @@ def _full_step(problem: Problem, start: Iterate, config: PhysicsConfig) -> _End:
     converged = in_zones & (problem.rows.num_contacts <= len(residual))
     others = ((0, len(residuals) - len(residual)), (0, 0), (0, 0))
     qacc, residual = fence(start.qacc + descent.direction, jnp.pad(residual, others))
-    return _End(qacc, residual, converged, converged.astype(jnp.int32))
+    return _End(qacc, residual, converged.astype(jnp.int32)), converged
 
 
 def _stays(contacts: Columns, residual: Array) -> Array:

@@ -16,7 +16,6 @@ from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest
 from mjx_metaworld.physics.model import Contacts, PhysicsConfig
 from mjx_metaworld.physics.rows import put_rows, take
-from mjx_metaworld.physics.sums import fold
 
 Array = jax.Array
 
@@ -136,7 +135,7 @@ def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) 
         parts = np.arange(1, _PARTS, dtype=dist.dtype)[:, None] / _PARTS
         levels = low + (high - low) * parts
         fits = jnp.sum(touching <= levels[:, None], axis=1) <= count
-        return fold("max", jnp.where(fits, levels, low)), -fold("max", -jnp.where(fits, high, levels))
+        return jnp.max(jnp.where(fits, levels, low), axis=0), jnp.min(jnp.where(fits, high, levels), axis=0)
 
     if config.adaptive:
         bisections = jnp.where(highest(total) > count, _BISECTIONS, 0)
