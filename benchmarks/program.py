@@ -62,9 +62,8 @@ def _total(program: str, cost) -> int:
             if loop := re.search(r"condition=%?([\w.\-]+), body=%?([\w.\-]+)", each.rest):
                 rounds = re.search(r"known_trip_count\D*(\d+)", each.rest)
                 total += (int(rounds[1]) if rounds else 1) * (of(loop[1]) + of(loop[2]))
-            if each.opcode in ("call", "conditional") and (
-                called := re.search(r"(?:to_apply|calls)=%?(\S+?),", each.rest)
-            ):
+            called = re.search(r"(?:to_apply|calls)=%?([\w.\-]+)", each.rest)
+            if called and each.opcode in ("call", "conditional"):
                 total += of(called[1])
         return total
 
