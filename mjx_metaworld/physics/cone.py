@@ -18,7 +18,7 @@ from mjx_metaworld.physics.spatial import sqrt
 Array = jax.Array
 
 # Far below any tangential acceleration or cone distance that matters, far above float32's smallest number.
-_TINY = 1e-15
+TINY = 1e-15
 
 
 class Cone(NamedTuple):
@@ -30,10 +30,19 @@ class Cone(NamedTuple):
     sticking: Array  # (K, L) bool: all rows quadratic; neither: on the cone
 
 
-def locate(residual: Array, mu: Array) -> Cone:
-    """Zone of each contact for residuals (K, 4, L)."""
-    normal, tangents = residual[:, 0], residual[:, 1:]
-    tangent = sqrt(tangents[:, 0] ** 2 + tangents[:, 1] ** 2 + tangents[:, 2] ** 2)
+Rows = Array | tuple[Array, Array, Array, Array]  # (K, 4, L), or the four rows of all contacts, each (K, L)
+
+
+def _rows(values: Rows) -> tuple[Array, Array, Array, Array]:
+    if isinstance(values, tuple):
+        return values
+    return values[:, 0], values[:, 1], values[:, 2], values[:, 3]
+
+
+def locate(residual: Rows, mu: Array) -> Cone:
+    """Zone of each contact for the residuals of its rows."""
+    normal, tangent1, tangent2, tangent3 = _rows(residual)
+    tangent = sqrt(tangent1**2 + tangent2**2 + tangent3**2)
     free = normal >= mu * tangent
     sticking = (mu * normal + tangent <= 0.0) & ~free
     return Cone(normal, tangent, free, sticking)
@@ -53,17 +62,27 @@ def contact_forces(cone: Cone, d: Array, mu: Array) -> tuple[Array, Array]:
     """Normal forces (K, L), and (K, L) what multiplies the tangential residuals to give the tangential forces."""
     pull = d / (1.0 + mu * mu) * (cone.normal - mu * cone.tangent)
     normal = _by_zone(cone, -d * cone.normal, -pull)
-    tangential = _by_zone(cone, -d, pull * mu / jnp.maximum(cone.tangent, _TINY))
+    tangential = _by_zone(cone, -d, pull * mu / jnp.maximum(cone.tangent, TINY))
     return normal, tangential
 
 
-def row_factors(residual: Array, d: Array, mu: Array) -> tuple[Array, Array, Array]:
-    """For the rows (K, 4, L) of contacts: `own` and `along` of W, and the force.
+class Factors(NamedTuple):
+    """What makes the rows W and the forces of contacts from their Jacobians and residuals; all (K, L)."""
+
+    normal_own: Array
+    normal_along: Array
+    normal_force: Array
+    tangent_own: Array
+    tangent_along: Array  # to be multiplied by the row's residual
+    tangent_force: Array  # likewise
+
+
+def factors(cone: Cone, d: Array, mu: Array) -> Factors:
+    """Those of contacts.
 
     Row r of W is own[r] J[r] + along[r] (residual's tangent . J), the latter product shared by the four rows.
     """
-    cone = Cone(*fence(*locate(residual, mu)))
-    length = jnp.maximum(cone.tangent, _TINY)
+    length = jnp.maximum(cone.tangent, TINY)
     c = d / (1.0 + mu * mu)
     root_d, root_c = jnp.sqrt(d), jnp.sqrt(c)
     root_q = jnp.sqrt(jnp.maximum(c * mu * (mu * cone.tangent - cone.normal) / length, 0.0))
@@ -72,23 +91,30 @@ def row_factors(residual: Array, d: Array, mu: Array) -> tuple[Array, Array, Arr
     normal_along = _by_zone(cone, zero, -root_c * mu / length)
     tangent_along = _by_zone(cone, zero, -root_q / length**2)
     normal_force, tangent_force = contact_forces(cone, d, mu)
+    return Factors(normal_own, normal_along, normal_force, tangent_own, tangent_along, tangent_force)
+
+
+def row_factors(residual: Array, d: Array, mu: Array) -> tuple[Array, Array, Array]:
+    """For the rows (K, 4, L) of contacts: `own` and `along` of W as in `factors`, and the force."""
+    of = factors(Cone(*fence(*locate(residual, mu))), d, mu)
     is_normal = (np.arange(4) == 0)[:, None]
-    own = jnp.where(is_normal, normal_own[:, None], tangent_own[:, None])
-    along = jnp.where(is_normal, normal_along[:, None], tangent_along[:, None] * residual)
-    force = jnp.where(is_normal, normal_force[:, None], tangent_force[:, None] * residual)
+    own = jnp.where(is_normal, of.normal_own[:, None], of.tangent_own[:, None])
+    along = jnp.where(is_normal, of.normal_along[:, None], of.tangent_along[:, None] * residual)
+    force = jnp.where(is_normal, of.normal_force[:, None], of.tangent_force[:, None] * residual)
     return fence(own, along, force)
 
 
-def line_derivatives(residual: Array, along: Array, d: Array, mu: Array, sliding_d: Array) -> tuple[Array, Array]:
+def line_derivatives(residual: Rows, along: Rows, d: Array, mu: Array, sliding_d: Array) -> tuple[Array, Array]:
     """First and second derivatives (K, L) of the contacts' costs where the residuals change by `along` per step.
 
     `sliding_d` is D / (1 + mu^2).
     """
     cone = locate(residual, mu)
-    work = residual[:, 1] * along[:, 1] + residual[:, 2] * along[:, 2] + residual[:, 3] * along[:, 3]
-    tangent_curvature = along[:, 1] ** 2 + along[:, 2] ** 2 + along[:, 3] ** 2
-    normal_slope = along[:, 0]
-    per_length = 1.0 / jnp.maximum(cone.tangent, _TINY)
+    _, tangent1, tangent2, tangent3 = _rows(residual)
+    normal_slope, slope1, slope2, slope3 = _rows(along)
+    work = tangent1 * slope1 + tangent2 * slope2 + tangent3 * slope3
+    tangent_curvature = slope1**2 + slope2**2 + slope3**2
+    per_length = 1.0 / jnp.maximum(cone.tangent, TINY)
     tangent_slope = work * per_length
     bend = jnp.maximum(tangent_curvature - tangent_slope**2, 0.0) * per_length
     gap, gap_slope = cone.normal - mu * cone.tangent, normal_slope - mu * tangent_slope

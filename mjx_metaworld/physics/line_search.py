@@ -18,10 +18,10 @@ from mjx_metaworld.physics.sums import fold
 Array = jax.Array
 
 # A line search has found its minimum where the derivative has fallen to this fraction of that at the start.
-_FLAT = 1e-4
+FLAT = 1e-4
 
 # A step may raise the cost by this fraction of the cost's terms, which is what rounding can do to their sum.
-_COST_ROUNDING = {jnp.dtype("float32"): 1e-6, jnp.dtype("float64"): 1e-14}
+COST_ROUNDING = {jnp.dtype("float32"): 1e-6, jnp.dtype("float64"): 1e-14}
 
 
 class _Bracket(NamedTuple):
@@ -78,7 +78,7 @@ def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: A
         return _Bracket(*fence(*(jnp.where(found, old, x) for old, x in zip(b, new, strict=True))))
 
     def flat(b: _Bracket) -> Array:
-        return full | (jnp.minimum(b.lower_slope, b.upper_slope) <= _FLAT * initial)
+        return full | (jnp.minimum(b.lower_slope, b.upper_slope) <= FLAT * initial)
 
     # The direction is Newton's, so the first guess is 1.
     one, zero, infinite = jnp.ones_like(initial), jnp.zeros_like(initial), jnp.full_like(initial, jnp.inf)
@@ -100,7 +100,7 @@ def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: A
     limit_change = limit_costs(line.limit + chosen * limit_slope, rows.limit_d) - limit_start
     start = fence(fold("add", limit_start), chosen * slope + 0.5 * chosen**2 * curvature + fold("add", limit_change))
     scale, change = problem.over_contacts(config, add_group, start, done)
-    allowed = _COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))
+    allowed = COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))
     return fence(jnp.where(change <= allowed, chosen, end.lower))
 
 

@@ -29,6 +29,7 @@ from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_m
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, search
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
+from mjx_metaworld.physics.newton_cuda import is_available, solve_on_cuda
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.problem import (
     NUM_COLUMNS,
@@ -104,6 +105,20 @@ def solve(
 
 
 def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
+    if config.kernel and is_available(qacc_warmstart):
+        args = mass, problem, qacc_warmstart, config
+        # The arguments are closed over, as some numbers in them must stay constants.
+        return jax.lax.platform_dependent(cuda=lambda: _solve_in_kernel(*args), default=lambda: _solve_by_xla(*args))
+    return _solve_by_xla(mass, problem, qacc_warmstart, config)
+
+
+def _solve_in_kernel(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
+    found = solve_on_cuda(problem, qacc_warmstart, config)
+    qfrc_constraint = fence(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
+    return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
+
+
+def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
     if size := pack_size(qacc_warmstart.shape[-1], config):
         end = _solve_in_packs(problem, qacc_warmstart, size, config)
         momentum = apply_mass(mass, end.qacc)
