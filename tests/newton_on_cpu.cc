@@ -2,6 +2,7 @@
 //
 // Compiled with the macros that the kernel wants, and SOURCE, its path in quotes.
 
+#include <algorithm>
 #include <atomic>
 #include <barrier>
 #include <cmath>
@@ -12,6 +13,8 @@
 #include <vector>
 
 using std::isinf;
+using std::max;
+using std::min;
 
 #define __device__
 #define __global__

@@ -4,17 +4,15 @@
 // arrays go through memory. Here a block of WARPS warps solves 32 environments: it iterates until these have
 // converged, visits the contacts they have, and keeps the Hessian in registers.
 //
-// Lane i of every warp belongs to environment i of the block. Its contacts are dealt out to the warps in turn; what
-// has one value to an environment (steps, counts, flags) is computed by all warps alike. Formulas, tests of
-// convergence and counts are those of the files above.
+// Lane i of every warp belongs to environment i of the block. Its contacts are dealt out to the warps in turn, and so
+// are the rows of its Hessian; what has one value to an environment (steps, counts, flags) is computed by all warps
+// alike. Formulas, tests of convergence and counts are those of the files above.
 //
-// Given at compile time: LANES (environments), CONTACTS (rows to an environment), ITERATIONS, SEARCHES (evaluations of
+// Given at compile time: BLOCKS (at once on a multiprocessor), LANES (environments), CONTACTS (rows to an environment), ITERATIONS, SEARCHES (evaluations of
 // a line search), TOLERANCE, FLAT, ROUNDING, TINY.
 
 #define NV 18
 #define ENTRIES 171  // of the Hessian's lower triangle, row after row
-#define SUMS (ENTRIES + NV)
-#define HALF ((SUMS + 1) / 2)
 #define WARPS 4
 #define MINE ((CONTACTS + WARPS - 1) / WARPS)  // contacts of a warp, at most
 #define INFINITE __int_as_float(0x7f800000)
@@ -58,7 +56,7 @@ __device__ __forceinline__ Row4 moved(const Row4& r, const Row4& slope, float st
             r.tangent3 + step * slope.tangent3};
 }
 
-__device__ __forceinline__ int entry(int i, int j) { return i * (i + 1) / 2 + j; }
+__device__ __forceinline__ constexpr int entry(int i, int j) { return i * (i + 1) / 2 + j; }
 
 // The sum over the warps of an environment's values; `scratch` holds one to a thread.
 __device__ __forceinline__ float over_warps(float* scratch, int warp, int lane, float value) {
@@ -71,7 +69,106 @@ __device__ __forceinline__ float over_warps(float* scratch, int warp, int lane, 
     return sum;
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
+// The rows of the Hessian's triangle that a warp sums: about as many entries for each.
+template <int WARP>
+struct Part {
+    static constexpr int first = WARP == 0 ? 0 : WARP == 1 ? 9 : WARP == 2 ? 13 : 16;
+    static constexpr int last = WARP == 0 ? 9 : WARP == 1 ? 13 : WARP == 2 ? 16 : 18;
+    __device__ static constexpr int number(int i, int j) { return entry(i, j) - entry(first, 0); }
+};
+#define MOST_ENTRIES 46
+
+// Starts a warp's entries with those of the smooth cost, and adds their products with qacc to the smooth gradient.
+template <int WARP>
+__device__ __forceinline__ void start(float* sum, float* smooth, const float* hessian, const float* qacc, int lane) {
+    using Mine = Part<WARP>;
+#pragma unroll
+    for (int i = Mine::first; i < Mine::last; ++i)
+#pragma unroll
+        for (int j = 0; j <= i; ++j) sum[Mine::number(i, j)] = hessian[(size_t)(i * NV + j) * LANES];
+#pragma unroll
+    for (int i = Mine::first; i < Mine::last; ++i)
+#pragma unroll
+        for (int j = 0; j <= i; ++j) {
+            smooth[i] += sum[Mine::number(i, j)] * SHARED(qacc, j);
+            if (j < i) smooth[j] += sum[Mine::number(i, j)] * SHARED(qacc, i);
+        }
+}
+
+// Adds the products of the rows W of some contacts, which are staged as (row of a contact, dof, lane).
+template <int WARP>
+__device__ __forceinline__ void add_products(float* sum, const float* staged, int rows, int lane) {
+    using Mine = Part<WARP>;
+    for (int row = 0; row < rows; ++row) {
+        float w[NV];
+#pragma unroll
+        for (int i = 0; i < Mine::last; ++i) w[i] = SHARED(staged, row * NV + i);
+#pragma unroll
+        for (int i = Mine::first; i < Mine::last; ++i)
+#pragma unroll
+            for (int j = 0; j <= i; ++j) sum[Mine::number(i, j)] += w[i] * w[j];
+    }
+}
+
+// Adds the active limits' share of the Hessian and, to `part`, of the gradient; keeps their residuals in `limit`.
+template <int WARP>
+__device__ __forceinline__ void add_limits(float* sum, float* part, float* limit, const float* jac, const float* aref,
+                                           const float* d, const float* qacc, int lane) {
+    using Mine = Part<WARP>;
+#pragma unroll
+    for (int i = Mine::first; i < Mine::last; ++i) {
+        const float sign = jac[i * LANES], at = sign * SHARED(qacc, i) - aref[i * LANES];
+        const float weight = at < 0.0f ? d[i * LANES] : 0.0f;
+        SHARED(limit, i) = at;
+        sum[Mine::number(i, i)] += weight;
+        part[i] += sign * weight * at;
+    }
+}
+
+// Eliminates column after column, each of which the warps hand to each other in `columns`; the right side `rhs` is a
+// row of the first warp. Leaves in `columns` what the columns were when they were eliminated, then the right side's
+// entries and the reciprocals of the pivots.
+template <int WARP>
+__device__ __forceinline__ void eliminate(float* sum, float* rhs, float* columns, int lane) {
+    using Mine = Part<WARP>;
+#pragma unroll
+    for (int k = 0; k < NV; ++k) {
+#pragma unroll
+        for (int i = Mine::first; i < Mine::last; ++i)
+            if (i >= k) SHARED(columns, entry(i, k)) = sum[Mine::number(i, k)];
+        __syncthreads();
+        if (WARP != 0 && k + 1 >= Mine::last) continue;
+        const float inverse = 1.0f / SHARED(columns, entry(k, k));
+        float column[NV];
+#pragma unroll
+        for (int j = k + 1; j < (WARP == 0 ? NV : Mine::last); ++j) column[j] = SHARED(columns, entry(j, k));
+#pragma unroll
+        for (int i = Mine::first; i < Mine::last; ++i) {
+            if (i <= k) continue;
+            const float scaled = sum[Mine::number(i, k)] * inverse;
+#pragma unroll
+            for (int j = k + 1; j <= i; ++j) sum[Mine::number(i, j)] -= scaled * column[j];
+        }
+        if (WARP == 0) {
+            SHARED(columns, ENTRIES + k) = rhs[k];
+            SHARED(columns, ENTRIES + NV + k) = inverse;
+            const float scaled = rhs[k] * inverse;
+#pragma unroll
+            for (int j = k + 1; j < NV; ++j) rhs[j] -= scaled * column[j];
+        }
+    }
+}
+
+// What a warp does with its entries, which are other ones in each warp.
+#define BY_WARP(function, ...)                       \
+    switch (warp) {                                  \
+        case 0: function<0>(__VA_ARGS__); break;     \
+        case 1: function<1>(__VA_ARGS__); break;     \
+        case 2: function<2>(__VA_ARGS__); break;     \
+        default: function<3>(__VA_ARGS__);           \
+    }
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
 newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
        const float* __restrict__ smooth_force,    // (18, LANES)
        const float* __restrict__ limit_jac,       // (18, LANES)
@@ -86,8 +183,8 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
        float* __restrict__ qacc_out,              // (18, LANES)
        float* __restrict__ force_out,             // (CONTACTS, LANES) normal forces
        int* __restrict__ count_out) {             // (LANES) iterations
-    __shared__ float sums[2 * HALF * 32];
-    __shared__ float qacc[NV * 32], direction[NV * 32], limit[NV * 32], limit_slope[NV * 32], limit_weight[NV * 32];
+    __shared__ float staged[WARPS * 4 * NV * 32];  // first rows W, then the Hessian and the gradient's parts
+    __shared__ float qacc[NV * 32], direction[NV * 32], smooth[NV * 32], limit[NV * 32], limit_slope[NV * 32];
     __shared__ float along[2 * 32];  // the derivative at the start of a search, and the smooth cost's
     __shared__ float scratch[WARPS * 32];
 
@@ -100,11 +197,11 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
 #define AT(array, index) array[(size_t)(index) * LANES + env]
 #define JAC(contact, row, dof) AT(contact_jac, ((contact) * 4 + (row)) * NV + (dof))
 
-    for (int i = warp; i < NV; i += WARPS) {
-        SHARED(qacc, i) = AT(warmstart, i);
-        SHARED(limit_weight, i) = AT(limit_d, i);
-    }
+    for (int i = warp; i < NV; i += WARPS) SHARED(qacc, i) = AT(warmstart, i);
+    if (warp == 0) scratch[lane] = contacts;
     __syncthreads();
+    int most = 0;  // contacts in the block
+    for (int i = 0; i < 32; ++i) most = max(most, (int)scratch[i]);
 
     Row4 residual[MINE], slope[MINE];
     for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
@@ -121,120 +218,96 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
     bool converged = !exists;
     int count = 0;
     for (int iteration = 0; iteration < ITERATIONS && __syncthreads_or(!converged); ++iteration) {
-        // --- the contacts' share of Hessian and gradient, each warp's for itself ---
-        float sum[SUMS];
+        // --- the smooth cost ---
+        float sum[MOST_ENTRIES], part[NV];
 #pragma unroll
-        for (int e = 0; e < SUMS; ++e) sum[e] = 0.0f;
-        for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
-            const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-            const Row4 r = residual[own];
-            const Cone cone = locate(r, mu);
-            const float length = fmaxf(cone.tangent, TINY), c = d / (1.0f + mu * mu);
-            const float root_d = sqrtf(d), root_c = sqrtf(c);
-            const float root_q = sqrtf(fmaxf(c * mu * (mu * cone.tangent - cone.normal) / length, 0.0f));
-            const float pull = c * (cone.normal - mu * cone.tangent);
-            const float normal_own = by_zone(cone, root_d, root_c), tangent_own = by_zone(cone, root_d, root_q);
-            const float normal_along = by_zone(cone, 0.0f, -root_c * mu / length);
-            const float tangent_along = by_zone(cone, 0.0f, -root_q / (length * length));
-            const float tangent_force = by_zone(cone, -d, pull * mu / length);
-            float tangential[NV];
+        for (int i = 0; i < NV; ++i) part[i] = 0.0f;
+        BY_WARP(start, sum, part, smooth_hessian + env, qacc, lane)
 #pragma unroll
-            for (int i = 0; i < NV; ++i)
-                tangential[i] = r.tangent1 * JAC(k, 1, i) + r.tangent2 * JAC(k, 2, i) + r.tangent3 * JAC(k, 3, i);
+        for (int i = 0; i < NV; ++i) SHARED(staged, warp * NV + i) = part[i];
+        __syncthreads();
+        for (int i = warp; i < NV; i += WARPS) {
+            float total = -AT(smooth_force, i);
 #pragma unroll
-            for (int row = 0; row < 4; ++row) {
-                const float rest = row == 1 ? r.tangent1 : row == 2 ? r.tangent2 : r.tangent3;
-                const float own_factor = row == 0 ? normal_own : tangent_own;
-                const float along_factor = row == 0 ? normal_along : tangent_along * rest;
-                const float force = row == 0 ? by_zone(cone, -d * cone.normal, -pull) : tangent_force * rest;
-                float w[NV];
-#pragma unroll
-                for (int i = 0; i < NV; ++i) {
-                    const float jac = JAC(k, row, i);
-                    sum[ENTRIES + i] -= force * jac;
-                    w[i] = own_factor * jac + along_factor * tangential[i];
-                }
-#pragma unroll
-                for (int i = 0; i < NV; ++i)
-#pragma unroll
-                    for (int j = 0; j <= i; ++j) sum[entry(i, j)] += w[i] * w[j];
-            }
-        }
-
-        // --- summed: by halves from the upper warps to the lower ones, then from the second to the first ---
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (warp >= 2) {
-#pragma unroll
-                for (int e = 0; e < HALF; ++e)
-                    if (half * HALF + e < SUMS) SHARED(sums, (warp - 2) * HALF + e) = sum[half * HALF + e];
-            }
-            __syncthreads();
-            if (warp < 2) {
-#pragma unroll
-                for (int e = 0; e < HALF; ++e)
-                    if (half * HALF + e < SUMS) sum[half * HALF + e] += SHARED(sums, warp * HALF + e);
-            }
-            __syncthreads();
-        }
-        if (warp == 1) {
-#pragma unroll
-            for (int e = 0; e < SUMS; ++e) SHARED(sums, e) = sum[e];
+            for (int w = 0; w < WARPS; ++w) total += SHARED(staged, w * NV + i);
+            SHARED(smooth, i) = total;
         }
         __syncthreads();
 
-        // --- Newton's direction: elimination, in the first warp's registers ---
-        if (warp == 0) {
-            float x[NV], smooth[NV];
+        // --- the contacts: a few at a time, one in each warp, whose rows W then all warps work on ---
 #pragma unroll
-            for (int i = 0; i < NV; ++i) smooth[i] = -AT(smooth_force, i);
+        for (int i = 0; i < NV; ++i) part[i] = 0.0f;
+        for (int first = 0; first < most; first += WARPS) {
+            const int k = first + warp;
+            if (k < contacts) {
+                const float d = AT(contact_d, k), mu = AT(contact_mu, k);
+                const Row4 r = residual[first / WARPS];
+                const Cone cone = locate(r, mu);
+                const float length = fmaxf(cone.tangent, TINY), c = d / (1.0f + mu * mu);
+                const float root_d = sqrtf(d), root_c = sqrtf(c);
+                const float root_q = sqrtf(fmaxf(c * mu * (mu * cone.tangent - cone.normal) / length, 0.0f));
+                const float pull = c * (cone.normal - mu * cone.tangent);
+                const float normal_own = by_zone(cone, root_d, root_c), tangent_own = by_zone(cone, root_d, root_q);
+                const float normal_along = by_zone(cone, 0.0f, -root_c * mu / length);
+                const float tangent_along = by_zone(cone, 0.0f, -root_q / (length * length));
+                const float push = normal_force(cone, d, mu), tangent_force = by_zone(cone, -d, pull * mu / length);
 #pragma unroll
-            for (int i = 0; i < NV; ++i)
-#pragma unroll
-                for (int j = 0; j <= i; ++j) {
-                    const float mass = AT(smooth_hessian, i * NV + j);
-                    smooth[i] += mass * SHARED(qacc, j);
-                    if (j < i) smooth[j] += mass * SHARED(qacc, i);
-                    sum[entry(i, j)] += SHARED(sums, entry(i, j)) + mass;
+                for (int i = 0; i < NV; ++i) {
+                    const float normal = JAC(k, 0, i), tangent1 = JAC(k, 1, i);
+                    const float tangent2 = JAC(k, 2, i), tangent3 = JAC(k, 3, i);
+                    const float work = r.tangent1 * tangent1 + r.tangent2 * tangent2 + r.tangent3 * tangent3;
+                    const float turned = tangent_along * work;
+                    part[i] -= push * normal + tangent_force * work;
+                    SHARED(staged, (warp * 4 + 0) * NV + i) = normal_own * normal + normal_along * work;
+                    SHARED(staged, (warp * 4 + 1) * NV + i) = tangent_own * tangent1 + r.tangent1 * turned;
+                    SHARED(staged, (warp * 4 + 2) * NV + i) = tangent_own * tangent2 + r.tangent2 * turned;
+                    SHARED(staged, (warp * 4 + 3) * NV + i) = tangent_own * tangent3 + r.tangent3 * turned;
                 }
-            float gradient[NV];
+            } else {
+#pragma unroll
+                for (int i = 0; i < 4 * NV; ++i) SHARED(staged, warp * 4 * NV + i) = 0.0f;
+            }
+            __syncthreads();
+            BY_WARP(add_products, sum, staged, 4 * min(WARPS, most - first), lane)
+            __syncthreads();
+        }
+        BY_WARP(add_limits, sum, part, limit, limit_jac + env, limit_aref + env, limit_d + env, qacc, lane)
+
+        // --- Newton's direction ---
+#pragma unroll
+        for (int i = 0; i < NV; ++i) SHARED(staged, warp * NV + i) = part[i];
+        __syncthreads();
+        if (warp == 0) {
 #pragma unroll
             for (int i = 0; i < NV; ++i) {
-                const float jac = AT(limit_jac, i), at = jac * SHARED(qacc, i) - AT(limit_aref, i);
-                const float weight = at < 0.0f ? SHARED(limit_weight, i) : 0.0f;
-                SHARED(limit, i) = at;
-                sum[entry(i, i)] += weight;
-                gradient[i] = sum[ENTRIES + i] + SHARED(sums, ENTRIES + i) + smooth[i] + jac * weight * at;
-                x[i] = -gradient[i];
+                part[i] = -SHARED(smooth, i);
+#pragma unroll
+                for (int w = 0; w < WARPS; ++w) part[i] -= SHARED(staged, w * NV + i);
+                SHARED(direction, i) = -part[i];  // for now the gradient
             }
-            float inverse[NV];
+        }
+        __syncthreads();
+        BY_WARP(eliminate, sum, part, staged, lane)
+        if (warp == 0) {
+            float x[NV];
 #pragma unroll
-            for (int k = 0; k < NV; ++k) {
-                inverse[k] = 1.0f / sum[entry(k, k)];
-#pragma unroll
-                for (int i = k + 1; i < NV; ++i) {
-                    const float scaled = sum[entry(i, k)] * inverse[k];
-#pragma unroll
-                    for (int j = k + 1; j <= i; ++j) sum[entry(i, j)] -= scaled * sum[entry(j, k)];
-                    x[i] -= scaled * x[k];
-                }
-            }
+            for (int k = 0; k < NV; ++k) x[k] = SHARED(staged, ENTRIES + k);
 #pragma unroll
             for (int k = NV - 1; k >= 0; --k) {
-                x[k] *= inverse[k];
+                x[k] *= SHARED(staged, ENTRIES + NV + k);
 #pragma unroll
-                for (int i = 0; i < k; ++i) x[i] -= sum[entry(k, i)] * x[k];
+                for (int i = 0; i < k; ++i) x[i] -= SHARED(staged, entry(k, i)) * x[k];
             }
-            float initial = 0.0f, start = 0.0f;
+            float initial = 0.0f, smooth_slope = 0.0f;
 #pragma unroll
             for (int i = 0; i < NV; ++i) {
+                initial -= x[i] * SHARED(direction, i);
+                smooth_slope += x[i] * SHARED(smooth, i);
                 SHARED(direction, i) = x[i];
                 SHARED(limit_slope, i) = AT(limit_jac, i) * x[i];
-                initial -= x[i] * gradient[i];
-                start += x[i] * smooth[i];
             }
             SHARED(along, 0) = initial;
-            SHARED(along, 1) = start;
+            SHARED(along, 1) = smooth_slope;
         }
         __syncthreads();
 
@@ -254,7 +327,7 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
         }
         for (int i = warp; i < NV; i += WARPS) {
             const float before = SHARED(limit, i), after = before + SHARED(limit_slope, i);
-            if ((before < 0.0f) != (after < 0.0f) && SHARED(limit_weight, i) != 0.0f) changed += 1.0f;
+            if ((before < 0.0f) != (after < 0.0f) && AT(limit_d, i) != 0.0f) changed += 1.0f;
         }
         for (int i = 0; i < NV; ++i)
             small = fmaxf(small, fabsf(SHARED(direction, i)) / (1.0f + fabsf(SHARED(qacc, i))));
@@ -293,7 +366,7 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
                 }
                 for (int i = warp; i < NV; i += WARPS) {
                     const float at = SHARED(limit, i) + step * SHARED(limit_slope, i);
-                    const float weighted = at < 0.0f ? SHARED(limit_weight, i) * SHARED(limit_slope, i) : 0.0f;
+                    const float weighted = at < 0.0f ? AT(limit_d, i) * SHARED(limit_slope, i) : 0.0f;
                     first += weighted * at;
                     second += weighted * SHARED(limit_slope, i);
                 }
@@ -324,9 +397,9 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
             for (int i = warp; i < NV; i += WARPS) {
                 const float now = fminf(SHARED(limit, i), 0.0f);
                 const float then = fminf(SHARED(limit, i) + step * SHARED(limit_slope, i), 0.0f);
-                const float before = 0.5f * SHARED(limit_weight, i) * now * now;
+                const float before = 0.5f * AT(limit_d, i) * now * now;
                 scale += before;
-                change += 0.5f * SHARED(limit_weight, i) * then * then - before;
+                change += 0.5f * AT(limit_d, i) * then * then - before;
             }
             scale = over_warps(scratch, warp, lane, scale) + fabsf(step * smooth_slope);
             change = over_warps(scratch, warp, lane, change) + step * smooth_slope + 0.5f * step * step * curvature;
@@ -342,7 +415,7 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
             }
             for (int i = warp; i < NV; i += WARPS) {
                 const float before = SHARED(limit, i), after = before + step * SHARED(limit_slope, i);
-                if ((before < 0.0f) != (after < 0.0f) && SHARED(limit_weight, i) != 0.0f) changed += 1.0f;
+                if ((before < 0.0f) != (after < 0.0f) && AT(limit_d, i) != 0.0f) changed += 1.0f;
             }
             in_zones = over_warps(scratch, warp, lane, changed) == 0.0f || whole;
         }

@@ -91,6 +91,7 @@ def macros(lanes: int, contacts: int, config: PhysicsConfig) -> tuple[tuple[str,
     """What `newton.cu` wants to know when it is compiled."""
     return nvrtc.defines(
         {
+            "BLOCKS": 4,
             "LANES": lanes,
             "CONTACTS": contacts,
             "ITERATIONS": config.solver_iterations,
