@@ -293,7 +293,7 @@ class PhysicsConfig:
     solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
     # Where these are None, `on` chooses for a platform.
     contact_group: int | None = None  # contacts worked on together, 0 for all
-    kernel: bool | None = None  # solve in one kernel of our own where the device is CUDA's, see `newton_cuda.py`
+    kernels: bool | None = None  # use kernels of our own where the device is CUDA's, see `cuda.py`
     packs: int | None = None  # a pack of those that are hard to solve holds the batch divided by this; 0: no packs
     adaptive: bool | None = None  # leave out work that no environment at hand needs
     lanes: int | None = None  # environments in a tile, 0 for one tile
@@ -308,9 +308,13 @@ class PhysicsConfig:
         than one step (section 23).
         """
         if platform == "cpu":
-            chosen = PhysicsConfig(contact_group=CONTACTS_PER_GROUP, kernel=False, packs=0, adaptive=True, lanes=16, chunk=128)
+            chosen = PhysicsConfig(
+                contact_group=CONTACTS_PER_GROUP, kernels=False, packs=0, adaptive=True, lanes=16, chunk=128
+            )
         else:
-            chosen = PhysicsConfig(contact_group=0, kernel=platform == "gpu", packs=4, adaptive=False, lanes=0, chunk=0)
+            chosen = PhysicsConfig(
+                contact_group=0, kernels=platform == "gpu", packs=4, adaptive=False, lanes=0, chunk=0
+            )
         left_open = {
             field.name: getattr(chosen, field.name)
             for field in dataclasses.fields(self)

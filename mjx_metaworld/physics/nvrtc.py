@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-
 # Of an A100, and of PTX as the oldest drivers that JAX supports (CUDA 12.1) take it.
 _ARCHITECTURE, _VERSION = "80", "8.1"
 

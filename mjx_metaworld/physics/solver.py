@@ -15,6 +15,7 @@ always ends at the optimum; the few environments that need more are solved in pa
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -23,13 +24,14 @@ import numpy as np
 
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, locate, row_factors
 from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import contacts_at_once, highest, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, search
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
-from mjx_metaworld.physics.newton_cuda import is_available, solve_on_cuda
+from mjx_metaworld.physics.newton_kernel import solve_in_kernel
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.problem import (
     NUM_COLUMNS,
@@ -105,17 +107,13 @@ def solve(
 
 
 def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
-    if config.kernel and is_available(qacc_warmstart):
-        args = mass, problem, qacc_warmstart, config
-        # The arguments are closed over, as some numbers in them must stay constants.
-        return jax.lax.platform_dependent(cuda=lambda: _solve_in_kernel(*args), default=lambda: _solve_by_xla(*args))
-    return _solve_by_xla(mass, problem, qacc_warmstart, config)
+    def in_kernel() -> Solution:
+        found = solve_in_kernel(problem, qacc_warmstart, config)
+        qfrc_constraint = fence(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
+        return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
 
-
-def _solve_in_kernel(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
-    found = solve_on_cuda(problem, qacc_warmstart, config)
-    qfrc_constraint = fence(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
-    return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
+    by_xla = functools.partial(_solve_by_xla, mass, problem, qacc_warmstart, config)
+    return where_cuda(config.kernels, qacc_warmstart, in_kernel, by_xla)
 
 
 def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:

@@ -43,7 +43,7 @@ __all__ = [
 # From the shapes of pairs to their contact points, and to where the search for these starts the next time, if it does.
 Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
 # The same of general convex pairs, from both shapes, margins, starts and the number of iterations.
-ConvexRoutine = Callable[[Shape, Shape, Array, Start, int], tuple[Points, Start]]
+ConvexRoutine = Callable[[Shape, Shape, Array, Start, int, bool | None], tuple[Points, Start]]
 
 
 def collide(geometry: Geometry, kin: Kinematics, config: PhysicsConfig) -> Contacts:
@@ -105,13 +105,13 @@ def routines(
     candidates: Candidates, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
 ) -> dict[str, tuple[Slots, Routine]]:
     """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
-    iterations = config.convex_iterations
+    search = config.convex_iterations, config.kernels
     kinds: dict[str, tuple[Slots | None, Routine]] = {
         "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b), None)),
         "sphere": (candidates.sphere, lambda a, b, _: (collide_spheres(a, b), None)),
         "capsule": (candidates.capsule, lambda a, b, _: (collide_capsules(a, b), None)),
         "box": (candidates.box, lambda a, b, pairs: (collide_boxes(a, b, pairs.margin), None)),
         "cylinder-box": (candidates.cylinder_box, lambda a, b, p: (collide_cylinder_boxes(a, b, p.margin), None)),
-        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, pairs.margin, pairs.start, iterations)),
+        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, pairs.margin, pairs.start, *search)),
     }
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}

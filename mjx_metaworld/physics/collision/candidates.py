@@ -124,7 +124,8 @@ def _starts(slots: Slots, poses: Array, config: PhysicsConfig) -> Start:
     """Where the narrow phase of the convex pairs starts."""
 
     def search(pairs: NearPairs) -> Start:
-        return fence(find_start(*place(pairs, poses, slots.layout), config.convex_search_iterations))
+        shapes = place(pairs, poses, slots.layout)
+        return fence(find_start(*shapes, config.convex_search_iterations, config.kernels))
 
     return by_block(slots.layout, search, slots.pairs)
 

@@ -22,9 +22,11 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.collision.descent_kernel import descend_in_kernel, kernel_of
 from mjx_metaworld.physics.collision.hull_support import Hulls, furthest_vertex, hull_index, hulls_of
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Shape, Start
+from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.rows import take
 from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
@@ -83,7 +85,7 @@ class Deepest(NamedTuple):
     balls: Array  # (2 S, L) radii of the first bodies' balls, then the second ones'
 
 
-def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
+def find_start(shape1: Shape, shape2: Shape, iterations: int, kernels: bool | None = False) -> Start:
     """Search the contact of world-frame shapes from scratch."""
     pair = _relate(shape1, shape2)
     body1, body2 = _single(pair.both, 0, 2), _single(pair.both, 1, 2)
@@ -93,6 +95,11 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     begun = fence(_begin(_copies(pair, 3), jnp.concatenate([best, other, face_normal], axis=-2)))
     first, second, on_face = (_single(begun, i, 3) for i in range(3))
 
+    def by_kernel() -> _Descent:
+        trials = [_descend_by_kernel(pair, s, _TRIAL_STEPS) for s in (first, second)]
+        s = _choose(trials[0].depth <= trials[1].depth, *trials)
+        return _descend_by_kernel(pair, s, iterations - _TRIAL_STEPS)
+
     def descend(turn: Array, trials: tuple[_Descent, _Descent]) -> tuple[_Descent, _Descent]:
         """Turns 0 and 1 are the trials, in turn 2 the better one goes on: the descent is compiled once."""
         s, waiting = trials
@@ -101,7 +108,10 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
         steps = jnp.where(turn == 2, iterations - _TRIAL_STEPS, _TRIAL_STEPS)
         return jax.lax.fori_loop(0, steps, lambda _, s: _descend(pair, s), s), waiting
 
-    s, _ = jax.lax.fori_loop(0, 3, descend, (first, second))
+    def by_xla() -> _Descent:
+        return jax.lax.fori_loop(0, 3, descend, (first, second))[0]
+
+    s = where_cuda(kernels, face_overlap, by_kernel, by_xla)
     # A box in a hull is often deepest along its own face, which a descent from elsewhere need not reach. Near the
     # direction found the simplex, which tells the position, is worth keeping.
     better = face_overlap < s.depth
@@ -110,22 +120,32 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int) -> Start:
     return _start_at(pair, s)
 
 
-def collide_convex(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> tuple[Points, Start]:
+def collide_convex(
+    shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int, kernels: bool | None = False
+) -> tuple[Points, Start]:
     """Contact of world-frame convex shapes, one point a slot, and where to start when they have moved a little."""
-    deepest, following = find_deepest(shape1, shape2, start, iterations)
+    deepest, following = find_deepest(shape1, shape2, start, iterations, kernels)
     on_first = _combine(deepest.weights, deepest.corners[:, 3:])
     return contact_of(deepest, on_first, shape2, margin), following
 
 
-def find_deepest(shape1: Shape, shape2: Shape, start: Start, iterations: int) -> tuple[Deepest, Start]:
+def find_deepest(
+    shape1: Shape, shape2: Shape, start: Start, iterations: int, kernels: bool | None = False
+) -> tuple[Deepest, Start]:
     """Where the cores of world-frame shapes overlap least, by descent from a start; and the start to go on from."""
     pair = _relate(shape1, shape2)
+    begun = _resume(pair, start)
 
     def step(i: Array, s: _Descent) -> _Descent:
         return _descend(pair, s, again=i == 0)
 
     # The first step evaluates the start's direction at the poses of now.
-    end = jax.lax.fori_loop(0, iterations + 1, step, _resume(pair, start))
+    end = where_cuda(
+        kernels,
+        begun.depth,
+        lambda: _descend_by_kernel(pair, begun, iterations + 1, again=True),
+        lambda: jax.lax.fori_loop(0, iterations + 1, step, begun),
+    )
     weights = _triangle_weights(end.corners[:, :3], _query(end))
     deepest = Deepest(end.normal, end.depth, end.corners, weights, pair.both.ball)
     return deepest, _start_at(pair, end)
@@ -293,6 +313,14 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
 def _query(s: _Descent) -> Array:
     """The query point: the origin when the bodies are apart, else outside along the best direction."""
     return s.normal * (s.depth + jnp.maximum(_STAND_OFF, -s.depth))
+
+
+def _descend_by_kernel(pair: _Pair, s: _Descent, steps: int, again: bool = False) -> _Descent:
+    """So many steps of `_descend`, the first one perhaps `again`."""
+    body, hulls = pair.both, pair.both.hulls
+    bodies = body.half, body.disc, hulls.row, hulls.resolution, pair.pos, pair.mat
+    kernel = kernel_of(len(s.depth), steps, again, _STAND_OFF, _TINY)
+    return _Descent(*descend_in_kernel(kernel, bodies, s))
 
 
 def _descend(pair: _Pair, s: _Descent, again: Array | bool = False) -> _Descent:

@@ -48,10 +48,12 @@ class _Side(NamedTuple):
     axis: Array  # (3, S, L) of the disc
 
 
-def touch(shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int) -> tuple[Points, Start]:
+def touch(
+    shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int, kernels: bool | None = False
+) -> tuple[Points, Start]:
     """What `collide_convex` returns, with the derivative by the poses of the shapes."""
     held = jax.lax.stop_gradient((shape1, shape2, start))
-    deepest, following = jax.lax.stop_gradient(find_deepest(*held, iterations))
+    deepest, following = jax.lax.stop_gradient(find_deepest(*held, iterations, kernels))
     pos = spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos)
     mat = spatial.matmul_tn(shape2.mat, shape1.mat)
     deepest, on_first = _follow(deepest, pos, mat, held[0], held[1])

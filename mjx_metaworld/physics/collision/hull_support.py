@@ -16,10 +16,10 @@ from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 Array = jax.Array
 
 _MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
-_INDEX_BITS = (CANDIDATES - 1).bit_length()
+INDEX_BITS = (CANDIDATES - 1).bit_length()
 # Added to reaches of at most 0.3 m before the low bits of the float give way to an index: what is left resolves
 # 2^-20 m, so the vertex found is furthest to within a micrometre.
-_OFFSET = 0.5
+OFFSET = 0.5
 
 
 class Hulls(NamedTuple):
@@ -62,9 +62,9 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     single = direction.astype(jnp.float32)
     reach = vertices[0] * single[0] + vertices[1] * single[1] + vertices[2] * single[2]
     number = jax.lax.broadcasted_iota(jnp.int32, reach.shape, 0)
-    keys = (jax.lax.bitcast_convert_type(reach + _OFFSET, jnp.int32) >> _INDEX_BITS << _INDEX_BITS) | number
+    keys = (jax.lax.bitcast_convert_type(reach + OFFSET, jnp.int32) >> INDEX_BITS << INDEX_BITS) | number
     best = fold("max", keys)
     points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
     # Fenced, or it would be computed number by number for each coordinate that is looked up.
-    chosen = fence(row * CANDIDATES + (best & ((1 << _INDEX_BITS) - 1)))
+    chosen = fence(row * CANDIDATES + (best & ((1 << INDEX_BITS) - 1)))
     return jnp.moveaxis(jnp.asarray(points, direction.dtype)[chosen], -1, 0)

@@ -1,0 +1,58 @@
+"""The descent of `convex.py` as one kernel, on devices of CUDA: what `descent.cu` reads and finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjx_metaworld.physics import cuda, nvrtc
+from mjx_metaworld.physics.collision.hull_support import INDEX_BITS, OFFSET
+from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
+
+Array = jax.Array
+
+_THREADS = 128
+
+
+def kernel_of(slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
+    """The kernel for so many pairs to an environment.
+
+    Args:
+        slots: number of pairs.
+        steps: of the descent.
+        again: whether the first step evaluates the direction at hand.
+        stand_off: how far outside a query stands, m.
+        tiny: below which nothing is divided by.
+    """
+    macros = nvrtc.defines(
+        {
+            "SLOTS": slots,
+            "STEPS": steps,
+            "AGAIN": int(again),
+            "CANDIDATES": CANDIDATES,
+            "INDEX_BITS": INDEX_BITS,
+            "OFFSET": OFFSET,
+            "STAND_OFF": stand_off,
+            "TINY": tiny,
+        }
+    )
+    return cuda.Kernel(Path(__file__).with_name("descent.cu"), _THREADS, _THREADS, macros, rows=slots)
+
+
+def descend_in_kernel(kernel: cuda.Kernel, bodies: Sequence[Array], start: Sequence[Array]) -> list[Array]:
+    """The end of a descent.
+
+    Args:
+        kernel: of `kernel_of`.
+        bodies: (..., 2 S, L) half, disc, row and resolution of both bodies, (..., S, L) position and matrix.
+        start: (..., S, L) normal, depth, corners, weights and nearest point.
+
+    Returns:
+        The same as `start`.
+    """
+    results = [jax.ShapeDtypeStruct(x.shape[:-1], jnp.float32) for x in start]
+    return cuda.call(kernel, results, (*bodies, *start), (jnp.asarray(load_hulls().candidates, np.float32),))

@@ -1,0 +1,135 @@
+"""Kernels in CUDA C as operations of JAX, where XLA would make hundreds of kernels of a loop.
+
+XLA takes PTX as a custom call of its own, so nothing has to be built or registered; NVRTC, which JAX's plugin for CUDA
+brings along, makes it from the source. Pallas was tried first (benchmarks/LOG.md, section 24): the passes of its Triton
+backend take minutes over kernels of thousands of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+from jaxlib.mlir import ir
+
+from mjx_metaworld.physics import nvrtc
+
+Array = jax.Array
+Result = TypeVar("Result")
+
+
+class Kernel(NamedTuple):
+    """A kernel that works on each environment by itself."""
+
+    source: Path  # CUDA C, whose function has the file's name
+    lanes: int  # environments in a block
+    threads: int  # in a block
+    macros: tuple[tuple[str, str], ...]  # what the source wants to know, besides the number LANES of environments
+    rows: int = 1  # blocks for the same environments, along the grid's second axis
+
+    def ptx(self, lanes: int) -> str:
+        """The compiled kernel for so many environments.
+
+        Raises:
+            CompileError: see `nvrtc.compile_ptx`.
+        """
+        return nvrtc.compile_ptx(self.source.read_text(), self.all_macros(lanes))
+
+    def all_macros(self, lanes: int) -> tuple[tuple[str, str], ...]:
+        """The macros with which the source is compiled for so many environments."""
+        return (*self.macros, ("LANES", str(lanes)))
+
+
+def where_cuda(
+    wanted: bool | None, like: Array, kernel: Callable[[], Result], otherwise: Callable[[], Result]
+) -> Result:
+    """By a kernel where the program turns out to be for CUDA, the numbers are float32 and NVRTC is there.
+
+    Both ways close over what they work on, in which some numbers must stay constants.
+    """
+    if wanted and like.dtype == jnp.float32 and nvrtc.is_there():
+        return jax.lax.platform_dependent(cuda=kernel, default=otherwise)
+    return otherwise()
+
+
+def call(
+    kernel: Kernel,
+    results: Sequence[jax.ShapeDtypeStruct],
+    operands: Sequence[Array],
+    tables: Sequence[Array] = (),
+) -> list[Array]:
+    """Run a kernel; can be lowered for CUDA alone, and has no derivative.
+
+    Args:
+        kernel: takes pointers to the operands, the tables and the results, each C-contiguous.
+        results: shapes and types, without the axis of lanes.
+        operands: (..., L).
+        tables: arrays that all environments share.
+    """
+    shapes = tuple((x.shape, np.dtype(x.dtype)) for x in results)
+    return _call_p.bind(*operands, *tables, kernel=kernel, results=shapes, tables=len(tables))
+
+
+_call_p = Primitive("cuda_call")
+_call_p.multiple_results = True
+
+
+@_call_p.def_abstract_eval
+def _abstract_eval(*avals, kernel, results, tables):
+    return [jax.core.ShapedArray((*shape, avals[0].shape[-1]), dtype) for shape, dtype in results]
+
+
+def _batching_rule(arrays, dims, *, kernel, results, tables):
+    """More lanes: nobody's result depends on others."""
+    own, shared = arrays[: len(arrays) - tables], arrays[len(arrays) - tables :]
+    if any(dim is not None for dim in dims[len(own) :]):
+        raise ValueError("tables must be the same for all environments")
+    size = next(x.shape[dim] for x, dim in zip(own, dims, strict=False) if dim is not None)
+    own = [batching.bdim_at_front(x, dim, size) for x, dim in zip(own, dims, strict=False)]
+    lanes = own[0].shape[-1]
+
+    def join(x: Array) -> Array:
+        return jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], size * lanes)
+
+    def part(x: Array) -> Array:
+        return jnp.moveaxis(x.reshape(*x.shape[:-1], size, lanes), -2, 0)
+
+    found = _call_p.bind(*map(join, own), *shared, kernel=kernel, results=results, tables=tables)
+    return [part(x) for x in found], [0] * len(found)
+
+
+batching.primitive_batchers[_call_p] = _batching_rule
+
+
+def _lowering(ctx, *operands, kernel: Kernel, results, tables):
+    lanes = ctx.avals_in[0].shape[-1]
+    numbers = {
+        "grid_x": -(-lanes // kernel.lanes),
+        "grid_y": kernel.rows,
+        "grid_z": 1,
+        "block_x": kernel.threads,
+        "block_y": 1,
+        "block_z": 1,
+        "shared_mem_bytes": 0,  # beyond what the source declares
+    }
+    written = range(len(operands), len(operands) + len(results))
+    lower = jax.ffi.ffi_lowering(
+        "__gpu$xla.gpu.ptx",
+        backend_config={
+            "name": ir.StringAttr.get(kernel.source.stem),
+            "kernel_type": ir.StringAttr.get("ptx"),
+            "kernel_data": ir.StringAttr.get(kernel.ptx(lanes)),
+            "output_indices": ir.ArrayAttr.get([mlir.ir_attribute(np.int32(i)) for i in written]),
+            **{name: mlir.ir_attribute(np.int32(number)) for name, number in numbers.items()},
+        },
+    )
+    return lower(ctx, *operands)
+
+
+mlir.register_lowering(_call_p, _lowering, platform="cuda")

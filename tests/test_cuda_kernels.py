@@ -1,0 +1,162 @@
+"""The CUDA kernels, run without a GPU: their sources compiled as C++, against MuJoCo C and against XLA's programs."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cuda_on_cpu import COMPILER, run_on_cpu
+from test_collision import gripper_poses
+from test_packs import ON_ACCELERATOR, in_one_tile, recorded
+
+from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
+from mjx_metaworld.physics.collision import convex, descent_kernel
+from mjx_metaworld.scenes.hulls import load_hulls
+
+compiled = pytest.mark.skipif(COMPILER is None, reason="there is no g++ here")
+
+
+@functools.cache
+def problems():
+    """MuJoCo's recorded problems as the kernel reads them, with its accelerations, and the solution by XLA."""
+    (mass, qfrc_smooth, constraints, warmstart), reference = recorded()
+
+    def prepare(mass, qfrc_smooth, constraints, warmstart):
+        jac, rows = constraints.contact_jac, constraints.replace(contact_jac=None)
+        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ON_ACCELERATOR)
+        return newton_kernel.Operands.of(problem, warmstart)
+
+    args = mass, qfrc_smooth, constraints, warmstart
+    by_xla = in_one_tile(functools.partial(solver.solve, config=ON_ACCELERATOR), *args)
+    return newton_kernel.Operands(*in_one_tile(prepare, *args)), reference, by_xla
+
+
+def newton(operands, folder):
+    kernel = newton_kernel.kernel_of(len(operands.contact_d), ON_ACCELERATOR)
+    shapes = (operands.qacc_warmstart, operands.contact_d, operands.num_contacts)
+    results = [jax.ShapeDtypeStruct(x.shape[:-1], x.dtype) for x in shapes]
+    return newton_kernel.Found(*run_on_cpu(kernel, results, operands, folder=folder))
+
+
+@compiled
+def test_accelerations_are_mujocos(tmp_path):
+    """The bounds of `test_packs.py`, whose iterations these are; the last block of environments is not full."""
+    operands, reference, by_xla = problems()
+    count = reference.shape[-1] - 11
+    operands, reference, by_xla = jax.tree.map(lambda x: x[..., :count], (operands, reference, by_xla))
+    found = newton(operands, tmp_path)
+    error = np.abs(found.qacc - reference) / (1 + np.abs(reference))
+    assert np.median(error) < 1e-6
+    assert np.quantile(error, 0.99) < 1e-4
+    assert error.max() < 2e-3
+    assert np.mean(found.count != by_xla.iterations) < 0.03  # some searches end just before or after a tolerance
+    assert found.count.max() > 3
+    np.testing.assert_allclose(found.normal_force, by_xla.contact_normal_force, rtol=1e-2, atol=1e-2)
+    np.testing.assert_array_equal(found.normal_force > 0, by_xla.contact_normal_force > 0)
+
+
+@compiled
+def test_a_lane_without_numbers_spoils_no_neighbour(tmp_path):
+    operands, *_ = problems()
+    operands = jax.tree.map(lambda x: np.array(x[..., :64]), operands)
+    clean = newton(operands, tmp_path).qacc
+    operands.qacc_warmstart[:, 5] = np.nan
+    (tmp_path / "again").mkdir()
+    spoilt = newton(operands, tmp_path / "again").qacc
+    np.testing.assert_array_equal(np.isnan(spoilt).any(0), np.arange(64) == 5)
+    np.testing.assert_array_equal(np.delete(spoilt, 5, axis=1), np.delete(clean, 5, axis=1))
+
+
+@functools.cache
+def descents():
+    """A box and a capsule beside each other in the gripper's hull: pairs, where descents start, MuJoCo's distances."""
+    poses = [gripper_poses(kind) for kind in ("box", "capsule")]
+    shape1, shape2 = (
+        jax.tree.map(lambda *x: jnp.concatenate(x, axis=-2), *shapes)
+        for shapes in zip(*((p.shape, p.gripper) for p in poses), strict=True)
+    )
+    pair = convex._relate(shape1, shape2)
+    begun = convex._resume(pair, convex.find_start(shape1, shape2, 3))
+    return pair, begun, np.stack([p.dist for p in poses])
+
+
+def descend(steps, again, folder):
+    """Where `steps` steps end by the kernel and by XLA."""
+    pair, begun, _ = descents()
+    body = pair.both
+    bodies = body.half, body.disc, body.hulls.row, body.hulls.resolution, pair.pos, pair.mat
+    kernel = descent_kernel.kernel_of(len(begun.depth), steps, again, convex._STAND_OFF, convex._TINY)
+    results = [jax.ShapeDtypeStruct(x.shape[:-1], x.dtype) for x in begun]
+    table = load_hulls().candidates.astype(np.float32)
+    mine = convex._Descent(*run_on_cpu(kernel, results, (*bodies, *begun), (table,), folder=folder))
+
+    @jax.jit
+    def by_xla(begun):
+        return jax.lax.fori_loop(0, steps, lambda i, s: convex._descend(pair, s, again=again & (i == 0)), begun)
+
+    return mine, by_xla(begun)
+
+
+@compiled
+@pytest.mark.parametrize("again", [False, True])
+def test_a_step_of_a_descent_is_xlas(tmp_path, again):
+    """The nearest point is only as near: which of two equal corners stays is decided by rounding."""
+    mine, xlas = descend(1, again, tmp_path)
+    np.testing.assert_allclose(mine.depth, xlas.depth, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(mine.normal, xlas.normal, rtol=0, atol=1e-6)
+    gap, other = (np.linalg.norm(convex._query(s) - s.nearest, axis=0) for s in (mine, xlas))
+    np.testing.assert_allclose(gap, other, rtol=1e-2, atol=1e-6)
+
+
+@compiled
+def test_descents_end_where_xlas_do(tmp_path):
+    """Mostly in the same place; and as near to MuJoCo's depth."""
+    mine, xlas = descend(8, False, tmp_path)
+    pair, _, truth = descents()
+    assert np.quantile(np.abs(mine.depth - xlas.depth), 0.97) < 1e-6
+    assert np.quantile(np.abs(mine.normal - xlas.normal), 0.97) < 1e-4
+    balls = pair.both.ball[: len(truth)]
+    error, other = (np.abs(-np.asarray(s.depth) - balls - truth) for s in (mine, xlas))
+    assert np.quantile(error, 0.9) < 1e-4  # the bound of `test_collision.py`
+    assert np.mean(error) < 1.1 * np.mean(other)
+
+
+def test_elsewhere_xla_solves():
+    """The kernels are used for CUDA alone, and not where nothing can compile them."""
+    like = jnp.zeros(3, jnp.float32)
+    assert cuda.where_cuda(False, like, lambda: 1, lambda: 2) == 2
+    assert cuda.where_cuda(None, like, lambda: 1, lambda: 2) == 2
+    assert cuda.where_cuda(True, jnp.zeros(3, jnp.int32), lambda: 1, lambda: 2) == 2
+    if jax.default_backend() == "cpu":
+        assert cuda.where_cuda(True, like, lambda: like + 1, lambda: like + 2)[0] == 2
+
+
+def test_a_call_is_lowered_for_cuda(monkeypatch):
+    """What the compiled program is told, with PTX that says what it was compiled with."""
+    monkeypatch.setattr(nvrtc, "compile_ptx", lambda source, macros: f"{len(source)} {dict(macros)['LANES']}")
+    operands, *_ = problems()
+    kernel = newton_kernel.kernel_of(len(operands.contact_d), ON_ACCELERATOR)
+    results = [jax.ShapeDtypeStruct((18,), jnp.float32)]
+    call = jax.vmap(lambda *x: cuda.call(kernel, results, x)[0])
+    tiles = jax.tree.map(lambda x: jnp.stack([x, x]), tuple(operands))
+    lowered = jax.jit(call).trace(*tiles).lower(lowering_platforms=("cuda",)).as_text()
+    lanes = 2 * operands.num_contacts.shape[0]  # tiles are more lanes
+    assert "__gpu$xla.gpu.ptx" in lowered
+    assert f"grid_x = {-(-lanes // 32)} : i32" in lowered
+    assert f'kernel_data = "{len(kernel.source.read_text())} {lanes}"' in lowered
+    assert "output_indices = [11 : i32]" in lowered
+
+
+def test_without_nvrtc_the_message_says_where_it_comes_from(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(nvrtc.ctypes, "CDLL", missing)
+    nvrtc._library.cache_clear()
+    try:
+        assert not nvrtc.is_there()
+        with pytest.raises(nvrtc.CompileError, match=r"jax\[cuda13\]"):
+            nvrtc.compile_ptx("not even compiled", ())
+    finally:
+        nvrtc._library.cache_clear()
