@@ -44,6 +44,24 @@ static std::atomic<int> votes;
     return votes > 0;
 }
 
+// What the threads of a warp hand to each other.
+static constexpr int kWarps = 32;
+static std::unique_ptr<std::barrier<>> warps[kWarps];
+static float handed[kWarps][32];
+
+[[maybe_unused]] static float __shfl_sync(unsigned, float value, int from) {
+    const int warp = threadIdx.x / 32;
+    handed[warp][threadIdx.x % 32] = value;
+    warps[warp]->arrive_and_wait();
+    value = handed[warp][from];
+    warps[warp]->arrive_and_wait();
+    return value;
+}
+
+[[maybe_unused]] static float __shfl_xor_sync(unsigned all, float value, int distance) {
+    return __shfl_sync(all, value, threadIdx.x % 32 ^ distance);
+}
+
 template <class To, class From>
 static To same_bits(From from) {
     To to;
@@ -73,6 +91,7 @@ extern "C" void run(void** arrays, int columns, int rows, int count) {
     for (blockIdx.y = 0; blockIdx.y < rows; ++blockIdx.y)
         for (blockIdx.x = 0; blockIdx.x < columns; ++blockIdx.x) {
             meeting = std::make_unique<std::barrier<>>(count);
+            for (int i = 0; i < count / 32; ++i) warps[i] = std::make_unique<std::barrier<>>(32);
             std::vector<std::thread> threads;
             for (int i = 0; i < count; ++i)
                 threads.emplace_back([=] {

@@ -19,7 +19,7 @@ def run_on_cpu(kernel, results, operands, tables=(), folder=None):
     library = Path(folder) / f"{kernel.source.stem}.so"
     macros = [f"-D{name}={value}" for name, value in kernel.all_macros(lanes)]
     names = [f'-DSOURCE="{kernel.source}"', f"-DKERNEL={kernel.source.stem}"]
-    flags = ["-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-o", str(library)]
+    flags = ["-std=c++20", f"-I{kernel.source.parent}", "-O1", "-shared", "-fPIC", "-pthread", "-o", str(library)]
     subprocess.run([COMPILER, *flags, *macros, *names, str(_HARNESS)], check=True)
     pointers = (ctypes.c_void_p * (len(arrays) + len(found)))(*(x.ctypes.data for x in (*arrays, *found)))
     ctypes.CDLL(str(library)).run(pointers, -(-lanes // kernel.lanes), kernel.rows, kernel.threads)

@@ -7,6 +7,7 @@ backend take minutes over kernels of thousands of operations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -21,6 +22,7 @@ from jaxlib.mlir import ir
 from mjx_metaworld.physics import nvrtc
 
 Array = jax.Array
+_INCLUDE = re.compile(r'(?m)^#include "(.+)"')  # of files beside a source
 Result = TypeVar("Result")
 
 
@@ -39,7 +41,9 @@ class Kernel(NamedTuple):
         Raises:
             CompileError: see `nvrtc.compile_ptx`.
         """
-        return nvrtc.compile_ptx(self.source.read_text(), self.all_macros(lanes))
+        source = self.source.read_text()
+        headers = tuple((name, self.source.with_name(name).read_text()) for name in _INCLUDE.findall(source))
+        return nvrtc.compile_ptx(source, self.all_macros(lanes), headers)
 
     def all_macros(self, lanes: int) -> tuple[tuple[str, str], ...]:
         """The macros with which the source is compiled for so many environments."""

@@ -1,174 +1,45 @@
-// The Newton solver of solver.py and line_search.py as one kernel of a CUDA device.
+// The Newton solver of solver.py and line_search.py for the environments that whole_step.cu has not brought to the end.
 //
-// XLA makes some ninety kernels of an iteration, whose loops wait for the slowest environment of a batch and whose
-// arrays go through memory. Here a block of WARPS warps solves 32 environments: it iterates until these have
-// converged, visits the contacts they have, and keeps the Hessian in registers.
+// A block solves one environment. Its threads are rows of contacts, entries of the Hessian and of the gradient, or
+// contacts and limits, as the work goes; what has one value (steps, counts, flags) is computed by all of them alike.
 //
-// Lane i of every warp belongs to environment i of the block. Its contacts are dealt out to the warps in turn, and so
-// are the rows of its Hessian; what has one value to an environment (steps, counts, flags) is computed by all warps
-// alike. Formulas, tests of convergence and counts are those of the files above.
-//
-// Given at compile time: BLOCKS (at once on a multiprocessor), LANES (environments), CONTACTS (rows to an environment), ITERATIONS, SEARCHES (evaluations of
-// a line search), TOLERANCE, FLAT, ROUNDING, TINY.
+// Given at compile time: LANES (environments), CONTACTS (rows to an environment), THREADS (of a block: at least four to
+// a contact, and an entry of Hessian and gradient each), ITERATIONS, SEARCHES (evaluations of a line search), TOLERANCE,
+// FLAT, ROUNDING.
 
-#define NV 18
-#define ENTRIES 171  // of the Hessian's lower triangle, row after row
-#define WARPS 4
-#define MINE ((CONTACTS + WARPS - 1) / WARPS)  // contacts of a warp, at most
+#include "cone.cuh"
+
+#define ENTRIES 171  // of the Hessian's lower triangle
+#define WARPS (THREADS / 32)
+#define WIDTH (NV + 1)  // of a row in shared memory, so that rows begin in different banks
+#define LIMITS 64       // the first of the threads that are limits
+#define ALL 0xffffffffu
 #define INFINITE __int_as_float(0x7f800000)
-#define SHARED(array, index) array[(index) * 32 + lane]
 
-struct Row4 {
-    float normal, tangent1, tangent2, tangent3;
+struct Pair {
+    float first, second;
 };
 
-struct Cone {
-    float normal, tangent;
-    bool free, sticking;
-};
-
-__device__ __forceinline__ Cone locate(const Row4& r, float mu) {
-    float tangent = sqrtf(r.tangent1 * r.tangent1 + r.tangent2 * r.tangent2 + r.tangent3 * r.tangent3);
-    bool free = r.normal >= mu * tangent;
-    return {r.normal, tangent, free, mu * r.normal + tangent <= 0.0f && !free};
-}
-
-__device__ __forceinline__ float by_zone(const Cone& c, float sticking, float sliding) {
-    return c.sticking ? sticking : c.free ? 0.0f : sliding;
-}
-
-__device__ __forceinline__ float contact_cost(const Cone& c, float d, float mu) {
-    float gap = c.normal - mu * c.tangent;
-    return 0.5f * by_zone(c, d * (c.normal * c.normal + c.tangent * c.tangent), d / (1.0f + mu * mu) * gap * gap);
-}
-
-__device__ __forceinline__ float normal_force(const Cone& c, float d, float mu) {
-    return by_zone(c, -d * c.normal, -d / (1.0f + mu * mu) * (c.normal - mu * c.tangent));
-}
-
-__device__ __forceinline__ bool stays(const Row4& from, const Row4& to, float d, float mu) {
-    Cone before = locate(from, mu), after = locate(to, mu);
-    return (before.free && after.free) || (before.sticking && after.sticking) || d == 0.0f;
-}
-
-__device__ __forceinline__ Row4 moved(const Row4& r, const Row4& slope, float step) {
-    return {r.normal + step * slope.normal, r.tangent1 + step * slope.tangent1, r.tangent2 + step * slope.tangent2,
-            r.tangent3 + step * slope.tangent3};
-}
-
-__device__ __forceinline__ constexpr int entry(int i, int j) { return i * (i + 1) / 2 + j; }
-
-// The sum over the warps of an environment's values; `scratch` holds one to a thread.
-__device__ __forceinline__ float over_warps(float* scratch, int warp, int lane, float value) {
-    __syncthreads();
-    SHARED(scratch, warp) = value;
-    __syncthreads();
-    float sum = scratch[lane];
+// The sums over the threads of two values.
+__device__ __forceinline__ Pair over_threads(Pair* scratch, Pair value) {
 #pragma unroll
-    for (int i = 1; i < WARPS; ++i) sum += SHARED(scratch, i);
+    for (int distance = 16; distance > 0; distance /= 2) {
+        value.first += __shfl_xor_sync(ALL, value.first, distance);
+        value.second += __shfl_xor_sync(ALL, value.second, distance);
+    }
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
+    __syncthreads();
+    Pair sum = scratch[0];
+#pragma unroll
+    for (int i = 1; i < WARPS; ++i) {
+        sum.first += scratch[i].first;
+        sum.second += scratch[i].second;
+    }
     return sum;
 }
 
-// The rows of the Hessian's triangle that a warp sums: about as many entries for each.
-template <int WARP>
-struct Part {
-    static constexpr int first = WARP == 0 ? 0 : WARP == 1 ? 9 : WARP == 2 ? 13 : 16;
-    static constexpr int last = WARP == 0 ? 9 : WARP == 1 ? 13 : WARP == 2 ? 16 : 18;
-    __device__ static constexpr int number(int i, int j) { return entry(i, j) - entry(first, 0); }
-};
-#define MOST_ENTRIES 46
-
-// Starts a warp's entries with those of the smooth cost, and adds their products with qacc to the smooth gradient.
-template <int WARP>
-__device__ __forceinline__ void start(float* sum, float* smooth, const float* hessian, const float* qacc, int lane) {
-    using Mine = Part<WARP>;
-#pragma unroll
-    for (int i = Mine::first; i < Mine::last; ++i)
-#pragma unroll
-        for (int j = 0; j <= i; ++j) sum[Mine::number(i, j)] = hessian[(size_t)(i * NV + j) * LANES];
-#pragma unroll
-    for (int i = Mine::first; i < Mine::last; ++i)
-#pragma unroll
-        for (int j = 0; j <= i; ++j) {
-            smooth[i] += sum[Mine::number(i, j)] * SHARED(qacc, j);
-            if (j < i) smooth[j] += sum[Mine::number(i, j)] * SHARED(qacc, i);
-        }
-}
-
-// Adds the products of the rows W of some contacts, which are staged as (row of a contact, dof, lane).
-template <int WARP>
-__device__ __forceinline__ void add_products(float* sum, const float* staged, int rows, int lane) {
-    using Mine = Part<WARP>;
-    for (int row = 0; row < rows; ++row) {
-        float w[NV];
-#pragma unroll
-        for (int i = 0; i < Mine::last; ++i) w[i] = SHARED(staged, row * NV + i);
-#pragma unroll
-        for (int i = Mine::first; i < Mine::last; ++i)
-#pragma unroll
-            for (int j = 0; j <= i; ++j) sum[Mine::number(i, j)] += w[i] * w[j];
-    }
-}
-
-// Adds the active limits' share of the Hessian and, to `part`, of the gradient; keeps their residuals in `limit`.
-template <int WARP>
-__device__ __forceinline__ void add_limits(float* sum, float* part, float* limit, const float* jac, const float* aref,
-                                           const float* d, const float* qacc, int lane) {
-    using Mine = Part<WARP>;
-#pragma unroll
-    for (int i = Mine::first; i < Mine::last; ++i) {
-        const float sign = jac[i * LANES], at = sign * SHARED(qacc, i) - aref[i * LANES];
-        const float weight = at < 0.0f ? d[i * LANES] : 0.0f;
-        SHARED(limit, i) = at;
-        sum[Mine::number(i, i)] += weight;
-        part[i] += sign * weight * at;
-    }
-}
-
-// Eliminates column after column, each of which the warps hand to each other in `columns`; the right side `rhs` is a
-// row of the first warp. Leaves in `columns` what the columns were when they were eliminated, then the right side's
-// entries and the reciprocals of the pivots.
-template <int WARP>
-__device__ __forceinline__ void eliminate(float* sum, float* rhs, float* columns, int lane) {
-    using Mine = Part<WARP>;
-#pragma unroll
-    for (int k = 0; k < NV; ++k) {
-#pragma unroll
-        for (int i = Mine::first; i < Mine::last; ++i)
-            if (i >= k) SHARED(columns, entry(i, k)) = sum[Mine::number(i, k)];
-        __syncthreads();
-        if (WARP != 0 && k + 1 >= Mine::last) continue;
-        const float inverse = 1.0f / SHARED(columns, entry(k, k));
-        float column[NV];
-#pragma unroll
-        for (int j = k + 1; j < (WARP == 0 ? NV : Mine::last); ++j) column[j] = SHARED(columns, entry(j, k));
-#pragma unroll
-        for (int i = Mine::first; i < Mine::last; ++i) {
-            if (i <= k) continue;
-            const float scaled = sum[Mine::number(i, k)] * inverse;
-#pragma unroll
-            for (int j = k + 1; j <= i; ++j) sum[Mine::number(i, j)] -= scaled * column[j];
-        }
-        if (WARP == 0) {
-            SHARED(columns, ENTRIES + k) = rhs[k];
-            SHARED(columns, ENTRIES + NV + k) = inverse;
-            const float scaled = rhs[k] * inverse;
-#pragma unroll
-            for (int j = k + 1; j < NV; ++j) rhs[j] -= scaled * column[j];
-        }
-    }
-}
-
-// What a warp does with its entries, which are other ones in each warp.
-#define BY_WARP(function, ...)                       \
-    switch (warp) {                                  \
-        case 0: function<0>(__VA_ARGS__); break;     \
-        case 1: function<1>(__VA_ARGS__); break;     \
-        case 2: function<2>(__VA_ARGS__); break;     \
-        default: function<3>(__VA_ARGS__);           \
-    }
-
-extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
+extern "C" __global__ void __launch_bounds__(THREADS)
 newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
        const float* __restrict__ smooth_force,    // (18, LANES)
        const float* __restrict__ limit_jac,       // (18, LANES)
@@ -180,179 +51,161 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
        const float* __restrict__ contact_jac,     // (CONTACTS, 4, 18, LANES)
        const int* __restrict__ num_contacts,      // (LANES)
        const float* __restrict__ warmstart,       // (18, LANES)
+       const int* __restrict__ solved,            // (LANES) those that are left out
        float* __restrict__ qacc_out,              // (18, LANES)
        float* __restrict__ force_out,             // (CONTACTS, LANES) normal forces
        int* __restrict__ count_out) {             // (LANES) iterations
-    __shared__ float staged[WARPS * 4 * NV * 32];  // first rows W, then the Hessian and the gradient's parts
-    __shared__ float qacc[NV * 32], direction[NV * 32], smooth[NV * 32], limit[NV * 32], limit_slope[NV * 32];
-    __shared__ float along[2 * 32];  // the derivative at the start of a search, and the smooth cost's
-    __shared__ float scratch[WARPS * 32];
-
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const int wanted = blockIdx.x * 32 + lane;
-    const bool exists = wanted < LANES;
-    const int env = exists ? wanted : LANES - 1;  // what is read for a lane beyond the last one
-    const int contacts = exists ? num_contacts[env] : 0;
+    const int env = blockIdx.x, t = threadIdx.x;
+    if (solved[env]) return;
 
 #define AT(array, index) array[(size_t)(index) * LANES + env]
-#define JAC(contact, row, dof) AT(contact_jac, ((contact) * 4 + (row)) * NV + (dof))
+    __shared__ float jac[CONTACTS * 4 * WIDTH], rows[CONTACTS * 4 * WIDTH];  // rows: W
+    __shared__ float hessian[NV * WIDTH], smooth_part[NV * WIDTH];
+    __shared__ float qacc[NV], direction[NV], gradient[NV], smooth[NV], limit[NV], limit_slope[NV], limit_weight[NV];
+    __shared__ float bend[NV];
+    __shared__ float residual[CONTACTS * 4], slope[CONTACTS * 4], force[CONTACTS * 4];
+    __shared__ Factors of[CONTACTS];
+    __shared__ Pair scratch[WARPS];
 
-    for (int i = warp; i < NV; i += WARPS) SHARED(qacc, i) = AT(warmstart, i);
-    if (warp == 0) scratch[lane] = contacts;
+    const int contacts = num_contacts[env], num_rows = 4 * contacts;
+    const bool is_row = t < num_rows, is_contact = t < contacts, is_limit = t >= LIMITS && t < LIMITS + NV;
+    const int dof = t - LIMITS;  // of a thread that is a limit
+    for (int i = t; i < num_rows * NV; i += THREADS) jac[i / NV * WIDTH + i % NV] = AT(contact_jac, i);
+    for (int i = t; i < NV * NV; i += THREADS) smooth_part[i / NV * WIDTH + i % NV] = AT(smooth_hessian, i);
+    if (t < NV) qacc[t] = AT(warmstart, t);
+    const float d = is_contact ? AT(contact_d, t) : 0.0f, mu = is_contact ? AT(contact_mu, t) : 1.0f;
+    const float sign = is_limit ? AT(limit_jac, dof) : 0.0f, limit_d_here = is_limit ? AT(limit_d, dof) : 0.0f;
+    const float limit_aref_here = is_limit ? AT(limit_aref, dof) : 0.0f;
+    // The entry of the Hessian, or of the gradient, that a thread sums.
+    int row = 0, column = t;
+    while (column > row) column -= ++row;
+    if (t >= ENTRIES) column = t - ENTRIES;
+    const float own_force = t >= ENTRIES && column < NV ? AT(smooth_force, column) : 0.0f;
     __syncthreads();
-    int most = 0;  // contacts in the block
-    for (int i = 0; i < 32; ++i) most = max(most, (int)scratch[i]);
-
-    Row4 residual[MINE], slope[MINE];
-    for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
-        float r[4];
+    if (is_row) {
+        float at = -AT(contact_aref, t);
 #pragma unroll
-        for (int row = 0; row < 4; ++row) {
-            r[row] = -AT(contact_aref, k * 4 + row);
-#pragma unroll
-            for (int i = 0; i < NV; ++i) r[row] += JAC(k, row, i) * SHARED(qacc, i);
-        }
-        residual[own] = {r[0], r[1], r[2], r[3]};
+        for (int i = 0; i < NV; ++i) at += jac[t * WIDTH + i] * qacc[i];
+        residual[t] = at;
     }
+    __syncthreads();
 
-    bool converged = !exists;
+#define ROW4(array, contact) \
+    Row4 { array[4 * (contact)], array[4 * (contact) + 1], array[4 * (contact) + 2], array[4 * (contact) + 3] }
+
+    bool converged = false;
     int count = 0;
-    for (int iteration = 0; iteration < ITERATIONS && __syncthreads_or(!converged); ++iteration) {
-        // --- the smooth cost ---
-        float sum[MOST_ENTRIES], part[NV];
-#pragma unroll
-        for (int i = 0; i < NV; ++i) part[i] = 0.0f;
-        BY_WARP(start, sum, part, smooth_hessian + env, qacc, lane)
-#pragma unroll
-        for (int i = 0; i < NV; ++i) SHARED(staged, warp * NV + i) = part[i];
-        __syncthreads();
-        for (int i = warp; i < NV; i += WARPS) {
-            float total = -AT(smooth_force, i);
-#pragma unroll
-            for (int w = 0; w < WARPS; ++w) total += SHARED(staged, w * NV + i);
-            SHARED(smooth, i) = total;
+    for (; count < ITERATIONS && !converged; ++count) {
+        // --- gradient and Hessian ---
+        if (is_contact) of[t] = factors(locate(ROW4(residual, t), mu), d, mu);
+        if (is_limit) {
+            limit[dof] = sign * qacc[dof] - limit_aref_here;
+            limit_weight[dof] = limit[dof] < 0.0f ? limit_d_here : 0.0f;
         }
         __syncthreads();
-
-        // --- the contacts: a few at a time, one in each warp, whose rows W then all warps work on ---
-#pragma unroll
-        for (int i = 0; i < NV; ++i) part[i] = 0.0f;
-        for (int first = 0; first < most; first += WARPS) {
-            const int k = first + warp;
-            if (k < contacts) {
-                const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-                const Row4 r = residual[first / WARPS];
-                const Cone cone = locate(r, mu);
-                const float length = fmaxf(cone.tangent, TINY), c = d / (1.0f + mu * mu);
-                const float root_d = sqrtf(d), root_c = sqrtf(c);
-                const float root_q = sqrtf(fmaxf(c * mu * (mu * cone.tangent - cone.normal) / length, 0.0f));
-                const float pull = c * (cone.normal - mu * cone.tangent);
-                const float normal_own = by_zone(cone, root_d, root_c), tangent_own = by_zone(cone, root_d, root_q);
-                const float normal_along = by_zone(cone, 0.0f, -root_c * mu / length);
-                const float tangent_along = by_zone(cone, 0.0f, -root_q / (length * length));
-                const float push = normal_force(cone, d, mu), tangent_force = by_zone(cone, -d, pull * mu / length);
-#pragma unroll
-                for (int i = 0; i < NV; ++i) {
-                    const float normal = JAC(k, 0, i), tangent1 = JAC(k, 1, i);
-                    const float tangent2 = JAC(k, 2, i), tangent3 = JAC(k, 3, i);
-                    const float work = r.tangent1 * tangent1 + r.tangent2 * tangent2 + r.tangent3 * tangent3;
-                    const float turned = tangent_along * work;
-                    part[i] -= push * normal + tangent_force * work;
-                    SHARED(staged, (warp * 4 + 0) * NV + i) = normal_own * normal + normal_along * work;
-                    SHARED(staged, (warp * 4 + 1) * NV + i) = tangent_own * tangent1 + r.tangent1 * turned;
-                    SHARED(staged, (warp * 4 + 2) * NV + i) = tangent_own * tangent2 + r.tangent2 * turned;
-                    SHARED(staged, (warp * 4 + 3) * NV + i) = tangent_own * tangent3 + r.tangent3 * turned;
-                }
-            } else {
-#pragma unroll
-                for (int i = 0; i < 4 * NV; ++i) SHARED(staged, warp * 4 * NV + i) = 0.0f;
-            }
-            __syncthreads();
-            BY_WARP(add_products, sum, staged, 4 * min(WARPS, most - first), lane)
-            __syncthreads();
-        }
-        BY_WARP(add_limits, sum, part, limit, limit_jac + env, limit_aref + env, limit_d + env, qacc, lane)
-
-        // --- Newton's direction ---
-#pragma unroll
-        for (int i = 0; i < NV; ++i) SHARED(staged, warp * NV + i) = part[i];
-        __syncthreads();
-        if (warp == 0) {
+        if (is_row) {
+            const int contact = t / 4, first = t - t % 4;
+            const Factors f = of[contact];
+            const Row4 r = ROW4(residual, contact);
+            const bool is_normal = t == first;
+            const float own = is_normal ? f.normal_own : f.tangent_own;
+            const float along = is_normal ? f.normal_along : f.tangent_along * residual[t];
 #pragma unroll
             for (int i = 0; i < NV; ++i) {
-                part[i] = -SHARED(smooth, i);
-#pragma unroll
-                for (int w = 0; w < WARPS; ++w) part[i] -= SHARED(staged, w * NV + i);
-                SHARED(direction, i) = -part[i];  // for now the gradient
+                const float work = r.tangent1 * jac[(first + 1) * WIDTH + i] + r.tangent2 * jac[(first + 2) * WIDTH + i] +
+                                   r.tangent3 * jac[(first + 3) * WIDTH + i];
+                rows[t * WIDTH + i] = own * jac[t * WIDTH + i] + along * work;
             }
+            force[t] = is_normal ? f.push : f.tangent_force * residual[t];
         }
         __syncthreads();
-        BY_WARP(eliminate, sum, part, staged, lane)
-        if (warp == 0) {
-            float x[NV];
+        if (t < ENTRIES) {
+            float sum = smooth_part[row * WIDTH + column];
+#pragma unroll 4
+            for (int r = 0; r < num_rows; ++r) sum += rows[r * WIDTH + row] * rows[r * WIDTH + column];
+            if (row == column) sum += limit_weight[row];
+            hessian[row * WIDTH + column] = hessian[column * WIDTH + row] = sum;
+        } else if (t < ENTRIES + NV) {
+            float sum = -own_force;
 #pragma unroll
-            for (int k = 0; k < NV; ++k) x[k] = SHARED(staged, ENTRIES + k);
+            for (int i = 0; i < NV; ++i) sum += smooth_part[column * WIDTH + i] * qacc[i];
+            smooth[column] = sum;
+            // A limit's row has one entry, whose square is 1 where its weight is not 0.
+#pragma unroll 4
+            for (int r = 0; r < num_rows; ++r) sum -= force[r] * jac[r * WIDTH + column];
+            gradient[column] = sum + AT(limit_jac, column) * limit_weight[column] * limit[column];
+        }
+        __syncthreads();
+
+        // --- Newton's direction: a thread holds a row, of which others ask ---
+        if (t < 32) {
+            const int own = min(t, NV - 1);
+            float a[NV], right = -gradient[own], inverse[NV];
+#pragma unroll
+            for (int i = 0; i < NV; ++i) a[i] = hessian[own * WIDTH + i];
+#pragma unroll
+            for (int k = 0; k < NV; ++k) {
+                inverse[k] = 1.0f / __shfl_sync(ALL, a[k], k);
+                const float scaled = t > k ? a[k] * inverse[k] : 0.0f;
+#pragma unroll
+                for (int i = k + 1; i < NV; ++i) a[i] -= scaled * __shfl_sync(ALL, a[i], k);
+                right -= scaled * __shfl_sync(ALL, right, k);
+            }
+            float mine = 0.0f;
 #pragma unroll
             for (int k = NV - 1; k >= 0; --k) {
-                x[k] *= SHARED(staged, ENTRIES + NV + k);
-#pragma unroll
-                for (int i = 0; i < k; ++i) x[i] -= SHARED(staged, entry(k, i)) * x[k];
+                const float x = __shfl_sync(ALL, right, k) * inverse[k];
+                if (t == k) mine = x;
+                right -= a[k] * x;
             }
-            float initial = 0.0f, smooth_slope = 0.0f;
-#pragma unroll
-            for (int i = 0; i < NV; ++i) {
-                initial -= x[i] * SHARED(direction, i);
-                smooth_slope += x[i] * SHARED(smooth, i);
-                SHARED(direction, i) = x[i];
-                SHARED(limit_slope, i) = AT(limit_jac, i) * x[i];
+            if (t < NV) {
+                direction[t] = mine;
+                limit_slope[t] = AT(limit_jac, t) * mine;
             }
-            SHARED(along, 0) = initial;
-            SHARED(along, 1) = smooth_slope;
         }
         __syncthreads();
 
         // --- residuals along it; whether the whole step leaves every row in its zone ---
-        float changed = 0.0f, small = 0.0f;
-        for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
-            float s[4];
+        if (is_row) {
+            float sum = 0.0f;
 #pragma unroll
-            for (int row = 0; row < 4; ++row) {
-                s[row] = 0.0f;
+            for (int i = 0; i < NV; ++i) sum += jac[t * WIDTH + i] * direction[i];
+            slope[t] = sum;
+        }
+        if (is_limit) {
+            float sum = 0.0f;
 #pragma unroll
-                for (int i = 0; i < NV; ++i) s[row] += JAC(k, row, i) * SHARED(direction, i);
-            }
-            slope[own] = {s[0], s[1], s[2], s[3]};
-            const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-            if (!stays(residual[own], moved(residual[own], slope[own], 1.0f), d, mu)) changed += 1.0f;
+            for (int i = 0; i < NV; ++i) sum += smooth_part[dof * WIDTH + i] * direction[i];
+            bend[dof] = sum * direction[dof];
         }
-        for (int i = warp; i < NV; i += WARPS) {
-            const float before = SHARED(limit, i), after = before + SHARED(limit_slope, i);
-            if ((before < 0.0f) != (after < 0.0f) && AT(limit_d, i) != 0.0f) changed += 1.0f;
+        float initial = 0.0f, smooth_slope = 0.0f, small = 0.0f;
+#pragma unroll
+        for (int i = 0; i < NV; ++i) {
+            initial -= direction[i] * gradient[i];
+            smooth_slope += direction[i] * smooth[i];
+            small = fmaxf(small, fabsf(direction[i]) / (1.0f + fabsf(qacc[i])));
         }
-        for (int i = 0; i < NV; ++i)
-            small = fmaxf(small, fabsf(SHARED(direction, i)) / (1.0f + fabsf(SHARED(qacc, i))));
-        const bool whole = over_warps(scratch, warp, lane, changed) == 0.0f;
+        __syncthreads();
+
+#define CHANGES(step)                                                                                       \
+    ((is_contact && !stays(ROW4(residual, t), moved(ROW4(residual, t), ROW4(slope, t), step), d, mu)) ||    \
+     (is_limit && limit_d_here != 0.0f && (limit[dof] < 0.0f) != (limit[dof] + (step) * limit_slope[dof] < 0.0f)))
 
         float step = 1.0f;
-        bool in_zones = whole;
-        if (__syncthreads_or(!converged && !whole)) {
+        bool in_zones = !__syncthreads_or(CHANGES(1.0f));
+        if (!in_zones) {
             // --- the minimum along the direction, by Newton's method kept inside a bracket ---
-            float bend = 0.0f;
-            for (int i = 0; i < NV; ++i)
-                for (int j = warp; j <= i; j += WARPS)
-                    bend += (j < i ? 2.0f : 1.0f) * AT(smooth_hessian, i * NV + j) * SHARED(direction, i) * SHARED(direction, j);
-            const float curvature = over_warps(scratch, warp, lane, bend);
-            const float initial = SHARED(along, 0), smooth_slope = SHARED(along, 1);
+            float curvature = 0.0f;
+#pragma unroll
+            for (int i = 0; i < NV; ++i) curvature += bend[i];
             // A step that is small enough as a whole needs no search, whose slopes would only be rounding errors.
-            const bool full = converged || whole || small <= TOLERANCE;
+            const bool full = small <= TOLERANCE;
             float lower = 0.0f, lower_slope = initial, upper = INFINITE, upper_slope = INFINITE;
             for (int search = 0; search < SEARCHES; ++search) {
-                const bool flat = full || fminf(lower_slope, upper_slope) <= FLAT * initial;
-                if (!__syncthreads_or(!flat)) break;
-                float first = 0.0f, second = 0.0f;
-                for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
-                    const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-                    const Row4 s = slope[own], r = moved(residual[own], s, step);
+                if (full || fminf(lower_slope, upper_slope) <= FLAT * initial) break;
+                Pair found = {0.0f, 0.0f};
+                if (is_contact) {
+                    const Row4 s = ROW4(slope, t), r = moved(ROW4(residual, t), s, step);
                     const Cone cone = locate(r, mu);
                     const float work = r.tangent1 * s.tangent1 + r.tangent2 * s.tangent2 + r.tangent3 * s.tangent3;
                     const float squared = s.tangent1 * s.tangent1 + s.tangent2 * s.tangent2 + s.tangent3 * s.tangent3;
@@ -360,19 +213,16 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
                     const float turning = fmaxf(squared - turned * turned, 0.0f) * per_length;
                     const float gap = cone.normal - mu * cone.tangent, gap_slope = s.normal - mu * turned;
                     const float sliding_d = d / (1.0f + mu * mu);
-                    first += by_zone(cone, d * (cone.normal * s.normal + work), sliding_d * gap * gap_slope);
-                    second += by_zone(cone, d * (s.normal * s.normal + squared),
-                                      sliding_d * (gap_slope * gap_slope - gap * mu * turning));
+                    found = {by_zone(cone, d * (cone.normal * s.normal + work), sliding_d * gap * gap_slope),
+                             by_zone(cone, d * (s.normal * s.normal + squared),
+                                     sliding_d * (gap_slope * gap_slope - gap * mu * turning))};
+                } else if (is_limit) {
+                    const float at = limit[dof] + step * limit_slope[dof];
+                    const float weighted = at < 0.0f ? limit_d_here * limit_slope[dof] : 0.0f;
+                    found = {weighted * at, weighted * limit_slope[dof]};
                 }
-                for (int i = warp; i < NV; i += WARPS) {
-                    const float at = SHARED(limit, i) + step * SHARED(limit_slope, i);
-                    const float weighted = at < 0.0f ? AT(limit_d, i) * SHARED(limit_slope, i) : 0.0f;
-                    first += weighted * at;
-                    second += weighted * SHARED(limit_slope, i);
-                }
-                first = over_warps(scratch, warp, lane, first) + smooth_slope + step * curvature;
-                second = over_warps(scratch, warp, lane, second) + curvature;
-                if (flat) continue;
+                found = over_threads(scratch, found);
+                const float first = found.first + smooth_slope + step * curvature, second = found.second + curvature;
                 if (first < 0.0f) {
                     lower = step;
                     lower_slope = -first;
@@ -387,56 +237,31 @@ newton(const float* __restrict__ smooth_hessian,  // (18, 18, LANES)
 
             // --- a step must not raise the cost ---
             step = full ? 1.0f : upper_slope < lower_slope ? upper : lower;
-            float scale = 0.0f, change = 0.0f;
-            for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
-                const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-                const float before = contact_cost(locate(residual[own], mu), d, mu);
-                scale += before;
-                change += contact_cost(locate(moved(residual[own], slope[own], step), mu), d, mu) - before;
+            Pair costs = {0.0f, 0.0f};  // before, and the change
+            if (is_contact) {
+                costs.first = contact_cost(locate(ROW4(residual, t), mu), d, mu);
+                const Row4 then = moved(ROW4(residual, t), ROW4(slope, t), step);
+                costs.second = contact_cost(locate(then, mu), d, mu) - costs.first;
+            } else if (is_limit) {
+                const float now = fminf(limit[dof], 0.0f), then = fminf(limit[dof] + step * limit_slope[dof], 0.0f);
+                costs.first = 0.5f * limit_d_here * now * now;
+                costs.second = 0.5f * limit_d_here * then * then - costs.first;
             }
-            for (int i = warp; i < NV; i += WARPS) {
-                const float now = fminf(SHARED(limit, i), 0.0f);
-                const float then = fminf(SHARED(limit, i) + step * SHARED(limit_slope, i), 0.0f);
-                const float before = 0.5f * AT(limit_d, i) * now * now;
-                scale += before;
-                change += 0.5f * AT(limit_d, i) * then * then - before;
-            }
-            scale = over_warps(scratch, warp, lane, scale) + fabsf(step * smooth_slope);
-            change = over_warps(scratch, warp, lane, change) + step * smooth_slope + 0.5f * step * step * curvature;
-            if (whole)
-                step = 1.0f;
-            else if (!(change <= ROUNDING * scale))
-                step = lower;
-
-            changed = 0.0f;
-            for (int k = warp, own = 0; k < contacts; k += WARPS, ++own) {
-                const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-                if (!stays(residual[own], moved(residual[own], slope[own], step), d, mu)) changed += 1.0f;
-            }
-            for (int i = warp; i < NV; i += WARPS) {
-                const float before = SHARED(limit, i), after = before + step * SHARED(limit_slope, i);
-                if ((before < 0.0f) != (after < 0.0f) && AT(limit_d, i) != 0.0f) changed += 1.0f;
-            }
-            in_zones = over_warps(scratch, warp, lane, changed) == 0.0f || whole;
+            costs = over_threads(scratch, costs);
+            const float change = costs.second + step * smooth_slope + 0.5f * step * step * curvature;
+            if (!(change <= ROUNDING * (costs.first + fabsf(step * smooth_slope)))) step = lower;
+            in_zones = !__syncthreads_or(CHANGES(step));
         }
 
-        // --- the step; those that have converged stay where they are ---
-        if (converged) step = 0.0f;
-        for (int k = warp, own = 0; k < contacts; k += WARPS, ++own)
-            residual[own] = moved(residual[own], slope[own], step);
-        count += !converged;
         // Where every row was in a quadratic zone and still is in the same one, a full step ends at the optimum.
-        converged = converged || (in_zones && step == 1.0f) || step * small <= TOLERANCE;
+        converged = (in_zones && step == 1.0f) || step * small <= TOLERANCE;
         __syncthreads();
-        for (int i = warp; i < NV; i += WARPS) SHARED(qacc, i) += step * SHARED(direction, i);
+        if (is_row) residual[t] += step * slope[t];
+        if (t < NV) qacc[t] += step * direction[t];
         __syncthreads();
     }
 
-    if (!exists) return;
-    for (int i = warp; i < NV; i += WARPS) AT(qacc_out, i) = SHARED(qacc, i);
-    for (int k = warp, own = 0; k < CONTACTS; k += WARPS, ++own) {
-        const float d = AT(contact_d, k), mu = AT(contact_mu, k);
-        AT(force_out, k) = k < contacts ? normal_force(locate(residual[own], mu), d, mu) : 0.0f;
-    }
-    if (warp == 0) AT(count_out, 0) = count;
+    if (t < NV) AT(qacc_out, t) = qacc[t];
+    if (t < CONTACTS) AT(force_out, t) = is_contact ? normal_force(locate(ROW4(residual, t), mu), d, mu) : 0.0f;
+    if (t == 0) AT(count_out, 0) = count;
 }

@@ -1,4 +1,8 @@
-"""The whole Newton solution as one kernel, on devices of CUDA: what `newton.cu` reads and finds."""
+"""The Newton solution by kernels, on devices of CUDA: what `whole_step.cu` and `newton.cu` read and find.
+
+The first makes one whole step for all environments, 32 to a block, which is the solution of nearly all. The second
+gives a block to each of the others, so that the hardest of them takes no longer than it must.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,11 @@ Array = jax.Array
 
 # Blocks of four warps for 32 environments, of which a multiprocessor's registers and shared memory hold four.
 _LANES, _THREADS, _BLOCKS = 32, 128, 4
+_ENTRIES = NV * (NV + 1) // 2 + NV  # of the Hessian and the gradient, each a thread of `newton.cu`
 
 
 class Found(NamedTuple):
-    """What the kernel finds."""
+    """What the kernels find."""
 
     qacc: Array  # (18, L)
     normal_force: Array  # (K, L) of the contacts, N
@@ -29,7 +34,7 @@ class Found(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """What the kernel reads, in its order."""
+    """What the kernels read, in their order."""
 
     smooth_hessian: Array  # (18, 18, L)
     smooth_force: Array  # (18, L)
@@ -62,12 +67,19 @@ class Operands(NamedTuple):
         )
 
 
-def kernel_of(contacts: int, config: PhysicsConfig) -> cuda.Kernel:
-    """The kernel for problems of so many contacts."""
+def whole_step_kernel(contacts: int) -> cuda.Kernel:
+    """The kernel of one whole step, for problems of so many contacts."""
+    macros = nvrtc.defines({"BLOCKS": _BLOCKS, "CONTACTS": contacts, "TINY": TINY})
+    return cuda.Kernel(Path(__file__).with_name("whole_step.cu"), _LANES, _THREADS, macros)
+
+
+def newton_kernel(contacts: int, config: PhysicsConfig) -> cuda.Kernel:
+    """The kernel of all steps, for problems of so many contacts."""
+    threads = -(-max(_ENTRIES, 4 * contacts) // 32) * 32
     macros = nvrtc.defines(
         {
-            "BLOCKS": _BLOCKS,
             "CONTACTS": contacts,
+            "THREADS": threads,
             "ITERATIONS": config.solver_iterations,
             "SEARCHES": config.linesearch_iterations,
             "TOLERANCE": float(config.solver_tolerance),
@@ -76,10 +88,19 @@ def kernel_of(contacts: int, config: PhysicsConfig) -> cuda.Kernel:
             "TINY": TINY,
         }
     )
-    return cuda.Kernel(Path(__file__).with_name("newton.cu"), _LANES, _THREADS, macros)
+    return cuda.Kernel(Path(__file__).with_name("newton.cu"), 1, threads, macros)
 
 
-def solve_in_kernel(problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Found:
+def results_of(contacts: int) -> list[jax.ShapeDtypeStruct]:
+    """Shapes and types of what both kernels find: qacc, normal forces, and whether it is solved or iterations."""
+    return [
+        jax.ShapeDtypeStruct((NV,), jnp.float32),
+        jax.ShapeDtypeStruct((contacts,), jnp.float32),
+        jax.ShapeDtypeStruct((), jnp.int32),
+    ]
+
+
+def solve_in_kernels(problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Found:
     """Minimize the cost from a warm start.
 
     Args:
@@ -87,10 +108,8 @@ def solve_in_kernel(problem: Problem, qacc_warmstart: Array, config: PhysicsConf
         qacc_warmstart: (18, L).
         config: counts and tolerance.
     """
-    contacts = len(problem.rows.contact_d)
-    results = (
-        jax.ShapeDtypeStruct((NV,), jnp.float32),
-        jax.ShapeDtypeStruct((contacts,), jnp.float32),
-        jax.ShapeDtypeStruct((), jnp.int32),
-    )
-    return Found(*cuda.call(kernel_of(contacts, config), results, Operands.of(problem, qacc_warmstart)))
+    contacts, operands = len(problem.rows.contact_d), Operands.of(problem, qacc_warmstart)
+    *easy, solved = cuda.call(whole_step_kernel(contacts), results_of(contacts), operands)
+    hard = cuda.call(newton_kernel(contacts, config), results_of(contacts), (*operands, solved))
+    # What the second kernel says of environments that it leaves out means nothing.
+    return Found(*(jnp.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True)))

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # Of an A100, and of PTX as the oldest drivers that JAX supports (CUDA 12.1) take it.
@@ -18,23 +18,25 @@ class CompileError(RuntimeError):
 
 
 @functools.cache
-def compile_ptx(source: str, macros: tuple[tuple[str, str], ...]) -> str:
+def compile_ptx(source: str, macros: tuple[tuple[str, str], ...], headers: tuple[tuple[str, str], ...] = ()) -> str:
     """PTX of a program, for every device since `_ARCHITECTURE`.
 
     Args:
-        source: CUDA C without includes.
+        source: CUDA C.
         macros: names and values.
+        headers: names and texts of what it includes.
 
     Raises:
         CompileError: if there is no NVRTC or it cannot compile the program.
     """
     nvrtc = _library()
     program = ctypes.c_void_p()
-    _check(nvrtc, nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"newton.cu", 0, None, None))
+    names, texts = (_strings([header[part] for header in headers]) for part in (0, 1))
+    create = nvrtc.nvrtcCreateProgram
+    _check(nvrtc, create(ctypes.byref(program), source.encode(), b"kernel.cu", len(headers), texts, names))
     try:
         options = [f"--gpu-architecture=compute_{_ARCHITECTURE}", *(f"-D{name}={value}" for name, value in macros)]
-        array = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-        if nvrtc.nvrtcCompileProgram(program, len(options), array):
+        if nvrtc.nvrtcCompileProgram(program, len(options), _strings(options)):
             raise CompileError(f"NVRTC: {_text(nvrtc, 'ProgramLog', program).decode()}")
         ptx = _text(nvrtc, "PTX", program).rstrip(b"\0").decode()
         # A driver refuses PTX newer than itself, which NVRTC may be.
@@ -73,6 +75,10 @@ def _library() -> ctypes.CDLL:
         except OSError:
             continue
     raise CompileError("NVRTC is not installed; it comes with jax[cuda12] and jax[cuda13]")
+
+
+def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * len(texts))(*(text.encode() for text in texts))
 
 
 def _text(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:

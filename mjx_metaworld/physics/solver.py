@@ -31,7 +31,7 @@ from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_m
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, search
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
-from mjx_metaworld.physics.newton_kernel import solve_in_kernel
+from mjx_metaworld.physics.newton_kernel import solve_in_kernels
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.problem import (
     NUM_COLUMNS,
@@ -107,13 +107,13 @@ def solve(
 
 
 def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
-    def in_kernel() -> Solution:
-        found = solve_in_kernel(problem, qacc_warmstart, config)
+    def in_kernels() -> Solution:
+        found = solve_in_kernels(problem, qacc_warmstart, config)
         qfrc_constraint = fence(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
         return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
 
     by_xla = functools.partial(_solve_by_xla, mass, problem, qacc_warmstart, config)
-    return where_cuda(config.kernels, qacc_warmstart, in_kernel, by_xla)
+    return where_cuda(config.kernels, qacc_warmstart, in_kernels, by_xla)
 
 
 def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
