@@ -1,5 +1,7 @@
 """What an optimized program of XLA's, read as text, is made of: fusions, kernel launches, memory traffic.
 
+Kernels of our own, which are calls with PTX, count as fusions.
+
 Loops count as often as they go round; where their end depends on data they count once.
 """
 
@@ -12,6 +14,7 @@ from typing import NamedTuple
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2}
 _BYTES |= {"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+_OWN = 'custom_call_target="__gpu$xla.gpu.ptx"'
 _KERNELS = ("fusion", "sort", "copy", "gather", "scatter", "custom-call")
 # What reads no more of its operand than it makes.
 _SLICES = ("slice", "dynamic-slice", "gather")
@@ -30,7 +33,8 @@ class Instruction(NamedTuple):
 
 def count_fusions(program: str) -> tuple[int, int]:
     """Fusions in an optimized program, and those of them in the loop over a control step's substeps."""
-    return len(re.findall(r" fusion\(", program)), len(re.findall(r' fusion\(.*op_name="[^"]*/substep/', program))
+    lines = [x for x in program.splitlines() if " fusion(" in x or (" custom-call(" in x and _OWN in x)]
+    return len(lines), sum(bool(re.search(r'op_name="[^"]*/substep/', x)) for x in lines)
 
 
 def count_launches(program: str) -> int:
@@ -41,7 +45,8 @@ def count_launches(program: str) -> int:
 def count_traffic(program: str) -> int:
     """Bytes that the kernels of an optimized program read and write: what they slice in part, all else once each.
 
-    What a kernel reads repeatedly, because it does not stay in a register, is not counted again.
+    What a kernel reads repeatedly, because it does not stay in a register, is not counted again. Of what kernels of our
+    own read, nothing is: it depends on the data.
     """
     return _total(program, _traffic)
 
@@ -93,7 +98,7 @@ def _size(type: str) -> int:
 
 def _traffic(instruction: Instruction, computations: Computations) -> int:
     if instruction.opcode != "fusion":
-        return 2 * _size(instruction.type)
+        return (1 if _OWN in instruction.rest else 2) * _size(instruction.type)
     called = re.search(r"calls=%?([\w.\-]+)", instruction.rest)
     assert called is not None
     body = computations[called[1]]

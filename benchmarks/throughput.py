@@ -6,6 +6,7 @@ device and the versions that were measured.
 
     python -m benchmarks.throughput --tasks MT10 MT50 --num-envs 256 1024 4096
     python -m benchmarks.throughput --devices 1 2
+    python -m benchmarks.throughput --recorded FILE.jsonl --document README.md --section gpu
 """
 
 from __future__ import annotations
@@ -33,13 +34,26 @@ class Args:
     devices: tuple[int, ...] | None = None  # divide the lanes among so many. None: what is best
     seed: int = 0
     output: Path | None = None  # append the JSON lines to this file
-    document: Path | None = None  # write the table between this Markdown file's `speed` markers
+    document: Path | None = None  # write the table between this Markdown file's markers
+    section: str = "speed"  # the name of these markers
+    recorded: Path | None = None  # measure nothing: the figures are the JSON lines of this file
     lanes: int | None = None  # override the tile width
     chunk: int | None = None  # override the environments computed at a time
 
 
 def main(args: Args) -> None:
     """Print one JSON line a set of tasks, batch size and number of devices; keep them where the arguments say."""
+    figures = _measure(args) if args.recorded is None else _read(args.recorded)
+    if args.document is not None:
+        order = list(dict.fromkeys(f.tasks for f in figures))
+        rewrite_section(args.document, args.section, markdown(sorted(figures, key=lambda f: order.index(f.tasks))))
+
+
+def _read(path: Path) -> list[Throughput]:
+    return [Throughput(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _measure(args: Args) -> list[Throughput]:
     physics = mw.PhysicsConfig(lanes=args.lanes, chunk=args.chunk)
     figures = []
     for num_envs in args.num_envs:
@@ -63,8 +77,7 @@ def main(args: Args) -> None:
             args.output.parent.mkdir(parents=True, exist_ok=True)
             with args.output.open("a") as file:
                 file.write("\n".join(lines) + "\n")
-    if args.document is not None:
-        rewrite_section(args.document, "speed", markdown(sorted(figures, key=lambda f: args.tasks.index(f.tasks))))
+    return figures
 
 
 def _name(figure: Throughput) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-COMPILER = shutil.which("g++")
+COMPILER = shutil.which("g++") or ""
 _HARNESS = Path(__file__).with_name("cuda_on_cpu.cc")
 
 

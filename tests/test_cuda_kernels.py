@@ -14,7 +14,7 @@ from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
 from mjx_metaworld.physics.collision import convex, descent_kernel
 from mjx_metaworld.scenes.hulls import load_hulls
 
-compiled = pytest.mark.skipif(COMPILER is None, reason="there is no g++ here")
+compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here")
 
 
 @functools.cache
@@ -46,9 +46,8 @@ def solve(operands, folder):
 @compiled
 def test_accelerations_are_mujocos(tmp_path):
     """The bounds of `test_packs.py`, whose iterations these are; the last block of environments is not full."""
-    operands, reference, by_xla = problems()
-    count = reference.shape[-1] - 11
-    operands, reference, by_xla = jax.tree.map(lambda x: x[..., :count], (operands, reference, by_xla))
+    chosen = np.arange(1, 288, 3)[:90]
+    operands, reference, by_xla = jax.tree.map(lambda x: x[..., chosen], problems())
     found, solved = solve(operands, tmp_path)
     error = np.abs(found.qacc - reference) / (1 + np.abs(reference))
     assert np.median(error) < 1e-6
@@ -64,12 +63,12 @@ def test_accelerations_are_mujocos(tmp_path):
 @compiled
 def test_a_lane_without_numbers_spoils_no_neighbour(tmp_path):
     operands, *_ = problems()
-    operands = jax.tree.map(lambda x: np.array(x[..., :64]), operands)
+    operands = jax.tree.map(lambda x: np.array(x[..., :40]), operands)
     clean = solve(operands, tmp_path)[0].qacc
     operands.qacc_warmstart[:, 5] = np.nan
     (tmp_path / "again").mkdir()
     spoilt = solve(operands, tmp_path / "again")[0].qacc
-    np.testing.assert_array_equal(np.isnan(spoilt).any(0), np.arange(64) == 5)
+    np.testing.assert_array_equal(np.isnan(spoilt).any(0), np.arange(40) == 5)
     np.testing.assert_array_equal(np.delete(spoilt, 5, axis=1), np.delete(clean, 5, axis=1))
 
 

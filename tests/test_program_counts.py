@@ -76,3 +76,17 @@ def test_traffic_is_what_kernels_read_and_write(operation, read):
     program = PROGRAM.replace("%part = f32[4]{0} slice(", f"%part = f32[4]{{0}} {operation}(")
     doubled, counted, compared, halved = 32 + 32, 4 + 4, 4 + 1, read + 16 + 16
     assert count_traffic(program) == 3 * (doubled + counted + compared) + halved
+
+
+def test_a_kernel_of_our_own_is_one_more():
+    """A call with PTX; calls of other things, as libraries, are no fusions."""
+    call = (
+        '  %own = f32[8]{0} custom-call(%y), custom_call_target="__gpu$xla.gpu.ptx", metadata={op_name="substep/own"}\n'
+    )
+    call = call.replace("substep/own", "jit(f)/substep/own")
+    with_own = PROGRAM.replace("  %fusion.2 =", call + "  %fusion.2 =")
+    with_other = with_own.replace("__gpu$xla.gpu.ptx", "another")
+    assert count_fusions(with_own) == tuple(n + 1 for n in count_fusions(PROGRAM))
+    assert count_fusions(with_other) == count_fusions(PROGRAM)
+    assert count_launches(with_own) == count_launches(PROGRAM) + 3  # rounds of the loop
+    assert count_traffic(with_own) == count_traffic(PROGRAM) + 3 * 8 * 4  # what it writes

@@ -7,6 +7,7 @@ backend take minutes over kernels of thousands of operations.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,13 +54,23 @@ class Kernel(NamedTuple):
 def where_cuda(
     wanted: bool | None, like: Array, kernel: Callable[[], Result], otherwise: Callable[[], Result]
 ) -> Result:
-    """By a kernel where the program turns out to be for CUDA, the numbers are float32 and NVRTC is there.
+    """By a kernel where the program turns out to be for CUDA, the numbers are float32 and the kernel can be had.
 
     Both ways close over what they work on, in which some numbers must stay constants.
     """
-    if wanted and like.dtype == jnp.float32 and nvrtc.is_there():
+    if wanted and like.dtype == jnp.float32 and nvrtc.is_there() and _devices_are_new():
         return jax.lax.platform_dependent(cuda=kernel, default=otherwise)
     return otherwise()
+
+
+@functools.cache
+def _devices_are_new() -> bool:
+    """Whether all GPUs at hand, of which there may be none, run what is compiled for `nvrtc.ARCHITECTURE`."""
+    try:
+        devices = jax.local_devices(backend="cuda")
+    except RuntimeError:  # none: the program is compiled for one that is elsewhere
+        return True
+    return all(int(x.compute_capability.replace(".", "")) >= nvrtc.ARCHITECTURE for x in devices)
 
 
 def call(

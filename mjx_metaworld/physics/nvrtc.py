@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Of an A100, and of PTX as the oldest drivers that JAX supports (CUDA 12.1) take it.
-_ARCHITECTURE, _VERSION = "80", "8.1"
+# The oldest devices that programs are compiled for (A100), and PTX as the oldest drivers for JAX (CUDA 12.1) take it.
+ARCHITECTURE, _VERSION = 80, "8.1"
 
 
 class CompileError(RuntimeError):
@@ -19,7 +19,7 @@ class CompileError(RuntimeError):
 
 @functools.cache
 def compile_ptx(source: str, macros: tuple[tuple[str, str], ...], headers: tuple[tuple[str, str], ...] = ()) -> str:
-    """PTX of a program, for every device since `_ARCHITECTURE`.
+    """PTX of a program, for every device since `ARCHITECTURE`.
 
     Args:
         source: CUDA C.
@@ -35,7 +35,7 @@ def compile_ptx(source: str, macros: tuple[tuple[str, str], ...], headers: tuple
     create = nvrtc.nvrtcCreateProgram
     _check(nvrtc, create(ctypes.byref(program), source.encode(), b"kernel.cu", len(headers), texts, names))
     try:
-        options = [f"--gpu-architecture=compute_{_ARCHITECTURE}", *(f"-D{name}={value}" for name, value in macros)]
+        options = [f"--gpu-architecture=compute_{ARCHITECTURE}", *(f"-D{name}={value}" for name, value in macros)]
         if nvrtc.nvrtcCompileProgram(program, len(options), _strings(options)):
             raise CompileError(f"NVRTC: {_text(nvrtc, 'ProgramLog', program).decode()}")
         ptx = _text(nvrtc, "PTX", program).rstrip(b"\0").decode()

@@ -155,11 +155,14 @@ def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> 
     """(count, L) indices of the smallest entries of (P, L) in rising order, at least the first `needed` (L,)."""
     rows = jax.lax.broadcasted_iota(jnp.int32, rank.shape, 0)
     if not config.adaptive:  # by counting, which is two kernels instead of some to each pair
-        smaller = (rank < rank[:, None]) | ((rank == rank[:, None]) & (rows < rows[:, None]))
-        place = fence(jnp.sum(smaller, axis=1, dtype=jnp.int32))
-        wanted = np.arange(count, dtype=np.int32)[:, None, None]
-        # NaN ranks take no place; the row of a place that is not taken stays a valid one.
-        return jnp.sum(jnp.where(place == wanted, rows, 0), axis=1, dtype=jnp.int32)
+        # Fenced: XLA's GPU backend would turn arrays around so that what is summed lies side by side.
+        before = rank[:, None], rows[:, None]
+        smaller = fence((before[0] < rank) | ((before[0] == rank) & (before[1] < rows)))
+        place = fence(jnp.sum(smaller, axis=0, dtype=jnp.int32))
+        wanted = np.arange(count, dtype=np.int32)[:, None]
+        chosen = fence(jnp.where(place[:, None] == wanted, rows[:, None], 0))
+        # NaN ranks may share a place; the bound keeps the row a valid one.
+        return jnp.minimum(jnp.sum(chosen, axis=0, dtype=jnp.int32), rank.shape[0] - 1)
 
     def pick(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         rank, order = carry

@@ -1,8 +1,8 @@
 // The descent of convex.py as one kernel of a CUDA device: a thread makes all steps of a pair.
 //
 // Given at compile time: LANES (environments), SLOTS (pairs to an environment), STEPS, AGAIN (whether the first step
-// evaluates the direction at hand), CANDIDATES (vertices in a cell of the table of hulls), and INDEX_BITS (bits of
-// their numbers), OFFSET, STAND_OFF and TINY, which are those of the Python files.
+// evaluates the direction at hand), CANDIDATES (vertices in a cell of the table of hulls), ORIGIN (the cell of what is no
+// hull), APART (m), and INDEX_BITS, OFFSET, STAND_OFF and TINY, which are those of the Python files.
 
 struct Vec {
     float x, y, z;
@@ -55,6 +55,7 @@ __device__ __forceinline__ int cell_of(float along, float scale, int resolution)
 }
 
 __device__ Vec furthest_vertex(const Body& body, Vec d, const float* __restrict__ table) {
+    if (body.row == ORIGIN) return {0.0f, 0.0f, 0.0f};
     const float ax = fabsf(d.x), ay = fabsf(d.y), az = fabsf(d.z);
     const bool is_x = ax >= ay && ax >= az, is_y = !is_x && ay >= az;
     const float major = is_x ? d.x : is_y ? d.y : d.z;
@@ -171,7 +172,8 @@ descent(const float* __restrict__ half,       // (3, 2 SLOTS, LANES) of the firs
     s.weights[1] = AT(weights, 1);
     s.nearest = VEC(nearest, 0);
 
-    for (int step = 0; step < STEPS; ++step) {
+    // What lies further apart than this along any direction does not touch, nor will before pairs are selected anew.
+    for (int step = 0; step < STEPS && s.depth > -APART; ++step) {
         const Vec offset = query(s) - s.nearest;
         const float length = sqrtf(dot(offset, offset));
         Vec direction = s.normal;

@@ -16,6 +16,8 @@ from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 Array = jax.Array
 
 _THREADS = 128
+# Distance in m at which a descent stops: no pair that is further apart touches within a control step.
+_APART = 0.1
 
 
 def kernel_of(slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
@@ -34,6 +36,8 @@ def kernel_of(slots: int, steps: int, again: bool, stand_off: float, tiny: float
             "STEPS": steps,
             "AGAIN": int(again),
             "CANDIDATES": CANDIDATES,
+            "ORIGIN": int(load_hulls().first_row[-1]),
+            "APART": _APART,
             "INDEX_BITS": INDEX_BITS,
             "OFFSET": OFFSET,
             "STAND_OFF": stand_off,

@@ -31,7 +31,11 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
     """Keep the `config.max_contacts` deepest active points."""
     count = config.max_contacts
     size = contacts_at_once(count, config)
-    dist = jnp.concatenate([_of_lanes(s, p.dist) for s, p in found])
+    dists = [_of_lanes(s, p.dist) for s, p in found]
+    if not config.adaptive:
+        # Or XLA's GPU backend would compute the ends of all kinds in one kernel of branches.
+        dists = jax.lax.optimization_barrier(dists)
+    dist = jnp.concatenate(dists)
     pos, normal = _flat([p.pos for _, p in found]), _flat([p.normal for _, p in found])
     contact = _flat([found[0][0].contact[:, None]])  # which all kinds share
     entries = fence(jnp.concatenate([s.layout.entry for s, _ in found]))
