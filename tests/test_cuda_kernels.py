@@ -1,5 +1,6 @@
 """The CUDA kernels, run without a GPU: their sources compiled as C++, against MuJoCo C and against XLA's programs."""
 
+import dataclasses
 import functools
 
 import jax
@@ -12,6 +13,7 @@ from test_packs import ON_ACCELERATOR, in_one_tile, recorded
 
 from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
 from mjx_metaworld.physics.collision import convex, descent_kernel
+from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.scenes.hulls import load_hulls
 
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here")
@@ -153,6 +155,27 @@ def test_a_call_is_lowered_for_cuda(monkeypatch):
     assert f"grid_x = {-(-lanes // 32)} : i32" in lowered
     assert f'kernel_data = "1 {lanes}"' in lowered
     assert "output_indices = [11 : i32]" in lowered
+
+
+def test_what_the_kernels_do_not_take_is_solved_by_xla(monkeypatch):
+    """More contacts than fit, or loops that end early, whose rows are those of all tiles."""
+    args, _ = recorded()
+    wanted = []
+
+    def where_cuda(asked, like, kernel, otherwise):
+        wanted.append(bool(asked))
+        return otherwise()
+
+    monkeypatch.setattr(solver, "where_cuda", where_cuda)
+    monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d))
+    for config in (ON_ACCELERATOR, dataclasses.replace(ON_ACCELERATOR, adaptive=True)):
+        solve = functools.partial(solver.solve, config=config)
+        jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
+    assert wanted == [True, False]
+    monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d) - 1)
+    solve = functools.partial(solver.solve, config=ON_ACCELERATOR)
+    jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
+    assert not wanted[-1]
 
 
 def test_without_nvrtc_the_message_says_where_it_comes_from(monkeypatch):

@@ -293,7 +293,7 @@ class PhysicsConfig:
     solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
     # Where these are None, `on` chooses for a platform.
     contact_group: int | None = None  # contacts worked on together, 0 for all
-    kernels: bool | None = None  # use kernels of our own where the device is CUDA's, see `cuda.py`
+    kernels: bool | None = None  # use kernels of our own where the device is CUDA's and nothing is `adaptive`
     packs: int | None = None  # a pack of those that are hard to solve holds the batch divided by this; 0: no packs
     adaptive: bool | None = None  # leave out work that no environment at hand needs
     lanes: int | None = None  # environments in a tile, 0 for one tile
@@ -305,7 +305,8 @@ class PhysicsConfig:
         On "cpu", where loops may end when nobody at hand needs more, environments run in tiles that fill one or two
         vector registers (measured against 8, 32 and 64) and chunks of alike loads (against 64 and 256,
         benchmarks/LOG.md, section 13). Elsewhere all run side by side, and the solver gathers the few that need more
-        than one step (section 23).
+        than one step (section 23). Kernels of our own are for NVIDIA's GPUs; asked for elsewhere, they change nothing
+        (section 24).
         """
         if platform == "cpu":
             chosen = PhysicsConfig(

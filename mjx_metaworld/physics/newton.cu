@@ -12,7 +12,7 @@
 #define ENTRIES 171  // of the Hessian's lower triangle
 #define WARPS (THREADS / 32)
 #define WIDTH (NV + 1)  // of a row in shared memory, so that rows begin in different banks
-#define LIMITS 64       // the first of the threads that are limits
+#define LIMITS ((CONTACTS + 31) / 32 * 32)  // the first of the threads that are limits, which no contacts are
 #define ALL 0xffffffffu
 #define INFINITE __int_as_float(0x7f800000)
 

@@ -10,7 +10,8 @@ weld's rows are always active and quadratic, so they are part of the smooth cost
 stays as it is, so that its result does not depend on how long the others of its batch take.
 
 On hardware that runs all environments side by side, the first step is a whole one with few contacts, which nearly
-always ends at the optimum; the few environments that need more are solved in packs.
+always ends at the optimum; the few environments that need more are solved in packs. Devices of CUDA do the like in two
+kernels of our own (`newton_kernel.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_m
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, search
 from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
-from mjx_metaworld.physics.newton_kernel import solve_in_kernels
+from mjx_metaworld.physics.newton_kernel import MOST_CONTACTS, solve_in_kernels
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.problem import (
     NUM_COLUMNS,
@@ -113,7 +114,8 @@ def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: Ph
         return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
 
     by_xla = functools.partial(_solve_by_xla, mass, problem, qacc_warmstart, config)
-    return where_cuda(config.kernels, qacc_warmstart, in_kernels, by_xla)
+    wanted = config.kernels and not config.adaptive and len(problem.rows.contact_d) <= MOST_CONTACTS
+    return where_cuda(wanted, qacc_warmstart, in_kernels, by_xla)
 
 
 def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
