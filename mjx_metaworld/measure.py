@@ -126,6 +126,10 @@ class Batch:
         self.calls += calls
         self.seconds += elapsed
 
+    def program(self) -> str:
+        """The compiled program of a call, as text."""
+        return self._compiled.as_text() or ""
+
     def throughput(self) -> Throughput:
         """The figures of all runs so far."""
         env_steps = self.calls * self._steps_per_call * self.vector_env.num_envs
