@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-COMPILER = shutil.which("g++") or ""
+_BARRIERS = 11  # the first version of g++ that has them
+
+
+def _compiler() -> str:
+    """g++, where there is one that knows C++20's barriers, else nothing."""
+    if not (found := shutil.which("g++")):
+        return ""
+    version = subprocess.run([found, "-dumpversion"], capture_output=True, text=True, check=True).stdout
+    return found if int(version.split(".")[0]) >= _BARRIERS else ""
+
+
+COMPILER = _compiler()
 _HARNESS = Path(__file__).with_name("cuda_on_cpu.cc")
 
 

@@ -16,7 +16,7 @@ from mjx_metaworld.physics.collision import convex, descent_kernel
 from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.scenes.hulls import load_hulls
 
-compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here")
+compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
 
 
 @functools.cache
