@@ -80,10 +80,8 @@ def test_traffic_is_what_kernels_read_and_write(operation, read):
 
 def test_a_kernel_of_our_own_is_one_more():
     """A call with PTX; calls of other things, as libraries, are no fusions."""
-    call = (
-        '  %own = f32[8]{0} custom-call(%y), custom_call_target="__gpu$xla.gpu.ptx", metadata={op_name="substep/own"}\n'
-    )
-    call = call.replace("substep/own", "jit(f)/substep/own")
+    target, name = 'custom_call_target="__gpu$xla.gpu.ptx"', 'op_name="jit(f)/substep/own"'
+    call = f"  %own = f32[8]{{0}} custom-call(%y), {target}, metadata={{{name}}}\n"
     with_own = PROGRAM.replace("  %fusion.2 =", call + "  %fusion.2 =")
     with_other = with_own.replace("__gpu$xla.gpu.ptx", "another")
     assert count_fusions(with_own) == tuple(n + 1 for n in count_fusions(PROGRAM))
