@@ -58,7 +58,7 @@ docs: .venv/dev  ## the documentation site, in out/site; DOCS_PICTURES=0 leaves 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 notebooks: .venv/dev  ## execute the notebooks on CPU
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --full tests/test_notebooks.py
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --full tests/project/test_notebooks.py
 
 lock: | $(BIN)/uv  ## take the newest allowed versions into the lock files
 	$(LOCK) --upgrade --extra cli --extra build -o requirements/demo.lock

@@ -20,7 +20,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from collision_states import TASKS, Comparison, Snapshot, collide_batch, compare, record, to_batch
 

@@ -27,8 +27,8 @@ from rich.console import Console
 
 from benchmarks.compare_report import Row, markdown, plot
 from benchmarks.peers import Figure, Job
-from mjx_metaworld.commands.lanes import progress_bars
-from mjx_metaworld.document import rewrite_section
+from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.suites import resolve
 
 

@@ -61,7 +61,7 @@ def run_ours(job: Job) -> Figure:
     import jax
 
     import mjx_metaworld as mw
-    from mjx_metaworld.measure import claim_devices, default_devices
+    from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 
     start = time.perf_counter()
     devices = claim_devices(job.devices or default_devices(job.num_envs))

@@ -23,7 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from mjx_metaworld.measure import Batch
+from mjx_metaworld.cli.benchmark import Batch
 
 # Files of small helpers, which say nothing of the stage: whoever calls them does.
 _HELPERS = (

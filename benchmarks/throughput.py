@@ -19,8 +19,8 @@ from pathlib import Path
 import tyro
 
 import mjx_metaworld as mw
-from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.measure import Throughput, default_devices, markdown, measure
+from mjx_metaworld.cli.benchmark import Throughput, default_devices, markdown, measure
+from mjx_metaworld.cli.markdown import rewrite_section
 
 
 @dataclass(frozen=True)

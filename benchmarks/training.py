@@ -25,8 +25,8 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
-from mjx_metaworld.document import rewrite_section
-from mjx_metaworld.training.records import draw_success, read_records
+from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.training.logging import draw_success, read_records
 
 RESULTS = Path("benchmarks/results")
 FILE = RESULTS / "training.json"

@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from mjx_metaworld import task_pages
+sys.path.insert(0, str(Path(__file__).parent))  # MkDocs runs a hook without its folder
+
+import task_pages
+
 from mjx_metaworld.suites import list_tasks, resolve
 
 

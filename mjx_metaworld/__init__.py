@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from mjx_metaworld.compile import jit
     from mjx_metaworld.env import MetaWorldEnv, make
     from mjx_metaworld.experts import expert
-    from mjx_metaworld.export import to_mujoco
     from mjx_metaworld.physics.model import PhysicsConfig
-    from mjx_metaworld.rendering import list_cameras, render
+    from mjx_metaworld.rendering.render import list_cameras, render
+    from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.suites import goals, list_suites, list_tasks
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
@@ -28,13 +28,13 @@ _HOMES = {
     "expert": "experts",
     "goals": "suites",
     "jit": "compile",
-    "list_cameras": "rendering",
+    "list_cameras": "rendering.render",
     "list_suites": "suites",
     "list_tasks": "suites",
     "make": "env",
-    "render": "rendering",
+    "render": "rendering.render",
     "rollout": "vector",
-    "to_mujoco": "export",
+    "to_mujoco": "rendering.to_mujoco",
 }
 
 __all__ = [

@@ -9,19 +9,17 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
-from mujoco import mjx
 
-from mjx_metaworld import robot
-from mjx_metaworld.bank import settle_on_host
-from mjx_metaworld.branches import switch
+from mjx_metaworld import observation
+from mjx_metaworld.build.bank import settle_on_host
+from mjx_metaworld.build.tables import TaskTable, build_tables
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
-from mjx_metaworld.rewards import norm
-from mjx_metaworld.scenes.skeleton import as_mjx_model, put_skeleton
 from mjx_metaworld.suites import resolve
-from mjx_metaworld.tables import TaskTable, build_tables
+from mjx_metaworld.tasks.branches import switch
+from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
 from mjx_metaworld.types import Episode, Metrics, State
 
@@ -105,7 +103,7 @@ class MetaWorldEnv:
     @property
     def observation_size(self) -> int:
         """39, and the number of tasks more with `one_hot`."""
-        return robot.OBSERVATION_SIZE + (len(self.tasks) if self.one_hot else 0)
+        return observation.OBSERVATION_SIZE + (len(self.tasks) if self.one_hot else 0)
 
     @property
     def action_size(self) -> int:
@@ -134,17 +132,6 @@ class MetaWorldEnv:
         from gymnasium.spaces import Box
 
         return Box(-1.0, 1.0, (ACTION_SIZE,))
-
-    def mjx_model(self, task: int = 0) -> mjx.Model:
-        """The skeleton as MJX's own model, holding the scene of a task; its colliders live in `engine.scenes`.
-
-        Raises:
-            ValueError: if there is no such task.
-        """
-        self._check_task(task)
-        row = int(self._table.scene[task])
-        scene = jax.tree.map(lambda leaf: leaf[row], self.engine.scenes)
-        return as_mjx_model(put_skeleton(self.engine.arm), scene)
 
     # --- reset ---
 
@@ -228,8 +215,8 @@ class MetaWorldEnv:
             load=jnp.zeros((), jnp.int32),
         )
         poses = self.engine.poses(table.scene, physics)
-        fresh = robot.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
-        frame = robot.reset_frame(fresh, settled, placement, table.stale_reset)
+        fresh = observation.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
+        frame = observation.reset_frame(fresh, settled, placement, table.stale_reset)
         zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
         return State(
             physics=physics,
@@ -280,8 +267,8 @@ class MetaWorldEnv:
         ctrl = jnp.stack([action[3], -action[3]])
         physics, poses = self.engine.step(table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl)
 
-        readings = robot.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
-        raw = robot.stack_frames(
+        readings = observation.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
+        raw = observation.stack_frames(
             readings.frame, episode.previous_frame, episode.goal, goal_observable=self.goal_observable
         )
         obs = jnp.clip(raw, table.obs_low, table.obs_high)
@@ -337,7 +324,9 @@ class MetaWorldEnv:
         return branches[0](*operands) if len(branches) == 1 else switch(task, branches, *operands)
 
     def _observe(self, frame: Array, previous: Array, goal: Array, task: Array) -> Array:
-        return self._with_task(robot.stack_frames(frame, previous, goal, goal_observable=self.goal_observable), task)
+        return self._with_task(
+            observation.stack_frames(frame, previous, goal, goal_observable=self.goal_observable), task
+        )
 
     def _with_task(self, obs: Array, task: Array) -> Array:
         if not self.one_hot:

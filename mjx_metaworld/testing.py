@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
+from mjx_metaworld.build.readings import read_point, read_skeleton
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.model import PART_QPOS, PhysicsState
 from mjx_metaworld.scenes.bodies import map_bodies
-from mjx_metaworld.scenes.readings import read_point, read_skeleton
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.types import Episode, Metrics, State
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.measure import claim_devices, default_devices
+from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 
 NUM_ENVS, NUM_DEVICES, NUM_STEPS, EPISODE_STEPS = 128, 4, 6, 4
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.export import to_mujoco
-from mjx_metaworld.reference import reference_env, reference_policy, start_reference
+from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
+from mjx_metaworld.rendering.to_mujoco import to_mujoco
 from mjx_metaworld.suites import goals
 from mjx_metaworld.testing import state_from_metaworld
 

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from mjx_metaworld.adapters.gymnasium_vector import RENDER_MODES, MetaWorldVectorEnv
-from mjx_metaworld.adapters.lanes import Lane, TaskSelect, deal_goals, deal_tasks
+from mjx_metaworld.adapters.sub_env import Lane, TaskSelect, deal_goals, deal_tasks
 from mjx_metaworld.suites import list_suites, list_tasks, resolve
 
 __all__ = ["NAMESPACE", "Lane", "MetaWorldGymEnv", "MetaWorldVectorEnv", "make_ml", "make_mt", "register"]

@@ -15,12 +15,12 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from mjx_metaworld.adapters.lanes import Lane
-from mjx_metaworld.adapters.programs import programs
+from mjx_metaworld.adapters.compiled import programs
+from mjx_metaworld.adapters.sub_env import Lane
 from mjx_metaworld.env import ACTION_SIZE
+from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.model import PhysicsConfig
-from mjx_metaworld.rendering import check_picture, list_cameras, render
-from mjx_metaworld.robot import observation_bounds
+from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import Metrics
@@ -47,7 +47,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: when an ended lane starts again: "SameStep" (then `final_obs` and `final_info` hold the ends of
             episodes), "NextStep", or "Disabled" (reset with `options={"reset_mask": mask}`).
         render_mode: "rgb_array" or None.
-        camera_name: from which `render` draws, one of `mjx_metaworld.rendering.list_cameras()`.
+        camera_name: from which `render` draws, one of `mjx_metaworld.rendering.render.list_cameras()`.
         width: of pictures, in pixels.
         height: of pictures, in pixels.
         physics: fixed sizes and iteration counts of the engine.

@@ -7,9 +7,8 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld import rewards
 from mjx_metaworld.physics.model import FREE_QPOS
-from mjx_metaworld.tasks import v1
+from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.button import press_forward, press_forward_v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
 from mjx_metaworld.tasks.spec import (

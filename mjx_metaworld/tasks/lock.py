@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mjx_metaworld import rewards
-from mjx_metaworld.tasks import v1
+from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,

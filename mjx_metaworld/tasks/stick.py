@@ -5,8 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld import rewards
-from mjx_metaworld.tasks import v1
+from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, set_part_joint, start
 from mjx_metaworld.tasks.spec import (
     Observed,

@@ -7,8 +7,7 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld import rewards
-from mjx_metaworld.tasks import v1
+from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 from mjx_metaworld.tasks.puck import HAND_INIT, PUCK, PUCK_GEOM, place_on_table
 from mjx_metaworld.tasks.spec import (

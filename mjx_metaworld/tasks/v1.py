@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mjx_metaworld.rewards import norm
+from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import Outcome, RewardInputs
 
 Scalar = Float[Array, ""]

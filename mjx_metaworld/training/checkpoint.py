@@ -16,7 +16,7 @@ from jaxtyping import Array, Key
 
 from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
 from mjx_metaworld.training.devices import placement
-from mjx_metaworld.training.extras import require
+from mjx_metaworld.training.requires import require
 
 RUN_FILE = "run.json"
 _KEEP = 3  # the newest checkpoints; older ones are deleted

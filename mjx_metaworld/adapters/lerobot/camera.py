@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.rendering import render
+from mjx_metaworld.rendering.render import render
 from mjx_metaworld.types import State
 
 _CAMERA = "corner2"

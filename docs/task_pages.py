@@ -1,0 +1,89 @@
+"""The documentation's page of each task, from the registry."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from mjx_metaworld.compile import jit
+from mjx_metaworld.env import make
+from mjx_metaworld.rendering.images import upright
+from mjx_metaworld.rendering.render import render
+from mjx_metaworld.suites import goals, list_suites, list_tasks, resolve
+from mjx_metaworld.tasks import TaskSpec
+from mjx_metaworld.tasks.spec import Reward
+
+_PICTURE = 320  # pixels a side
+_SEED = 1  # of the frozen goals, the first of which is drawn
+
+
+def page(spec: TaskSpec, *, picture: bool) -> str:
+    """A task's page in Markdown, with its picture `NAME.png` beside it if there is one."""
+    task, *facts = spec.description.split(". ")
+    suites = ", ".join(name for name in list_suites() if spec in resolve(name))
+    box = "\n".join(
+        f"| {i} | {low:g} | {high:g} |" for i, (low, high) in enumerate(zip(spec.rand_low, spec.rand_high, strict=True))
+    )
+    parts = [
+        f"# {spec.name}",
+        f"{task}.",
+        *([f"![{spec.name} at the first step of its first frozen goal]({spec.name}.png)"] if picture else []),
+        "\n".join(f"- {fact.rstrip('.')}." for fact in facts),
+        f"- Scene: `{spec.scene}`.\n- Suites: {suites}.",
+        "## Goal vector",
+        "Bounds of `rand_vec`, from which a reset draws uniformly."
+        + (_apart(spec) if spec.min_separation else "")
+        + (" Entries are metres." if spec.rand_low else ""),
+        f"| entry | low | high |\n| --- | ---: | ---: |\n{box}",
+        "## Declaration, reward and success",
+        f"```python\n{_source(spec.reward)}\n```",
+        "## Reward of version 1",
+        f"```python\n{_source(spec.reward_v1)}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def index() -> str:
+    """The page that lists the tasks by difficulty group."""
+    groups = []
+    for group in ("easy", "medium", "hard", "very_hard"):
+        rows = "\n".join(f"| [{spec.name}]({spec.name}.md) | {spec.description} |" for spec in resolve(group))
+        groups.append(f"## {group.replace('_', ' ').capitalize()}\n\n| task | what |\n| --- | --- |\n{rows}")
+    return (
+        "# Tasks\n\nThe 50 tasks by difficulty group; a group's name is a suite too.\n\n" + "\n\n".join(groups) + "\n"
+    )
+
+
+def pictures() -> dict[str, bytes]:
+    """A PNG of every task at the start of its first frozen goal, by its name."""
+    names = list_tasks()
+    env = make(names)
+    first = [goals(name, _SEED)[0][0] for name in names]
+    padded = np.stack([np.pad(vector, (0, env.rand_vec_size - len(vector))) for vector in first])
+    state = jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.arange(len(names)), jnp.asarray(padded, float))
+    images = upright(render(env, state, "corner2", _PICTURE, _PICTURE), "corner2")
+    return {name: _png(image) for name, image in zip(names, images, strict=True)}
+
+
+def _source(reward: Reward) -> str:
+    """A reward function's code, with the arguments that a partial one has fixed."""
+    if not isinstance(reward, functools.partial):
+        return inspect.getsource(reward).rstrip()
+    fixed = [*map(str, reward.args), *(f"{name}={value}" for name, value in reward.keywords.items())]
+    return f"# with {', '.join(fixed)}\n{inspect.getsource(reward.func).rstrip()}"
+
+
+def _apart(spec: TaskSpec) -> str:
+    return f" Draws whose two places are closer than {spec.min_separation:g} m in xy are repeated."
+
+
+def _png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,138 @@
+"""The settled hand from which every episode starts, computed on the host with MuJoCo C and kept on disk.
+
+At a reset the reference holds the mocap at the task's start and simulates 50 control steps until the hand rests
+there. The outcome depends on nothing but the task and where its prop stands, so it is computed once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import importlib.metadata
+import os
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import platformdirs
+
+from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
+from mjx_metaworld.scenes.catalog import load_scene
+from mjx_metaworld.build.readings import read_frame, read_point, read_skeleton, read_tcp
+from mjx_metaworld.tasks.spec import Settled, TaskSpec
+
+_FORMAT = 1  # raise it whenever this file computes something else
+_CONTROL_STEPS = 50
+_SUBSTEPS = 5
+_MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
+_OPEN_GRIPPER = (-1.0, 1.0)
+
+
+def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
+    """Let the hand of a task come to rest, or look up in the cache how it did.
+
+    Args:
+        spec: the task.
+        prop_positions: (n, 3) places of the scene's prop to settle with; by default the one in the scene file. Only
+            tasks with `settles_against_prop` come out differently for different places.
+
+    Returns:
+        Settled states, float64 numpy leaves with a leading axis n (1 by default).
+    """
+    path = _cache_file(spec, prop_positions)
+    settled = _read(path)
+    if settled is None:
+        model = load_scene(spec.scene_spec)
+        if prop_positions is None:
+            prop = spec.scene_spec.prop
+            prop_positions = np.zeros((1, 3)) if prop is None else model.body(prop).pos[None]
+        runs = _simulate_all(model, spec, prop_positions)
+        settled = Settled(**{name: np.stack([getattr(run, name) for run in runs]) for name in _fields()})
+        _write(path, settled)
+    return settled
+
+
+def _simulate_all(model: mujoco.MjModel, spec: TaskSpec, prop_positions: np.ndarray) -> list[Settled]:
+    """One simulation a place of the prop, over threads: MuJoCo releases the interpreter while it steps."""
+    bodies = map_bodies(model, spec.scene_spec.prop)
+    threads = min(os.cpu_count() or 1, len(prop_positions))
+
+    def simulate_share(first: int) -> list[Settled]:
+        own_model = copy.copy(model)
+        return [_simulate(own_model, bodies, spec, position) for position in prop_positions[first::threads]]
+
+    runs: list[Settled] = [None] * len(prop_positions)  # type: ignore[list-item]
+    with ThreadPoolExecutor(threads) as pool:
+        for first, share in enumerate(pool.map(simulate_share, range(threads))):
+            runs[first::threads] = share
+    return runs
+
+
+def _simulate(model: mujoco.MjModel, bodies: BodyMap, spec: TaskSpec, prop_pos: np.ndarray) -> Settled:
+    """The reference's `_reset_hand` in a fresh simulation of the original scene."""
+    prop = spec.scene_spec.prop
+    if prop is not None:
+        model.body(prop).pos = prop_pos
+    data = mujoco.MjData(model)
+    for _ in range(_CONTROL_STEPS):
+        data.mocap_pos[0] = spec.hand_init
+        data.mocap_quat[0] = _MOCAP_QUAT
+        data.ctrl[:] = _OPEN_GRIPPER
+        mujoco.mj_step(model, data, nstep=_SUBSTEPS)
+    tcp = read_tcp(data)
+    if spec.extra_substeps:
+        mujoco.mj_step(model, data, nstep=spec.extra_substeps)
+    state = read_skeleton(data, bodies)
+    return Settled(
+        qpos=state.qpos,
+        qvel=state.qvel,
+        qacc_warmstart=state.qacc_warmstart,
+        prop_pos=prop_pos,
+        tcp=tcp,
+        frame=read_frame(data, spec),
+        points=np.array([read_point(data, point) for point in spec.points]).reshape(-1, 3),
+    )
+
+
+# --- the cache ---
+
+
+def _fields() -> tuple[str, ...]:
+    return tuple(Settled.__dataclass_fields__)
+
+
+def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
+    """Where the outcome lies: the name tells versions and task, the digest everything else that it depends on."""
+    inputs = repr((spec.scene_spec, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
+    places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
+    digest = hashlib.sha256(inputs.encode() + places).hexdigest()[:16]
+    versions = f"settle{_FORMAT}-metaworld{importlib.metadata.version('metaworld')}-mujoco{mujoco.__version__}"
+    return Path(platformdirs.user_cache_dir("mjx-metaworld")) / versions / f"{spec.name}-{digest}.npz"
+
+
+def _read(path: Path) -> Settled | None:
+    """The cached outcome; None when there is none that can be read, whatever the reason."""
+    try:
+        with np.load(path) as arrays:
+            return Settled(**{name: arrays[name] for name in _fields()})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, settled: Settled) -> None:
+    """Keep the outcome, all or nothing; a cache that cannot be written costs time at the next start and no more."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = file.name
+            np.savez(file, **{name: getattr(settled, name) for name in _fields()})
+        os.replace(temporary, path)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

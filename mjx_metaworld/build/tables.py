@@ -1,0 +1,94 @@
+"""What an environment looks up by task: every task's data as arrays with a leading task axis, built on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from mjx_metaworld.build.bank import SettledBank, build_bank
+from mjx_metaworld.physics.model import Arm, Scene
+from mjx_metaworld.observation import PointTable, observation_bounds, point_table
+from mjx_metaworld.scenes.bodies import map_bodies
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.hulls import keep_hulls, load_hulls
+from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.scenes.project import load_arm
+from mjx_metaworld.scenes.stack import build_scene, stack_scenes
+from mjx_metaworld.tasks.spec import TaskSpec
+
+
+@struct.dataclass
+class TaskTable:
+    """Data of all tasks of an environment; a step gathers its task's row."""
+
+    scene: Int[Array, " tasks"]  # row of the stacked scenes
+    points: PointTable
+    rand_low: Float[Array, "tasks rand"]  # padded with zeros
+    rand_high: Float[Array, "tasks rand"]
+    hand_init: Float[Array, "tasks 3"]
+    hand_low: Float[Array, "tasks 3"]
+    hand_high: Float[Array, "tasks 3"]
+    obs_low: Float[Array, "tasks 39"]
+    obs_high: Float[Array, "tasks 39"]
+    stale_reset: Bool[Array, " tasks"]
+
+
+class Tables(NamedTuple):
+    """Everything an environment is made of (numpy leaves, float64)."""
+
+    arm: Arm
+    scenes: Scene  # the distinct scenes, with a leading scene axis
+    tasks: TaskTable
+    bank: SettledBank
+
+
+def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
+    """Project the scenes of some tasks and stack everything."""
+    num_points = max(len(spec.points) for spec in specs)
+    num_objects = max(len(spec.objects) for spec in specs)
+    num_rand = max(len(spec.rand_low) for spec in specs)
+    scenes: dict[tuple[SceneSpec, str | None], Scene] = {}
+    rows: dict[str, TaskTable] = {}
+    # Scene by scene, because compiling one takes longest.
+    for spec in sorted(specs, key=lambda spec: spec.scene):
+        model = load_scene(spec.scene_spec)
+        keep_hulls(spec.scene)
+        bodies = map_bodies(model, spec.scene_spec.prop)
+        place = (spec.scene_spec, spec.main_geom)
+        if place not in scenes:
+            scenes[place] = build_scene(*place)
+        rows[spec.name] = _row(
+            spec,
+            scene=list(scenes).index(place),
+            points=point_table(spec, model, bodies, num_objects=num_objects, num_points=num_points),
+            num_rand=num_rand,
+            goal_observable=goal_observable,
+        )
+    table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
+    bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
+    tables = Tables(load_arm(model), stack_scenes(list(scenes.values())), table, bank)
+    load_hulls()  # for the physics, which would otherwise read them when it is traced
+    release_freed()
+    return tables
+
+
+def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:
+    pad = (0, num_rand - len(spec.rand_low))
+    obs_low, obs_high = observation_bounds(spec, goal_observable=goal_observable)
+    return TaskTable(
+        scene=np.int32(scene),
+        points=points,
+        rand_low=np.pad(np.asarray(spec.rand_low, float), pad),
+        rand_high=np.pad(np.asarray(spec.rand_high, float), pad),
+        hand_init=np.asarray(spec.hand_init, float),
+        hand_low=np.asarray(spec.hand_low, float),
+        hand_high=np.asarray(spec.hand_high, float),
+        obs_low=obs_low,
+        obs_high=obs_high,
+        stale_reset=np.bool_(spec.stale_reset),
+    )

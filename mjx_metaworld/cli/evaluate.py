@@ -1,0 +1,144 @@
+"""`mjx-metaworld eval`: a policy on the reference's frozen goals, here and on CPU metaworld side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from tyro.conf import Positional, arg
+
+from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
+from mjx_metaworld.cli.run import Policy, build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.compile import jit
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.parity.episodes import collect, reference_episodes
+from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, start_reference
+from mjx_metaworld.suites import NUM_GOALS, every_goal, goals
+
+if TYPE_CHECKING:
+    from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
+
+_MAX_STEPS = 500  # the reference raises after them
+_QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Evaluate a policy on the reference's frozen goals, here and on CPU metaworld."""
+
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK|CHECKPOINT]")] = "MT10"  # or the folder of `train`
+    reference: bool = False  # evaluate a checkpoint on CPU metaworld, too; other policies always are
+    policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
+    num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
+    num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
+    seed: int = 1  # of the frozen goals
+    one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
+    processes: int = 2  # that run the reference's experts
+
+    def __post_init__(self) -> None:
+        if self.num_goals is not None and not 1 <= self.num_goals <= NUM_GOALS:
+            raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
+        if self.num_steps is not None and not 1 <= self.num_steps <= _MAX_STEPS:
+            raise ValueError(f"num_steps must be in 1..{_MAX_STEPS}, got {self.num_steps}")
+        if self.processes < 1:
+            raise ValueError(f"processes must be positive, got {self.processes}")
+        if self.policy == "random":
+            raise ValueError("policy must be expert or module:function; a random one differs on the two sides")
+
+
+def run_eval(args: Eval, console: Console) -> list[Comparison] | list[CheckpointFigures]:
+    """Print success and return by task, of both sides.
+
+    Raises:
+        ValueError: for an unknown task or policy.
+        CheckpointError: if a folder is named that holds no usable checkpoint.
+    """
+    if Path(args.tasks).is_dir():
+        # Imported here: only checkpoints need the extra `train`.
+        from mjx_metaworld.cli.evaluate_checkpoint import evaluate_checkpoint
+
+        return evaluate_checkpoint(
+            Path(args.tasks),
+            args.num_goals or NUM_GOALS,
+            args.num_steps or _MAX_STEPS,
+            args.seed,
+            args.reference,
+            console,
+        )
+    return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
+
+
+def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
+    with progress_bars(console) as bars, contextlib.ExitStack() as background:
+        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
+        policy = load_policy(env, args.policy)
+        rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
+        names = [spec.name for spec in env.tasks]
+        reference = None
+        if args.policy == "expert":
+            reference = background.enter_context(
+                reference_episodes(names, rand_vecs, num_steps, processes=args.processes)
+            )
+        run = run_lanes(
+            env,
+            policy,
+            lambda: _reset_to_goals(env, rand_vecs),
+            num_steps,
+            bars,
+            stride=math.gcd(num_steps, 10),
+        )
+        if reference is None:
+            outcomes = _on_reference(env, policy, rand_vecs, num_steps, bars)
+        else:
+            outcomes = collect(reference, bars)
+    shape = (len(names), num_goals)
+    rows = compare(names, run.success.reshape(shape), run.episode_return.reshape(shape), outcomes)
+    title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
+    console.print(comparison_table(title, rows))
+    return rows
+
+
+def _reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray]):
+    """All goals of all tasks, task by task."""
+    task, padded = every_goal(rand_vecs, env.rand_vec_size)
+    return jax.vmap(lambda t, v: env.reset_to(t, v))(jnp.asarray(task), jnp.asarray(padded, float))
+
+
+def _on_reference(
+    env: MetaWorldEnv, policy: Policy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
+) -> list[list[EpisodeOutcome]]:
+    """The same policy in the reference's environments, one after the other; one list a task."""
+    act = jit(policy)
+    waiting = bars.add_task("CPU metaworld", total=len(rand_vecs) * len(rand_vecs[0]))
+    outcomes = []
+    for task, (spec, vectors) in enumerate(zip(env.tasks, rand_vecs, strict=True)):
+        suffix = np.eye(len(env.tasks))[task] if env.one_hot else np.zeros(0)
+        outcomes.append([])
+        for rand_vec in vectors:
+            outcomes[-1].append(_reference_episode(act, spec.name, task, rand_vec, num_steps, suffix))
+            bars.advance(waiting)
+    return outcomes
+
+
+def _reference_episode(
+    act: Callable, name: str, task: int, rand_vec: np.ndarray, num_steps: int, suffix: np.ndarray
+) -> EpisodeOutcome:
+    cpu_env = reference_env(name)
+    obs = start_reference(cpu_env, name, rand_vec)
+    success, total, key = False, 0.0, jax.random.key(0)
+    for _ in range(num_steps):
+        action = act(np.append(obs, suffix).astype(np.float32), np.int32(task), key)
+        obs, reward, _, _, info = cpu_env.step(np.clip(np.asarray(action, float), -1.0, 1.0))
+        success |= bool(info["success"])
+        total += float(reward)
+    cpu_env.close()
+    return EpisodeOutcome(success, total)

@@ -1,0 +1,95 @@
+"""`mjx-metaworld eval CHECKPOINT`: a trained policy on the frozen goals, here and by metaworld's own evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.suites import goals
+from mjx_metaworld.training import load
+from mjx_metaworld.training.evaluation import make_evaluator
+from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
+
+
+@dataclass(frozen=True)
+class CheckpointFigures:
+    """A task's success rate and mean return up to the first success, as metaworld's evaluation counts them."""
+
+    task: str
+    success_here: float
+    success_there: float | None  # on CPU metaworld
+    return_here: float
+    return_there: float | None
+
+
+def evaluate_checkpoint(
+    folder: Path, num_goals: int, num_steps: int, seed: int, reference: bool, console: Console
+) -> list[CheckpointFigures]:
+    """Print success and return by task.
+
+    Args:
+        folder: of the run; its newest checkpoint is taken.
+        num_goals: of the 50 frozen goals a task.
+        num_steps: control steps an episode at most.
+        seed: of the frozen goals.
+        reference: whether to evaluate on CPU metaworld, too.
+        console: where to print.
+
+    Raises:
+        CheckpointError: if there is no usable checkpoint.
+    """
+    with progress_bars(console) as bars:
+        loading = bars.add_task("loading the checkpoint", total=None)
+        trained = load(folder)
+        env = trained.env
+        rand_vecs = [vectors[:num_goals] for vectors in goals(trained.config.tasks, seed)]
+        bars.update(loading, description="compiling and evaluating here")
+        here = make_evaluator(env, rand_vecs, lambda _: trained.policy, num_steps)(None)
+        bars.remove_task(loading)
+        success, returns = here.success.mean(1), here.episode_return.mean(1)
+        there = None
+        if reference:
+            waiting = bars.add_task("CPU metaworld", total=num_goals * num_steps)  # fewer steps where it succeeds
+            there = evaluate_on_reference(env, trained.policy, rand_vecs, num_steps, lambda: bars.advance(waiting))
+    rows = [
+        CheckpointFigures(
+            task=spec.name,
+            success_here=float(success[i]),
+            success_there=None if there is None else float(there.success[i]),
+            return_here=float(returns[i]),
+            return_there=None if there is None else float(there.episode_return[i]),
+        )
+        for i, spec in enumerate(env.tasks)
+    ]
+    title = (
+        f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}), "
+        f"{num_steps} steps or the first success, rewards {env.reward_version}"
+    )
+    console.print(_table(title, rows, reference))
+    return rows
+
+
+def _table(title: str, rows: list[CheckpointFigures], reference: bool) -> Table:
+    table = Table("task", title=title)
+    columns = ["success_here", "success_there", "return_here", "return_there"]
+    headings = ["success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"]
+    shown = [i for i in range(4) if reference or i % 2 == 0]
+    for i in shown:
+        table.add_column(headings[i], justify="right")
+    figures = np.array([[getattr(row, columns[i]) for i in shown] for row in rows], float)
+
+    def cells(values: np.ndarray) -> list[str]:
+        names = [columns[i] for i in shown]
+        return [f"{v:.1%}" if name.startswith("success") else f"{v:.0f}" for name, v in zip(names, values, strict=True)]
+
+    for row, values in zip(rows, figures, strict=True):
+        table.add_row(row.task, *cells(values))
+    if len(rows) > 1:
+        table.add_section()
+        table.add_row("mean", *cells(figures.mean(0)))
+    return table

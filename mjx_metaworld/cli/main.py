@@ -1,0 +1,226 @@
+"""Meta-World's 50 tasks as one batched JAX program."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+PROG = "mjx-metaworld"
+BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes
+_EXTRA = "rich and tyro are missing: install mjx_metaworld with its extra, pip install 'mjx-metaworld[cli]'"
+
+
+class Command(NamedTuple):
+    """A command, named without importing it, so that help is fast."""
+
+    name: str
+    module: str
+    arguments: str  # the dataclass in the module that declares them
+    run: str  # the function in the module: (arguments, console) -> result for --json, or None
+    summary: str
+    examples: tuple[str, ...]  # what stands behind the command's name
+
+
+COMMANDS = (
+    Command(
+        "demo",
+        "mjx_metaworld.cli.demo",
+        "Demo",
+        "run_demo",
+        "Run a suite's experts here and on CPU metaworld, and draw where they end.",
+        ("", "--suite MT25 --num-goals 5"),
+    ),
+    Command(
+        "tasks",
+        "mjx_metaworld.cli.tasks",
+        "Tasks",
+        "run_tasks",
+        "List the tasks with their scenes and suites.",
+        ("", "MT10", "--json"),
+    ),
+    Command(
+        "rollout",
+        "mjx_metaworld.cli.rollout",
+        "Rollout",
+        "run_rollout",
+        "Run one episode in every lane of a batch; success and return by task.",
+        ("MT10", "reach-v3 --policy random --num-envs 64 --num-steps 100", "MT50 --num-envs 500 --json"),
+    ),
+    Command(
+        "render",
+        "mjx_metaworld.cli.render",
+        "Render",
+        "run_render",
+        "Draw an episode of every task: a video (.mp4, .gif) or a contact sheet (.png).",
+        ("reach-v3", "MT10 --output out/mt10.gif --size 160", "door-open-v3 --output out/door.png --camera topview"),
+    ),
+    Command(
+        "eval",
+        "mjx_metaworld.cli.evaluate",
+        "Eval",
+        "run_eval",
+        "Evaluate a policy on the frozen goals, here and on CPU metaworld side by side.",
+        (
+            "MT10 --num-goals 10",
+            "out/train/reach-v3-ppo-0 --reference",
+            "reach-v3 --policy my_package.policies:load --num-goals 50 --num-steps 500",
+        ),
+    ),
+    Command(
+        "train",
+        "mjx_metaworld.cli.train",
+        "Train",
+        "run_train",
+        "Learn tasks from scratch; the same command again goes on from the last checkpoint.",
+        ("reach-v3", "MT10 --algo ppo --preset MT10-gpu", "reach-v3 --seed 1 --set num_envs=64 hidden=[64,64]"),
+    ),
+    Command(
+        "export",
+        "mjx_metaworld.adapters.lerobot.export",
+        "Export",
+        "run_export",
+        "Write episodes of the scripted experts as a LeRobot dataset.",
+        ("--tasks reach-v3 --episodes 5", "--tasks MT10 --images video"),
+    ),
+    Command(
+        "bench",
+        "mjx_metaworld.cli.bench",
+        "Bench",
+        "run_bench",
+        "Measure compile time and environment steps per second on this machine.",
+        ("MT10 --num-envs 256 1024", "reach-v3 --num-envs 64 --seconds 5 --json"),
+    ),
+    Command(
+        "parity",
+        "mjx_metaworld.parity.report",
+        "Parity",
+        "run_parity",
+        "Measure parity with the live CPU reference: rewards, resets, steps, closed loop.",
+        ("--tasks MT10 --num-goals 6 --num-steps 200", "--document README.md"),
+    ),
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Invocation(Generic[T]):
+    """A command's own arguments, and what all commands share."""
+
+    command: T
+    json: bool = False  # print the result as JSON on stdout, and everything else on stderr
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command named on the command line; exits with 2 for bad input and 1 for what failed on the way."""
+    try:
+        sys.exit(_main(list(sys.argv[1:] if argv is None else argv)))
+    except ValueError as error:
+        _complain(error, BAD_INPUT)
+    except (OSError, RuntimeError, ImportError) as error:
+        _complain(error, FAILURE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
+    """The arguments of a command.
+
+    Raises:
+        ValueError: if they do not fit, with the reason in one line.
+        SystemExit: after printing the help that was asked for.
+    """
+    _import("rich")
+    tyro = _import("tyro")
+    arguments = getattr(_load(command), command.arguments)
+    examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                Invocation[arguments],
+                args=argv,
+                prog=f"{PROG} {command.name}",
+                description=f"{command.summary}\n\nexamples:\n{examples}",
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(f"{_one_line(complaint.getvalue())} (see {PROG} {command.name} --help)") from None
+
+
+def _main(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        _print_help()
+        return 0 if argv else BAD_INPUT
+    command = next((command for command in COMMANDS if command.name == argv[0]), None)
+    if command is None:
+        names = ", ".join(command.name for command in COMMANDS)
+        raise ValueError(f"unknown command {argv[0]!r}; available: {names}")
+    invocation = parse(command, argv[1:])
+    console = _import("rich.console").Console(stderr=invocation.json)
+    result = getattr(importlib.import_module(command.module), command.run)(invocation.command, console)
+    if invocation.json:
+        print(json.dumps(_plain(result)))
+    return 0
+
+
+def _load(command: Command) -> Any:
+    """The command's module; who looks on sees that JAX and MuJoCo take their time to load."""
+    console = _import("rich.console").Console(stderr=True)
+    if not console.is_terminal:
+        return importlib.import_module(command.module)
+    with console.status(f"loading {command.name}"):
+        return importlib.import_module(command.module)
+
+
+def _print_help() -> None:
+    width = max(len(command.name) for command in COMMANDS) + 2
+    print(f"usage: {PROG} COMMAND [ARGUMENTS]\n\n{__doc__}\n\ncommands:")
+    for command in COMMANDS:
+        print(f"  {command.name:{width}}{command.summary}")
+    print("\nexamples:")
+    for command in COMMANDS:
+        print(f"  {PROG} {command.name} {command.examples[-1]}".rstrip())
+    print(f"\n`{PROG} COMMAND --help` lists a command's arguments; every command takes --json.")
+
+
+def _plain(result: Any) -> Any:
+    """What json can write, from nested lists of dataclasses."""
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return dataclasses.asdict(result)
+    return [_plain(item) for item in result] if isinstance(result, list) else result
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(_EXTRA) from error
+
+
+def _one_line(boxed: str) -> str:
+    """The message of a box that tyro has drawn: what stands below its heading, down to the rule above the hints."""
+    lines = [line.strip("╭╮╰╯│─ ") for line in boxed.splitlines()]
+    lines = ["" if set(line) == {"-"} else line for line in lines]  # rules are dashes where output is not UTF-8
+    below = itertools.dropwhile(lambda line: not line, lines[1:])
+    message = " ".join(itertools.takewhile(bool, below))
+    return message.removeprefix("Error parsing command: ") or "bad arguments"
+
+
+def _complain(error: Exception, code: int) -> None:
+    print(f"{PROG}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""`mjx-metaworld rollout`: one episode in every lane of a batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from mjx_metaworld.cli.run import build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.suites import resolve
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Run one episode in every lane of a batch."""
+
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "MT10"  # lane i runs task i modulo their number
+    policy: str = "expert"  # expert, random, or module:function, a function env -> ((obs, task) -> action)
+    num_envs: int = 100  # lanes in all, at least one a task
+    num_steps: int = 200  # control steps an episode
+    seed: int = 0  # of the goals and of a random policy
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be positive, got {self.num_steps}")
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """A task's episodes."""
+
+    task: str
+    episodes: int
+    success: float  # share of the episodes that succeed at any step
+    episode_return: float  # mean
+
+
+def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
+    """Print success and return by task.
+
+    Raises:
+        ValueError: for an unknown task or policy, or fewer environments than tasks.
+    """
+    num_tasks = len(resolve(args.tasks))
+    if args.num_envs < num_tasks:
+        raise ValueError(f"num_envs must be at least the number of tasks, {num_tasks}, got {args.num_envs}")
+    keys = jax.random.split(jax.random.key(args.seed), args.num_envs)
+    task = np.arange(args.num_envs) % num_tasks
+    with progress_bars(console) as bars:
+        env = build(bars, args.tasks, max_episode_steps=args.num_steps)
+        policy = load_policy(env, args.policy)
+        run = run_lanes(
+            env,
+            policy,
+            lambda: jax.vmap(env.reset)(keys, jnp.asarray(task)),
+            args.num_steps,
+            bars,
+            seed=args.seed,
+            stride=math.gcd(args.num_steps, 10),
+        )
+    rows = [
+        TaskOutcome(spec.name, len(own), float(run.success[own].mean()), float(run.episode_return[own].mean()))
+        for spec, own in ((spec, np.flatnonzero(task == i)) for i, spec in enumerate(env.tasks))
+    ]
+    table = Table("task", title=f"{args.tasks}: {args.policy}, {args.num_steps} steps")
+    for heading in ("episodes", "success", "mean return"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(row.task, str(row.episodes), f"{row.success:.0%}", f"{row.episode_return:.0f}")
+    console.print(table)
+    speed = args.num_envs * args.num_steps / run.run_seconds
+    console.print(
+        f"{args.num_envs} environments on {jax.devices()[0].device_kind}: compiled in {run.compile_seconds:.1f} s, "
+        f"ran in {run.run_seconds:.1f} s, {speed:,.0f} env steps/s."
+    )
+    return rows

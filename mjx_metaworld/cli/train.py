@@ -1,0 +1,86 @@
+"""`mjx-metaworld train`: learn tasks from scratch; the same command again goes on from the last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from mjx_metaworld.cli.benchmark import claim_devices, default_devices
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, with_settings
+from mjx_metaworld.training.presets import PRESETS, preset
+from mjx_metaworld.training.train import run_folder, train
+
+
+@dataclass(frozen=True)
+class Train:
+    """Learn tasks from scratch; the same command again goes on from the last checkpoint."""
+
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"
+    algo: Literal["ppo", "sac"] = "ppo"
+    preset: str | None = None  # a ready-made configuration; by default that of the task on CPU, if there is one
+    seed: int = 0
+    env_steps: int | None = None  # over all lanes; with a larger number a finished run goes on
+    eval_every: int | None = None  # environment steps between two evaluations
+    eval_goals: int | None = None  # of the 50 frozen goals a task
+    checkpoint_every: int | None = None  # environment steps between two checkpoints
+    stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
+    set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
+    devices: int | None = None  # divide environments and updates among so many; None: on CPU one a core, elsewhere all
+    output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a run stands."""
+
+    folder: str
+    env_steps: int
+    seconds: float
+    success: float
+
+
+def run_train(args: Train, console: Console) -> TrainResult:
+    """Train, with a row of the table for every evaluation.
+
+    Raises:
+        ValueError: for unknown tasks, presets or settings, or a bad number of devices.
+        CheckpointError: if the folder holds another run or a broken checkpoint.
+    """
+    config = configuration(args)
+    num_envs = config.algorithm.num_envs
+    devices = claim_devices(default_devices(num_envs) if args.devices is None else args.devices)
+    key = jax.random.key(args.seed)
+    folder = args.output or run_folder(config, key)
+    # A single device needs no mesh: this is the program of a plain `VectorEnv`.
+    trained = train(config, key, folder, console, devices if len(devices) > 1 else None)
+    progress = trained.progress
+    console.print(
+        f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
+        f"{progress.seconds:,.0f} s. Evaluate beside CPU metaworld: mjx-metaworld eval {folder} --reference",
+        highlight=False,
+    )
+    return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success)
+
+
+def configuration(args: Train) -> TrainConfig:
+    """The preset, or the algorithm's defaults, with what the command line changes.
+
+    Raises:
+        ValueError: if something is unknown or does not fit.
+    """
+    config = TrainConfig(args.tasks, ALGORITHMS[args.algo].config())
+    own = f"{args.tasks}-cpu" if args.algo == "ppo" else f"{args.tasks}-{args.algo}-cpu"
+    if args.preset is not None or any(entry.name == own for entry in PRESETS):
+        config = preset(args.preset or own)
+    names = ("env_steps", "eval_every", "eval_goals", "checkpoint_every", "stop_at_success")
+    changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    algorithm = with_settings(config.algorithm, args.set)
+    if type(algorithm) is not ALGORITHMS[args.algo].config:
+        raise ValueError(f"the preset {args.preset!r} is not for --algo {args.algo}")
+    return dataclasses.replace(config, tasks=args.tasks, algorithm=algorithm, **changes)

@@ -1,4 +1,0 @@
-"""The commands of `mjx-metaworld`, a module each: a dataclass of arguments, and a function that runs it.
-
-A module may import what it likes: `mjx_metaworld.cli` imports it when its command is asked for.
-"""

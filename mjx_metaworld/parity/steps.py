@@ -1,0 +1,143 @@
+"""How close rewards, resets and one control step are to the live CPU reference's, from injected states.
+
+The reference rolls out; before each of its steps its state is injected here, and both sides take the same action. So
+an error cannot hide behind the divergence of two trajectories, and chaos cannot feign one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mjx_metaworld.compile import jit
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
+from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
+from mjx_metaworld.testing import reward_inputs_from_metaworld, state_from_metaworld
+from mjx_metaworld.types import Metrics, State
+
+Style = Literal["expert", "random"]
+FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
+
+
+class Steps(NamedTuple):
+    """Recorded control steps of the reference; leaves have a leading axis of steps."""
+
+    state: State  # before the step
+    action: np.ndarray  # (n, 4)
+    obs: np.ndarray  # (n, 39) after it
+    reward: np.ndarray  # (n,)
+    metrics: Metrics  # (n,) leaves
+    inputs: RewardInputs  # what the reward was computed from
+
+
+class StepErrors(NamedTuple):
+    """Differences of one control step from the reference, one entry a step."""
+
+    obs: np.ndarray  # (n,) largest absolute difference in the observed frame
+    entries: np.ndarray  # (n, k) absolute difference of every entry of the frame that the task observes
+    reward: np.ndarray  # (n,) absolute difference
+    success: np.ndarray  # (n,) bool: success reported differently
+
+
+def record_steps(
+    env: MetaWorldEnv, task: int, rand_vecs: np.ndarray, *, style: Style, num_steps: int, every: int = 1, seed: int = 0
+) -> Steps:
+    """Roll the reference out and keep every `every`-th step together with the state before it.
+
+    Args:
+        env: the environment that the states are meant for.
+        task: index into `env.tasks`.
+        rand_vecs: (n, rand) goal vectors, an episode each.
+        style: the task's scripted policy, or actions that wander at random.
+        num_steps: control steps an episode.
+        every: thinning.
+        seed: of the random actions.
+    """
+    name = env.tasks[task].name
+    cpu_env, policy = reference_env(name), reference_policy(name)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for rand_vec in rand_vecs:
+        obs = start_reference(cpu_env, name, rand_vec, goal_observable=env.goal_observable)
+        wander = rng.uniform(-1.0, 1.0, 4)
+        for step in range(num_steps):
+            if style == "expert":
+                action = np.clip(policy.get_action(obs.copy()), -1.0, 1.0)  # some policies write into obs
+            else:
+                wander = np.clip(0.9 * wander + 0.45 * rng.normal(size=4), -1.0, 1.0)
+                action = wander
+            # Rounded to what both sides can hold; given float32 itself, the reference computes rewards in float32.
+            action = action.astype(np.float32).astype(float)
+            before = state_from_metaworld(env, task, cpu_env) if step % every == 0 else None
+            obs, reward, _, _, info = cpu_env.step(action)
+            if before is not None:
+                metrics = Metrics(**{key: np.asarray(value, float) for key, value in info.items()})
+                inputs = reward_inputs_from_metaworld(cpu_env, env.tasks[task], obs, action)
+                rows.append(Steps(before, action, obs.copy(), np.asarray(reward, float), metrics, inputs))
+    cpu_env.close()
+    return jax.tree.map(lambda *leaves: _stack(leaves), *rows)
+
+
+def _stack(leaves: tuple) -> Array | np.ndarray:
+    return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
+
+
+def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: int | None = None) -> StepErrors:
+    """Take the recorded steps here and compare.
+
+    Args:
+        step: the jitted, vmapped `env.step`.
+        steps: what the reference did.
+        pad_to: repeat the last step up to this number, so that recordings of several lengths share one compilation.
+    """
+    count = len(steps.action)
+    rows = np.minimum(np.arange(pad_to or count), count - 1)
+    after = step(jax.tree.map(lambda x: x[rows], steps.state), jnp.asarray(steps.action, float)[rows])
+    obs, reward, success = (
+        np.asarray(x, float)[:count] for x in jax.device_get((after.obs, after.reward, after.metrics.success))
+    )
+    difference = np.abs(obs[:, FRAME] - steps.obs[:, FRAME])
+    observed = np.any(steps.obs[:, FRAME] != 0.0, axis=0)  # the rest pads tasks with fewer objects
+    return StepErrors(
+        obs=difference.max(axis=1),
+        entries=difference[:, observed],
+        reward=np.abs(reward - steps.reward),
+        success=success != steps.metrics.success,
+    )
+
+
+def reward_error(spec: TaskSpec, steps: Steps) -> float:
+    """Largest relative difference of the reward and the metrics from the reference's, from its own quantities.
+
+    In float64, so that it shows the formulas alone: some rewards divide by the distance of a finger pad from a
+    threshold, which turns a rounding to float32 into more than 1e-5. Relative to values of at least 1.
+    """
+    with jax.enable_x64(True):
+        outcome = jit(jax.vmap(spec.reward))(jax.tree.map(jnp.asarray, steps.inputs))
+        ours = jax.tree.leaves((outcome.reward, outcome.metrics()))
+        theirs = jax.tree.leaves((steps.reward, steps.metrics))
+        errors = [np.abs(np.asarray(a) - b) / np.maximum(np.abs(b), 1.0) for a, b in zip(ours, theirs, strict=True)]
+    return float(np.max(errors))
+
+
+def reset_error(env: MetaWorldEnv, task: int, rand_vecs: np.ndarray) -> float:
+    """Largest absolute difference of the first observation from the reference's, over goal vectors (n, rand)."""
+    name = env.tasks[task].name
+    cpu_env = reference_env(name)
+    theirs = [start_reference(cpu_env, name, v, goal_observable=env.goal_observable).copy() for v in rand_vecs]
+    cpu_env.close()
+    padded = jnp.asarray(np.pad(rand_vecs, ((0, 0), (0, env.rand_vec_size - rand_vecs.shape[1]))), float)
+    ours = _reset_to(env)(jnp.full(len(padded), task), padded).obs[:, :39]
+    return float(np.max(np.abs(np.asarray(ours, float) - theirs)))
+
+
+@functools.lru_cache(maxsize=4)
+def _reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
+    return jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))

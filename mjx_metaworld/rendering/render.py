@@ -1,0 +1,290 @@
+"""Pictures of environments, drawn by MuJoCo from the original Meta-World scenes."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import math
+import operator
+import os
+import platform
+import queue
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Literal, get_args
+
+import jax
+import mujoco
+import numpy as np
+
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.rendering import opengl
+from mjx_metaworld.rendering.raycast import raycast
+from mjx_metaworld.rendering.to_mujoco import OriginalScene, on_host
+from mjx_metaworld.scenes.catalog import SceneSpec
+from mjx_metaworld.types import State
+
+Backend = Literal["egl", "osmesa", "raycast"]
+CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
+_MAX_PIXELS = 4096  # a side; beyond any use, and OpenGL drivers refuse a little further up
+_MAX_THREADS = 8  # each holds models of its own, 20 MB a scene
+_MAX_SCENES = 16  # kept ready in all threads together, besides two in each: enough for MT10
+
+
+def list_cameras() -> list[str]:
+    """The names of Meta-World's cameras; every scene has all of them."""
+    return list(CAMERAS)
+
+
+def render(
+    env: MetaWorldEnv,
+    state: State,
+    camera: str = "corner2",
+    width: int = 480,
+    height: int = 480,
+    *,
+    camera_pos: tuple[float, float, float] | None = None,
+    depth: bool = False,
+    backend: Backend | None = None,
+    num_threads: int | None = None,
+    progress: bool = False,
+    on_picture: Callable[[], None] | None = None,
+) -> np.ndarray:
+    """Draw environments as MuJoCo draws the original scenes, goal included.
+
+    Needs no screen: draws through EGL, else OSMesa. Where neither can be loaded, MuJoCo's ray caster draws the same
+    geometry with plainer shading (see `raycast`), and one warning names the missing libraries. Note that Meta-World's
+    `corner2` camera is mounted upside down; turn its pictures with `images[..., ::-1, ::-1, :]`.
+
+    Args:
+        env: the environment that the state belongs to.
+        state: a single state, a batch, or a trajectory of batches: any number of leading axes, the same in all leaves.
+        camera: one of `list_cameras()`.
+        width: pixels.
+        height: pixels.
+        camera_pos: where to put the camera instead, in its body's frame; it keeps its orientation.
+        depth: distances instead of colours.
+        backend: "egl", "osmesa" or "raycast"; by default the first that works. A process can use one OpenGL library.
+        num_threads: at most so many pictures are drawn at once; by default one a CPU core, up to 8.
+        progress: show a progress bar on stderr; needs the extra `cli`.
+        on_picture: called after every picture, from the threads that draw; for a progress bar of your own.
+
+    Returns:
+        uint8 `(..., height, width, 3)` with the state's leading axes; with `depth` float32 `(..., height, width)`,
+        metres along the camera's axis and infinity where there is nothing.
+
+    Raises:
+        ValueError: for an unknown camera or backend, a size outside 1 .. 4096, or a bad number of threads.
+        TypeError: if `state` is no State; a Transition, say, does not hold the physics.
+        RuntimeError: if the backend that was asked for cannot draw here; the message names the missing library.
+        ImportError: for `progress` without the library that shows it.
+    """
+    _check(state, camera, width, height, num_threads)
+    chosen = choose_backend(backend)
+    shape = np.shape(state.task)
+    count = math.prod(shape)
+    lanes = jax.tree.map(lambda x: np.reshape(x, (count, *np.shape(x)[len(shape) :])), on_host(state))
+    images = np.empty((count, height, width), np.float32) if depth else np.empty((count, height, width, 3), np.uint8)
+
+    def draw(indices: np.ndarray) -> None:
+        for i in indices:
+            lane = jax.tree.map(operator.itemgetter(i), lanes)
+            spec = env.tasks[int(lane.task)]
+            scene = _studio().scene(spec.scene_spec)
+            camera_id = mujoco.mj_name2id(scene.model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+            own_pos = scene.model.cam_pos[camera_id].copy()
+            if camera_pos is not None:
+                scene.model.cam_pos[camera_id] = camera_pos
+            scene.pose(spec, lane)
+            scene.model.cam_pos[camera_id] = own_pos  # pictures are drawn from the pose; the model serves others too
+            paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
+            images[i] = paint(scene.model, scene.data, camera_id, width, height, depth=depth)
+            for report in reports:
+                report()
+
+    # Lanes of one scene go to one thread, so that few threads have to load it.
+    files = np.array([spec.scene for spec in env.tasks])
+    order = np.argsort(files[lanes.task], kind="stable")
+    num_threads = min(num_threads or _default_threads(), max(count, 1))
+    with _progress_bar(count) if progress else contextlib.nullcontext() as advance:
+        reports = [report for report in (advance, on_picture) if report is not None]
+        _in_parallel([functools.partial(draw, part) for part in np.array_split(order, num_threads)])
+    return images.reshape(shape + images.shape[1:])
+
+
+@contextlib.contextmanager
+def _progress_bar(count: int) -> Iterator[Callable[[], None]]:
+    """A bar of pictures; gives the function that moves it, which any thread may call."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError as error:
+        raise ImportError("progress needs rich: pip install 'mjx-metaworld[cli]'") from error
+    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        drawing = bars.add_task("drawing", total=count)
+        yield lambda: bars.advance(drawing)
+
+
+def _check(state: object, camera: str, width: int, height: int, num_threads: int | None) -> None:
+    if not isinstance(state, State):
+        raise TypeError(f"render draws a State (single, batched, or stacked over time), not a {type(state).__name__}")
+    check_picture(camera, width=width, height=height)
+    if num_threads is not None and (not isinstance(num_threads, int) or num_threads < 1):
+        raise ValueError(f"num_threads must be a positive integer, got {num_threads!r}")
+
+
+def check_picture(camera: str, **sizes: int) -> None:
+    """Check what can be asked for, before anything is drawn.
+
+    Args:
+        camera: one of `list_cameras()`.
+        **sizes: pixels, under the names that the caller knows them by.
+
+    Raises:
+        ValueError: for an unknown camera, or a size outside 1 .. 4096.
+    """
+    if camera not in CAMERAS:
+        raise ValueError(f"no camera {camera!r}; available: {', '.join(CAMERAS)}")
+    for name, size in sizes.items():
+        if not isinstance(size, int) or not 1 <= size <= _MAX_PIXELS:
+            raise ValueError(f"{name} must be an integer from 1 to {_MAX_PIXELS}, got {size!r}")
+
+
+# --- which library draws ---
+
+
+def choose_backend(backend: Backend | None = None) -> Backend:
+    """The backend that draws when this one is asked for; by default the first that works, with a warning if it is slow.
+
+    Raises:
+        ValueError: for an unknown backend.
+        RuntimeError: if it cannot draw here; the message names the missing library.
+    """
+    if backend is None:
+        return _first_that_works()
+    if backend not in get_args(Backend):
+        raise ValueError(f"unknown backend {backend!r}; available: {', '.join(get_args(Backend))}")
+    if backend != "raycast" and (reason := opengl.probe(backend)) is not None:
+        raise RuntimeError(
+            f"backend {backend!r} cannot draw here; it needs {opengl.library(backend)}. Tried {reason}. "
+            "backend='raycast' needs no library."
+        )
+    return backend
+
+
+@functools.cache
+def _first_that_works() -> Backend:
+    """The headless library of this machine, or the ray caster with a warning."""
+    if platform.system() != "Linux":
+        return "egl"  # there `opengl` takes the system's own OpenGL
+    reasons = []
+    for backend in opengl.HEADLESS:
+        reason = opengl.probe(backend)
+        if reason is None:
+            return backend
+        reasons.append(reason)
+    needed = " or ".join(opengl.library(backend) for backend in opengl.HEADLESS)
+    warnings.warn(
+        "No OpenGL to render with, so MuJoCo's ray caster draws instead (true geometry, plain shading). For OpenGL "
+        f"install {needed}. Tried {'; '.join(reasons)}",
+        stacklevel=4,
+    )
+    return "raycast"
+
+
+# --- threads, which keep what takes long to load ---
+
+
+class _Studio:
+    """What a thread keeps between pictures: scenes with a model of their own, and an OpenGL context."""
+
+    def __init__(self, max_scenes: int) -> None:
+        self._max_scenes = max_scenes
+        self._scenes: OrderedDict[SceneSpec, OriginalScene] = OrderedDict()
+        self._painters: dict[str, opengl.Painter] = {}
+
+    def scene(self, spec: SceneSpec) -> OriginalScene:
+        if spec not in self._scenes:
+            if len(self._scenes) >= self._max_scenes:
+                self._scenes.popitem(last=False)
+            self._scenes[spec] = OriginalScene(spec)
+        self._scenes.move_to_end(spec)
+        return self._scenes[spec]
+
+    def painter(self, backend: str) -> opengl.Painter:
+        if backend not in self._painters:
+            self._painters[backend] = opengl.Painter(backend, self._max_scenes)
+            # What is registered last runs first: `_close` has to precede what the backend registered just now.
+            atexit.register(_close)
+        return self._painters[backend]
+
+    def close(self) -> None:
+        for painter in self._painters.values():
+            painter.close()
+        self._scenes.clear()
+
+
+class _Worker(threading.Thread):
+    """A thread with its studio. A daemon, so that it still runs at exit and frees its context itself."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name="mjx_metaworld rendering")
+        self.jobs: queue.SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        _of_thread.studio = _Studio(2 + _MAX_SCENES // _default_threads())
+        while (job := self.jobs.get()) is not None:
+            work, future = job
+            try:
+                work()
+                future.set_result(None)
+            except BaseException as error:  # whatever it is, the caller's thread raises it
+                future.set_exception(error)
+        _of_thread.studio.close()
+
+    def submit(self, work: Callable[[], None]) -> Future[None]:
+        future: Future[None] = Future()
+        self.jobs.put((work, future))
+        return future
+
+
+_of_thread = threading.local()
+_workers: list[_Worker] = []
+_growing = threading.Lock()
+
+
+def _default_threads() -> int:
+    """One a CPU core that this process may use, up to the limit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MAX_THREADS)
+
+
+def _studio() -> _Studio:
+    return _of_thread.studio
+
+
+def _in_parallel(parts: Sequence[Callable[[], None]]) -> None:
+    """Run every part in a worker of its own, the same for the same position; raises what the first of them raises."""
+    with _growing:
+        while len(_workers) < len(parts):
+            _workers.append(_Worker())
+    futures = [worker.submit(part) for worker, part in zip(_workers, parts, strict=False)]
+    for future in futures:
+        future.exception()  # all have to end before one's error is raised, as they write into the same array
+    for future in futures:
+        future.result()
+
+
+def _close() -> None:
+    """Let every worker free its context; may be called again."""
+    for worker in _workers:
+        worker.jobs.put(None)
+    for worker in _workers:
+        worker.join()
+    _workers.clear()

@@ -1,0 +1,125 @@
+"""From a state here to MuJoCo itself: the original Meta-World scene in the same situation."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import jax
+import mujoco
+import numpy as np
+
+from mjx_metaworld.build.readings import SkeletonState, write_skeleton
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.scenes.bodies import map_bodies
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.tasks.spec import TaskSpec
+from mjx_metaworld.types import State
+
+_MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
+
+# The site whose position the reference's reset writes, where it is not "goal"; None where it writes none.
+_GOAL_SITES: dict[str, str | None] = {
+    "assembly-v3": "pegTop",
+    "disassemble-v3": "pegTop",
+    "coffee-pull-v3": "mug_goal",
+    "coffee-push-v3": "mug_goal",
+    "faucet-close-v3": "goal_close",
+    "faucet-open-v3": "goal_open",
+    "bin-picking-v3": None,
+    "button-press-topdown-v3": None,
+    "button-press-topdown-wall-v3": None,
+    "button-press-v3": None,
+    "button-press-wall-v3": None,
+    "coffee-button-v3": None,
+    "door-lock-v3": None,
+    "door-unlock-v3": None,
+    "hammer-v3": None,
+    "handle-press-side-v3": None,
+    "handle-press-v3": None,
+    "handle-pull-side-v3": None,
+    "handle-pull-v3": None,
+    "shelf-place-v3": None,
+}
+
+
+def to_mujoco(env: MetaWorldEnv, state: State, i: int = 0) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    """Lane `i` as the original Meta-World scene, forwarded: for rendering, debugging, any MuJoCo tool.
+
+    The prop stands where this episode put it and the goal is marked where the reference marks it. The gripper's
+    controls are zero, as a state does not hold the last action.
+
+    Args:
+        env: the environment that the state belongs to.
+        state: a batch of states (every leaf with one leading axis), or a single one, whose only lane is 0.
+        i: the lane.
+
+    Returns:
+        A model and data of its own, free to be changed.
+
+    Raises:
+        IndexError: if there is no such lane.
+    """
+    lanes = (1,) if np.ndim(state.task) == 0 else np.shape(state.task)
+    if len(lanes) != 1 or not -lanes[0] <= i < lanes[0]:
+        raise IndexError(f"no lane {i} in a state with leading axes {np.shape(state.task)}")
+    lane = on_host(state if np.ndim(state.task) == 0 else jax.tree.map(lambda x: x[i], state))
+    spec = env.tasks[int(lane.task)]
+    scene = OriginalScene(spec.scene_spec)
+    scene.pose(spec, lane)
+    return scene.model, scene.data
+
+
+def on_host(state: State) -> State:
+    """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers."""
+    return jax.device_get(state.replace(episode=state.episode.replace(key=None)))
+
+
+class OriginalScene:
+    """One original scene, to be put into the situation of lane after lane whose task lives in it.
+
+    Attributes:
+        model: a copy of its own.
+        data: its state, forwarded by `pose`.
+    """
+
+    def __init__(self, scene_spec: SceneSpec) -> None:
+        self.model = copy.copy(_compiled(scene_spec))
+        self.data = mujoco.MjData(self.model)
+        self._prop = scene_spec.prop
+        self._bodies = map_bodies(self.model, scene_spec.prop)
+        self._site_pos = self.model.site_pos.copy()
+
+    def pose(self, spec: TaskSpec, lane: State) -> None:
+        """Take on the situation of a single environment (numpy leaves) that runs a task of this scene."""
+        model, data, physics = self.model, self.data, lane.physics
+        mujoco.mj_resetData(model, data)
+        model.site_pos[:] = self._site_pos
+        if self._prop is not None:
+            model.body(self._prop).pos = physics.prop_pos
+        skeleton = SkeletonState(*(np.asarray(x, float) for x in (physics.qpos, physics.qvel, physics.qacc_warmstart)))
+        write_skeleton(data, self._bodies, skeleton)
+        data.mocap_pos[0] = physics.mocap_pos
+        data.mocap_quat[0] = _MOCAP_QUAT
+        _mark_goal(model, spec, lane)
+        mujoco.mj_forward(model, data)
+
+
+@functools.lru_cache(maxsize=16)  # 20 MB each
+def _compiled(scene: SceneSpec) -> mujoco.MjModel:
+    """The scene as the file has it; compiling takes ten times longer than copying."""
+    return load_scene(scene)
+
+
+def _mark_goal(model: mujoco.MjModel, spec: TaskSpec, lane: State) -> None:
+    """Move the site that marks the goal to where the reference has it after a step.
+
+    Each of its resets writes a world position into the site's local one. That marks another place than the goal in
+    scenes whose site hangs on a body away from the origin. Its steps write `data.site_xpos`, to no effect.
+    """
+    site = _GOAL_SITES.get(spec.name, "goal")
+    if site is not None:
+        marked = lane.episode.goal
+        if spec.name == "disassemble-v3":  # the peg's top instead of the goal
+            marked = lane.episode.object_init + np.array([0.0, 0.0, 0.08])
+        model.site(site).pos = marked

@@ -1,0 +1,186 @@
+"""What a run leaves behind: a table on the terminal, JSON lines, TensorBoard, plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from mjx_metaworld.training.checkpoint import Progress
+from mjx_metaworld.training.evaluation import Evaluation
+from mjx_metaworld.training.requires import require
+
+METRICS_FILE = "metrics.jsonl"
+_HEADINGS = ("env steps", "wall clock", "steps/s", "success", "return", "train success", "train return")
+_WIDTHS = tuple(max(9, len(heading)) for heading in _HEADINGS)
+_RATE_PERIOD = 600.0  # seconds of the past from which the time left is estimated: several iterations, evaluations, too
+
+
+class Recorder:
+    """Writes a run's figures as they come, and shows a progress bar.
+
+    Args:
+        folder: the run's; records later than `resumed` are dropped, since they will come again.
+        task_names: of the tasks, in the order of the reports' (tasks,) arrays.
+        total: environment steps of the whole run.
+        console: where table and bar go.
+        resumed: where the run goes on.
+
+    Raises:
+        ImportError: if tensorboardX is missing.
+    """
+
+    def __init__(
+        self, folder: Path, task_names: Sequence[str], total: int, console: Console, resumed: Progress
+    ) -> None:
+        self._names = task_names
+        self._console = console
+        self._last = resumed
+        self._report: dict[str, float] = {}
+        self._file = folder / METRICS_FILE
+        kept = [line for line in read_records(folder) if line["env_steps"] <= resumed.env_steps]
+        partial = self._file.with_suffix(".tmp")  # a kill leaves the old records or the new ones
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.replace(self._file)
+        writer = require("tensorboardX").SummaryWriter
+        self._board = writer(str(folder / "tensorboard"), purge_step=resumed.env_steps + 1)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("env steps"))
+        self._bars = Bars(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            speed_estimate_period=_RATE_PERIOD,
+        )
+        self._bar = self._bars.add_task("compiling", total=total, completed=resumed.env_steps)
+
+    def __enter__(self) -> Recorder:
+        self._bars.start()
+        self._console.print(_row(_HEADINGS), style="bold", highlight=False, soft_wrap=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        self._board.close()
+
+    def iteration(self, progress: Progress, report: Any) -> None:
+        """Take in what an iteration reported: a struct of scalars and (tasks,) arrays."""
+        self._report = flatten(report, self._names)
+        self._write("iteration", progress, self._report)
+        self._bars.update(self._bar, description="training", completed=progress.env_steps)
+
+    def evaluation(self, progress: Progress, evaluation: Evaluation) -> None:
+        """Take in an evaluation, and print a row of the table."""
+        success, returns = evaluation.success.mean(1), evaluation.episode_return.mean(1)
+        figures = {"success": float(success.mean()), "episode_return": float(returns.mean())}
+        for name, mean_success, mean_return in zip(self._names, success, returns, strict=True):
+            figures |= {f"success/{name}": float(mean_success), f"episode_return/{name}": float(mean_return)}
+        self._write("evaluation", progress, figures)
+        span = progress.seconds - self._last.seconds
+        rate = (progress.env_steps - self._last.env_steps) / span if span > 0 else 0.0
+        self._last = progress
+        cells = (
+            f"{progress.env_steps:,}",
+            f"{progress.seconds:,.0f} s",
+            f"{rate:,.0f}",
+            f"{figures['success']:.1%}",
+            f"{figures['episode_return']:.0f}",
+            _shown(self._report.get("episodes.success"), ".1%"),
+            _shown(self._report.get("episodes.episode_return"), ".0f"),
+        )
+        self._console.print(_row(cells), highlight=False, soft_wrap=True)
+
+    def _write(self, kind: str, progress: Progress, figures: dict[str, float]) -> None:
+        finite = {name: value for name, value in figures.items() if np.isfinite(value)}
+        line = {"kind": kind, "env_steps": progress.env_steps, "seconds": round(progress.seconds, 3), **finite}
+        with self._file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in finite.items():
+            self._board.add_scalar(f"{kind}/{name}", value, progress.env_steps)
+
+
+def flatten(report: Any, task_names: Sequence[str]) -> dict[str, float]:
+    """The figures of a report by name: nested fields joined by dots, a (tasks,) array as its mean and by task."""
+    figures = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(report)):
+        name = ".".join(entry.name for entry in path)
+        if leaf.ndim:
+            seen = leaf[np.isfinite(leaf)]
+            figures[name] = float(seen.mean()) if seen.size else np.nan
+            figures |= {f"{name}/{task}": float(value) for task, value in zip(task_names, leaf, strict=True)}
+        else:
+            figures[name] = float(leaf)
+    return figures
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's records; one that a kill cut short is left out."""
+    file = folder / METRICS_FILE
+    if not file.exists():
+        return []
+    records = []
+    for line in file.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def plot_success(folders: Sequence[Path], output: Path) -> None:
+    """Draw success on the frozen goals over environment steps and over wall clock, a line a run.
+
+    Raises:
+        ImportError: if matplotlib is missing.
+        ValueError: if a folder has no evaluation.
+    """
+    curves = {}
+    for folder in folders:
+        records = [record for record in read_records(folder) if record["kind"] == "evaluation"]
+        if not records:
+            raise ValueError(f"{folder} has no evaluation to plot")
+        curves[folder.name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
+    draw_success(curves, output)
+
+
+def draw_success(curves: Mapping[str, Sequence[tuple[float, float, float]]], output: Path) -> None:
+    """Draw curves of success by their names, each of (environment steps, seconds, success in [0, 1]).
+
+    Raises:
+        ImportError: if matplotlib is missing.
+    """
+    figure = require("matplotlib.figure").Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, column, unit, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        (0, 1),
+        (1e6, 60.0),
+        ("environment steps (millions)", "wall clock (minutes, with compiling)"),
+        strict=True,
+    ):
+        for name, curve in curves.items():
+            points = [(point[column] / unit, 100 * point[2]) for point in curve]
+            axes.plot(*zip(*points, strict=True), marker=".", label=name)
+        axes.set(xlabel=label, ylim=(-3, 103))
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("success on frozen goals (%)")
+    figure.axes[0].legend()
+    figure.savefig(output, dpi=120)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None or np.isnan(value) else format(value, form)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))

@@ -1,0 +1,355 @@
+"""The gymnasium adapter, driven by gymnasium and by metaworld's evaluation, beside metaworld's own environments."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import gymnasium as gym
+import jax.numpy as jnp
+import metaworld
+import numpy as np
+import pytest
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import vector as vector_wrappers
+from metaworld.evaluation import evaluation, metalearning_evaluation
+
+import mjx_metaworld as mw
+from mjx_metaworld.adapters.gymnasium import MetaWorldVectorEnv, make_ml, make_mt
+from mjx_metaworld.adapters.sub_env import Lane, deal_tasks
+from mjx_metaworld.parity.reference import reference_policy
+from mjx_metaworld.suites import resolve
+
+SEED = 3
+TASKS = ["reach-v3", "drawer-open-v3"]
+NEAR = 1e-3  # of observations after a few steps: float32, and reach's puck at rest wobbles by some 1e-4 in both, unlike
+NUM_ENVS = 4  # two lanes a task; every test here uses this batch, so that one compiled step serves all of them
+
+
+def make_ours(**options) -> MetaWorldVectorEnv:
+    """Four lanes of two tasks, each with the frozen goals of its own MT1 benchmark."""
+    specs = resolve(TASKS)
+    goals = [mw.goals(name, SEED)[0] for name in TASKS]
+    return MetaWorldVectorEnv(specs, deal_tasks(specs, NUM_ENVS, seed=SEED, goals=goals), **options)
+
+
+def make_theirs(autoreset_mode: str = "SameStep", **options) -> SyncVectorEnv:
+    """The same of metaworld's environments."""
+    benchmarks = [metaworld.MT1(name, seed=SEED) for name in TASKS]
+    makers = [
+        partial(
+            metaworld._init_each_env,
+            benchmarks[i % 2].train_classes[TASKS[i % 2]],
+            tasks=benchmarks[i % 2].train_tasks,
+            seed=SEED + i // 2,
+            env_id=i % 2,
+            num_tasks=2,
+            **options,
+        )
+        for i in range(NUM_ENVS)
+    ]
+    return SyncVectorEnv(makers, autoreset_mode=autoreset_mode)
+
+
+class Experts:
+    """Metaworld's scripted policies as an agent of its evaluation."""
+
+    def __init__(self, tasks: list[str], num_envs: int):
+        self.policies = [reference_policy(tasks[i % len(tasks)]) for i in range(num_envs)]
+
+    def eval_action(self, observations):
+        pairs = zip(self.policies, observations, strict=True)
+        return np.stack([np.clip(policy.get_action(obs[:39].copy()), -1.0, 1.0) for policy, obs in pairs])
+
+    def reset(self, env_mask):
+        pass
+
+
+def assert_same_infos(ours: dict, theirs: dict) -> None:
+    """Same keys, masks and dtypes, and values as near as float32 physics is after a few steps."""
+    assert ours.keys() == theirs.keys()
+    for key, expected in theirs.items():
+        actual = ours[key]
+        if isinstance(expected, dict):
+            assert_same_infos(actual, expected)
+            continue
+        assert actual.dtype == expected.dtype
+        assert actual.shape == expected.shape
+        if expected.dtype == object:  # final_obs
+            for row, expected_row in zip(actual, expected, strict=True):
+                assert (row is None) == (expected_row is None)
+                if row is not None:
+                    assert row.dtype == expected_row.dtype
+                    np.testing.assert_allclose(row, expected_row, atol=NEAR)
+        elif key != "t":  # seconds are nobody's to compare
+            np.testing.assert_allclose(actual, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("autoreset_mode", "use_one_hot"), [("SameStep", False), ("SameStep", True), ("NextStep", False)]
+)
+def test_steps_equal_those_of_metaworld_across_autoresets(autoreset_mode, use_one_hot):
+    options = {"autoreset_mode": autoreset_mode, "use_one_hot": use_one_hot, "max_episode_steps": 3}
+    ours, theirs = make_ours(**options), make_theirs(**options)
+    assert ours.single_action_space == theirs.single_action_space
+    assert ours.action_space == theirs.action_space
+    assert ours.observation_space.shape == theirs.observation_space.shape
+    assert ours.observation_space.dtype == theirs.observation_space.dtype
+    # Metaworld's space says zero for the goal, which its observations then leave; ours holds the goals. Other bounds
+    # are those of metaworld, rounded outwards to float32.
+    for bound in ("low", "high"):
+        np.testing.assert_allclose(
+            np.delete(getattr(ours.single_observation_space, bound), slice(36, 39)),
+            np.delete(getattr(theirs.single_observation_space, bound), slice(36, 39)),
+            rtol=1e-7,
+        )
+    assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"]
+
+    obs, infos = ours.reset()
+    expected_obs, expected_infos = theirs.reset()
+    assert infos == expected_infos == {}
+    generator = np.random.default_rng(0)
+    first_lane = np.array([True, False, False, False])
+    for step in range(9):
+        assert obs.dtype == expected_obs.dtype
+        np.testing.assert_allclose(obs, expected_obs, atol=NEAR)
+        assert ours.observation_space.contains(obs)
+        if step == 1:  # from here on lanes end at different times
+            obs, _ = ours.reset(options={"reset_mask": first_lane})
+            expected_obs, _ = theirs.reset(options={"reset_mask": first_lane})
+            np.testing.assert_allclose(obs, expected_obs, atol=NEAR)
+        actions = generator.uniform(-1, 1, (NUM_ENVS, 4)).astype(np.float32)
+        obs, reward, terminated, truncated, infos = ours.step(actions)
+        expected_obs, expected_reward, *expected_ends, expected_infos = theirs.step(actions)
+        np.testing.assert_allclose(reward, expected_reward, atol=1e-3)
+        assert reward.dtype == expected_reward.dtype
+        np.testing.assert_array_equal([terminated, truncated], expected_ends)
+        assert_same_infos(infos, expected_infos)
+    theirs.close()
+
+
+def test_metaworlds_evaluation_gives_the_experts_the_same_success_rates():
+    # Long enough for the experts to solve reach-v3 always and drawer-open-v3 not always.
+    options = {"max_episode_steps": 90}
+    agent = Experts(TASKS, NUM_ENVS)
+    ours, theirs = make_ours(**options), make_theirs(**options)
+    success, mean_return, by_task, returns = evaluation(agent, ours, num_episodes=3)
+    expected_success, expected_return, expected_by_task, expected_returns = evaluation(agent, theirs, num_episodes=3)
+    assert by_task == expected_by_task
+    assert success == expected_success
+    assert {task: len(values) for task, values in returns.items()} == dict.fromkeys(TASKS, 3)
+    for task in TASKS:
+        # Success may come a step earlier or later, after which an episode counts no more reward (at most 10).
+        np.testing.assert_allclose(returns[task], expected_returns[task], atol=10.0)
+    assert mean_return == pytest.approx(expected_return, abs=10.0)
+    assert ours.get_attr("terminate_on_success") == (False,) * NUM_ENVS  # put back by the evaluation
+    theirs.close()
+
+
+def test_goals_are_chosen_like_metaworlds_pseudorandom_wrapper():
+    specs = resolve(TASKS[:1])
+    goals = mw.goals(TASKS[0], SEED)[0]
+    theirs = metaworld._init_each_env(
+        metaworld.MT1(TASKS[0], seed=SEED).train_classes[TASKS[0]],
+        tasks=metaworld.MT1(TASKS[0], seed=SEED).train_tasks[:5],
+        seed=SEED,
+        task_select="pseudorandom",
+    )
+    lane = Lane(specs[0], "lane", goals[:5], seed=SEED, task_select="pseudorandom")
+    for _ in range(12):  # two rounds and a bit
+        theirs.get_wrapper_attr("sample_tasks")()
+        np.testing.assert_array_equal(lane.goals[lane.choose()], theirs.unwrapped._last_rand_vec)
+    assert lane.choose_for_reset() == lane.current_task_idx
+
+
+def test_call_reaches_every_sub_environment():
+    envs = make_ours()
+    assert envs.get_attr("task_name") == ("SawyerReachEnvV3", "SawyerDrawerOpenEnvV3") * 2
+    envs.set_attr("terminate_on_success", [True, False, False, True])
+    assert envs.call("terminate_on_success") == (True, False, False, True)
+    envs.call("toggle_sample_tasks_on_reset", False)
+    sampled = envs.call("sample_tasks")
+    obs, _ = envs.reset()
+    np.testing.assert_array_equal([row for row, _ in sampled], obs)  # no new goals
+    assert not np.array_equal([row for row, _ in envs.call("sample_tasks")], obs)
+    with pytest.raises(AttributeError, match=r"no 'fly'; they have .*task_name"):
+        envs.call("fly")
+    with pytest.raises(AttributeError, match="cannot set 'goals'"):
+        envs.set_attr("goals", 1)
+    with pytest.raises(ValueError, match="one entry for each of the 4 lanes, got 2"):
+        envs.set_attr("terminate_on_success", [True, False])
+
+
+def test_checkpoints_go_through_json_and_repeat_the_choice_of_goals():
+    envs = make_ours()
+    envs.reset()
+    saved = json.loads(json.dumps(envs.call("get_checkpoint")))
+    expected = [envs.reset()[0] for _ in range(3)]
+    other = make_mt(TASKS, num_envs=NUM_ENVS, seed=SEED + 1)
+    other.call("load_checkpoint", saved)
+    np.testing.assert_array_equal([other.reset()[0] for _ in range(3)], expected)
+    with pytest.raises(ValueError, match="no checkpoint of 'drawer-open-v3_1', only of reach-v3_0"):
+        other.call("load_checkpoint", saved[:1])
+
+
+def test_a_seed_given_to_reset_restarts_the_choice_of_goals():
+    envs = make_ours()
+    first = [envs.reset(seed=7)[0], envs.reset()[0]]
+    again = [envs.reset(seed=[7, 8, 9, 10])[0], envs.reset()[0]]
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        vector_wrappers.RecordEpisodeStatistics,
+        vector_wrappers.NormalizeReward,
+        vector_wrappers.ClipAction,
+        vector_wrappers.DictInfoToList,
+        partial(vector_wrappers.RescaleAction, min_action=-2.0, max_action=2.0),
+    ],
+)
+def test_gymnasiums_vector_wrappers_work(wrap):
+    envs = wrap(make_ours(max_episode_steps=2))
+    obs, _ = envs.reset(seed=0)
+    assert envs.observation_space.contains(obs)
+    for _ in range(3):
+        obs, reward, _, truncated, infos = envs.step(envs.action_space.sample())
+        assert np.isfinite(reward).all()
+        if wrap is vector_wrappers.RecordEpisodeStatistics and truncated.any():
+            recorded, own = infos["episode"]["r"], infos["final_info"]["episode"]["r"]
+            np.testing.assert_allclose(recorded, own)
+    assert isinstance(infos, list if wrap is vector_wrappers.DictInfoToList else dict)
+
+
+@pytest.mark.parametrize(
+    "wrap", [vector_wrappers.NormalizeObservation, partial(vector_wrappers.DtypeObservation, dtype=np.float32)]
+)
+def test_gymnasiums_observation_wrappers_work_with_the_autoreset_that_they_ask_for(wrap):
+    envs = wrap(make_ours(max_episode_steps=2, autoreset_mode="NextStep"))
+    envs.reset(seed=0)
+    for _ in range(4):
+        obs, *_ = envs.step(envs.action_space.sample())
+    assert obs.dtype == np.float32
+    assert np.isfinite(obs).all()
+
+
+def test_a_cleanrl_style_loop_collects_true_final_observations():
+    envs = make_ours(max_episode_steps=4, use_one_hot=True)
+    obs, _ = envs.reset(seed=1)
+    returns = []
+    for _ in range(12):
+        next_obs, _, terminations, truncations, infos = envs.step(envs.action_space.sample())
+        real_next_obs = next_obs.copy()
+        for i, truncated in enumerate(truncations):
+            if truncated:
+                real_next_obs[i] = infos["final_obs"][i]
+        # Within the old episode the goal, entries 36 to 38, and the task's id stay.
+        np.testing.assert_array_equal(real_next_obs[:, 36:], obs[:, 36:])
+        if "final_info" in infos:
+            assert infos["final_info"]["episode"]["l"].tolist() == [4] * NUM_ENVS
+            returns += infos["final_info"]["episode"]["r"].tolist()
+        assert not terminations.any()
+        obs = next_obs
+    assert len(returns) == 3 * NUM_ENVS
+    assert min(returns) > 0.0
+
+
+def test_two_environments_in_one_process_share_programs_and_no_state():
+    one, other = make_ours(max_episode_steps=5), make_ours(max_episode_steps=5)
+    assert one._programs is other._programs
+    compiled = one._programs.step._cache_size()
+    actions = np.zeros((NUM_ENVS, 4), np.float32)
+    one.reset(seed=1)
+    alone = [one.step(actions)[0] for _ in range(3)]
+    one.reset(seed=1)
+    other.reset(seed=2)
+    together = []
+    for _ in range(3):
+        together.append(one.step(actions)[0])
+        other.step(-np.ones((NUM_ENVS, 4), np.float32))
+    np.testing.assert_array_equal(alone, together)
+    one.close()
+    other.step(actions)
+    assert other._programs.step._cache_size() == compiled == 1
+
+
+def test_misuse_is_refused_with_reasons():
+    envs = make_ours(autoreset_mode="Disabled", max_episode_steps=1)
+    with pytest.raises(ResetNeeded, match="before the first step"):
+        envs.step(np.zeros((NUM_ENVS, 4)))
+    with pytest.raises(ValueError, match="4 lanes, got 3"):
+        envs.reset(seed=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"reset_mask must be a boolean array of shape \(4,\)"):
+        envs.reset(options={"reset_mask": np.ones(4)})
+    envs.reset()
+    with pytest.raises(ValueError, match=r"shape \(4, 4\), got \(4,\)"):
+        envs.step(np.zeros(4))
+    with pytest.raises(ValueError, match="render_mode"):
+        envs.render()
+    envs.step(np.zeros((NUM_ENVS, 4)))
+    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1, 2, 3\] have ended"):
+        envs.step(np.zeros((NUM_ENVS, 4)))
+    envs.reset(options={"reset_mask": np.ones(4, bool)})
+    envs.close()
+    envs.close()
+    for use in (envs.reset, partial(envs.step, np.zeros((NUM_ENVS, 4))), envs.render, partial(envs.call, "goals")):
+        with pytest.raises(ClosedEnvironmentError, match="closed"):
+            use()
+
+
+@pytest.mark.full
+def test_metaworlds_evaluation_of_mt10_agrees():
+    ours = gym.make_vec("mjx-metaworld/MT10", seed=SEED)
+    theirs = gym.make_vec("Meta-World/MT10", seed=SEED)
+    agent = Experts([spec.name for spec in resolve("MT10")], 10)
+    _, _, by_task, _ = evaluation(agent, ours, num_episodes=5)
+    _, _, expected, _ = evaluation(agent, theirs, num_episodes=5)
+    # One episode in five may go the other way on a task, where contacts amplify rounding; two on none.
+    assert {task for task in expected if abs(by_task[task] - expected[task]) > 0.21} == set()
+    assert np.mean(list(by_task.values())) == pytest.approx(np.mean(list(expected.values())), abs=0.041)
+    theirs.close()
+
+
+@pytest.mark.full
+def test_metaworlds_meta_learning_evaluation_runs():
+    class Explorer(Experts):
+        """Random actions while adapting, and none when evaluated."""
+
+        def __init__(self):
+            self.timesteps = 0
+
+        def init(self):
+            pass
+
+        def adapt_action(self, observations):
+            return np.random.default_rng(self.timesteps).uniform(-1, 1, (len(observations), 4)), {}
+
+        def eval_action(self, observations):
+            return np.zeros((len(observations), 4))
+
+        def step(self, timestep):
+            assert (timestep.observation[:, 36:39] == 0.0).all()  # hidden goal
+            self.timesteps += 1
+
+        def adapt(self):
+            pass
+
+    envs = make_ml("ML10", "test", meta_batch_size=10, total_tasks_per_cls=40, seed=SEED, max_episode_steps=5)
+    agent = Explorer()
+    success, mean_return, by_task = metalearning_evaluation(
+        agent, envs, num_evals=2, adaptation_steps=1, adaptation_episodes=2, evaluation_episodes=1
+    )
+    assert agent.timesteps == 2 * 2 * 5
+    assert success == np.mean(list(by_task.values()))
+    assert mean_return > 0.0
+
+
+def test_actions_may_be_jax_arrays():
+    envs = make_ours()
+    envs.reset(seed=0)
+    from_jax = envs.step(jnp.ones((NUM_ENVS, 4)))[0]
+    envs.reset(seed=0)
+    np.testing.assert_array_equal(from_jax, envs.step(np.ones((NUM_ENVS, 4), np.int64))[0])

@@ -1,0 +1,292 @@
+"""The command line: what it understands, what it prints where, exit codes, and every command end to end."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import mjx_metaworld as mw
+from mjx_metaworld.cli import demo
+from mjx_metaworld.cli import main as cli
+from mjx_metaworld.cli import render as render_command
+from mjx_metaworld.cli.comparison import compare, comparison_table
+from mjx_metaworld.cli.demo import Demo, run_demo
+from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.cli.tasks import Tasks, run_tasks
+from mjx_metaworld.parity.reference import EpisodeOutcome
+from mjx_metaworld.rendering import images as pictures
+from mjx_metaworld.rendering import opengl
+from mjx_metaworld.tasks import TASKS
+
+
+def test_table_and_contact_sheet():
+    env = mw.make("reach-v3")
+    state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))
+    run: Any = SimpleNamespace(state=state, success=np.array([[True, False]]), episode_return=np.array([[10.0, 20.0]]))
+    outcomes = [[EpisodeOutcome(True, 30.0), EpisodeOutcome(True, 50.0)]]
+    out = io.StringIO()
+    rows = compare(["reach-v3"], run.success, run.episode_return, outcomes)
+    Console(file=out, width=100).print(comparison_table("reach", rows))
+    (row,) = (line for line in out.getvalue().splitlines() if "reach-v3 " in line and "│" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["reach-v3", "50%", "100%", "15", "40"]
+    sheet = demo._contact_sheet(env, run)
+    assert sheet.size == (1600, 320)
+    assert np.asarray(sheet)[:, :320].std() > 20  # a picture, not a blank
+
+
+@pytest.mark.full
+def test_demo_prints_its_table_and_writes_its_sheet(tmp_path):
+    out = io.StringIO()
+    sheet = tmp_path / "new" / "sheet.png"
+    (row,) = run_demo(Demo("reach-v3", num_goals=2, num_steps=100, output=sheet), Console(file=out, width=100))
+    assert (row.task, row.success_here, row.success_there) == ("reach-v3", 1.0, 1.0)
+    table = out.getvalue()
+    # The reach expert solves every goal within 100 steps, on both sides.
+    assert table.count("100%") >= 2
+    assert "reach-v3" in table
+    assert "env steps/s" in table
+    assert Image.open(sheet).size == (1600, 320)
+
+
+@pytest.mark.parametrize("bad", [{"num_goals": 0}, {"num_goals": 51}, {"num_steps": 15}, {"num_steps": 0}])
+def test_demo_refuses_what_it_cannot_run(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Demo(**bad)
+
+
+def run(*arguments: str) -> int:
+    """Run the command line in this process; its exit code."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    code = end.value.code
+    assert isinstance(code, int)
+    return code
+
+
+# --- help, errors, exit codes ---
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_examples_are_understood(command):
+    summary = (getattr(importlib.import_module(command.module), command.arguments).__doc__ or "").split("\n")[0]
+    assert summary.endswith(".")
+    for example in command.examples:
+        assert cli.parse(command, shlex.split(example)).command is not None
+
+
+def test_help_lists_every_command(capsys):
+    assert run("--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command.name} " in out and command.summary in out for command in cli.COMMANDS)
+    assert run() == 2
+
+
+def test_help_of_a_command_has_arguments_and_examples(capsys):
+    assert run("render", "--help") == 0
+    out = capsys.readouterr().out
+    assert "--camera" in out
+    assert "--json" in out
+    assert "mjx-metaworld render MT10 --output out/mt10.gif" in out
+
+
+BAD = {
+    "no-such-command": "'no-such-command'; available: demo, tasks",
+    "tasks MT11": "did you mean MT10",
+    "tasks --no-such-option": "--no-such-option",
+    "rollout MT11": "did you mean MT10",
+    "rollout reach-v3 --num-steps 0": "num_steps must be positive, got 0",
+    "rollout MT10 --num-envs 3": "at least the number of tasks, 10, got 3",
+    "rollout reach-v3 --policy wrong": "module:function",
+    "rollout reach-v3 --policy no_such_module:load": "No module named 'no_such_module'",
+    "render reach-v3 --output out/film.avi": ".mp4, .gif or .png, got out/film.avi",
+    "render reach-v3 --camera left": "'left'; available: topview",
+    "render reach-v3 --size 0": "size must be an integer from 1 to 4096, got 0",
+    "eval reach-v3 --num-goals 51": "1..50, got 51",
+    "eval reach-v3 --policy random": "expert or module:function",
+    "export --tasks MT11": "'MT11'",
+    "bench --num-envs 0": "positive integers, got (0,)",
+    "bench --seconds x": "--seconds",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_is_one_line_on_stderr(line, capsys):
+    assert run(*shlex.split(line)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("mjx-metaworld: error: ")
+    assert said.err.count("\n") == 1
+    assert BAD[line] in said.err
+    # Nothing of the box that tyro draws, whose lines are dashes where the output is not UTF-8.
+    assert "──" not in said.err
+    assert "---" not in said.err
+    assert "helptext" not in said.err
+
+
+def test_bad_input_is_one_line_in_any_encoding():
+    command = [sys.executable, "-m", "mjx_metaworld", "tasks", "--no-such-option"]
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+    assert ended.returncode == 2
+    said = "Unrecognized options: --no-such-option (see mjx-metaworld tasks --help)"
+    assert ended.stderr == f"mjx-metaworld: error: {said}\n"
+
+
+def test_render_looks_for_its_libraries_before_it_simulates(monkeypatch, capsys):
+    def unavailable(backend):
+        return f"{backend}: no such library"
+
+    def simulate(*_, **__):
+        raise AssertionError("must not come to this")
+
+    monkeypatch.setattr(opengl, "probe", unavailable)
+    monkeypatch.setattr(render_command, "build", simulate)
+    assert run("render", "reach-v3", "--backend", "osmesa") == 1
+    assert "libosmesa6" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run("render", "reach-v3", "--backend", "raycast") == 1
+    assert "mjx-metaworld[cli]" in capsys.readouterr().err
+
+
+def test_what_fails_on_the_way_exits_with_1(capsys):
+    assert run("tasks", "--document", "/no/such/file.md") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "/no/such/file.md" in said
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert run("tasks") == 1
+    assert "mjx-metaworld[cli]" in capsys.readouterr().err
+
+
+def test_json_goes_to_stdout_alone():
+    command = [sys.executable, "-m", "mjx_metaworld", "tasks", "ML10-test", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    listed = json.loads(ended.stdout)
+    assert [entry["task"] for entry in listed] == [spec.name for spec in mw.make("ML10-test").tasks]
+    assert "ML10-test" in listed[0]["suites"]
+    assert "5 tasks" in ended.stderr
+
+
+# --- the commands ---
+
+
+def zero(env):
+    """A policy factory for `module:function`."""
+    return lambda obs, task: np.zeros(env.action_size, np.float32)
+
+
+def test_policies_by_name():
+    env = mw.make("reach-v3")
+    obs, key = np.zeros(39, np.float32), jax.random.key(0)
+    assert np.asarray(load_policy(env, "random")(obs, np.int32(0), key)).std() > 0
+    assert not np.any(load_policy(env, f"{__name__}:zero")(obs, np.int32(0), key))
+    # The expert's own import path is one too, but for the clipping.
+    named, imported = (load_policy(env, name)(obs, np.int32(0), key) for name in ("expert", "mjx_metaworld:expert"))
+    np.testing.assert_array_equal(named, np.clip(imported, -1, 1))
+
+
+def test_bars_are_shown_to_those_who_look_on():
+    watched, unwatched = io.StringIO(), io.StringIO()
+    for console in (Console(file=watched, force_terminal=True, width=80), Console(file=unwatched)):
+        with progress_bars(console) as bars:
+            assert build(bars, "reach-v3").tasks[0].name == "reach-v3"
+    assert "loading reach-v3" in watched.getvalue()
+    assert unwatched.getvalue() == ""
+
+
+def test_pictures_side_by_side():
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 4, 6, 3), np.uint8)
+    sheet = pictures.tiled(images)
+    assert sheet.shape == (8, 18, 3)
+    assert sheet[::4, ::6, 0].tolist() == [[0, 1, 2], [3, 4, 255]]  # the empty place is white
+    assert pictures.tiled(images, columns=1).shape == (20, 6, 3)
+    turned = pictures.upright(np.arange(12).reshape(1, 2, 2, 3), "corner2")
+    np.testing.assert_array_equal(turned[0, 0, 0], [9, 10, 11])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_videos_can_be_read_again(tmp_path, suffix):
+    imageio = pytest.importorskip("imageio.v3")
+    frames = [np.full((32, 49, 3), shade, np.uint8) for shade in (0, 120, 240)]
+    path = tmp_path / "new" / f"film{suffix}"
+    pictures.write_video(path, frames, rate=20)
+    read = imageio.imread(
+        path, index=None if suffix == ".gif" else ..., plugin="pillow" if suffix == ".gif" else "pyav"
+    )
+    assert read.shape == (3, 32, 48 if suffix == ".mp4" else 49, 3)
+    # Flat frames survive both codecs but for the rounding of colour spaces.
+    np.testing.assert_allclose(read.mean(axis=(1, 2, 3)), [0, 120, 240], atol=4)
+
+
+@pytest.mark.full
+def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
+    assert run("rollout", "reach-v3", "--num-envs", "8", "--num-steps", "100", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    # The reach expert solves every goal within 100 steps.
+    assert (row["task"], row["episodes"], row["success"]) == ("reach-v3", 8, 1.0)
+    assert row["episode_return"] > 500
+
+    assert (
+        run("eval", "reach-v3", "--num-goals", "2", "--num-steps", "60", "--policy", f"{__name__}:zero", "--json") == 0
+    )
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["success_here"] == row["success_there"] == 0.0
+    # Doing nothing, the hand stays where it was reset: both sides earn the same to float32's digits.
+    assert abs(row["return_here"] - row["return_there"]) < 1e-3 * row["return_there"]
+
+    sheet = tmp_path / "sheet.png"
+    assert run("render", "reach-v3", "--output", str(sheet), "--size", "60", "--moments", "3", "--num-steps", "40") == 0
+    assert Image.open(sheet).size == (180, 60)
+    film = tmp_path / "film.gif"
+    assert run("render", "reach-v3", "--output", str(film), "--size", "60", "--num-steps", "16", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["pictures"] == 5
+    assert Image.open(film).n_frames == 5
+
+
+@pytest.mark.full
+def test_bench_measures(capsys):
+    assert run("bench", "reach-v3", "--num-envs", "16", "--devices", "1", "--seconds", "0.1", "--json") == 0
+    (figures,) = json.loads(capsys.readouterr().out)
+    assert figures["num_envs"] == 16
+    assert figures["env_steps_per_second"] > 10
+    assert figures["versions"]["mujoco"] == "3.3.0"
+
+
+# --- documents ---
+
+
+def test_tasks_are_listed_in_a_document(tmp_path):
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- tasks:begin -->\nold\n<!-- tasks:end -->\nafter\n")
+    run_tasks(Tasks(document=document), Console())
+    lines = document.read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- tasks:begin -->"]
+    assert lines[-2:] == ["<!-- tasks:end -->", "after"]
+    assert len(lines) == 6 + len(TASKS)
+    assert not any("old" in line for line in lines[:2])
+
+
+@pytest.mark.parametrize("text", ["", "<!-- a:begin -->", "<!-- a:end --><!-- a:begin -->"])
+def test_missing_markers_are_named(tmp_path, text):
+    document = tmp_path / "README.md"
+    document.write_text(text)
+    with pytest.raises(ValueError, match="a:begin"):
+        rewrite_section(document, "a", "new")
+    assert document.read_text() == text

@@ -1,0 +1,175 @@
+"""Runs that are killed go on as if nothing had happened, and what cannot be used is refused with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+import training_probes
+from training_probes import RUN_CONFIG, assert_bitwise_equal, probe, run_probe
+
+from mjx_metaworld.training import TrainConfig, load, train
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, open_run, read_run
+from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+
+ITERATIONS = 6
+TINY = TrainConfig("reach-v3", PPOConfig(num_envs=4, horizon=4, episode_steps=8, hidden=(8,), minibatches=1))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    state, progress = run_probe(folder, ITERATIONS)
+    return folder, state, progress
+
+
+def test_a_run_in_two_parts_equals_one_in_one_bit_by_bit(uninterrupted, tmp_path):
+    _, expected, expected_progress = uninterrupted
+    _, halfway = run_probe(tmp_path, ITERATIONS // 2)
+    assert halfway.iteration == ITERATIONS // 2
+    state, progress = run_probe(tmp_path, ITERATIONS)
+    assert_bitwise_equal(state, expected)
+    assert (progress.iteration, progress.env_steps) == (expected_progress.iteration, expected_progress.env_steps)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_killed_process_goes_on_bit_by_bit(tmp_path, algorithm):
+    script = str(Path(training_probes.__file__))
+    command = [sys.executable, script, str(tmp_path), "1000000", algorithm]
+    process = subprocess.Popen(command)
+    kill_after_checkpoint(process, tmp_path, 4)
+    upto = max(int(folder.name) for folder in finished_checkpoints(tmp_path)) + 3
+    state, progress = run_probe(tmp_path, upto, algorithm=algorithm)
+    assert progress.iteration == upto
+    whole, _ = run_probe(tmp_path / "whole", upto, upto, algorithm)
+    assert_bitwise_equal(state, whole)
+
+
+def kill_after_checkpoint(process: subprocess.Popen, folder: Path, iteration: int) -> None:
+    """SIGKILL a run that has written the checkpoint of at least this iteration."""
+    end = time.monotonic() + 600
+    while not any(int(done.name) >= iteration for done in finished_checkpoints(folder)):
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < end, "no checkpoint within ten minutes"
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def finished_checkpoints(folder: Path) -> list[Path]:
+    return [path for path in (folder / "checkpoints").glob("*") if path.name.isdigit()]
+
+
+def test_a_broken_checkpoint_is_named_and_the_one_before_serves(uninterrupted, tmp_path):
+    folder, expected, _ = uninterrupted
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    newest = tmp_path / "checkpoints" / str(ITERATIONS)
+    damaged = [path for path in newest.rglob("*") if path.is_file() and "/d/" in str(path)]
+    assert damaged
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=rf"{newest} is broken .*delete that folder"):
+        run_probe(tmp_path, ITERATIONS)
+    shutil.rmtree(newest)
+    assert_bitwise_equal(run_probe(tmp_path, ITERATIONS)[0], expected)
+
+
+def test_whatever_part_of_a_checkpoint_is_lost_the_error_names_it_or_nothing_is_amiss(uninterrupted, tmp_path):
+    folder, expected, _ = uninterrupted
+    newest = folder / "checkpoints" / str(ITERATIONS)
+    parts = [path.relative_to(folder) for path in newest.rglob("*") if path.is_file()]
+    complaints = []
+    for number, part in enumerate(parts):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy)
+        (copy / part).unlink()
+        try:
+            state, _ = run_probe(copy, ITERATIONS)
+        except CheckpointError as error:
+            complaints.append(str(error).replace(str(copy), ""))
+        else:  # a file for the reader alone, or a checkpoint that does not count any more
+            assert_bitwise_equal(state, expected)
+    assert len(complaints) > 1  # of the arrays and the progress at least
+    assert all(f"/checkpoints/{ITERATIONS} is broken" in complaint for complaint in complaints)
+
+
+def test_half_a_checkpoint_does_not_count(uninterrupted, tmp_path):
+    folder, expected, _ = uninterrupted
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    newest = tmp_path / "checkpoints" / str(ITERATIONS)
+    newest.rename(newest.with_name(f"{ITERATIONS}.orbax-checkpoint-tmp"))  # what a kill while writing leaves
+    assert_bitwise_equal(run_probe(tmp_path, ITERATIONS)[0], expected)
+
+
+def test_a_checkpoint_of_another_network_is_refused(uninterrupted):
+    folder, _, _ = uninterrupted
+    other = make_ppo(dataclasses.replace(RUN_CONFIG, hidden=(16, 16)), probe(lambda task, obs, action: task * 1.0))
+    checkpoints = Checkpoints(folder)
+    with pytest.raises(CheckpointError, match="broken or of another version"):
+        checkpoints.restore(other.init)
+    checkpoints.close()
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    key = jax.random.key(0)
+    open_run(tmp_path, TINY, key, {})
+    open_run(tmp_path, dataclasses.replace(TINY, env_steps=7, eval_goals=2), key, {})  # only longer or looked at less
+    assert read_run(tmp_path).config.env_steps == 7
+    (tmp_path / "run.json").rename(tmp_path / "run.tmp")  # a kill at the very start leaves half a file of this name
+    open_run(tmp_path, TINY, key, {})
+    algorithm = dataclasses.replace(TINY.algorithm, gamma=0.5)
+    other = dataclasses.replace(TINY, tasks="push-v3", algorithm=algorithm)
+    with pytest.raises(CheckpointError, match=r"tasks 'reach-v3', now 'push-v3'; gamma 0.99, now 0.5"):
+        open_run(tmp_path, other, key, {})
+    with pytest.raises(CheckpointError, match=r"random key \[0, 0\], now \[0, 1\]"):
+        open_run(tmp_path, TINY, jax.random.key(1), {})
+
+
+def test_folders_without_a_run_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no training run"):
+        load(tmp_path)
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(CheckpointError, match="is not empty and holds no training run"):
+        train(TINY, jax.random.key(0), tmp_path)
+    (tmp_path / "run.json").write_text('{"config": {"algorithm": {"name": "dreamer"}}}')
+    with pytest.raises(CheckpointError, match=r"run.json is broken or of another version: .*'dreamer'"):
+        load(tmp_path)
+    (tmp_path / "run.json").write_text('{"config": ')
+    with pytest.raises(CheckpointError, match=r"run.json is broken"):
+        load(tmp_path)
+
+
+def test_configurations_survive_their_file(tmp_path):
+    config = dataclasses.replace(TINY, tasks=("reach-v3", "push-v3"), stop_at_success=0.5)
+    open_run(tmp_path, config, jax.random.key(3), {"device": "cpu"})
+    run = read_run(tmp_path)
+    assert run.config == config
+    assert run.key == [0, 3]
+    assert json.loads((tmp_path / "run.json").read_text())["device"] == "cpu"
+
+
+@pytest.mark.full
+def test_the_command_goes_on_after_a_kill_bit_by_bit(tmp_path):
+    def command(folder: Path, iterations: int) -> list[str]:
+        settings = ["num_envs=8", "horizon=5", "episode_steps=20", "hidden=[8]", "minibatches=2"]
+        steps = ["--env-steps", str(40 * iterations), "--eval-every", "1000000", "--checkpoint-every", "40"]
+        options = [*steps, "--eval-goals", "1", "--output", str(folder)]
+        return [sys.executable, "-m", "mjx_metaworld", "train", "reach-v3", *options, "--set", *settings]
+
+    process = subprocess.Popen(command(tmp_path / "killed", 1_000_000))
+    kill_after_checkpoint(process, tmp_path / "killed", 2)
+    reached = max(int(folder.name) for folder in finished_checkpoints(tmp_path / "killed")) + 3
+    subprocess.run(command(tmp_path / "killed", reached), check=True)
+    subprocess.run(command(tmp_path / "whole", reached), check=True)
+    killed, whole = load(tmp_path / "killed"), load(tmp_path / "whole")
+    assert killed.progress.iteration == whole.progress.iteration == reached
+    assert_bitwise_equal(killed.state, whole.state)

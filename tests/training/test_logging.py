@@ -1,0 +1,204 @@
+"""What runs write down: records, plots, configurations, running statistics."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Array, Float
+from PIL import Image
+from rich.console import Console
+from tensorboardX.proto.event_pb2 import Event
+
+from mjx_metaworld.cli.train import Train, configuration
+from mjx_metaworld.training import PRESETS, plot_success
+from mjx_metaworld.training.algorithm import EpisodeReport
+from mjx_metaworld.training.checkpoint import Progress
+from mjx_metaworld.training.evaluation import Evaluation
+from mjx_metaworld.training.logging import Recorder, read_records
+from mjx_metaworld.training.normalize import (
+    batch_moments,
+    merge,
+    no_moments,
+    no_reward_scale,
+    observe_rewards,
+    standardise,
+    task_moments,
+)
+from mjx_metaworld.training.requires import require
+
+
+@struct.dataclass
+class Report:
+    episodes: EpisodeReport
+    loss: Float[Array, ""]
+
+
+REPORT = Report(
+    EpisodeReport(success=jnp.array([0.5, jnp.nan]), episode_return=jnp.array([10.0, jnp.nan])), jnp.ones(())
+)
+EVALUATION = Evaluation(np.array([[True, False], [True, True]]), np.array([[1.0, 3.0], [5.0, 7.0]]))
+
+
+def record(folder, resumed: Progress, upto: int) -> str:
+    out = io.StringIO()
+    with Recorder(folder, ["a", "b"], 400, Console(file=out, width=80), resumed) as recorder:
+        for i in range(resumed.iteration + 1, upto + 1):
+            progress = Progress(i, 100 * i, 2.0 * i)
+            recorder.iteration(progress, REPORT)
+            recorder.evaluation(progress, EVALUATION)
+    return out.getvalue()
+
+
+def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
+    printed = record(tmp_path, Progress(), 3)
+    assert ["100", "2", "s", "50", "75.0%", "4", "50.0%", "10"] in [line.split() for line in printed.splitlines()]
+    iteration, evaluation, *_ = read_records(tmp_path)
+    assert iteration == {
+        "kind": "iteration", "env_steps": 100, "seconds": 2.0, "loss": 1.0, "episodes.success": 0.5,
+        "episodes.success/a": 0.5, "episodes.episode_return": 10.0, "episodes.episode_return/a": 10.0,
+    }  # fmt: skip
+    assert evaluation == {
+        "kind": "evaluation", "env_steps": 100, "seconds": 2.0, "success": 0.75, "episode_return": 4.0,
+        "success/a": 0.5, "success/b": 1.0, "episode_return/a": 2.0, "episode_return/b": 6.0,
+    }  # fmt: skip
+    whole = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_text(whole + '{"kind": "itera')  # a kill cut the last line short
+    record(tmp_path, Progress(2, 200, 4.0), 3)  # what came after the checkpoint comes again, once
+    assert (tmp_path / "metrics.jsonl").read_text() == whole
+
+
+def test_tensorboard_gets_the_same_figures(tmp_path):
+    record(tmp_path, Progress(), 2)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    scalars = {(value.tag, event.step): value.simple_value for event in events(file) for value in event.summary.value}
+    assert scalars == {
+        (f"{line['kind']}/{name}", line["env_steps"]): figure
+        for line in read_records(tmp_path)
+        for name, figure in line.items()
+        if name not in ("kind", "env_steps", "seconds")
+    }
+
+
+def events(file: Path) -> list[Event]:
+    """The records of a TensorBoard file: eight bytes of length and four of checksum before each, four after it."""
+    data, found = file.read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        found.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return found
+
+
+def test_a_terminal_shows_progress_and_the_time_that_is_left(tmp_path, monkeypatch):
+    out = io.StringIO()
+    now = 0.0
+    console = Console(file=out, width=120, force_terminal=True, color_system=None, get_time=lambda: now)
+    with Recorder(tmp_path, ["a", "b"], 400, console, Progress()) as recorder:
+        for i in range(1, 3):
+            now = 60.0 * i
+            recorder.iteration(Progress(i, 100 * i, now), REPORT)
+    # Half of it in two minutes, so as much is left; iterations of a minute are long, on a GPU or a busy machine.
+    assert re.search(r"training .* 200/400 env steps 0:02:00 0:02:00", out.getvalue())
+
+
+def test_success_is_plotted(tmp_path):
+    record(tmp_path, Progress(), 3)
+    plot_success([tmp_path], tmp_path / "success.png")
+    assert np.asarray(Image.open(tmp_path / "success.png").convert("L")).std() > 5  # not blank
+    with pytest.raises(ValueError, match="no evaluation"):
+        plot_success([tmp_path / "tensorboard"], tmp_path / "none.png")
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"tensorboardX, which is missing.*mjx-metaworld\[train\]"):
+        require("tensorboardX")
+
+
+def test_the_command_line_makes_configurations():
+    config = configuration(Train("reach-v3", env_steps=10, set=("num_envs=64", "hidden=[32,32]", "clip=1")))
+    assert (config.tasks, config.env_steps, config.stop_at_success) == ("reach-v3", 10, 0.98)  # of the preset
+    assert (config.algorithm.num_envs, config.algorithm.hidden, config.algorithm.clip) == (64, (32, 32), 1.0)
+    assert configuration(Train("MT10", preset="MT10-gpu")).algorithm.num_envs == 4096
+    assert configuration(Train("push-v3")).stop_at_success is None
+    for bad, message in (
+        (Train(preset="none"), "unknown preset 'none'; available: reach-v3-cpu"),
+        (Train(set=("width=3",)), "expected name=value with one of num_envs"),
+        (Train(set=("num_envs=many",)), "num_envs must be a int such as 128, got 'many'"),
+        (Train(eval_goals=51), r"eval_goals must be in 1..50, got 51"),
+        (Train(stop_at_success=2.0), r"stop_at_success must be in \(0, 1\], got 2.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            configuration(bad)
+
+
+def test_presets_have_names_of_their_own():
+    assert len({entry.name for entry in PRESETS}) == len(PRESETS)
+
+
+# --- running statistics ---
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(0, 2**31), st.floats(0.01, 100.0))
+def test_merged_moments_are_those_of_all_values(sizes, seed, size):
+    generator = np.random.default_rng(seed)
+    batches = [generator.normal(size, size, (n, 3)).astype(np.float32) for n in sizes]
+    moments = no_moments((3,))
+    for batch in batches:
+        moments = merge(moments, batch_moments(jnp.asarray(batch)))
+    together = np.concatenate(batches)
+    # float32 keeps about 1e-6 of the values' size
+    np.testing.assert_allclose(moments.mean, together.mean(0), atol=1e-5 * size)
+    np.testing.assert_allclose(moments.variance, together.var(0), atol=1e-4 * size**2)
+
+
+def test_moments_by_task_leave_the_absent_alone():
+    values, task = jnp.array([1.0, 3.0, 10.0]), jnp.array([0, 0, 2])
+    moments = merge(no_moments((3,)), task_moments(values, task, 3))
+    np.testing.assert_allclose(moments.mean, [2.0, 0.0, 10.0])
+    np.testing.assert_allclose(moments.variance, [1.0, 1.0, 0.0])
+    again = merge(moments, task_moments(values[:0], task[:0], 3))
+    jax.tree.map(np.testing.assert_array_equal, again, moments)
+
+
+def test_observations_are_standardised_but_for_the_one_hot_vector():
+    obs = jnp.array([[1.0, 5.0, 0.0, 1.0], [3.0, 5.0, 1.0, 0.0]])
+    scaled = standardise(merge(no_moments((2,)), batch_moments(obs[:, :2])), obs)
+    np.testing.assert_allclose(scaled, [[-1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0]])
+
+
+def test_rewards_are_scaled_by_the_returns_of_their_task():
+    # Two steps an episode, gamma 0.5: task 0 has the sums 1 and 1.5 of its past rewards, task 1 a hundred times these.
+    reward = jnp.tile(jnp.array([1.0, 100.0]), (4, 1))
+    done = jnp.tile(jnp.array([False, True])[:, None], (2, 2))
+    task = jnp.tile(jnp.arange(2), (4, 1))
+    scale = no_reward_scale(2, 2)
+    np.testing.assert_array_equal(scale.divisor(), [1.0, 1.0])
+    for rows in (slice(0, 1), slice(1, 4)):  # sums go on over the end of a rollout
+        scale = observe_rewards(scale, reward[rows], done[rows], task[rows], 0.5)
+    expected = np.sqrt((1.0 + 1.5**2) / 2)
+    np.testing.assert_allclose(scale.divisor(), [expected, 100 * expected], rtol=1e-6)
+
+
+def test_the_core_needs_nothing_of_the_extra():
+    code = (
+        "import sys; [sys.modules.__setitem__(name, None) for name in ('orbax', 'tensorboardX', 'matplotlib')]\n"
+        "import mjx_metaworld as mw, mjx_metaworld.cli.main, mjx_metaworld.cli.evaluate\n"
+        "mw.make, mw.VectorEnv, mw.goals\n"
+        "import mjx_metaworld.training"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'mjx-metaworld[train]'" in ended.stderr.splitlines()[-1]
+    assert 'File "<string>", line 4' in ended.stderr  # nothing before it failed

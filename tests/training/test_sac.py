@@ -1,0 +1,297 @@
+"""SAC against closed forms: densities, targets, replay, and what it learns in environments with known values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from training_probes import ACTION_SIZE, assert_bitwise_equal, probe
+
+from mjx_metaworld.cli.train import Train, configuration
+from mjx_metaworld.training.algorithm import TrainingEnv
+from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, as_json, from_json
+from mjx_metaworld.training.normalize import standardise
+from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.presets import preset
+from mjx_metaworld.training.replay import make_replay
+from mjx_metaworld.training.sac import SACConfig, SACReport, SACState, make_sac, value_target
+from mjx_metaworld.training.squashed import ActionCritic, draw_squashed, squashed_log_prob
+from mjx_metaworld.training.train import build
+from mjx_metaworld.types import Metrics, Transition
+
+GAMMA = 0.8
+CONFIG = SACConfig(
+    num_envs=16,
+    horizon=4,
+    episode_steps=4,
+    hidden=(32,),
+    gamma=GAMMA,
+    updates_per_step=0.25,
+    batch_per_task=64,
+    replay_size=4096,
+    warmup_steps=64,
+    learning_rate=3e-3,
+    polyak=0.05,
+    initial_temperature=1e-5,
+    temperature_rate=0.0,
+)
+# Of the value: the networks are fitted by noisy gradients, and the rewards' scale is an average over all of the past.
+CLOSE = 0.05
+
+
+def learn(
+    env: TrainingEnv, iterations: int, config: SACConfig = CONFIG, log_temperature: Array | None = None
+) -> tuple[SACState, SACReport]:
+    algorithm = make_sac(config, env)
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    if log_temperature is not None:
+        state = state.replace(learner=state.learner.replace(log_temperature=log_temperature))
+    iterate = jax.jit(algorithm.iterate, donate_argnums=0)
+    for _ in range(iterations):
+        state, report = iterate(state)
+    return state, report
+
+
+def values(env: TrainingEnv, state: SACState, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
+    """Discounted returns that the critics expect of no action, in the rewards' own unit; the mean of both."""
+    critic = ActionCritic(CONFIG.hidden, env.num_tasks)
+    scaled = standardise(state.obs_moments, jnp.asarray(obs))
+    action = jnp.zeros((len(task), ACTION_SIZE))
+    expected = jax.vmap(lambda params: critic.apply(params, scaled, action, jnp.asarray(task)))(state.learner.critics)
+    return np.asarray(expected).mean(0) * np.asarray(state.reward_scale.divisor())[task]
+
+
+# --- parts ---
+
+
+def test_the_density_of_squashed_actions_integrates_to_one():
+    mean, log_std = jnp.array([0.4]), jnp.array([-0.3])
+    edges = jnp.linspace(-1.0, 1.0, 20_001)
+    middle = (edges[1:] + edges[:-1]) / 2
+    density = jnp.exp(squashed_log_prob(jnp.arctanh(middle)[:, None], mean, log_std))
+    assert float(density.sum() * (edges[1] - edges[0])) == pytest.approx(1.0, abs=1e-3)  # the sum's own error
+    action, log_prob = draw_squashed(jax.random.key(0), mean, log_std)
+    np.testing.assert_allclose(log_prob, squashed_log_prob(jnp.arctanh(action), mean, log_std), atol=1e-4)
+    far = jax.value_and_grad(lambda drawn: squashed_log_prob(drawn, mean, log_std))(jnp.array([40.0]))
+    assert jax.tree.all(jax.tree.map(lambda x: bool(jnp.isfinite(x).all()), far))
+
+
+def test_targets_take_the_smaller_value_and_stop_at_termination():
+    target = value_target(
+        reward=jnp.array([1.0, 1.0]),
+        terminated=jnp.array([False, True]),
+        next_values=jnp.array([[5.0, 5.0], [7.0, 2.0]]),
+        next_log_prob=jnp.array([-2.0, -2.0]),
+        temperature=jnp.array([0.5, 0.5]),
+        gamma=0.9,
+    )
+    np.testing.assert_allclose(target, [1 + 0.9 * (5.0 + 0.5 * 2.0), 1.0], rtol=1e-6)
+
+
+def transitions_of(numbers: np.ndarray) -> Transition:
+    """A rollout (time, envs) of two tasks in turns, each step marked by its number."""
+    marks = jnp.asarray(numbers, jnp.float32)
+    obs = jnp.stack([marks] * 4, -1)
+    no = jnp.zeros(marks.shape, bool)
+    task = jnp.broadcast_to(jnp.arange(marks.shape[1]) % 2, marks.shape)
+    action = jnp.stack([marks + 0.25] * 2, -1)
+    return Transition(obs, action, marks + 0.5, no, no, obs + 1.0, Metrics(*[marks] * 7), task)
+
+
+def test_the_buffer_forgets_the_oldest_and_samples_all_tasks_alike():
+    replay = make_replay(1000, 500, num_tasks=2, plain_size=2, action_size=2, rows_per_add=8)
+    state = replay.init()
+    add = jax.jit(replay.add)
+    for i in range(130):  # 1,040 steps: the first 40 are overwritten
+        state = add(state, transitions_of(8 * i + np.arange(8).reshape(2, 4)))
+    rows = replay.sample(state, jax.random.key(0))
+    np.testing.assert_array_equal(rows.task, np.repeat([0, 1], 500))
+    marks = np.asarray(rows.obs[:, 0])
+    np.testing.assert_array_equal(marks % 2, rows.task)  # lanes 0 and 2 are of task 0
+    assert marks.min() >= 40
+    assert marks.max() > 1000  # of the last 40 some are drawn: missed with a chance of 0.96^1000
+    np.testing.assert_array_equal(rows.obs, np.stack([marks, marks], -1))
+    np.testing.assert_array_equal(rows.action, np.stack([marks, marks], -1) + 0.25)
+    np.testing.assert_array_equal(rows.reward, marks + 0.5)
+    np.testing.assert_array_equal(rows.next_obs, rows.obs + 1.0)
+
+
+def test_a_buffer_hardly_filled_gives_only_what_it_holds():
+    replay = make_replay(1000, 50, num_tasks=2, plain_size=2, action_size=2, rows_per_add=8)
+    state = replay.add(replay.init(), transitions_of(100 + np.arange(8).reshape(2, 4)))
+    assert set(np.asarray(replay.sample(state, jax.random.key(0)).obs[:, 0])) == set(range(100, 108))
+
+
+# --- learning ---
+
+
+def test_a_truncated_episode_goes_on_from_its_own_last_observation():
+    # Each episode pays its own wage, which the observation shows; a value taken from the next episode's first
+    # observation instead would pull all values to the mean wage.
+    env = probe(lambda task, obs, action: 2.0 + obs[:, 1], show_drawn=True)
+    state, _ = learn(env, 150)
+    drawn = np.linspace(-0.8, 0.8, 5)
+    found = values(env, state, np.stack([np.zeros(5), drawn], -1), np.zeros(5, int))
+    np.testing.assert_allclose(found, (2.0 + drawn) / (1 - GAMMA), rtol=2 * CLOSE)
+
+
+def test_a_terminated_episode_is_worth_its_rewards_alone():
+    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0), terminates=True, show_step=True)
+    state, _ = learn(env, 150)
+    obs = np.stack([np.arange(4.0), np.zeros(4)], -1)
+    expected = [3 * sum(GAMMA**i for i in range(4 - step)) for step in range(4)]
+    np.testing.assert_allclose(values(env, state, obs, np.zeros(4, int)), expected, rtol=2 * CLOSE)
+
+
+def test_entropy_is_worth_its_temperature():
+    # With nothing to earn the best policy is uniform, of entropy 2 log 2, paid at every step but the first.
+    env = probe(lambda task, obs, action: jnp.zeros(task.shape))
+    temperature = 0.5
+    state, report = learn(env, 150, dataclasses.replace(CONFIG, initial_temperature=temperature))
+    entropy = 2 * np.log(2.0)
+    # A squashed Gaussian comes within 0.02 nats of uniform in two dimensions.
+    np.testing.assert_allclose(report.entropy, [entropy], atol=0.05)
+    found = values(env, state, np.zeros((1, 2)), np.zeros(1, int)) / np.asarray(state.reward_scale.divisor())
+    np.testing.assert_allclose(found, GAMMA * temperature * entropy / (1 - GAMMA), rtol=CLOSE)
+
+
+def test_each_task_finds_the_temperature_of_its_target_entropy():
+    # The reward falls by c d^2 from each task's best action, so the best policy at temperature T is a Gaussian of
+    # variance T / 2c, and the target of -1 nat an action fixes that variance. The second task is paid in another unit.
+    best = jnp.array([[0.3, -0.3], [-0.3, 0.3]])
+    curvature, unit = jnp.array([1.0, 3.0]), jnp.array([100.0, 0.1])
+    env = probe(
+        lambda task, obs, action: unit[task] * (1 - curvature[task] * ((action - best[task]) ** 2).sum(-1)),
+        num_tasks=2,
+        terminates=True,
+        episode_steps=1,
+    )
+    config = dataclasses.replace(CONFIG, episode_steps=1, temperature_rate=1e-2)
+    start = jnp.log(jnp.array([1.0, 1e-4]))  # of which one must fall and the other rise
+    state, report = learn(env, 300, config, start)
+    np.testing.assert_allclose(report.entropy, [-2.0, -2.0], atol=0.1)  # the policy follows the noise of the critics
+    variance = np.exp(-2.0) / (2 * np.pi * np.e)
+    divisor = np.asarray(state.reward_scale.divisor())
+    # Squashing and the critics' error near the optimum bend the parabola a little.
+    np.testing.assert_allclose(report.temperature, 2 * curvature * unit * variance / divisor, rtol=0.25)
+    task = np.arange(2)
+    obs = jnp.concatenate([jnp.zeros((2, 2)), jnp.eye(2)], -1)
+    np.testing.assert_allclose(make_sac(config, env).policy(state)(obs, jnp.asarray(task)), best, atol=0.05)
+
+
+@pytest.mark.full
+def test_the_policy_learns_what_the_observation_asks_for():
+    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), show_drawn=True)
+    algorithm = make_sac(CONFIG, env)
+    state, _ = learn(env, 150)
+    drawn = np.linspace(-0.8, 0.8, 9)
+    action = algorithm.policy(state)(jnp.asarray(np.stack([np.zeros(9), drawn], -1)), jnp.zeros(9, jnp.int32))
+    # Doing nothing leaves an error of 0.47 in the mean square.
+    assert np.sqrt(np.mean((action[:, 0] - drawn) ** 2)) < 0.1
+
+
+# --- runs ---
+
+
+@pytest.fixture(scope="module")
+def small():
+    """An algorithm with its compiled `init` and `iterate`, whose buffer holds four rollouts."""
+    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), show_drawn=True)
+    algorithm = make_sac(dataclasses.replace(CONFIG, warmup_steps=65, replay_size=256, temperature_rate=1e-3), env)
+    return algorithm._replace(init=jax.jit(algorithm.init), iterate=jax.jit(algorithm.iterate))
+
+
+@pytest.mark.parametrize("make", ["ppo", "sac"])
+def test_one_program_serves_all_iterations(make):
+    # A number of weak type at the start, or of another size, would compile everything a second time.
+    config = {"ppo": PPOConfig(num_envs=16, horizon=8, minibatches=2, hidden=(8,)), "sac": CONFIG}[make]
+    algorithm = ALGORITHMS[make].make(config, probe(lambda task, obs, action: task * 1.0))
+    start = jax.eval_shape(algorithm.init, jax.random.key(0))
+    later, _ = jax.eval_shape(algorithm.iterate, start)
+    assert jax.tree.map(str, later) == jax.tree.map(str, start)
+
+
+def test_nothing_is_learnt_before_the_warmup_is_over(small):
+    start = small.init(jax.random.key(0))
+    state, report = small.iterate(start)  # 64 transitions an iteration, so two of them are warm-up
+    state, _ = small.iterate(state)
+    assert_bitwise_equal(state.learner, start.learner)
+    assert np.isnan(report.critic_loss)
+    assert np.asarray(state.replay.experience.action).min() < -0.95  # uniform: 256 numbers miss this rarely
+    learnt, report = small.iterate(state)
+    assert np.isfinite(report.critic_loss)
+    moved = jax.tree.map(lambda new, old: bool((new != old).any()), learnt.learner, state.learner)
+    assert jax.tree.all(moved)
+
+
+def test_a_checkpoint_goes_on_bit_by_bit_with_its_buffer(small, tmp_path):
+    def run(state, iterations):
+        for _ in range(iterations):
+            state, _ = small.iterate(state)
+        return state
+
+    expected = run(small.init(jax.random.key(5)), 6)
+    assert np.asarray(expected.replay.is_full).all()  # the buffer wraps around
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(run(small.init(jax.random.key(5)), 3), Progress(iteration=3))
+    restored = checkpoints.restore(small.init)
+    checkpoints.close()
+    assert restored is not None
+    assert_bitwise_equal(run(restored[0], 3), expected)
+
+
+def test_the_command_line_makes_configurations():
+    config = configuration(Train("MT10", algo="sac", set=("updates_per_step=0.25", "num_envs=80")))
+    assert config.algorithm == SACConfig(num_envs=80, updates_per_step=0.25)
+    assert from_json(as_json(config)) == config
+    assert configuration(Train("reach-v3", algo="sac")).stop_at_success is not None  # of the preset
+    with pytest.raises(ValueError, match="'reach-v3-cpu' is not for --algo sac"):
+        configuration(Train("reach-v3", algo="sac", preset="reach-v3-cpu"))
+    assert TrainConfig("reach-v3", SACConfig()).algorithm.updates == 64
+
+
+@pytest.mark.full
+def test_reach_improves_clearly():
+    config = preset("reach-v3-sac-cpu")
+    _, algorithm = build(config)
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    iterate = jax.jit(algorithm.iterate, donate_argnums=0)
+    success = []
+    for _ in range(160):  # 82,000 environment steps
+        state, report = iterate(state)
+        success.append(float(report.episodes.success[0]))
+    # Uniform actions hardly ever reach the goal; a third of the episodes is far from that.
+    assert np.nanmean(success[:10]) < 0.15  # the warm-up
+    assert np.nanmean(success[-25:]) > 0.33  # the lanes' phases go round once in 25 iterations
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"replay_size": 0}, "replay_size must be positive, got 0"),
+        ({"polyak": 1.5}, r"polyak must be in \[0, 1\], got 1.5"),
+        ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
+        ({"updates_per_step": 0.003}, "whole number of updates of the 512 transitions of a rollout, got 0.003"),
+        ({"hidden": (0,)}, r"positive widths, got \(0,\)"),
+    ],
+)
+def test_bad_settings_are_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        SACConfig(**bad)
+
+
+def test_environments_must_fit():
+    def reward(task, obs, action):
+        return task * 1.0
+
+    with pytest.raises(ValueError, match="says 16 environments, these are 8"):
+        make_sac(CONFIG, probe(reward, num_envs=8))
+    with pytest.raises(ValueError, match="multiple of the number of tasks, 3, got 16"):
+        make_sac(CONFIG, probe(reward, num_tasks=3))
+    with pytest.raises(ValueError, match=r"replay_size must be at least 128, .* got 100"):
+        make_sac(dataclasses.replace(CONFIG, replay_size=100), probe(reward, num_tasks=2))
