@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
 
+from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State, Transition
 
@@ -50,8 +51,7 @@ class VectorEnv:
         resample_task: bool = True,
         devices: Sequence[Device] | None = None,
     ) -> None:
-        if not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
+        num_envs = check_integer("num_envs", num_envs)
         self.env = env
         self.num_envs = num_envs
         self.resample_task = resample_task

@@ -17,6 +17,7 @@ from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
 from mjx_metaworld.adapters.sub_env import Lane
+from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.model import PhysicsConfig
@@ -79,8 +80,6 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if camera_name not in list_cameras():
             raise ValueError(f"camera_name must be one of {', '.join(list_cameras())}, got {camera_name!r}")
         check_picture(camera_name, width=width, height=height)
-        if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
         self._autoreset = _autoreset_mode(autoreset_mode)
         names = [spec.name for spec in tasks]
         self._programs = programs(tuple(names), goal_observable, reward_function_version, physics or PhysicsConfig())
@@ -89,7 +88,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)
         for lane in self._lanes:
             lane.toggle_terminate_on_success(terminate_on_success)
-        self._max_episode_steps = max_episode_steps
+        self._max_episode_steps = check_integer("max_episode_steps", max_episode_steps)
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": 80, "autoreset_mode": self._autoreset}
         self.render_mode = render_mode
         self._camera = {"camera": camera_name, "width": width, "height": height}
@@ -136,9 +135,9 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         self._check_open()
         mask = self._checked_mask((options or {}).get("reset_mask"))
-        if isinstance(seed, int):
-            super().reset(seed=seed)
-            seed = [seed + i for i in range(self.num_envs)]
+        if (first := as_integer(seed)) is not None:
+            super().reset(seed=first)
+            seed = [first + i for i in range(self.num_envs)]
         if seed is not None:
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed must have one entry for each of the {self.num_envs} lanes, got {len(seed)}")

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from metaworld import env_dict
 
+from mjx_metaworld.build.checks import as_integer
 from mjx_metaworld.suites import goals as frozen_goals
 from mjx_metaworld.tasks import TaskSpec
 
@@ -159,8 +160,8 @@ def deal_tasks(
         ValueError: if there are fewer lanes than tasks, or goals for another number of tasks.
     """
     num_tasks = len(tasks)
-    num_envs = num_tasks if num_envs == 1 else num_envs
-    if not isinstance(num_envs, int) or num_envs < num_tasks:
+    count = as_integer(num_envs)
+    if count is None or (count != 1 and count < num_tasks):
         raise ValueError(f"num_envs must be 1 (one environment a task) or at least {num_tasks}, got {num_envs!r}")
     goals = _goals(tasks, seed) if goals is None else goals
     if len(goals) != num_tasks:
@@ -173,7 +174,7 @@ def deal_tasks(
             seed=None if seed is None else seed + i // num_tasks,
             task_select=task_select,
         )
-        for i in range(num_envs)
+        for i in range(num_tasks if count == 1 else count)
     ]
 
 
@@ -198,9 +199,10 @@ def deal_goals(
         ValueError: if the lanes or the goals cannot be dealt evenly.
     """
     num_tasks = len(tasks)
-    lanes_per_task, rest = divmod(num_tasks if meta_batch_size == 1 else meta_batch_size, num_tasks)
+    count = as_integer(meta_batch_size)
+    lanes_per_task, rest = divmod(num_tasks if count == 1 else count or 0, num_tasks)
     if rest or lanes_per_task < 1:
-        raise ValueError(f"meta_batch_size must be a multiple of the {num_tasks} tasks, got {meta_batch_size}")
+        raise ValueError(f"meta_batch_size must be a multiple of the {num_tasks} tasks, got {meta_batch_size!r}")
     lanes = []
     for spec, goals in zip(tasks, _goals(tasks, seed), strict=True):
         used = goals[:goals_per_task]

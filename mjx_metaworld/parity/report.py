@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld.build.machine import versions
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
@@ -118,9 +118,7 @@ def _measure(args: Parity, console: Console) -> list[Row]:
     console.print(table, markup=False, soft_wrap=True)
     if args.output is not None:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(
-            json.dumps({"versions": _versions(), "rows": [asdict(r) for r in rows]}, indent=1) + "\n"
-        )
+        args.output.write_text(json.dumps({"versions": versions(), "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
     if args.document is not None:
         rewrite_section(args.document, "parity", table)
     return rows
@@ -170,7 +168,7 @@ def markdown(args: Parity, rows: list[Row]) -> str:
     returns = [np.mean([getattr(row, f"return_{side}") for row in rows]) for side in ("here", "there")]
     means = [f"{success[0]:.1%}", f"{success[1]:.1%}", f"{returns[0]:.0f}", f"{returns[1]:.0f}"]
     lines.append(f"| **mean** | | | | | | | {' | '.join(means)} |")
-    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    software = ", ".join(f"{name} {version}" for name, version in versions().items())
     return "\n".join(
         [
             *lines,
@@ -181,10 +179,6 @@ def markdown(args: Parity, rows: list[Row]) -> str:
             f"steps, every second). Success and return: scripted experts on {args.num_goals} frozen goals (seed "
             f"{args.seed}), {args.num_steps} steps; solved when any step succeeds.",
             "",
-            f"{jax.devices()[0].device_kind}; {versions}.",
+            f"{jax.devices()[0].device_kind}; {software}.",
         ]
     )
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "metaworld")}

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.goals import next_goal, padded
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
+from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import State
 
@@ -63,8 +64,7 @@ class LeRobotVectorEnv(VectorEnv):
     ) -> None:
         numbers = {"num_envs": num_envs, "max_episode_steps": max_episode_steps, "width": width, "height": height}
         for name, number in numbers.items():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a positive integer, got {number!r}")
+            check_integer(name, number)
         if obs_type not in get_args(ObsType):
             raise ValueError(f"unknown obs_type {obs_type!r}; available: {', '.join(get_args(ObsType))}")
         for name, tasks in (("compiled_for", compiled_for), ("one_hot", one_hot)):
@@ -128,8 +128,8 @@ class LeRobotVectorEnv(VectorEnv):
             ValueError: if there is not one seed a lane.
         """
         seeds = [seed] * self.num_envs if seed is None else seed
-        if isinstance(seeds, int):
-            seeds = range(seeds, seeds + self.num_envs)
+        if (first := as_integer(seeds)) is not None:
+            seeds = range(first, first + self.num_envs)
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed must hold {self.num_envs} numbers, one a lane, got {len(seeds)}")
         for lane, lane_seed in enumerate(seeds):
