@@ -25,7 +25,8 @@ import numpy as np
 from mjx_metaworld.build.machine import versions
 
 _STEPS_PER_CALL = 10  # control steps in one jitted call
-_ACTION_STEPS = 500  # steps after which the actions repeat: the length of an episode
+# Steps after which the actions repeat: an episode's. Not imported, since the peers' processes do without JAX.
+_ACTION_STEPS = 500
 
 
 @dataclass(frozen=True)

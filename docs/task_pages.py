@@ -15,12 +15,11 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.rendering.images import upright
 from mjx_metaworld.rendering.render import render
-from mjx_metaworld.suites import goals, list_suites, list_tasks, resolve
+from mjx_metaworld.suites import GOALS_SEED, goals, list_suites, list_tasks, resolve
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import Reward
 
 _PICTURE = 320  # pixels a side
-_SEED = 1  # of the frozen goals, the first of which is drawn
 
 
 def page(spec: TaskSpec, *, picture: bool) -> str:
@@ -64,7 +63,7 @@ def pictures() -> dict[str, bytes]:
     """A PNG of every task at the start of its first frozen goal, by its name."""
     names = list_tasks()
     env = make(names)
-    first = [goals(name, _SEED)[0][0] for name in names]
+    first = [goals(name, GOALS_SEED)[0][0] for name in names]
     padded = np.stack([np.pad(vector, (0, env.rand_vec_size - len(vector))) for vector in first])
     state = jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.arange(len(names)), jnp.asarray(padded, float))
     images = upright(render(env, state, "corner2", _PICTURE, _PICTURE), "corner2")

@@ -22,7 +22,7 @@ from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
-from mjx_metaworld.types import Episode, Metrics, State
+from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
@@ -36,7 +36,7 @@ def make(
     goal_observable: bool = True,
     one_hot: bool = False,
     reward_version: RewardVersion = "v2",
-    max_episode_steps: int = 500,
+    max_episode_steps: int = EPISODE_STEPS,
     terminate_on_success: bool = False,
     physics: PhysicsConfig | None = None,
 ) -> MetaWorldEnv:

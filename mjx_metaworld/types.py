@@ -7,6 +7,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.physics.model import PhysicsState
 
+CONTROL_RATE = 80  # control steps in a second of simulated time
+EPISODE_STEPS = 500  # control steps of the reference's episodes, after which it raises
+
 
 @struct.dataclass
 class Metrics:

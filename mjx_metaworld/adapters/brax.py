@@ -23,7 +23,7 @@ except ImportError as error:
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.types import State
+from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import VectorEnv
 
 provide_device_put_replicated()
@@ -99,7 +99,7 @@ def _metrics(state: State, solved: Bool[Array, ""]) -> dict[str, Array]:
 
 def wrap(
     env: BraxEnv,
-    episode_length: int = 500,
+    episode_length: int = EPISODE_STEPS,
     action_repeat: int = 1,
     randomization_fn: Callable[..., Any] | None = None,
 ) -> Wrapper:

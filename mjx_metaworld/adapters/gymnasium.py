@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode
 from mjx_metaworld.adapters.gymnasium_vector import RENDER_MODES, MetaWorldVectorEnv
 from mjx_metaworld.adapters.sub_env import Lane, TaskSelect, deal_goals, deal_tasks
 from mjx_metaworld.suites import list_suites, list_tasks, resolve
+from mjx_metaworld.types import CONTROL_RATE
 
 __all__ = ["NAMESPACE", "Lane", "MetaWorldGymEnv", "MetaWorldVectorEnv", "make_ml", "make_mt", "register"]
 
@@ -112,7 +113,7 @@ class MetaWorldGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         **options: see `MetaWorldVectorEnv`.
     """
 
-    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 80}  # noqa: RUF012 - gymnasium's own declaration
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": CONTROL_RATE}  # noqa: RUF012 - gymnasium's own declaration
 
     def __init__(
         self, env_name: str, *, seed: int | None = None, task_select: TaskSelect = "random", **options: Any

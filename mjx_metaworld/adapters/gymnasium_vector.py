@@ -24,7 +24,7 @@ from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
-from mjx_metaworld.types import Metrics
+from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, Metrics
 
 RENDER_MODES = ("rgb_array",)
 Infos = dict[str, Any]
@@ -67,7 +67,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         use_one_hot: bool = False,
         terminate_on_success: bool = False,
         reward_function_version: RewardVersion = "v2",
-        max_episode_steps: int = 500,
+        max_episode_steps: int = EPISODE_STEPS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
         camera_name: str = "corner2",
@@ -89,7 +89,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         for lane in self._lanes:
             lane.toggle_terminate_on_success(terminate_on_success)
         self._max_episode_steps = check_integer("max_episode_steps", max_episode_steps)
-        self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": 80, "autoreset_mode": self._autoreset}
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": CONTROL_RATE,
+            "autoreset_mode": self._autoreset,
+        }
         self.render_mode = render_mode
         self._camera = {"camera": camera_name, "width": width, "height": height}
 

@@ -15,7 +15,8 @@ from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.parity.episodes import CHUNK, Episodes, collect, reference_episodes, run_experts
 from mjx_metaworld.rendering.render import render
-from mjx_metaworld.suites import NUM_GOALS, goals
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
+from mjx_metaworld.types import EPISODE_STEPS
 
 _COLUMNS = 5  # pictures a row
 _PICTURE = 320  # pixels a side
@@ -28,7 +29,7 @@ class Demo:
     suite: str = "MT10"
     num_goals: int = 20  # of the reference's 50 frozen goals a task
     num_steps: int = 200  # control steps an episode
-    seed: int = 1  # of the frozen goals
+    seed: int = GOALS_SEED  # of the frozen goals
     output: Path = Path("out/demo.png")  # the contact sheet
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)
-        env = make(args.suite, max_episode_steps=max(args.num_steps, 500))
+        env = make(args.suite, max_episode_steps=max(args.num_steps, EPISODE_STEPS))
         names = [spec.name for spec in env.tasks]
         rand_vecs = [task_goals[: args.num_goals] for task_goals in goals(args.suite, args.seed)]
         progress.advance(building)

@@ -22,12 +22,12 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, start_reference
-from mjx_metaworld.suites import NUM_GOALS, every_goal, goals
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, every_goal, goals
+from mjx_metaworld.types import EPISODE_STEPS
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
 
-_MAX_STEPS = 500  # the reference raises after them
 _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
 
@@ -40,15 +40,15 @@ class Eval:
     policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
     num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
     num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
-    seed: int = 1  # of the frozen goals
+    seed: int = GOALS_SEED  # of the frozen goals
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
     processes: int = 2  # that run the reference's experts
 
     def __post_init__(self) -> None:
         if self.num_goals is not None and not 1 <= self.num_goals <= NUM_GOALS:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
-        if self.num_steps is not None and not 1 <= self.num_steps <= _MAX_STEPS:
-            raise ValueError(f"num_steps must be in 1..{_MAX_STEPS}, got {self.num_steps}")
+        if self.num_steps is not None and not 1 <= self.num_steps <= EPISODE_STEPS:
+            raise ValueError(f"num_steps must be in 1..{EPISODE_STEPS}, got {self.num_steps}")
         if self.processes < 1:
             raise ValueError(f"processes must be positive, got {self.processes}")
         if self.policy == "random":
@@ -69,7 +69,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
         return evaluate_checkpoint(
             Path(args.tasks),
             args.num_goals or NUM_GOALS,
-            args.num_steps or _MAX_STEPS,
+            args.num_steps or EPISODE_STEPS,
             args.seed,
             args.reference,
             console,
@@ -79,7 +79,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
-        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
+        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS)
         policy = load_policy(env, args.policy)
         rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
         names = [spec.name for spec in env.tasks]

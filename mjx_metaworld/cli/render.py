@@ -14,7 +14,6 @@ from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.run import build, load_policy, progress_bars, run_lanes
 from mjx_metaworld.rendering.images import (
-    CONTROL_RATE,
     VIDEO_SUFFIXES,
     labelled,
     require_mp4,
@@ -24,6 +23,7 @@ from mjx_metaworld.rendering.images import (
     write_video,
 )
 from mjx_metaworld.rendering.render import Backend, check_picture, choose_backend, render
+from mjx_metaworld.types import CONTROL_RATE
 
 _SHEET = ".png"
 

@@ -20,7 +20,8 @@ from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, ru
 from mjx_metaworld.parity.pictures import PictureDifference
 from mjx_metaworld.parity.steps import record_steps, reset_error, reward_error, step_errors
 from mjx_metaworld.rendering.render import choose_backend
-from mjx_metaworld.suites import NUM_GOALS, goals, resolve
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, resolve
+from mjx_metaworld.types import EPISODE_STEPS
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Parity:
 
     tasks: str = "MT50"  # a suite or a task
     num_goals: int = 50  # frozen goals a task for resets (at most 10 of them) and for the closed loop
-    num_steps: int = 500  # control steps an episode of the closed loop
+    num_steps: int = EPISODE_STEPS  # control steps an episode of the closed loop
     step_goals: int = 3  # episodes recorded a task and style for the one-step figures
     step_length: int = 160  # control steps of those episodes, of which every second is kept
-    seed: int = 1  # of the frozen goals
+    seed: int = GOALS_SEED  # of the frozen goals
     processes: int = 2  # that run the reference
     pictures: bool = False  # compare pictures of the same states instead
     document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
@@ -43,10 +44,10 @@ class Parity:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
         if not 1 <= self.step_goals <= NUM_GOALS:
             raise ValueError(f"step_goals must be in 1..{NUM_GOALS}, got {self.step_goals}")
-        if not 2 <= self.step_length <= 500:
-            raise ValueError(f"step_length must be in 2..500, got {self.step_length}")
-        if not CHUNK <= self.num_steps <= 500 or self.num_steps % CHUNK:
-            raise ValueError(f"num_steps must be a multiple of {CHUNK} up to 500, got {self.num_steps}")
+        if not 2 <= self.step_length <= EPISODE_STEPS:
+            raise ValueError(f"step_length must be in 2..{EPISODE_STEPS}, got {self.step_length}")
+        if not CHUNK <= self.num_steps <= EPISODE_STEPS or self.num_steps % CHUNK:
+            raise ValueError(f"num_steps must be a multiple of {CHUNK} up to {EPISODE_STEPS}, got {self.num_steps}")
 
 
 @dataclass(frozen=True)

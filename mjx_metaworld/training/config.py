@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mjx_metaworld.suites import NUM_GOALS
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
@@ -41,7 +41,7 @@ class TrainConfig:
     reward_version: RewardVersion = "v2"
     eval_every: int = 100_000  # environment steps between two evaluations
     eval_goals: int = NUM_GOALS  # of the frozen goals a task
-    goals_seed: int = 1  # of the frozen goals
+    goals_seed: int = GOALS_SEED  # of the frozen goals
     checkpoint_every: int = 100_000  # environment steps between two checkpoints
     stop_at_success: float | None = None  # end early once an evaluation's mean success is at least this
 

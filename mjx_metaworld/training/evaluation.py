@@ -15,9 +15,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.suites import every_goal
 from mjx_metaworld.training.algorithm import Policy
-from mjx_metaworld.types import State
-
-EPISODE_STEPS = 500  # the reference's
+from mjx_metaworld.types import EPISODE_STEPS, State
 
 
 class Evaluation(NamedTuple):

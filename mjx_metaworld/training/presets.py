@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mjx_metaworld.training.config import TrainConfig
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.sac import SACConfig
+from mjx_metaworld.types import EPISODE_STEPS
 
 
 class Preset(NamedTuple):
@@ -21,7 +22,7 @@ _CPU = PPOConfig()
 _GPU = PPOConfig(
     num_envs=4096,
     horizon=32,
-    episode_steps=500,
+    episode_steps=EPISODE_STEPS,
     hidden=(512, 512),
     minibatches=16,
     entropy_weight=1e-3,
@@ -29,7 +30,7 @@ _GPU = PPOConfig(
 _GPU_SAC = SACConfig(
     num_envs=1280,
     horizon=4,
-    episode_steps=500,
+    episode_steps=EPISODE_STEPS,
     hidden=(400, 400, 400),
     updates_per_step=1 / 80,
     batch_per_task=128,

@@ -16,10 +16,9 @@ from mjx_metaworld.adapters.lerobot.goals import next_goal, padded
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
 from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
-from mjx_metaworld.types import State
+from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
 ObsType = Literal["pixels_agent_pos", "pixels", "state"]
-FPS = 80  # control steps a second of simulated time
 AGENT_POS = 4  # the hand's position and the gripper's opening lead the Meta-World observation
 ENVIRONMENT_STATE = 39
 
@@ -58,7 +57,7 @@ class LeRobotVectorEnv(VectorEnv):
         compiled_for: Sequence[str] = (),
         obs_type: ObsType = "pixels_agent_pos",
         one_hot: Sequence[str] = (),
-        max_episode_steps: int = 500,
+        max_episode_steps: int = EPISODE_STEPS,
         width: int = 480,
         height: int = 480,
     ) -> None:
@@ -87,7 +86,7 @@ class LeRobotVectorEnv(VectorEnv):
         self.render_mode = "rgb_array"
         self.metadata = {
             "render_modes": ["rgb_array"],
-            "render_fps": FPS,
+            "render_fps": CONTROL_RATE,
             "autoreset_mode": AutoresetMode.DISABLED,
         }
         self.single_action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
