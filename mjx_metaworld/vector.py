@@ -16,8 +16,6 @@ from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State, Transition
 
-Policy = Callable[[Float[Array, "envs obs"], Key[Array, ""]], Float[Array, "envs 4"]]
-
 Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm] (jaxlib has no stubs)
 Out = TypeVar("Out")
 _GROUP = 128  # environments whose ends are counted together
@@ -135,7 +133,11 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
 
 
 def rollout(
-    vector_env: VectorEnv, policy: Policy, key: Key[Array, ""], num_steps: int, state: State | None = None
+    vector_env: VectorEnv,
+    policy: Callable[[Float[Array, "envs obs"], Key[Array, ""]], Float[Array, "envs 4"]],
+    key: Key[Array, ""],
+    num_steps: int,
+    state: State | None = None,
 ) -> tuple[State, Transition]:
     """Run a policy for `num_steps` control steps in one `lax.scan`.
 

@@ -17,13 +17,13 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
-from mjx_metaworld.cli.run import Policy, build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.cli.run import build, load_policy, progress_bars, run_lanes
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, start_reference
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, every_goal, goals
-from mjx_metaworld.types import EPISODE_STEPS
+from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
@@ -114,7 +114,7 @@ def _reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray]):
 
 
 def _on_reference(
-    env: MetaWorldEnv, policy: Policy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
+    env: MetaWorldEnv, policy: StochasticPolicy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
 ) -> list[list[EpisodeOutcome]]:
     """The same policy in the reference's environments, one after the other; one list a task."""
     act = jit(policy)

@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.experts import expert
-from mjx_metaworld.types import State
-
-Policy = Callable[[Float[Array, " obs"], Int[Array, ""], Key[Array, ""]], Float[Array, "4"]]
+from mjx_metaworld.types import State, StochasticPolicy, on_host
 
 
 class Outcome(NamedTuple):
@@ -52,7 +50,7 @@ def build(bars: Progress, tasks: str, **options: Any) -> MetaWorldEnv:
     return env
 
 
-def load_policy(env: MetaWorldEnv, name: str) -> Policy:
+def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
     """A policy of one environment, `(obs, task, key) -> action`, by its name on the command line.
 
     Args:
@@ -81,7 +79,7 @@ def load_policy(env: MetaWorldEnv, name: str) -> Policy:
 
 def run_lanes(
     env: MetaWorldEnv,
-    policy: Policy,
+    policy: StochasticPolicy,
     reset: Callable[[], State],
     num_steps: int,
     bars: Progress,
@@ -124,12 +122,12 @@ def run_lanes(
     bars.update(compiling, total=1, completed=1)
 
     stepping = bars.add_task(f"stepping {lanes[0]} environments", total=len(keys))
-    kept = [_without_keys(carry.state)] if keep else []
+    kept = [on_host(carry.state)] if keep else []
     start = time.perf_counter()
     for key in keys:
         carry = jax.block_until_ready(compiled(carry, key))
         if keep:
-            kept.append(_without_keys(carry.state))
+            kept.append(on_host(carry.state))
         bars.advance(stepping)
     run_seconds = time.perf_counter() - start
     return Outcome(
@@ -139,7 +137,3 @@ def run_lanes(
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,
     )
-
-
-def _without_keys(state: State) -> State:
-    return jax.device_get(state.replace(episode=state.episode.replace(key=None)))

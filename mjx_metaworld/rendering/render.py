@@ -25,9 +25,9 @@ from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.raycast import raycast
-from mjx_metaworld.rendering.to_mujoco import OriginalScene, on_host
+from mjx_metaworld.rendering.to_mujoco import OriginalScene
 from mjx_metaworld.scenes.catalog import SceneSpec
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 Backend = Literal["egl", "osmesa", "raycast"]
 CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")

@@ -14,8 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.suites import every_goal
-from mjx_metaworld.training.algorithm import Policy
-from mjx_metaworld.types import EPISODE_STEPS, State
+from mjx_metaworld.types import EPISODE_STEPS, Policy, State
 
 
 class Evaluation(NamedTuple):

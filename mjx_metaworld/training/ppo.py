@@ -15,7 +15,6 @@ from mjx_metaworld.training import networks
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
-    Policy,
     TrainingEnv,
     check_positive,
     check_shares,
@@ -33,7 +32,7 @@ from mjx_metaworld.training.normalize import (
     standardise,
     task_moments,
 )
-from mjx_metaworld.types import Transition
+from mjx_metaworld.types import Policy, Transition
 
 _RATE_STEP = 1.5  # by how much the learning rate moves at once, and within which limits
 _MIN_RATE, _MAX_RATE = 1e-5, 1e-2

@@ -16,8 +16,7 @@ from metaworld.evaluation import evaluation
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.parity.reference import reference_task
-from mjx_metaworld.training.algorithm import Policy
-from mjx_metaworld.types import EPISODE_STEPS
+from mjx_metaworld.types import EPISODE_STEPS, Policy
 
 
 class ReferenceEvaluation(NamedTuple):

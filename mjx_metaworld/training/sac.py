@@ -19,7 +19,6 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
-    Policy,
     TrainingEnv,
     check_positive,
     check_shares,
@@ -39,7 +38,7 @@ from mjx_metaworld.training.normalize import (
 )
 from mjx_metaworld.training.replay import Experience, make_replay
 from mjx_metaworld.training.squashed import ActionCritic, SquashedActor, draw_squashed
-from mjx_metaworld.types import Transition
+from mjx_metaworld.types import Policy, Transition
 
 _NUM_CRITICS = 2  # of which the smaller value counts
 

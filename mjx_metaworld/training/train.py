@@ -14,12 +14,13 @@ from rich.console import Console
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.suites import goals, resolve
-from mjx_metaworld.training.algorithm import Algorithm, Policy, training_env
+from mjx_metaworld.training.algorithm import Algorithm, training_env
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, key_words, open_run, read_run
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, plot_success
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
 PLOT_FILE = "success.png"

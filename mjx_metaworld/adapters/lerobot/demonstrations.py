@@ -15,7 +15,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert
 from mjx_metaworld.physics.model import PhysicsState
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 _CHUNK = 10  # control steps in one call; a batch ends with the chunk in which its last lane does
 
@@ -135,7 +135,7 @@ def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.nda
                 break
         frames = jax.tree.map(lambda *parts: np.concatenate(parts)[: env.max_episode_steps], *chunks)
         ends = np.where(succeeded, frames.success.argmax(0) + 1, len(frames.success))
-        last = jax.device_get(state.replace(episode=state.episode.replace(key=None)))
+        last = on_host(state)
         for lane, (task, seed) in enumerate(zip(tasks, seeds, strict=True)):
             of_lane = jax.tree.map(lambda x: x[: ends[lane], lane], frames)  # noqa: B023  # used at once
             yield Demonstration(int(task), int(seed), of_lane, jax.tree.map(lambda x: x[lane], last))  # noqa: B023
