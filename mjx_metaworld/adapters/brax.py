@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Key
@@ -126,6 +125,5 @@ class FreshAutoResetWrapper(Wrapper):
         state = self.env.step(state, action)
         done = state.done > 0
         old: Any = state.pipeline_state  # our PipelineState, where brax declares its own
-        batch = VectorEnv(self.unwrapped.env, done.shape[0])
-        fresh = jax.lax.cond(jnp.any(done), lambda s: batch.restart(s, done), lambda s: s, old.env)
+        fresh = VectorEnv(self.unwrapped.env, done.shape[0]).restart(old.env, done)
         return state.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)

@@ -22,6 +22,7 @@ from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
+from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, Metrics
@@ -114,14 +115,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _prepare_starts(self) -> None:
         """Compute the first states of all goals of all lanes, so that a reset only picks rows of them."""
-        size = self._programs.env.rand_vec_size
-        wanted = [
-            np.insert(np.pad(lane.goals, ((0, 0), (0, size - lane.goals.shape[1]))), 0, task, axis=1)
-            for lane, task in zip(self._lanes, self._task, strict=True)
-        ]
-        starts, row = np.unique(np.concatenate(wanted), axis=0, return_inverse=True)
+        goals = [lane.goals for lane in self._lanes]
+        wanted = np.column_stack(goal_batch(goals, self._programs.env.rand_vec_size, self._task))
+        starts, row = np.unique(wanted, axis=0, return_inverse=True)
         self._starts = self._programs.start(jnp.asarray(starts[:, 0], jnp.int32), jnp.asarray(starts[:, 1:], float))
-        self._rows = np.split(row.reshape(-1), np.cumsum([len(goals) for goals in wanted])[:-1])
+        self._rows = np.split(row.reshape(-1), np.cumsum([len(own) for own in goals])[:-1])
 
     # --- gymnasium's methods ---
 

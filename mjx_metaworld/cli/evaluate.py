@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
-from mjx_metaworld.cli.run import build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.parity.episodes import collect, reference_episodes
-from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, start_reference
-from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, every_goal, goals
+from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, run_reference_episode
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
 from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
+from mjx_metaworld.vector import reset_to_goals
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
@@ -88,29 +89,23 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
             reference = background.enter_context(
                 reference_episodes(names, rand_vecs, num_steps, processes=args.processes)
             )
-        run = run_lanes(
+        run = run_episodes(
             env,
             policy,
-            lambda: _reset_to_goals(env, rand_vecs),
+            lambda: reset_to_goals(env, rand_vecs),
             num_steps,
-            bars,
-            stride=math.gcd(num_steps, 10),
+            steps_per_call=math.gcd(num_steps, 10),
+            bars=bars,
         )
         if reference is None:
             outcomes = _on_reference(env, policy, rand_vecs, num_steps, bars)
         else:
             outcomes = collect(reference, bars)
-    shape = (len(names), num_goals)
-    rows = compare(names, run.success.reshape(shape), run.episode_return.reshape(shape), outcomes)
+    stats = jax.tree.map(lambda x: x.reshape(len(names), num_goals), run.stats)
+    rows = compare(names, stats, outcomes)
     title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
     console.print(comparison_table(title, rows))
     return rows
-
-
-def _reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray]):
-    """All goals of all tasks, task by task."""
-    task, padded = every_goal(rand_vecs, env.rand_vec_size)
-    return jax.vmap(lambda t, v: env.reset_to(t, v))(jnp.asarray(task), jnp.asarray(padded, float))
 
 
 def _on_reference(
@@ -132,13 +127,12 @@ def _on_reference(
 def _reference_episode(
     act: Callable, name: str, task: int, rand_vec: np.ndarray, num_steps: int, suffix: np.ndarray
 ) -> EpisodeOutcome:
+    key = jax.random.key(0)
+
+    def policy(obs: np.ndarray) -> np.ndarray:
+        return np.asarray(act(np.append(obs, suffix).astype(np.float32), np.int32(task), key), float)
+
     cpu_env = reference_env(name)
-    obs = start_reference(cpu_env, name, rand_vec)
-    success, total, key = False, 0.0, jax.random.key(0)
-    for _ in range(num_steps):
-        action = act(np.append(obs, suffix).astype(np.float32), np.int32(task), key)
-        obs, reward, _, _, info = cpu_env.step(np.clip(np.asarray(action, float), -1.0, 1.0))
-        success |= bool(info["success"])
-        total += float(reward)
+    outcome = run_reference_episode(cpu_env, name, rand_vec, policy, num_steps)
     cpu_env.close()
-    return EpisodeOutcome(success, total)
+    return outcome

@@ -107,9 +107,9 @@ def _measure(args: Parity, console: Console) -> list[Row]:
         Row(
             **{
                 **asdict(row),
-                "success_here": float(run.success[i].mean()),
+                "success_here": float(run.stats.success[i].mean()),
                 "success_there": float(np.mean([o.success for o in outcomes[i]])),
-                "return_here": float(run.episode_return[i].mean()),
+                "return_here": float(run.stats.episode_return[i].mean()),
                 "return_there": float(np.mean([o.episode_return for o in outcomes[i]])),
             }
         )

@@ -16,6 +16,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
@@ -24,7 +25,7 @@ from mjx_metaworld.training.algorithm import (
     check_shares,
 )
 from mjx_metaworld.training.devices import divide, gather
-from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
+from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.normalize import (
     Moments,
     RewardScale,
@@ -112,7 +113,7 @@ class SACState:
     learner: Learner
     obs_moments: Moments
     reward_scale: RewardScale
-    episodes: OpenEpisodes
+    episodes: EpisodeStats
 
 
 @struct.dataclass

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.lerobot.camera import draw
-from mjx_metaworld.adapters.lerobot.goals import next_goal, padded
+from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
 from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
@@ -136,8 +136,7 @@ class LeRobotVectorEnv(VectorEnv):
                 self._generators[lane] = np.random.default_rng(lane_seed)
         if self._simulator is None:
             self._simulator = simulator(self._compiled_for, self.num_envs, self._max_episode_steps)
-        size = self._simulator.env.rand_vec_size
-        goals = np.stack([padded(next_goal(self._spec, generator), size) for generator in self._generators])
+        goals = np.stack([next_goal(self._spec, generator) for generator in self._generators])
         self._state = self._simulator.reset(self._compiled_for.index(self.task), goals)
         self._images = None
         return self._observe(np.full(self.num_envs, True)), {"is_success": np.full(self.num_envs, False)}
