@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
-from mjx_metaworld.adapters.sub_env import Lane
+from mjx_metaworld.adapters.sub_env import SubEnv
 from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
@@ -62,7 +62,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def __init__(
         self,
         tasks: Sequence[TaskSpec],
-        lanes: Sequence[Lane],
+        lanes: Sequence[SubEnv],
         *,
         goal_observable: bool = True,
         use_one_hot: bool = False,
@@ -213,7 +213,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of every sub-environment, or read an attribute; one result a lane.
 
-        `sample_tasks` chooses the next goals and resets; `render` draws; the others are those of `Lane`.
+        `sample_tasks` chooses the next goals and resets; `render` draws; the others are those of `SubEnv`.
 
         Raises:
             AttributeError: if sub-environments have nothing of this name.
