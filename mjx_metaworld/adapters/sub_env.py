@@ -186,7 +186,7 @@ def deal_goals(
     goals_per_task: int | None = None,
     task_select: TaskSelect = "pseudorandom",
 ) -> list[SubEnv]:
-    """Sub-environments for meta-learning, as metaworld deals them: task by task, a task's frozen goals dealt to its own.
+    """Sub-environments for meta-learning, dealt as metaworld does: task by task, and a task's frozen goals to its own.
 
     Args:
         tasks: in the order of the suite.

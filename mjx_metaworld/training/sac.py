@@ -26,6 +26,7 @@ from mjx_metaworld.training.algorithm import (
 )
 from mjx_metaworld.training.devices import divide, gather
 from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.networks import ActionCritic, SquashedActor, draw_squashed
 from mjx_metaworld.training.normalize import (
     Moments,
     RewardScale,
@@ -38,7 +39,6 @@ from mjx_metaworld.training.normalize import (
     task_moments,
 )
 from mjx_metaworld.training.replay import Experience, make_replay
-from mjx_metaworld.training.squashed import ActionCritic, SquashedActor, draw_squashed
 from mjx_metaworld.types import Policy, Transition
 
 _NUM_CRITICS = 2  # of which the smaller value counts
