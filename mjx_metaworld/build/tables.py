@@ -11,8 +11,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
-from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.observation import PointTable, observation_bounds, point_table
+from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.hulls import keep_hulls, load_hulls
