@@ -27,7 +27,7 @@ def admitted(project: dict[str, str]) -> SpecifierSet:
 
 def find(version: str) -> Path | None:
     """An interpreter of that version, found by uv or among pyenv's; None if there is none at hand."""
-    command = [UV, "python", "find", "--system", "--no-python-downloads", "--quiet", version]
+    command = [UV, "python", "find", "--system", "--no-python-downloads", version]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode == 0:
         return Path(found.stdout.strip())
