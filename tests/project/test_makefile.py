@@ -86,7 +86,8 @@ def test_without_one_it_says_what_is_needed(tmp_path, at_hand, arguments):
         assert part in found.stderr
 
 
-def test_the_classifiers_name_the_range():
+def test_classifiers_and_readme_name_the_range():
     prefix = "Programming Language :: Python :: "
     named = [line.removeprefix(prefix) for line in PROJECT["classifiers"] if line.startswith(prefix)]
     assert named == [version for version in (f"3.{minor}" for minor in range(50)) if version in SpecifierSet(RANGE)]
+    assert f"Python {named[0]} to {named[-1]} " in (ROOT / "README.md").read_text(encoding="utf-8")
