@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
 
+    __version__: str
+
 # Where each public name lives; a module is imported when one of its names is first asked for, so that the command
 # line answers before JAX and MuJoCo are loaded.
 _HOMES = {
@@ -58,8 +60,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("mjx-metaworld")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, so that completion offers these before their modules are loaded, and nothing else."""
+    return [*__all__, "__version__"]

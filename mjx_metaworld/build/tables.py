@@ -11,12 +11,11 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
-from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.observation import PointTable, observation_bounds, point_table
+from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.hulls import keep_hulls, load_hulls
-from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
 from mjx_metaworld.tasks.spec import TaskSpec
@@ -73,7 +72,6 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
     tables = Tables(load_arm(model), stack_scenes(list(scenes.values())), table, bank)
     load_hulls()  # for the physics, which would otherwise read them when it is traced
-    release_freed()
     return tables
 
 

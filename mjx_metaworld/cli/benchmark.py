@@ -12,6 +12,7 @@ import jax
 
 from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.build.machine import cpu_cores, describe_machine, versions
+from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.physics.model import PhysicsConfig
@@ -94,6 +95,7 @@ class Batch:
         # A single device needs no mesh: this is the program of a plain `VectorEnv`.
         sharded = devices if len(devices) > 1 or devices[0] != jax.devices()[0] else None
         self.vector_env = VectorEnv(make(tasks, physics=physics), num_envs, devices=sharded)
+        release_freed()
 
         def policy(obs, key):
             return jax.random.uniform(key, (num_envs, 4), minval=-1.0, maxval=1.0)
