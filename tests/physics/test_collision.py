@@ -22,7 +22,7 @@ from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots
 from mjx_metaworld.physics.collision.sphere import collide_spheres
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.scenes.catalog import find_scene, load_scene
 from mjx_metaworld.scenes.hulls import NAMES, load_hulls
 
@@ -301,7 +301,7 @@ def check_agreement(tasks: tuple[str, ...], episodes: int, every: int) -> None:
     snapshots = [s for task in tasks for s in states.record(task, episodes=episodes, every=every)]
     scene_of = {s.task: s.scene.file for s in snapshots}
     batch = states.to_batch(snapshots)
-    comparisons = states.compare(batch, states.collide_batch(batch, PhysicsConfig()))
+    comparisons = states.compare(batch, states.collide_batch(batch, EngineConfig()))
     comparisons = [c for c in comparisons if (scene_of[c.task], c.pair) not in DEGENERATE]
     one_sided = [c for c in comparisons if not c.ours or not c.theirs]
     both = [c for c in comparisons if c.ours and c.theirs]
@@ -342,11 +342,14 @@ def test_reduction_keeps_the_deepest():
     )
     numbers = jnp.arange(slots, dtype=jnp.float32)[:, None] * jnp.ones(lanes)
     table = Slots(
-        layout=lay_out([jnp.asarray(near, jnp.int32)], [slots], PhysicsConfig(adaptive=False))[0],
+        layout=lay_out([jnp.asarray(near, jnp.int32)], [slots], Execution())[0],
         pairs=NearPairs(jnp.zeros((38, slots, lanes))),
         contact=jnp.stack([numbers] * 16),
     )
-    kept = jax.tree.map(np.asarray, reduce([(table, found)], PhysicsConfig(max_contacts=count)))
+    kept = jax.tree.map(
+        np.asarray,
+        reduce([(table, found)], EngineConfig(PhysicsConfig(max_contacts=count), Execution(contact_group=4))),
+    )
     for lane in range(lanes):
         active = np.where(valid[:, lane], dist[:, :, lane], NO_CONTACT)
         active = np.sort(active[active < NO_CONTACT])

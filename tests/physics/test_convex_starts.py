@@ -14,7 +14,7 @@ from test_collision import MARGIN, TYPES, GripperPoses, as_shape, gripper_poses
 from mjx_metaworld.physics.collision.convex import collide_convex, find_start
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Shape
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import PhysicsConfig
 
 CONFIG = PhysicsConfig()
 

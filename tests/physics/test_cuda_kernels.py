@@ -13,6 +13,7 @@ from test_packs import ON_ACCELERATOR, in_one_tile, recorded
 
 from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
 from mjx_metaworld.physics.collision import convex, descent_kernel
+from mjx_metaworld.physics.config import ACCELERATOR, CUDA, EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.scenes.hulls import load_hulls
 
@@ -26,7 +27,7 @@ def problems():
 
     def prepare(mass, qfrc_smooth, constraints, warmstart):
         jac, rows = constraints.contact_jac, constraints.replace(contact_jac=None)
-        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ON_ACCELERATOR)
+        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ACCELERATOR)
         return newton_kernel.Operands.of(problem, warmstart)
 
     args = mass, qfrc_smooth, constraints, warmstart
@@ -38,7 +39,7 @@ def solve(operands, folder):
     """What `solve_in_kernels` finds, and which environments the first kernel has solved."""
     contacts = len(operands.contact_d)
     results = newton_kernel.results_of(contacts)
-    first, second = newton_kernel.whole_step_kernel(contacts), newton_kernel.newton_kernel(contacts, ON_ACCELERATOR)
+    first, second = newton_kernel.whole_step_kernel(contacts), newton_kernel.newton_kernel(contacts, PhysicsConfig())
     *easy, solved = run_on_cpu(first, results, operands, folder=folder)
     hard = run_on_cpu(second, results, (*operands, solved), folder=folder)
     found = (np.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True))
@@ -168,12 +169,13 @@ def test_what_the_kernels_do_not_take_is_solved_by_xla(monkeypatch):
 
     monkeypatch.setattr(solver, "where_cuda", where_cuda)
     monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d))
-    for config in (ON_ACCELERATOR, dataclasses.replace(ON_ACCELERATOR, adaptive=True)):
+    for early_exit in (False, True):
+        config = EngineConfig(execution=dataclasses.replace(CUDA, early_exit=early_exit))
         solve = functools.partial(solver.solve, config=config)
         jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
     assert wanted == [True, False]
     monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d) - 1)
-    solve = functools.partial(solver.solve, config=ON_ACCELERATOR)
+    solve = functools.partial(solver.solve, config=EngineConfig(execution=CUDA))
     jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
     assert not wanted[-1]
 

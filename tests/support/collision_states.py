@@ -18,7 +18,8 @@ from metaworld.policies import ENV_POLICY_MAP
 from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, sides
-from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, PhysicsConfig, Scene
+from mjx_metaworld.physics.config import EngineConfig
+from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, find_scene, load_scene
 from mjx_metaworld.scenes.colliders import find_pairs
@@ -150,7 +151,7 @@ def _collider_geoms(spec: SceneSpec) -> list[int]:
 REACH = 0.01
 
 
-def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, list[Contact]]]:
+def collide_batch(batch: Batch, config: EngineConfig) -> list[dict[GeomPair, list[Contact]]]:
     """The contact points of the narrow phase before the reduction, per lane and geom pair."""
 
     @jax.jit

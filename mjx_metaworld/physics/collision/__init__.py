@@ -23,8 +23,9 @@ from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
 from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, Start, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig
+from mjx_metaworld.physics.model import Contacts, Kinematics
 
 Array = jax.Array
 
@@ -46,20 +47,20 @@ Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
 ConvexRoutine = Callable[[Shape, Shape, Array, Start, int, bool | None], tuple[Points, Start]]
 
 
-def collide(geometry: Geometry, kin: Kinematics, config: PhysicsConfig) -> Contacts:
+def collide(geometry: Geometry, kin: Kinematics, config: EngineConfig) -> Contacts:
     """Contacts of scenes at poses; all arrays lanes last."""
     return narrowphase(broadphase(geometry, kin, config), kin, config)[0]
 
 
 def narrowphase(
-    candidates: Candidates, kin: Kinematics, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+    candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> tuple[Contacts, Candidates]:
     """Contacts of the selected pairs, and these pairs with what speeds the next search up; all arrays lanes last.
 
     Args:
         candidates: the selected pairs.
         kin: poses.
-        config: sizes and counts.
+        config: accuracy and execution.
         convex: collides general convex pairs.
     """
     found, start = find_points(candidates, kin, config, convex)
@@ -67,7 +68,7 @@ def narrowphase(
 
 
 def find_points(
-    candidates: Candidates, kin: Kinematics, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+    candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> tuple[list[tuple[Slots, Points]], Start | None]:
     """The contact points of every kind of pair before the reduction, and where convex pairs start the next time."""
     kinds = routines(candidates, config, convex).values()
@@ -102,10 +103,10 @@ def find(
 
 
 def routines(
-    candidates: Candidates, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+    candidates: Candidates, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> dict[str, tuple[Slots, Routine]]:
     """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
-    search = config.convex_iterations, config.kernels
+    search = config.accuracy.convex_iterations, config.execution.kernels
     kinds: dict[str, tuple[Slots | None, Routine]] = {
         "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b), None)),
         "sphere": (candidates.sphere, lambda a, b, _: (collide_spheres(a, b), None)),
