@@ -151,7 +151,7 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     kin = measure("kinematics", lambda scene, s: kinematics(arm, scene, s.qpos, s.prop_pos), scene, physics)
     near = measure(
         "broad phase",
-        lambda rows, kin: collision.broadphase(collision.Geometry.of(engine.scenes, rows), kin, config),
+        lambda rows, kin: collision.broadphase(collision.Geometry.of(engine.scenes, engine.hulls, rows), kin, config),
         rows,
         kin,
     )

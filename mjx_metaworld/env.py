@@ -105,7 +105,7 @@ class MetaWorldEnv:
         config = EngineConfig(physics, execution_of(backend))  # before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
-        self.engine = Engine(tables.arm, tables.scenes, config)
+        self.engine = Engine(tables.arm, tables.scenes, tables.hulls, config)
 
     @property
     def observation_size(self) -> int:

@@ -13,6 +13,7 @@ from flax import struct
 
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
@@ -39,11 +40,12 @@ class Engine:
     Args:
         arm: constants of the robot.
         scenes: projected scenes with a leading scene axis (numpy float64).
+        hulls: hulls of the meshes that the scenes' colliders refer to.
         config: accuracy, and how batches are laid out.
     """
 
-    def __init__(self, arm: Arm, scenes: Scene, config: EngineConfig) -> None:
-        self.arm, self.scenes = arm, scenes
+    def __init__(self, arm: Arm, scenes: Scene, hulls: HullTable, config: EngineConfig) -> None:
+        self.arm, self.scenes, self.hulls = arm, scenes, hulls
         self.config = config
         self._lanes, self._chunk = config.execution.tile, config.execution.block or None
         alone = dataclasses.replace(config, execution=dataclasses.replace(config.execution, early_exit=False))
@@ -93,14 +95,14 @@ class Engine:
     def _step_lanes(
         self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array
     ) -> tuple[PhysicsState, Poses]:
-        geometry = Geometry.of(self.scenes, scene)
+        geometry = Geometry.of(self.scenes, self.hulls, scene)
         state, kin, touching = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
         return state, _poses(kin, touching)
 
     def _pull_lanes(
         self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen
     ) -> tuple[Moved, Array]:
-        geometry = Geometry.of(self.scenes, scene)
+        geometry = Geometry.of(self.scenes, self.hulls, scene)
         return pull_lanes(self.arm, self.select(scene), geometry, state, ctrl, moved, seen, config)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:

@@ -118,7 +118,7 @@ class Colliders:
     mat: Array  # (C, 3, 3) in the body frame
     size: Array  # (C, 3) MuJoCo's geom_size
     extent: Array  # (C, 3) half-extents of the bounding box, centred on the geom frame
-    hull: Array  # (C,) int32 row of the shared hull table (0 where the collider is no mesh)
+    hull: Array  # (C,) int32 row of the engine's hull table (0 where the collider is no mesh)
 
 
 @struct.dataclass

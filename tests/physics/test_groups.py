@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from recorded_states import constraints_of, mass_of, record, to_lanes
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.groups import TILES, for_groups, tile_by_tile
@@ -93,7 +94,8 @@ def test_no_contact_is_left_out():
     batch = collision_states.to_batch(snapshots)
 
     def collide(row, kin, execution):
-        return collision.collide(collision.Geometry.of(batch.scenes, row), kin, EngineConfig(execution=execution))
+        geometry = collision.Geometry.of(batch.scenes, metaworld_hulls(), row)
+        return collision.collide(geometry, kin, EngineConfig(execution=execution))
 
     adaptive, *others = (
         in_tiles(

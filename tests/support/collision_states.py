@@ -15,6 +15,7 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 from metaworld.policies import ENV_POLICY_MAP
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, sides
@@ -156,7 +157,8 @@ def collide_batch(batch: Batch, config: EngineConfig) -> list[dict[GeomPair, lis
 
     @jax.jit
     def run(row, kin):
-        return find_points(broadphase(Geometry.of(batch.scenes, row), kin, config, REACH), kin, config)[0]
+        geometry = Geometry.of(batch.scenes, metaworld_hulls(), row)
+        return find_points(broadphase(geometry, kin, config, REACH), kin, config)[0]
 
     found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
     for slots, points in jax.tree.map(np.asarray, run(batch.row, batch.kin)):

@@ -87,7 +87,7 @@ def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array
     config = EngineConfig(accuracy, execution)
     rows = engine.select(scene)
     kin = kinematics(engine.arm, rows, state.qpos, state.prop_pos)
-    geometry = Geometry.of(engine.scenes, scene)
+    geometry = Geometry.of(engine.scenes, engine.hulls, scene)
     candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, accuracy))
 
     def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], Array]:

@@ -17,6 +17,7 @@ from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.geometry import Geometry
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.packing import by_block
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
@@ -43,8 +44,9 @@ __all__ = [
 
 # From the shapes of pairs to their contact points, and to where the search for these starts the next time, if it does.
 Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
-# The same of general convex pairs, from both shapes, margins, starts and the number of iterations.
-ConvexRoutine = Callable[[Shape, Shape, Array, Start, int, bool | None], tuple[Points, Start]]
+# The same of general convex pairs, from both shapes, hulls, margins, starts, the number of iterations, and whether to
+# use kernels.
+ConvexRoutine = Callable[[Shape, Shape, HullTable, Array, Start, int, bool], tuple[Points, Start]]
 
 
 def collide(geometry: Geometry, kin: Kinematics, config: EngineConfig) -> Contacts:
@@ -106,13 +108,14 @@ def routines(
     candidates: Candidates, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> dict[str, tuple[Slots, Routine]]:
     """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
+    hulls = candidates.hulls
     search = config.accuracy.convex_iterations, config.execution.kernels
     kinds: dict[str, tuple[Slots | None, Routine]] = {
-        "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b), None)),
+        "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b, hulls), None)),
         "sphere": (candidates.sphere, lambda a, b, _: (collide_spheres(a, b), None)),
         "capsule": (candidates.capsule, lambda a, b, _: (collide_capsules(a, b), None)),
         "box": (candidates.box, lambda a, b, pairs: (collide_boxes(a, b, pairs.margin), None)),
         "cylinder-box": (candidates.cylinder_box, lambda a, b, p: (collide_cylinder_boxes(a, b, p.margin), None)),
-        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, pairs.margin, pairs.start, *search)),
+        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, hulls, pairs.margin, pairs.start, *search)),
     }
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}

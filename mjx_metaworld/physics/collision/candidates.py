@@ -16,6 +16,7 @@ from flax import struct
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
 from mjx_metaworld.physics.collision.geometry import Bounds, Geometry, PairRows
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, look_up, take, take_shared
 from mjx_metaworld.physics.collision.shapes import (
     NearPairs,
@@ -49,6 +50,7 @@ class Candidates:
     box: Slots | None
     cylinder_box: Slots | None
     convex: Slots | None
+    hulls: HullTable = struct.field(pytree_node=False)  # of the meshes among their colliders
 
     @property
     def start(self) -> Start | None:
@@ -93,8 +95,9 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach:
     selected = iter(layouts)
     slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
-        slots[-1] = _started(convex, _starts(convex, poses_for(convex.layout, kin), config))
-    return Candidates(*slots)
+        start = _starts(convex, poses_for(convex.layout, kin), geometry.hulls, config)
+        slots[-1] = _started(convex, start)
+    return Candidates(*slots, hulls=geometry.hulls)
 
 
 def _half_extents(bounds: Bounds, mat: Array) -> Array:
@@ -113,12 +116,12 @@ def _started(slots: Slots, start: Start | None) -> Slots:
     return slots.replace(pairs=slots.pairs.replace(start=start))
 
 
-def _starts(slots: Slots, poses: Array, config: EngineConfig) -> Start:
+def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> Start:
     """Where the narrow phase of the convex pairs starts."""
 
     def search(pairs: NearPairs) -> Start:
         shapes = place(pairs, poses, slots.layout)
-        return fence(find_start(*shapes, config.accuracy.convex_search_iterations, config.execution.kernels))
+        return fence(find_start(*shapes, hulls, config.accuracy.convex_search_iterations, config.execution.kernels))
 
     return by_block(slots.layout, search, slots.pairs)
 
