@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.compile import jit
     from mjx_metaworld.env import MetaWorldEnv, make
     from mjx_metaworld.experts import expert
-    from mjx_metaworld.physics.model import PhysicsConfig
+    from mjx_metaworld.physics.config import Execution, PhysicsConfig
     from mjx_metaworld.rendering.render import list_cameras, render
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.suites import goals, list_suites, list_tasks
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # Where each public name lives; a module is imported when one of its names is first asked for, so that the command
 # line answers before JAX and MuJoCo are loaded.
 _HOMES = {
+    "Execution": "physics.config",
     "MetaWorldEnv": "env",
     "Metrics": "types",
-    "PhysicsConfig": "physics.model",
+    "PhysicsConfig": "physics.config",
     "State": "types",
     "Transition": "types",
     "VectorEnv": "vector",
@@ -40,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Execution",
     "MetaWorldEnv",
     "Metrics",
     "PhysicsConfig",
