@@ -14,16 +14,20 @@ from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
 from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.build.tables import TaskTable, build_tables
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
-from mjx_metaworld.physics.model import PhysicsState
+from mjx_metaworld.physics.model import Arm, PhysicsState, Scene
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
+
+# Makes an environment's physics of the robot, the scenes of its tasks (stacked), their hulls, accuracy and layout.
+EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
@@ -41,6 +45,7 @@ def make(
     terminate_on_success: bool = False,
     physics: PhysicsConfig | None = None,
     backend: Backend | Execution = "auto",
+    engine: EngineFactory | None = None,
 ) -> MetaWorldEnv:
     """Build an environment for a task, a list of tasks, or a suite.
 
@@ -54,6 +59,7 @@ def make(
         physics: accuracy of the engine, its fixed sizes and iteration counts; the defaults when None.
         backend: how batches are laid out: "cpu", "accelerator" (any GPU or TPU), "cuda" (with kernels of our own for
             NVIDIA's GPUs), or "auto", that of JAX's default backend; or an `Execution` of one's own.
+        engine: what simulates; by default MuJoCo's physics. `testing.KinematicEngine` compiles in a second instead.
 
     Raises:
         ValueError: for an unknown task or suite (with near matches), reward version, episode length or backend.
@@ -69,6 +75,7 @@ def make(
         terminate_on_success=terminate_on_success,
         physics=physics or PhysicsConfig(),
         backend=backend,
+        engine=engine,
     )
 
 
@@ -94,6 +101,7 @@ class MetaWorldEnv:
         terminate_on_success: bool,
         physics: PhysicsConfig,
         backend: Backend | Execution = "auto",
+        engine: EngineFactory | None = None,
     ) -> None:
         self.tasks = tasks
         self.goal_observable = goal_observable
@@ -104,7 +112,7 @@ class MetaWorldEnv:
         config = EngineConfig(physics, execution_of(backend))  # before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
-        self.engine = Engine(tables.arm, tables.scenes, tables.hulls, config)
+        self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
 
     @property
     def observation_size(self) -> int:
