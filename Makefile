@@ -38,8 +38,8 @@ python:  ## the interpreter that makes the .venv
 demo: .venv/demo  ## MT10 in one vmap: experts, success beside CPU metaworld, pictures in out/
 	$(BIN)/mjx-metaworld demo
 
-# Two processes, a file in one of them: a test process is one core's work, and grows to 7 GB by its compiled programs.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes: a test process is one core's work. All that needs the compiled program of MT50 runs in one of them.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test: .venv/dev  ## the quick tests
 	$(PYTEST) $(ARGS)

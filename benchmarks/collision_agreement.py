@@ -12,7 +12,6 @@ Usage: python benchmarks/collision_agreement.py [--episodes 2] [--every 6] [--ta
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -20,10 +19,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
-
-from collision_states import TASKS, Comparison, Snapshot, collide_batch, compare, record, to_batch
-
+from mjx_metaworld.parity.collisions import TASKS, Comparison, Snapshot, collide_batch, compare, record, to_batch
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import pair_kind

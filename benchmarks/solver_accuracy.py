@@ -11,22 +11,17 @@ from __future__ import annotations
 
 import argparse
 import functools
-import sys
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
-
-from recorded_states import RecordedState, constraints_of, mass_of, record, to_lanes
-
 from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.compile import jit
+from mjx_metaworld.parity.dissect import RecordedState, constraints_of, mass_of, record, to_lanes
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 

@@ -9,6 +9,8 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld import compile
+from mjx_metaworld.physics.engine import Engine
+from mjx_metaworld.testing import KinematicEngine
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +20,11 @@ def forget_options():
     compile.compiler_options.cache_clear()
 
 
-@pytest.mark.skipif("xla_cpu_use_fusion_emitters" not in compile.compiler_options("cpu"), reason="jaxlib 0.12 or later")
-def test_step_of_the_default_code_generator():
-    env = mw.make("drawer-close-v3")
+@pytest.mark.parametrize("engine", [KinematicEngine, pytest.param(Engine, marks=pytest.mark.full)])
+def test_step_of_the_default_code_generator(engine):
+    if "xla_cpu_use_fusion_emitters" not in compile.compiler_options("cpu"):
+        pytest.skip("jaxlib 0.12 or later")
+    env = mw.make("drawer-close-v3", engine=engine)
     state = mw.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 4))
     action = jax.random.uniform(jax.random.key(1), (4, 4), minval=-1.0, maxval=1.0)
     step = jax.vmap(env.step)

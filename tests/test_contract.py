@@ -1,7 +1,7 @@
 """The environment's contract over the whole registry: MT50, two lanes a task.
 
 Every check covers all tasks and names those that fail. `--full` takes longer random walks, and compares every task
-with its unvmapped run, which is a compilation of its own; `test_env.py` does that for one task of MT10.
+with its unvmapped run, which is a compilation of its own; `test_env.py` does that for reach-v3.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mt50 import LANES, TASK_OF_LANE, assert_in_every_lane, compiled, environment, fresh, recorded
+from support import mt50
+from support.mt50 import LANES, TASK_OF_LANE, assert_in_every_lane, compiled, environment, fresh, recorded
 
 import mjx_metaworld as mw
+from mjx_metaworld.testing import KinematicEngine
 from mjx_metaworld.types import Episode, Metrics, State
+
+pytestmark = mt50.GROUP
 
 QUICK_STEPS, FULL_STEPS = 60, 500
 FEW_TASKS = ("pick-place-v3", "door-open-v3", "handle-press-v3")  # a free object, a moving prop, one that settles
@@ -216,7 +220,7 @@ def test_eager_reset_equals_the_jitted_one():
     """Few tasks, since an eager reset compiles its branches anew. Fused multiplications round once instead of twice, so
     float32's resolution of positions of 1 m and angles of 2 rad is allowed.
     """
-    env, key = mw.make(list(FEW_TASKS)), jax.random.key(0)
+    env, key = mw.make(list(FEW_TASKS), engine=KinematicEngine), jax.random.key(0)
     reset = jax.jit(env.reset)
     for task, name in enumerate(FEW_TASKS):
         eager, jitted = env.reset(key, task), reset(key, task)

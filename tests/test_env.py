@@ -1,4 +1,4 @@
-"""The environment's contract: shapes, purity, no recompilation, bad input."""
+"""One environment: its sizes, options and bad input. What holds in all lanes of all tasks is in `test_contract.py`."""
 
 from __future__ import annotations
 
@@ -8,97 +8,48 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import mt50
+from support.mt50 import LANES, compiled, fresh
 
 import mjx_metaworld as mw
 from mjx_metaworld.tasks import TASKS
+from mjx_metaworld.testing import KinematicEngine
+
+pytestmark = mt50.GROUP
 
 
 @functools.cache
 def mt10() -> mw.MetaWorldEnv:
-    return mw.make("MT10")
+    return mw.make("MT10", engine=KinematicEngine)
 
 
 @functools.cache
-def compiled():
-    """One compiled step and reset for all tests of this file; the step counts its traces."""
-    traces = []
-
-    def step(state, action):
-        traces.append(1)
-        return jax.vmap(mt10().step)(state, action)
-
-    return jax.jit(jax.vmap(mt10().reset)), jax.jit(step), traces
-
-
-def batch(key: int = 0):
-    reset, _, _ = compiled()
-    return reset(jax.random.split(jax.random.key(key), 16), jnp.arange(16) % 10)
-
-
-def test_shapes_and_types():
-    state = batch()
-    assert state.obs.shape == (16, 39)
-    assert state.obs.dtype == jnp.float32
-    assert state.physics.qpos.shape == (16, 19)
-    assert state.truncated.dtype == bool
+def test_sizes():
     assert mt10().observation_size == 39
     assert mt10().action_size == 4
     assert mt10().observation_space.shape == (39,)
     assert mt10().action_space.shape == (4,)
-
-
-def test_random_steps_stay_finite_and_within_bounds():
-    _, step, _ = compiled()
-    state, rng = batch(), np.random.default_rng(0)
-    low, high = mt10().observation_space.low, mt10().observation_space.high
-    for _ in range(100):
-        state = step(state, jnp.asarray(rng.uniform(-1, 1, (16, 4)), jnp.float32))
-        assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in (state.obs, state.reward, state.physics.qvel))
-    assert bool(jnp.all(state.obs >= low))
-    assert bool(jnp.all(state.obs <= high))
-    assert bool(jnp.all(state.episode.step == 100))
-
-
-def test_no_recompilation_when_tasks_and_goals_change():
-    reset, step, traces = compiled()
-    step(batch(0), jnp.zeros((16, 4)))
-    before = len(traces)
-    tasks = jnp.flip(jnp.arange(16) % 10)
-    step(reset(jax.random.split(jax.random.key(5), 16), tasks), jnp.ones((16, 4)))
-    assert len(traces) == before
-
-
-def test_a_lane_does_not_depend_on_its_neighbours():
-    """The same lane among other neighbours, in another place of the batch. XLA may fuse a multiplication with an
-    addition in some places of a loop and not in others, so a last bit may differ; see `test_contract.py`."""
-    _, step, _ = compiled()
-    rng = np.random.default_rng(1)
-    state, action = batch(), jnp.asarray(rng.uniform(-1, 1, (16, 4)), jnp.float32)
-    order = jnp.asarray(rng.permutation(16))
-    permuted = step(jax.tree.map(lambda x: x[order], state), action[order])
-    straight = step(state, action)
-    np.testing.assert_allclose(straight.obs[order], permuted.obs, atol=1e-6)
+    assert mw.make("MT10", one_hot=True, engine=KinematicEngine).observation_space.shape == (49,)
 
 
 def test_single_environment_equals_its_lane():
     """Without vmap the same arithmetic runs on one lane; float32 rounding differs, contacts at rest amplify it."""
-    _, step, _ = compiled()
-    state = batch()
-    action = jnp.full((16, 4), 0.3)
-    lanes = step(state, action)
-    single = jax.jit(mt10().step)(jax.tree.map(lambda x: x[2], state), action[2])
-    np.testing.assert_allclose(single.obs, lanes.obs[2], atol=1e-5)
-
-
-def test_reset_is_a_function_of_its_key():
-    np.testing.assert_array_equal(batch(3).obs, batch(3).obs)
-    assert not np.array_equal(batch(3).obs, batch(4).obs)
+    env = mw.make("reach-v3")
+    state = fresh()
+    lane = mt50.environment().tasks.index(env.tasks[0])
+    action = jnp.full((LANES, 4), 0.3)
+    lanes = compiled().step(state, action)
+    physics = jax.tree.map(lambda x: x[lane], state.physics)
+    physics = physics.replace(mocap_pos=lanes.physics.mocap_pos[lane])
+    scene, ctrl = env.rows(jnp.int32(0)).scene, jnp.array([0.3, -0.3])
+    moved, poses = jax.jit(env.engine.step)(scene, physics, ctrl)
+    np.testing.assert_allclose(moved.qpos, lanes.physics.qpos[lane], atol=1e-5)
+    np.testing.assert_allclose(poses.hand_pos, lanes.obs[lane, :3], atol=1e-5)
 
 
 def test_invalid_action_counts_as_zero_and_leaves_other_lanes_alone():
-    _, step, _ = compiled()
-    state = batch()
-    action = jnp.full((16, 4), 0.5)
+    step, state = compiled().step, fresh()
+    action = jnp.full((LANES, 4), 0.5)
     bad = action.at[3].set(jnp.nan).at[7, 1].set(jnp.inf)
     zeroed = action.at[3].set(0.0).at[7].set(0.0)
     after_bad, after_zero = step(state, bad), step(state, zeroed)
@@ -108,36 +59,41 @@ def test_invalid_action_counts_as_zero_and_leaves_other_lanes_alone():
 
 
 def test_actions_are_clipped():
-    _, step, _ = compiled()
-    state = batch()
-    wild = jnp.concatenate([jnp.full((16, 3), 30.0), jnp.full((16, 1), 0.5)], axis=1)
-    mild = jnp.concatenate([jnp.ones((16, 3)), jnp.full((16, 1), 0.5)], axis=1)
+    step, state = compiled().step, fresh()
+    wild = jnp.concatenate([jnp.full((LANES, 3), 30.0), jnp.full((LANES, 1), 0.5)], axis=1)
+    mild = jnp.concatenate([jnp.ones((LANES, 3)), jnp.full((LANES, 1), 0.5)], axis=1)
     np.testing.assert_array_equal(step(state, wild).obs, step(state, mild).obs)
 
 
 def test_numpy_states_may_be_closed_over():
     """As a state that was kept on the host and goes into a function that is mapped and compiled."""
     env = mw.make("reach-v3")
-    state = jax.device_get(jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 2)))
+    shapes = jax.eval_shape(jax.vmap(env.reset), jax.random.split(jax.random.key(0), 2))
+    key, shapes = jax.random.split(jax.random.key(0), 2), shapes.replace(episode=shapes.episode.replace(key=None))
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    state = state.replace(episode=state.episode.replace(key=key))
     new = jax.eval_shape(lambda action: jax.vmap(env.step)(state, action), jnp.zeros((2, 4)))
     assert new.obs.shape == (2, 39)
 
 
 def test_hidden_goal_and_one_hot():
-    env = mw.make("MT10", goal_observable=False, one_hot=True)
-    state = env.reset(jax.random.key(0), 4)
-    assert state.obs.shape == (49,)
-    np.testing.assert_array_equal(state.obs[36:39], 0.0)
-    np.testing.assert_array_equal(state.obs[39:], np.eye(10)[4])
+    env = mw.make(["reach-v3", "push-v3", "door-open-v3"], goal_observable=False, one_hot=True, engine=KinematicEngine)
+    start = jax.jit(env.reset)(jax.random.key(0), 1)
+    for state in (start, jax.jit(env.step)(start, jnp.zeros(4))):
+        assert state.obs.shape == (42,)
+        np.testing.assert_array_equal(state.obs[36:39], 0.0)
+        np.testing.assert_array_equal(state.obs[39:], [0.0, 1.0, 0.0])
 
 
 def test_reset_to_places_the_goal():
     env = mt10()
+    reset_to = jax.jit(env.reset_to)
     for index, rand_vecs in enumerate(mw.goals("MT10", seed=0)):
-        state = env.reset_to(index, rand_vecs[0])
-        np.testing.assert_allclose(state.episode.rand_vec[: rand_vecs.shape[1]], rand_vecs[0], rtol=1e-6)
+        padded = np.pad(rand_vecs[0], (0, env.rand_vec_size - rand_vecs.shape[1]))
+        state = reset_to(jnp.int32(index), padded)
+        np.testing.assert_allclose(state.episode.rand_vec, padded, rtol=1e-6)
         np.testing.assert_array_equal(state.obs[:18], state.obs[18:36])
-    far = env.reset_to(0, jnp.asarray([0.3, 0.4, 0.02, 0.4, 0.9, 0.45]))
+    far = reset_to(jnp.int32(0), jnp.asarray([0.3, 0.4, 0.02, 0.4, 0.9, 0.45]))
     np.testing.assert_allclose(far.episode.goal, [0.4, 0.9, 0.45], rtol=1e-6)
 
 

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from metaworld_reference import EACH_TASK, SPECS, reset_to
 from scipy.spatial.transform import Rotation
+from support.metaworld_reference import EACH_TASK, SPECS, reset_to
 
 from mjx_metaworld import observation, suites
 from mjx_metaworld.build.readings import read_point, read_skeleton
+from mjx_metaworld.parity.record import rollout
 from mjx_metaworld.parity.reference import reference_policy
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
@@ -45,14 +46,12 @@ def test_readings_and_observation_equal_the_reference(name: str) -> None:
     np.testing.assert_allclose(low, env.sawyer_observation_space.low, rtol=1e-15)
     np.testing.assert_allclose(high, env.sawyer_observation_space.high, rtol=1e-15)
     read = jax.jit(observation.read)
-    policy = reference_policy(name)
+    policy = reference_policy(name).get_action
     previous = obs[:18]
-    rng = np.random.default_rng(3)
     with jax.enable_x64(True):
-        for _ in range(80):
-            # Beyond the hand space now and then, so that clipping shows.
-            action = policy.get_action(obs.copy()) + rng.uniform(-1, 1, 4)
-            obs, *_ = env.step(np.clip(action, -1, 1))
+        # Beyond the hand space now and then, so that clipping shows.
+        for turn in rollout(env, obs, policy, style="noisy", num_steps=80):
+            obs = turn.take().obs
             poses = skeleton_poses(env, spec.scene_spec.prop)
             qpos = read_skeleton(env.data, bodies).qpos
             readings = read(table, *poses, env.data.body("hand").xpos.copy(), qpos)

@@ -18,6 +18,7 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
+from mjx_metaworld.testing import KinematicEngine
 
 NUM_ENVS, NUM_DEVICES, NUM_STEPS, EPISODE_STEPS = 128, 4, 6, 4
 
@@ -30,9 +31,12 @@ jax.config.update("jax_num_cpu_devices", {NUM_DEVICES})
 import jax.numpy as jnp, numpy as np
 import mjx_metaworld as mw
 from mjx_metaworld.physics.config import CPU
+from mjx_metaworld.physics.engine import Engine
+from mjx_metaworld.testing import KinematicEngine
 
-backend = dataclasses.replace(CPU, block=16)
-env = mw.make(["pick-place-v3", "door-open-v3"], max_episode_steps={EPISODE_STEPS}, backend=backend)
+tasks, backend = ["pick-place-v3", "door-open-v3"], dataclasses.replace(CPU, block=16)
+engine = dict(true=Engine, kinematic=KinematicEngine)[sys.argv[2]]
+env = mw.make(tasks, max_episode_steps={EPISODE_STEPS}, backend=backend, engine=engine)
 policy = lambda obs, key: jax.random.uniform(key, ({NUM_ENVS}, 4), minval=-1.0, maxval=1.0)
 
 def roll_out(devices):
@@ -69,12 +73,12 @@ json.dump(
 """
 
 
-@pytest.fixture(scope="module")
-def rollouts(tmp_path_factory) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["kinematic", pytest.param("true", marks=pytest.mark.full)])
+def rollouts(request, tmp_path_factory) -> dict[str, Any]:
     """Rollouts of the same batch on four devices and on one, compared in another process."""
     report: Path = tmp_path_factory.mktemp("sharding") / "report.json"
     # The limit is several times what compiling two programs takes.
-    command = [sys.executable, "-c", ROLLOUTS, str(report)]
+    command = [sys.executable, "-c", ROLLOUTS, str(report), request.param]
     # Compiled as JAX does by default: the code generator that `mw.jit` asks for rounds the two programs differently.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     subprocess.run(command, timeout=900, check=True, env=environment)
@@ -105,7 +109,7 @@ def test_devices_restart_their_own_lanes(rollouts):
 )
 def test_bad_devices_are_refused(devices, message):
     with pytest.raises(ValueError, match=message):
-        mw.VectorEnv(mw.make("reach-v3"), 5, devices=devices)
+        mw.VectorEnv(mw.make("reach-v3", engine=KinematicEngine), 5, devices=devices)
 
 
 def test_devices_that_are_not_there_cannot_be_claimed():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
+from mjx_metaworld.parity.record import rollout
 from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
 from mjx_metaworld.rendering.to_mujoco import to_mujoco
 from mjx_metaworld.suites import goals
@@ -24,10 +25,10 @@ def env():
 
 def live(name: str, steps: int):
     """A reference environment some expert steps into an episode, and its last observation."""
-    cpu_env, policy = reference_env(name), reference_policy(name)
+    cpu_env, policy = reference_env(name), reference_policy(name).get_action
     obs = start_reference(cpu_env, name, goals(name, seed=2)[0][0])
-    for _ in range(steps):
-        obs = cpu_env.step(np.clip(policy.get_action(obs.copy()), -1.0, 1.0))[0]
+    for turn in rollout(cpu_env, obs, policy, style="expert", num_steps=steps):
+        obs = turn.take().obs
     return cpu_env, obs
 
 

@@ -9,13 +9,15 @@ import pytest
 
 import mjx_metaworld as mw
 
+pytestmark = pytest.mark.usefixtures("kinematic")
+
 
 def zero_policy(obs, key):
     return jnp.zeros((obs.shape[0], 4))
 
 
 @pytest.fixture(scope="module")
-def short_episodes():
+def short_episodes(kinematic):
     """Two tasks in four lanes with episodes of three steps, rolled out over seven."""
     env = mw.make(["reach-v3", "door-open-v3"], max_episode_steps=3)
     vector_env = mw.VectorEnv(env, 4, resample_task=False)

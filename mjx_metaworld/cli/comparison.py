@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.parity.reference import EpisodeOutcome
+from mjx_metaworld.parity.record import EpisodeOutcome
 
 
 @dataclass(frozen=True)

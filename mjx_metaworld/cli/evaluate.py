@@ -21,7 +21,8 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.parity.episodes import collect, reference_episodes
-from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, run_reference_episode
+from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
+from mjx_metaworld.parity.reference import reference_env
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
 from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
 from mjx_metaworld.vector import reset_to_goals

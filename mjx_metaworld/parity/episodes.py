@@ -17,7 +17,7 @@ from rich.progress import Progress
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import EpisodeRun, run_episodes
 from mjx_metaworld.experts import expert
-from mjx_metaworld.parity.reference import EpisodeOutcome, run_reference_expert
+from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_expert
 from mjx_metaworld.vector import reset_to_goals
 
 CHUNK = 10  # control steps in one call, between two moves of a progress bar

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.parity.reference import EpisodeOutcome
+from mjx_metaworld.parity.record import EpisodeOutcome
 from mjx_metaworld.parity.report import Row, Sampling
 from mjx_metaworld.parity.steps import record_steps, reset_error, reward_error, step_errors
 from mjx_metaworld.suites import goals

@@ -12,6 +12,7 @@ from metaworld import env_dict
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld.env import make
+from mjx_metaworld.parity.record import rollout
 from mjx_metaworld.parity.reference import reference_policy, start_reference
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.render import CAMERAS, Backend, render
@@ -53,10 +54,10 @@ def picture_differences(
     """
     with _reference_draws_with(backend):
         cpu_env = env_dict.ALL_V3_ENVIRONMENTS[task](render_mode="rgb_array", width=width, height=height)
-        policy = reference_policy(task)
+        policy = reference_policy(task).get_action
         obs = start_reference(cpu_env, task, goals(task, GOALS_SEED)[0][0])
-        for _ in range(num_steps):
-            obs = cpu_env.step(np.clip(policy.get_action(obs.copy()), -1.0, 1.0))[0]
+        for turn in rollout(cpu_env, obs, policy, style="expert", num_steps=num_steps, rounded=False):
+            turn.take()
         env = make(task)
         state = state_from_metaworld(env, 0, cpu_env)
         differences = []

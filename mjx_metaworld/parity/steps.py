@@ -7,7 +7,7 @@ an error cannot hide behind the divergence of two trajectories, and chaos cannot
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,13 @@ from jaxtyping import Array
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.parity.record import Style, rollout
 from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.testing import reward_inputs_from_metaworld, state_from_metaworld
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import reset_to_goals
 
-Style = Literal["expert", "random"]
 FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
 
 
@@ -55,38 +55,33 @@ def record_steps(
         env: the environment that the states are meant for.
         task: index into `env.tasks`.
         rand_vecs: (n, rand) goal vectors, an episode each.
-        style: the task's scripted policy, or actions that wander at random.
+        style: of the actions, see `record.rollout`.
         num_steps: control steps an episode.
         every: thinning.
-        seed: of the random actions.
+        seed: of what wanders.
     """
     name = env.tasks[task].name
-    cpu_env, policy = reference_env(name), reference_policy(name)
-    rng = np.random.default_rng(seed)
+    cpu_env, policy, rng = reference_env(name), reference_policy(name).get_action, np.random.default_rng(seed)
     rows = []
     for rand_vec in rand_vecs:
-        obs = start_reference(cpu_env, name, rand_vec, goal_observable=env.goal_observable)
-        wander = rng.uniform(-1.0, 1.0, 4)
-        for step in range(num_steps):
-            if style == "expert":
-                action = np.clip(policy.get_action(obs.copy()), -1.0, 1.0)  # some policies write into obs
-            else:
-                wander = np.clip(0.9 * wander + 0.45 * rng.normal(size=4), -1.0, 1.0)
-                action = wander
-            # Rounded to what both sides can hold; given float32 itself, the reference computes rewards in float32.
-            action = action.astype(np.float32).astype(float)
-            before = state_from_metaworld(env, task, cpu_env) if step % every == 0 else None
-            obs, reward, _, _, info = cpu_env.step(action)
-            if before is not None:
-                metrics = Metrics(**{key: np.asarray(value, float) for key, value in info.items()})
-                inputs = reward_inputs_from_metaworld(cpu_env, env.tasks[task], obs, action)
-                rows.append(Steps(before, action, obs.copy(), np.asarray(reward, float), metrics, inputs))
+        first = start_reference(cpu_env, name, rand_vec, goal_observable=env.goal_observable)
+        for turn in rollout(cpu_env, first, policy, style=style, num_steps=num_steps, rng=rng):
+            if turn.index % every == 0:
+                before = state_from_metaworld(env, task, cpu_env)
+                obs, reward, metrics = turn.take()
+                inputs = reward_inputs_from_metaworld(cpu_env, env.tasks[task], obs, turn.action)
+                rows.append(Steps(before, turn.action, obs, np.asarray(reward), metrics, inputs))
     cpu_env.close()
     return jax.tree.map(lambda *leaves: _stack(leaves), *rows)
 
 
 def _stack(leaves: tuple) -> Array | np.ndarray:
-    return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
+    """On the host, which compiles nothing: `jnp.stack` is a program of its own for every number of arrays."""
+    if not isinstance(leaves[0], jax.Array):
+        return np.stack(leaves)
+    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(np.stack([jax.random.key_data(key) for key in leaves]))
+    return jnp.asarray(np.stack(jax.device_get(leaves)))
 
 
 def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: int | None = None) -> StepErrors:

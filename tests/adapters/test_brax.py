@@ -25,8 +25,11 @@ NUM_ENVS = 4
 GOAL = slice(36, 39)
 
 
+pytestmark = pytest.mark.usefixtures("kinematic")
+
+
 @pytest.fixture(scope="module")
-def env():
+def env(kinematic):
     return BraxEnv(mw.make("reach-v3", terminate_on_success=True))
 
 

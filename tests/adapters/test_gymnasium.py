@@ -21,9 +21,12 @@ from mjx_metaworld.adapters.sub_env import SubEnv, deal_tasks
 from mjx_metaworld.parity.reference import reference_policy
 from mjx_metaworld.suites import resolve
 
+pytestmark = pytest.mark.usefixtures("kinematic")
+
 SEED = 3
 TASKS = ["reach-v3", "drawer-open-v3"]
 NEAR = 1e-3  # of observations after a few steps: float32, and reach's puck at rest wobbles by some 1e-4 in both, unlike
+GOAL = slice(36, 39)
 NUM_ENVS = 4  # two lanes a task; every test here uses this batch, so that one compiled step serves all of them
 
 
@@ -66,13 +69,13 @@ class Experts:
         pass
 
 
-def assert_same_infos(ours: dict, theirs: dict) -> None:
-    """Same keys, masks and dtypes, and values as near as float32 physics is after a few steps."""
+def assert_same_infos(ours: dict, theirs: dict, *, values: bool) -> None:
+    """Same keys, masks and dtypes, and with `values` numbers as near as float32 physics is after a few steps."""
     assert ours.keys() == theirs.keys()
     for key, expected in theirs.items():
         actual = ours[key]
         if isinstance(expected, dict):
-            assert_same_infos(actual, expected)
+            assert_same_infos(actual, expected, values=values)
             continue
         assert actual.dtype == expected.dtype
         assert actual.shape == expected.shape
@@ -81,15 +84,34 @@ def assert_same_infos(ours: dict, theirs: dict) -> None:
                 assert (row is None) == (expected_row is None)
                 if row is not None:
                     assert row.dtype == expected_row.dtype
-                    np.testing.assert_allclose(row, expected_row, atol=NEAR)
-        elif key != "t":  # seconds are nobody's to compare
+                    compared = slice(None) if values else GOAL
+                    np.testing.assert_allclose(row[compared], expected_row[compared], atol=NEAR)
+        elif key == "l":
+            np.testing.assert_array_equal(actual, expected)
+        elif values and key != "t":  # seconds are nobody's to compare
             np.testing.assert_allclose(actual, expected, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
+EACH_MODE = pytest.mark.parametrize(
     ("autoreset_mode", "use_one_hot"), [("SameStep", False), ("SameStep", True), ("NextStep", False)]
 )
+
+
+@EACH_MODE
+def test_autoresets_are_those_of_metaworld(autoreset_mode, use_one_hot):
+    """Spaces, first observations, goals, ends of episodes, and which infos there are."""
+    check_beside_metaworld(autoreset_mode, use_one_hot, physics=False)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
+@EACH_MODE
 def test_steps_equal_those_of_metaworld_across_autoresets(autoreset_mode, use_one_hot):
+    check_beside_metaworld(autoreset_mode, use_one_hot, physics=True)
+
+
+def check_beside_metaworld(autoreset_mode: str, use_one_hot: bool, *, physics: bool) -> None:
+    """Nine steps of both under the same actions; without `physics` only what is not the physics' doing is compared."""
     options = {"autoreset_mode": autoreset_mode, "use_one_hot": use_one_hot, "max_episode_steps": 3}
     ours, theirs = make_ours(**options), make_theirs(**options)
     assert ours.single_action_space == theirs.single_action_space
@@ -111,24 +133,41 @@ def test_steps_equal_those_of_metaworld_across_autoresets(autoreset_mode, use_on
     assert infos == expected_infos == {}
     generator = np.random.default_rng(0)
     first_lane = np.array([True, False, False, False])
+    compared = np.arange(obs.shape[1]) if physics else np.arange(36, obs.shape[1])  # the goal and the one-hot vector
+    np.testing.assert_allclose(obs, expected_obs, atol=NEAR)
     for step in range(9):
         assert obs.dtype == expected_obs.dtype
-        np.testing.assert_allclose(obs, expected_obs, atol=NEAR)
+        np.testing.assert_allclose(obs[:, compared], expected_obs[:, compared], atol=NEAR)
         assert ours.observation_space.contains(obs)
         if step == 1:  # from here on lanes end at different times
             obs, _ = ours.reset(options={"reset_mask": first_lane})
             expected_obs, _ = theirs.reset(options={"reset_mask": first_lane})
-            np.testing.assert_allclose(obs, expected_obs, atol=NEAR)
+            np.testing.assert_allclose(obs[0], expected_obs[0], atol=NEAR)
+            np.testing.assert_allclose(obs[:, compared], expected_obs[:, compared], atol=NEAR)
         actions = generator.uniform(-1, 1, (NUM_ENVS, 4)).astype(np.float32)
         obs, reward, terminated, truncated, infos = ours.step(actions)
         expected_obs, expected_reward, *expected_ends, expected_infos = theirs.step(actions)
-        np.testing.assert_allclose(reward, expected_reward, atol=1e-3)
+        if physics:
+            np.testing.assert_allclose(reward, expected_reward, atol=1e-3)
         assert reward.dtype == expected_reward.dtype
         np.testing.assert_array_equal([terminated, truncated], expected_ends)
-        assert_same_infos(infos, expected_infos)
+        assert_same_infos(infos, expected_infos, values=physics)
     theirs.close()
 
 
+def test_metaworlds_evaluation_runs():
+    """With the expert of a task that needs no dynamics; its success rates beside metaworld's are in the long form."""
+    envs = make_ours(max_episode_steps=90)
+    success, mean_return, by_task, returns = evaluation(Experts(TASKS, NUM_ENVS), envs, num_episodes=3)
+    assert by_task == {"reach-v3": 1.0, "drawer-open-v3": 0.0}
+    assert success == 0.5
+    assert {task: len(values) for task, values in returns.items()} == dict.fromkeys(TASKS, 3)
+    assert mean_return > 0.0
+    assert envs.get_attr("terminate_on_success") == (False,) * NUM_ENVS  # put back by the evaluation
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 def test_metaworlds_evaluation_gives_the_experts_the_same_success_rates():
     # Long enough for the experts to solve reach-v3 always and drawer-open-v3 not always.
     options = {"max_episode_steps": 90}
@@ -301,6 +340,7 @@ def test_misuse_is_refused_with_reasons():
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 def test_metaworlds_evaluation_of_mt10_agrees():
     ours = gym.make_vec("mjx-metaworld/MT10", seed=SEED)
     theirs = gym.make_vec("Meta-World/MT10", seed=SEED)
@@ -313,7 +353,6 @@ def test_metaworlds_evaluation_of_mt10_agrees():
     theirs.close()
 
 
-@pytest.mark.full
 def test_metaworlds_meta_learning_evaluation_runs():
     class Explorer(Experts):
         """Random actions while adapting, and none when evaluated."""

@@ -13,6 +13,8 @@ from mjx_metaworld.adapters.gymnasium import make_mt
 from mjx_metaworld.adapters.sub_env import deal_goals
 from mjx_metaworld.suites import resolve
 
+pytestmark = pytest.mark.usefixtures("kinematic")
+
 SEED = 3
 
 

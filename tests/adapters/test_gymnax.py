@@ -10,6 +10,8 @@ import pytest
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnax import GymnaxEnv
 
+pytestmark = pytest.mark.usefixtures("kinematic")
+
 NUM_ENVS = 4
 GOAL = slice(36, 39)
 
@@ -45,7 +47,6 @@ def test_steps_have_the_shapes_that_gymnaxs_clients_scan_over(separate_truncatio
     assert after[-1]["final_observation"] == obs
 
 
-@pytest.mark.full
 def test_episodes_restart_with_fresh_goals_and_keep_their_true_ends():
     env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=2))
     assert env.default_params.max_steps_in_episode == 2
@@ -62,7 +63,6 @@ def test_episodes_restart_with_fresh_goals_and_keep_their_true_ends():
     assert set(mw.Metrics.__dataclass_fields__) <= set(info)
 
 
-@pytest.mark.full
 def test_gymnaxs_own_wrapper_logs_episodes():
     purerl = pytest.importorskip("gymnax.wrappers.purerl")
     env = purerl.LogWrapper(GymnaxEnv(mw.make(["reach-v3", "door-open-v3"], max_episode_steps=2, one_hot=True)))

@@ -14,7 +14,7 @@ import jax
 import mujoco
 import numpy as np
 import pytest
-from metaworld_reference import seeded_goal
+from support.metaworld_reference import seeded_goal
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.lerobot import vector_env as vector_env_module
@@ -24,6 +24,8 @@ from mjx_metaworld.parity.reference import reference_env, start_reference
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.render import choose_backend, render
 from mjx_metaworld.suites import list_tasks
+
+pytestmark = pytest.mark.usefixtures("kinematic")
 
 LANES = 8
 TASKS = ("reach-v3", "push-back-v3")
@@ -39,7 +41,7 @@ def build(task: str = "reach-v3", **options: Any) -> LeRobotVectorEnv:
 
 
 @pytest.fixture(scope="module")
-def episode() -> Iterator[tuple[LeRobotVectorEnv, list]]:
+def episode(kinematic: None) -> Iterator[tuple[LeRobotVectorEnv, list]]:
     """The expert on reach until all lanes are done and a few steps more, with what each step returned."""
     env = build(obs_type="state")
     observation, info = env.reset(seed=list(range(LANES)))
@@ -153,7 +155,6 @@ def test_building_anew_compiles_nothing(episode):
     assert observation["agent_pos"].shape == (LANES, 4)
 
 
-@pytest.mark.full
 def test_it_and_gymnasiums_adapter_do_not_disturb_each_other():
     gymnasium_adapter = importlib.import_module("mjx_metaworld.adapters.gymnasium")
     actions = np.random.default_rng(0).uniform(-1, 1, (4, LANES, 4)).astype(np.float32)
@@ -179,6 +180,7 @@ def test_it_and_gymnasiums_adapter_do_not_disturb_each_other():
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 def test_all_fifty_tasks_share_one_program():
     """A group or suite of LeRobot's is compiled once; every task of it starts where metaworld starts it."""
     tasks = tuple(list_tasks())
@@ -279,6 +281,7 @@ def test_lerobot_knows_the_environment_and_its_groups():
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 def test_episodes_are_those_of_lerobots_own_environment(monkeypatch):
     pytest.importorskip("lerobot")
     from lerobot.envs.metaworld import MetaworldEnv
@@ -300,6 +303,7 @@ def test_episodes_are_those_of_lerobots_own_environment(monkeypatch):
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 def test_pictures_are_those_of_lerobots_own_environment(monkeypatch):
     pytest.importorskip("lerobot")
     from lerobot.envs.factory import make_env, make_env_config

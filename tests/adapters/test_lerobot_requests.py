@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from metaworld_reference import seeded_goal
+from support.metaworld_reference import seeded_goal
 
 from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.tasks import distinct_tasks, task_groups, task_texts

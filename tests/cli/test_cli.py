@@ -26,10 +26,12 @@ from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.cli.tasks import Tasks, run_tasks
 from mjx_metaworld.episodes import EpisodeRun, EpisodeStats
-from mjx_metaworld.parity.reference import EpisodeOutcome
+from mjx_metaworld.parity.record import EpisodeOutcome
 from mjx_metaworld.rendering import images as pictures
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.tasks import TASKS
+
+pytestmark = pytest.mark.usefixtures("kinematic")
 
 
 def test_table_and_contact_sheet():
@@ -49,6 +51,7 @@ def test_table_and_contact_sheet():
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 def test_demo_prints_its_table_and_writes_its_sheet(tmp_path):
     out = io.StringIO()
     sheet = tmp_path / "new" / "sheet.png"
@@ -235,7 +238,6 @@ def test_videos_can_be_read_again(tmp_path, suffix):
     np.testing.assert_allclose(read.mean(axis=(1, 2, 3)), [0, 120, 240], atol=4)
 
 
-@pytest.mark.full
 def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
     assert run("rollout", "reach-v3", "--num-envs", "8", "--num-steps", "100", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -248,8 +250,8 @@ def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
     )
     (row,) = json.loads(capsys.readouterr().out)
     assert row["success_here"] == row["success_there"] == 0.0
-    # Doing nothing, the hand stays where it was reset: both sides earn the same to float32's digits.
-    assert abs(row["return_here"] - row["return_there"]) < 1e-3 * row["return_there"]
+    # Doing nothing, the hand stays where it was reset, but for the millimetres by which it hangs from the mocap body.
+    assert abs(row["return_here"] - row["return_there"]) < 0.05 * row["return_there"]
 
     sheet = tmp_path / "sheet.png"
     assert run("render", "reach-v3", "--output", str(sheet), "--size", "60", "--moments", "3", "--num-steps", "40") == 0
@@ -260,7 +262,6 @@ def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
     assert Image.open(film).n_frames == 5
 
 
-@pytest.mark.full
 def test_bench_measures(capsys):
     assert run("bench", "reach-v3", "--num-envs", "16", "--devices", "1", "--seconds", "0.1", "--json") == 0
     (figures,) = json.loads(capsys.readouterr().out)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from metaworld_reference import QUICK, SPECS, record
+from support.metaworld_reference import QUICK, SPECS, record
 
 from mjx_metaworld.experts import expert_policy
 

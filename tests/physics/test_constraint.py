@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recorded_states import (
+
+from mjx_metaworld.parity.dissect import (
     constraints_of,
     contacts_of,
     kinematics_of,
@@ -15,7 +16,6 @@ from recorded_states import (
     record,
     scenes_of,
 )
-
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import impedance, make_constraints
 from mjx_metaworld.physics.kinematics import kinematics

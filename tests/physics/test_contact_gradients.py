@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_collision import ANALYTIC, MARGIN, gripper_poses, random_poses
+from support.random_poses import ANALYTIC, MARGIN, gripper_poses, random_poses
 
 from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import spatial

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
-from test_collision import MARGIN, TYPES, GripperPoses, as_shape, gripper_poses
+from support.random_poses import MARGIN, TYPES, GripperPoses, as_shape, gripper_poses
 
 from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics.collision.convex import collide_convex, find_start

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradient_probe import PRECISE, STEPS, half_after_expert, probe
+from support.gradient_probe import PRECISE, STEPS, half_after_expert, probe
 
 import mjx_metaworld as mw
 

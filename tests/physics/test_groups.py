@@ -2,14 +2,14 @@
 
 import functools
 
-import collision_states
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recorded_states import constraints_of, mass_of, record, to_lanes
 
 from mjx_metaworld.build.hulls import metaworld_hulls
+from mjx_metaworld.parity import collisions
+from mjx_metaworld.parity.dissect import constraints_of, mass_of, record, to_lanes
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.groups import TILES, for_groups, tile_by_tile
@@ -85,27 +85,22 @@ def test_solver_stops_early_without_loss():
         np.testing.assert_array_equal(adaptive.contact_normal_force > 0, other.contact_normal_force > 0)
 
 
-def test_no_contact_is_left_out():
+@pytest.mark.parametrize("others", [(AT_ONCE,), pytest.param((STATIC, AT_ONCE), marks=pytest.mark.full)], ids=len)
+def test_no_contact_is_left_out(others):
     """All contacts of states along expert rollouts, at the pose at which the pairs were selected."""
-    snapshots = [
-        s for task in ("push-v3", "plate-slide-v3") for s in collision_states.record(task, episodes=1, every=12)
-    ]
+    snapshots = [s for task in ("push-v3", "plate-slide-v3") for s in collisions.record(task, episodes=1, every=12)]
     snapshots = snapshots[: len(snapshots) // 4 * 4]
-    batch = collision_states.to_batch(snapshots)
+    batch = collisions.to_batch(snapshots)
 
     def collide(row, kin, execution):
         geometry = collision.Geometry.of(batch.scenes, metaworld_hulls(), row)
         return collision.collide(geometry, kin, EngineConfig(execution=execution))
 
-    adaptive, *others = (
-        in_tiles(
-            functools.partial(collide, execution=execution),
-            (batch.row, batch.kin),
-            len(snapshots) // 4,
-        )
-        for execution in (ADAPTIVE, STATIC, AT_ONCE)
+    adaptive, *found = (
+        in_tiles(functools.partial(collide, execution=execution), (batch.row, batch.kin), len(snapshots) // 4)
+        for execution in (ADAPTIVE, *others)
     )
     assert adaptive.active.any()
-    for other in others:
+    for other in found:
         np.testing.assert_array_equal(adaptive.active, other.active)
         np.testing.assert_allclose(adaptive.dist, other.dist, atol=1e-6)

@@ -3,26 +3,16 @@
 import dataclasses
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recorded_states import constraints_of, mass_of, record, to_lanes
+from support.solver_problems import ON_ACCELERATOR, SIZE, in_one_tile, recorded
 
 from mjx_metaworld.physics.config import ACCELERATOR, CPU, EngineConfig, Execution
-from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.solver import _FEW, solve
 
-LANES, SIZE = 64, 8
-ON_ACCELERATOR = EngineConfig(execution=ACCELERATOR)
-NUM_CONTACTS = 32  # all recorded states fit
-
-
-def in_one_tile(fn, *args):
-    """`fn` of lanes-last arrays, as the engine calls it where all environments are one tile."""
-    out = jax.jit(jax.vmap(fn, axis_name=TILES))(*jax.tree.map(lambda x: jnp.asarray(x)[None], args))
-    return jax.tree.map(lambda x: np.asarray(x)[0], out)
+LANES = 64
 
 
 def packed(pending, values):
@@ -67,20 +57,6 @@ def test_a_lane_without_numbers_spoils_no_neighbour():
 )
 def test_small_batches_have_no_packs(lanes, execution, size):
     assert pack_size(lanes, execution) == size
-
-
-@functools.cache
-def recorded():
-    """MuJoCo's problems, several times over to fill packs, and its accelerations (18, L)."""
-    states = [state for state in record() if len(state.contacts) <= NUM_CONTACTS]
-    states = states * -(-4 * SIZE * 8 // len(states))
-    problem = (
-        mass_of(states),
-        to_lanes([state.qfrc_smooth for state in states]),
-        constraints_of(states, NUM_CONTACTS),
-        to_lanes([state.qacc_warmstart for state in states]),
-    )
-    return problem, np.stack([state.qacc_exact for state in states], axis=-1)
 
 
 def test_accelerations_are_mujocos():

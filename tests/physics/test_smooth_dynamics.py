@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
-from original_scenes import arm, as_lanes, originals, samples, spread
-from recorded_states import VARIED_TASKS, record
+from support.original_scenes import arm, as_lanes, originals, samples, spread
 
+from mjx_metaworld.parity.dissect import VARIED_TASKS, record
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.inertia import bias_force, dense, mass_matrix, smooth_force
 from mjx_metaworld.physics.kinematics import kinematics

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recorded_states import (
+
+from mjx_metaworld.parity.dissect import (
     constraints_of,
     load_robot,
     mass_of,
@@ -15,7 +16,6 @@ from recorded_states import (
     scenes_of,
     to_lanes,
 )
-
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.linalg import solve_spd

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from mujoco import mjx
-from original_scenes import arm, as_lanes, originals, samples
-from skeleton import as_mjx_model, compile_skeleton, put_skeleton
+from support.original_scenes import arm, as_lanes, originals, samples
+from support.skeleton import as_mjx_model, compile_skeleton, put_skeleton
 
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.inertia import bias_force, dense, mass_matrix, passive_force

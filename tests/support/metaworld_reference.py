@@ -6,7 +6,6 @@ Everything is read from the environment's own attributes and from its `mjData`, 
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from metaworld import env_dict
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld import suites
+from mjx_metaworld.parity.record import Style, rollout
 from mjx_metaworld.parity.reference import reference_env, reference_policy, reference_task
 from mjx_metaworld.tasks import TASKS
 from mjx_metaworld.tasks.spec import RewardInputs
@@ -74,39 +74,31 @@ class Recording(NamedTuple):
 STEPS_TO_SUCCESS = {"box-close-v3": 200}
 
 
-def _evaluation(reward: float, info: dict[str, float]) -> Evaluation:
-    return Evaluation(float(reward), Metrics(**{key: float(value) for key, value in info.items()}))
-
-
 def evaluate_v1(env: SawyerXYZEnv, obs: np.ndarray, action: np.ndarray) -> Evaluation:
     """Evaluate the last step by the old reward; neither reward writes anything that the other reads."""
     env.reward_function_version = "v1"
-    evaluation = _evaluation(*env.evaluate_state(obs, action))
+    reward, info = env.evaluate_state(obs, action)
     env.reward_function_version = "v2"
-    return evaluation
+    return Evaluation(float(reward), Metrics(**{key: np.asarray(value, float) for key, value in info.items()}))
 
 
 @functools.cache
 def record(name: str, goals: int = 2) -> Recording:
     """Roll the live reference out: the expert, the expert with noise, random actions, for some goals each."""
     steps = STEPS_TO_SUCCESS.get(name, 120)
-    spec, policy = SPECS[name], reference_policy(name)
+    spec, policy = SPECS[name], reference_policy(name).get_action
     rng = np.random.default_rng(0)
     rows = []
+    wander: dict[Style, float] = {"expert": 0.0, "noisy": 0.5, "random": 1.5}  # of which some is beyond the bounds
     for rand_vec in suites.goals(name, seed=1)[0][:goals]:
-        for style in ("expert", "noisy", "random"):
-            env, obs = reset_to(name, rand_vec)
-            wander = rng.uniform(-1, 1, 4)
-            for _ in range(steps):
-                # The policies write into what they are given (door-open moves the door it sees), so give a copy.
-                with warnings.catch_warnings(action="ignore"):
-                    expert = policy.get_action(obs.copy())
-                wander = np.clip(wander + 0.3 * rng.normal(size=4), -1.5, 1.5)
-                action = {"expert": expert, "noisy": expert + 0.5 * wander, "random": wander}[style]
-                before = obs
-                # In float64: with a float32 action the reference computes part of its rewards in float32.
-                action = action.astype(np.float64)
-                obs, reward, _, _, info = env.step(action)
-                inputs = reward_inputs_from_metaworld(env, spec, obs, action)
-                rows.append(Recording(inputs, _evaluation(reward, info), evaluate_v1(env, obs, action), before, expert))
+        for style, size in wander.items():
+            env, first = reset_to(name, rand_vec)
+            turns = rollout(
+                env, first, policy, style=style, num_steps=steps, rng=rng, wander=size, bound=np.inf, rounded=False
+            )
+            for turn in turns:
+                obs, reward, metrics = turn.take()
+                inputs = reward_inputs_from_metaworld(env, spec, obs, turn.action)
+                v1 = evaluate_v1(env, obs, turn.action)
+                rows.append(Recording(inputs, Evaluation(reward, metrics), v1, turn.obs, turn.expert))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)

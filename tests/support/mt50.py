@@ -1,4 +1,7 @@
-"""MT50 in 100 lanes, two a task, with one compiled reset and step for all tests that use it."""
+"""MT50 in 100 lanes, two a task, with one compiled reset and step for all tests that need the true physics.
+
+A test module that uses it says `pytestmark = mt50.GROUP`, so that only one of the test processes compiles it.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,26 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jaxtyping import Array, Bool
 
 import mjx_metaworld as mw
+from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.parity import steps as parity
 from mjx_metaworld.types import State
 
+GROUP = pytest.mark.xdist_group("mt50")
 LANES = 100
 TASK_OF_LANE = np.arange(LANES) % 50  # lanes i and i + 50 run the same task with different goals
 GOAL_SEED = 1
 
 
 class Compiled(NamedTuple):
-    """Jitted and vmapped `reset(keys, tasks)` and `step(state, action)`, and one entry for every trace of either."""
+    """Jitted and vmapped functions of all lanes, and one entry for every trace of the reset or the step."""
 
-    reset: Callable[[Array, Array], State]
+    reset: Callable[[Array, Array], State]  # keys, tasks
+    reset_to: Callable[[Array, Array], State]  # tasks, rand_vecs
+    expert: Callable[[Array, Array], Array]  # observations, tasks
     step: Callable[[State, Array], State]
     traces: list[str]
 
@@ -50,12 +58,21 @@ def compiled() -> Compiled:
         traces.append("step")
         return jax.vmap(env.step)(state, action)
 
-    return Compiled(jax.jit(reset), jax.jit(step), traces)
+    policy = expert_policy([spec.name for spec in env.tasks])
+    reset_to = jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec))
+    return Compiled(jax.jit(reset), jax.jit(reset_to), jax.jit(jax.vmap(policy)), mw.jit(step), traces)
 
 
 def fresh(seed: int = 0, tasks: np.ndarray = TASK_OF_LANE) -> State:
     """New episodes in all lanes."""
     return compiled().reset(jax.random.split(jax.random.key(seed), LANES), jnp.asarray(tasks, jnp.int32))
+
+
+def started(tasks: np.ndarray, goal_indices: np.ndarray) -> State:
+    """Episodes with frozen goals, by their task (100,) and their index (100,) among the task's goals."""
+    chosen = [goals()[task][index] for task, index in zip(tasks, goal_indices, strict=True)]
+    padded = [np.pad(rand_vec, (0, environment().rand_vec_size - len(rand_vec))) for rand_vec in chosen]
+    return compiled().reset_to(jnp.asarray(tasks, jnp.int32), jnp.asarray(np.stack(padded), jnp.float32))
 
 
 @functools.cache

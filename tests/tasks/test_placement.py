@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
-from metaworld_reference import EACH_TASK, SPECS, reset_to
+from support.metaworld_reference import EACH_TASK, SPECS, reset_to
 
 from mjx_metaworld import observation, suites
 from mjx_metaworld.build.readings import SkeletonState, read_frame, read_skeleton, write_skeleton

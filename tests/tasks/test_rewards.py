@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from metaworld.utils import reward_utils
-from metaworld_reference import EACH_TASK, SPECS, Evaluation, record
+from support.metaworld_reference import EACH_TASK, SPECS, Evaluation, record
 
 from mjx_metaworld.tasks import rewards
 from mjx_metaworld.tasks.spec import RewardInputs, RewardVersion

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import jax
 import pytest
-import training_probes
-from training_probes import RUN_CONFIG, assert_bitwise_equal, probe, run_probe
+from support import training_probes
+from support.training_probes import RUN_CONFIG, assert_bitwise_equal, probe, run_probe
 
 from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, open_run, read_run

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import training_probes
-from training_probes import run_probe
+from support import training_probes
+from support.training_probes import run_probe
 
 NUM_DEVICES, ITERATIONS = 2, 6
 # Of numbers of size one after a few dozen updates: sums over two devices round differently, and Adam blows up what
@@ -24,7 +24,7 @@ ROUNDING = 1e-3
 PRELUDE = f"""
 import json, shutil, sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(training_probes.__file__).parent)!r})
+sys.path.insert(0, {str(Path(training_probes.__file__).parents[1])!r})
 import jax
 jax.config.update("jax_num_cpu_devices", {NUM_DEVICES})
 import jax.numpy as jnp, numpy as np
@@ -45,7 +45,7 @@ def lanes_of(leaf):  # a device
 """
 PROBES = f"""{PRELUDE}
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from training_probes import run_probe
+from support.training_probes import run_probe
 
 lanes = NamedSharding(Mesh(np.asarray(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
 half, whole = {ITERATIONS} // 2, {ITERATIONS}
@@ -71,7 +71,7 @@ for name in ("ppo", "sac"):
 (folder / "report.json").write_text(json.dumps(report))
 """
 TASK = f"""{PRELUDE}
-from training_probes import learn_alone
+from support.training_probes import learn_alone
 
 from mjx_metaworld.training import PPOConfig, TrainConfig, train
 from mjx_metaworld.training.logging import read_records

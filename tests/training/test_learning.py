@@ -13,8 +13,21 @@ from mjx_metaworld.training import load, preset, train
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
 from mjx_metaworld.training.train import build
 
+pytestmark = pytest.mark.usefixtures("kinematic")
+
 
 def test_reach_is_learnt_after_a_minute():
+    """Without dynamics, which reaching a goal hardly needs; with them below."""
+    check_reach_is_learnt()
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
+def test_reach_is_learnt_after_a_minute_with_true_physics():
+    check_reach_is_learnt()
+
+
+def check_reach_is_learnt() -> None:
     _, algorithm = build(preset("reach-v3-cpu"))
     state = jax.jit(algorithm.init)(jax.random.key(1))
     iterate = jax.jit(algorithm.iterate, donate_argnums=0)
@@ -29,6 +42,7 @@ def test_reach_is_learnt_after_a_minute():
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("true_physics")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_reach_is_learnt_within_ten_minutes_and_transfers(tmp_path, seed):
     config = dataclasses.replace(preset("reach-v3-cpu"), stop_at_success=0.9)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training_probes import probe
+from support.training_probes import probe
 
 from mjx_metaworld.training.algorithm import TrainingEnv, training_env
 from mjx_metaworld.training.networks import Critic, gaussian_entropy, gaussian_kl, gaussian_log_prob

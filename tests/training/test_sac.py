@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from training_probes import ACTION_SIZE, assert_bitwise_equal, probe
+from support.training_probes import ACTION_SIZE, assert_bitwise_equal, probe
 
 from mjx_metaworld.cli.train import Train, configuration
 from mjx_metaworld.training.algorithm import TrainingEnv

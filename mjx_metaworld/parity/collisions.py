@@ -5,28 +5,28 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
-from metaworld.policies import ENV_POLICY_MAP
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld.build.hulls import metaworld_hulls
+from mjx_metaworld.parity.record import episode
 from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, sides
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
-from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, find_scene, load_scene
+from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import find_pairs
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
+from mjx_metaworld.suites import goals, list_tasks, resolve
 
-TASKS: tuple[str, ...] = tuple(ENV_POLICY_MAP)
+TASKS: tuple[str, ...] = tuple(list_tasks())
 # The scenes of the ten MT10 tasks, and two with meshes on both sides and many contacts.
 QUICK_TASKS = (
     "reach-v3",
@@ -63,22 +63,21 @@ class Snapshot(NamedTuple):
 
 
 def record(task: str, episodes: int = 1, steps: int = 120, every: int = 10, noise: float = 0.1) -> list[Snapshot]:
-    """Roll the scripted expert out, with noise on its actions, and keep every `every`-th state."""
-    rng = np.random.default_rng(0)
-    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=0)  # pyright: ignore[reportCallIssue]
-    policy = ENV_POLICY_MAP[task]()
-    scene = find_scene(Path(env.model_name).stem)
-    body_map = map_bodies(env.model, scene.prop)
-    snapshots = []
-    for _ in range(episodes):
-        obs, _ = env.reset()
-        for step in range(steps):
-            action = policy.get_action(obs) + noise * rng.normal(size=4)
-            obs, *_ = env.step(np.clip(action, -1, 1))
-            if step % every == every - 1:
-                xpos, xmat = skeleton_poses(env.model, env.data, body_map)
-                snapshots.append(Snapshot(task, scene, xpos, xmat, contacts_of(env.data)))
+    """Roll the scripted expert out, with noise on its actions, and keep the state after every `every`-th step."""
+    rng, snapshots = np.random.default_rng(0), []
+    for rand_vec in goals(task, seed=0)[0][:episodes]:
+        for turn in episode(task, rand_vec, "noisy", steps, rng=rng, wander=noise):
+            if turn.index % every == every - 1:
+                turn.take()
+                snapshots.append(snapshot(task, turn.cpu_env))
     return snapshots
+
+
+def snapshot(task: str, cpu_env: SawyerXYZEnv) -> Snapshot:
+    """The state that a live metaworld environment of the task is in."""
+    scene = resolve(task)[0].scene_spec
+    xpos, xmat = skeleton_poses(cpu_env.model, cpu_env.data, map_bodies(cpu_env.model, scene.prop))
+    return Snapshot(task, scene, xpos, xmat, contacts_of(cpu_env.data))
 
 
 def skeleton_poses(model: mujoco.MjModel, data: mujoco.MjData, body_map: BodyMap) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import metaworld.policies
 import mujoco
 import numpy as np
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 
+from mjx_metaworld.parity.record import episode
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix
@@ -26,6 +25,7 @@ from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, load_scene
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene
+from mjx_metaworld.suites import goals, resolve
 
 # Tasks whose contacts and joints differ most: grasps of a box, a cylinder, capsules and meshes, a ball, sliding and
 # hinged parts, a free body together with a part, torsional friction, many contacts at once.
@@ -117,38 +117,24 @@ def record(
         tasks: names with the suffix `-v3`.
         per_task: at most this many states per task, taken from the episode's start on.
         every: control steps between states.
-        seed: of the goal and of the choice of substeps.
+        seed: of the frozen goals, of which the first is taken, and of the choice of substeps.
     """
     return tuple(state for task in tasks for state in _record_task(task, per_task, every, seed))
 
 
 def _record_task(task: str, per_task: int, every: int, seed: int) -> list[RecordedState]:
     rng = np.random.default_rng(seed)
-    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=seed)  # pyright: ignore[reportCallIssue]
-    obs, _ = env.reset()
-    policy = _expert(task)
-    file = env.model_name.rsplit("/", 1)[-1].removesuffix(".xml")
-    scene = next(i for i, spec in enumerate(SCENES) if spec.file == file)
-
     states: list[RecordedState] = []
-    for step in range(per_task * every):
-        action = np.clip(policy.get_action(obs), -1, 1)
-        before = copy.copy(env.data)
-        obs, *_ = env.step(action)
-        if step % every == 0:
-            before.mocap_pos[:] = env.data.mocap_pos
-            before.mocap_quat[:] = env.data.mocap_quat
-            before.ctrl[:] = action[-1], -action[-1]
-            mujoco.mj_step(env.model, before, nstep=int(rng.integers(0, 5)))
-            states.append(dissect(env.model, before, task, scene))
-    env.close()
+    for turn in episode(task, goals(task, seed)[0][0], "expert", (per_task - 1) * every + 1):
+        if turn.index % every == 0:
+            model, before = turn.cpu_env.model, copy.copy(turn.cpu_env.data)
+            turn.take()
+            before.mocap_pos[:] = turn.cpu_env.data.mocap_pos
+            before.mocap_quat[:] = turn.cpu_env.data.mocap_quat
+            before.ctrl[:] = turn.action[-1], -turn.action[-1]
+            mujoco.mj_step(model, before, nstep=int(rng.integers(0, 5)))
+            states.append(dissect(model, before, task, SCENES.index(resolve(task)[0].scene_spec)))
     return states
-
-
-def _expert(task: str):
-    words = "".join(word.capitalize() for word in task.removesuffix("-v3").split("-"))
-    name = {"PegInsertSide": "PegInsertionSide"}.get(words, words)
-    return getattr(metaworld.policies, f"Sawyer{name}V3Policy")()
 
 
 def dissect(model: mujoco.MjModel, data: mujoco.MjData, task: str, scene: int) -> RecordedState:

@@ -1,0 +1,1 @@
+"""What tests share: recorded states, the compiled program of MT50, probes for training."""
