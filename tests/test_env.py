@@ -32,6 +32,7 @@ def test_sizes():
     assert mw.make("MT10", one_hot=True, engine=KinematicEngine).observation_space.shape == (49,)
 
 
+@pytest.mark.full  # a step without vmap takes longer to compile than MT50 with it
 def test_single_environment_equals_its_lane():
     """Without vmap the same arithmetic runs on one lane; float32 rounding differs, contacts at rest amplify it."""
     env = mw.make("reach-v3")

@@ -170,7 +170,7 @@ class _TouchTest:
 
     def _part_on_prop(self, body_map: BodyMap) -> bool:
         parts = np.flatnonzero(body_map.body == layout.PART)
-        return parts.size > 0 and body_map.body[self._model.body_parentid[parts[0]]] == layout.PROP
+        return bool(parts.size > 0 and body_map.body[self._model.body_parentid[parts[0]]] == layout.PROP)
 
     def _in_reach(self, geom: int) -> bool:
         if self._model.geom_type[geom] == _PLANE:

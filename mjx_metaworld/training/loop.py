@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
@@ -16,6 +16,7 @@ from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.devices import placement
 
 
+@runtime_checkable
 class Records(Protocol):
     """Where the loop reports to."""
 

@@ -1,17 +1,17 @@
-// Runs a kernel in CUDA C on a CPU, for tests: a block at a time, its threads as threads that meet at barriers.
+// Runs a kernel in CUDA C on a CPU, for tests: a block at a time, its threads as coroutines that take turns at barriers.
+// (As threads of the machine they would spend a hundred times as long on waking each other.)
 //
 // Compiled with the macros that the kernel wants, KERNEL, its name, and SOURCE, its path in quotes.
 
 #include <algorithm>
-#include <atomic>
-#include <barrier>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
+
+#include <ucontext.h>
 
 using std::isinf;
 using std::max;
@@ -27,13 +27,46 @@ using std::min;
 struct Index {
     int x, y;
 };
-static thread_local Index threadIdx;
-static Index blockIdx;
+static Index threadIdx, blockIdx;
 
-static std::unique_ptr<std::barrier<>> meeting;
-static std::atomic<int> votes;
+// A thread of the block that is running.
+struct Coroutine {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    bool ended;
+};
+static constexpr std::size_t kStack = 256 * 1024;
+static std::vector<Coroutine> threads;
+static ucontext_t block;  // where a thread that ends goes on, if no other is left
 
-[[maybe_unused]] static void __syncthreads() { meeting->arrive_and_wait(); }
+// Goes on with the next thread that has not ended; comes back when it is this one's turn again.
+static void give_way() {
+    const int own = threadIdx.x, count = threads.size();
+    int next = (own + 1) % count;
+    while (threads[next].ended && next != own) next = (next + 1) % count;
+    if (next != own) {
+        threadIdx.x = next;
+        swapcontext(&threads[own].context, &threads[next].context);
+        threadIdx.x = own;
+    }
+}
+
+struct Barrier {
+    int size, arrived, round;
+
+    void wait() {
+        const int now = round;
+        if (++arrived == size) {
+            arrived = 0;
+            ++round;
+        }
+        while (round == now) give_way();
+    }
+};
+static Barrier meeting;
+static int votes;
+
+[[maybe_unused]] static void __syncthreads() { meeting.wait(); }
 
 [[maybe_unused]] static bool __syncthreads_or(bool vote) {
     __syncthreads();  // all have read the last count
@@ -46,15 +79,15 @@ static std::atomic<int> votes;
 
 // What the threads of a warp hand to each other.
 static constexpr int kWarps = 32;
-static std::unique_ptr<std::barrier<>> warps[kWarps];
+static Barrier warps[kWarps];
 static float handed[kWarps][32];
 
 [[maybe_unused]] static float __shfl_sync(unsigned, float value, int from) {
     const int warp = threadIdx.x / 32;
     handed[warp][threadIdx.x % 32] = value;
-    warps[warp]->arrive_and_wait();
+    warps[warp].wait();
     value = handed[warp][from];
-    warps[warp]->arrive_and_wait();
+    warps[warp].wait();
     return value;
 }
 
@@ -87,17 +120,39 @@ static void call(void (*kernel)(Args...), void** arrays) {
     call(kernel, arrays, std::index_sequence_for<Args...>());
 }
 
-extern "C" void run(void** arrays, int columns, int rows, int count) {
-    for (blockIdx.y = 0; blockIdx.y < rows; ++blockIdx.y)
-        for (blockIdx.x = 0; blockIdx.x < columns; ++blockIdx.x) {
-            meeting = std::make_unique<std::barrier<>>(count);
-            for (int i = 0; i < count / 32; ++i) warps[i] = std::make_unique<std::barrier<>>(32);
-            std::vector<std::thread> threads;
-            for (int i = 0; i < count; ++i)
-                threads.emplace_back([=] {
-                    threadIdx.x = i;
-                    call(KERNEL, arrays);
-                });
-            for (auto& thread : threads) thread.join();
+static void** operands;
+
+static void begin() {
+    call(KERNEL, operands);
+    threads[threadIdx.x].ended = true;
+    for (std::size_t next = 0; next < threads.size(); ++next)
+        if (!threads[next].ended) {
+            threadIdx.x = next;
+            setcontext(&threads[next].context);
         }
+    setcontext(&block);
+}
+
+static void run_block(int count) {
+    meeting = {count, 0, 0};
+    for (auto& warp : warps) warp = {32, 0, 0};
+    for (auto& thread : threads) {
+        thread.ended = false;
+        getcontext(&thread.context);
+        thread.context.uc_stack.ss_sp = thread.stack.get();
+        thread.context.uc_stack.ss_size = kStack;
+        thread.context.uc_link = nullptr;
+        makecontext(&thread.context, begin, 0);
+    }
+    threadIdx.x = 0;
+    swapcontext(&block, &threads[0].context);
+}
+
+extern "C" void run(void** arrays, int columns, int rows, int count) {
+    operands = arrays;
+    threads = std::vector<Coroutine>(count);
+    for (auto& thread : threads) thread.stack.reset(new char[kStack]);
+    for (blockIdx.y = 0; blockIdx.y < rows; ++blockIdx.y)
+        for (blockIdx.x = 0; blockIdx.x < columns; ++blockIdx.x) run_block(count);
+    threads.clear();
 }

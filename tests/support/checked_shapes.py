@@ -1,0 +1,99 @@
+"""Everything public once, with every annotated shape and type of the package's functions checked while it runs.
+
+A program of its own: functions are decorated when their modules are imported. Nothing is compiled that tracing shows
+as well. The structs check their fields in `test_shapes.py`, not when they are made: JAX makes them of anything.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jaxtyping
+
+ROOMS = ("env", "vector", "episodes", "suites", "observation", "tasks", "experts", "training", "adapters.gymnax")
+
+_dataclass = flax.struct.dataclass
+
+
+def _unchecked_dataclass(cls=None, **options):
+    made = _dataclass(cls, **options)
+    made.__no_type_check__ = True
+    return made
+
+
+flax.struct.dataclass = _unchecked_dataclass
+with jaxtyping.install_import_hook([f"mjx_metaworld.{room}" for room in ROOMS], "beartype.beartype"):
+    import mjx_metaworld as mw
+    from mjx_metaworld import env, experts, observation, suites, training, vector  # noqa: F401
+    from mjx_metaworld.adapters import gymnax
+    from mjx_metaworld.testing import KinematicEngine
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+FEW = ["reach-v3", "door-open-v3", "door-lock-v3"]
+
+
+def trace_environment(physics: mw.MetaWorldEnv) -> None:
+    """Reset in all its forms and a step, alone and in a batch."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    state = jax.eval_shape(physics.reset, keys[0])
+    jax.eval_shape(physics.reset, keys[0], 1)
+    jax.eval_shape(physics.reset_to, 0, jnp.zeros(physics.rand_vec_size))
+    jax.eval_shape(physics.step, state, jnp.zeros(4))
+    states = jax.eval_shape(jax.vmap(physics.reset), keys, jnp.arange(4) % 3)
+    jax.eval_shape(jax.vmap(physics.step), states, jnp.zeros((4, 4)))
+
+
+def trace_batches(physics: mw.MetaWorldEnv) -> None:
+    """The vector environment, rollouts, and an adapter."""
+    vector_env = mw.VectorEnv(physics, 6, resample_task=False)
+    state = jax.eval_shape(vector_env.reset, jax.random.key(0))
+    jax.eval_shape(vector_env.step, state, jnp.zeros((6, 4)))
+    jax.eval_shape(vector_env.restart, state, jnp.zeros(6, bool))
+    jax.eval_shape(lambda key: mw.rollout(vector_env, lambda obs, key: jnp.zeros((6, 4)), key, 3), jax.random.key(0))
+    single = gymnax.GymnaxEnv(physics)
+    obs, state = jax.eval_shape(single.reset, jax.random.key(0), single.default_params)
+    assert obs.shape == (39,)
+    jax.eval_shape(single.step, jax.random.key(0), state, jnp.zeros(4), single.default_params)
+
+
+def trace_tasks() -> None:
+    """Rewards, goals, placements and experts of all tasks."""
+    for version in env.REWARD_VERSIONS:
+        trace_environment(mw.make("MT50", reward_version=version, engine=KinematicEngine))
+    everything = mw.make("MT50", engine=KinematicEngine)
+    jax.eval_shape(jax.vmap(mw.expert(everything)), jnp.zeros((50, 39)), jnp.arange(50))
+    assert len(mw.goals("MT50", seed=1)) == 50
+
+
+def trace_training(physics: mw.MetaWorldEnv) -> None:
+    """An iteration of both algorithms."""
+    vector_env = mw.VectorEnv(physics, 6, resample_task=False)
+    learning = training.algorithm.training_env(vector_env)
+    ppo = training.ppo.PPOConfig(num_envs=6, horizon=4, episode_steps=8, hidden=(8,), minibatches=2)
+    sac = training.sac.SACConfig(num_envs=6, horizon=4, episode_steps=8, hidden=(8,), updates_per_step=1 / 24)
+    for config, make in ((ppo, training.ppo.make_ppo), (sac, training.sac.make_sac)):
+        algorithm = make(config, learning)
+        state = jax.eval_shape(algorithm.init, jax.random.key(0))
+        jax.eval_shape(algorithm.iterate, state)
+
+
+def main() -> None:
+    """Trace all of it, and see that a wrong shape is found at all."""
+    few = mw.make(FEW, engine=KinematicEngine)
+    for part in (trace_environment, trace_batches):
+        part(few)
+    trace_tasks()
+    trace_environment(mw.make(FEW))
+    trace_training(mw.make(FEW, engine=KinematicEngine, one_hot=True))
+    try:
+        few.reset_to(0, jnp.zeros((2, few.rand_vec_size)), jax.random.key(0))
+    except jaxtyping.TypeCheckError:
+        print("checked", np.float32(1))
+    else:
+        raise AssertionError("shapes are not checked")
+
+
+if __name__ == "__main__":
+    main()
