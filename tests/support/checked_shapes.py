@@ -6,6 +6,8 @@ as well. The structs check their fields in `test_shapes.py`, not when they are m
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import jaxtyping
 
@@ -14,8 +16,8 @@ ROOMS = ("env", "vector", "episodes", "suites", "observation", "tasks", "experts
 _dataclass = flax.struct.dataclass
 
 
-def _unchecked_dataclass(cls=None, **options):
-    made = _dataclass(cls, **options)
+def _unchecked_dataclass(cls: type) -> Any:
+    made: Any = _dataclass(cls)
     made.__no_type_check__ = True
     return made
 
