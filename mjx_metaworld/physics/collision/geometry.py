@@ -18,7 +18,7 @@ Array = jax.Array
 
 
 class Bounds(NamedTuple):
-    """The lanes' colliders as far as their bounding boxes need them, components first."""
+    """Collider data for bounding boxes, of the lanes' scenes; components first."""
 
     body: Array  # (C, L) int32 skeleton body
     type: Array  # (C, L) int32 mujoco.mjtGeom
@@ -28,14 +28,14 @@ class Bounds(NamedTuple):
 
 
 class PairRows(NamedTuple):
-    """The lanes' pairs as far as ranking needs them."""
+    """Pair data for ranking, of the lanes' scenes."""
 
     place: Array  # (P, L) int32 of the pair among all combinations (C, C) of colliders, -1 on padding
     margin: Array  # (P, L)
 
 
 class Geometry(NamedTuple):
-    """Colliders and pairs of all scenes (numpy, equal for all lanes), and which scene is whose."""
+    """Colliders and pairs of all scenes (numpy, equal for all lanes), and each lane's scene."""
 
     colliders: Colliders  # leading axes (S, C)
     pairs: Pairs  # leading axes (S, P)
@@ -43,7 +43,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, scenes: Scene, scene: Array) -> Geometry:
-        """That of lanes whose scenes are rows (L,) of the stacked scenes."""
+        """Geometry of lanes whose scenes are rows (L,) of the stacked scenes."""
         return cls(scenes.colliders, scenes.pairs, scene)
 
     def bounds(self) -> Bounds:

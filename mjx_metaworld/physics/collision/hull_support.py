@@ -23,7 +23,7 @@ OFFSET = 0.5
 
 
 class Hulls(NamedTuple):
-    """Where the hull of each slot stands in the table (trailing axes (S, L))."""
+    """Address of each slot's hull in the table (trailing axes (S, L))."""
 
     row: Array  # (S, L) int32 of its first cell
     resolution: Array  # (S, L) int32
