@@ -30,7 +30,7 @@ Infos = dict[str, Any]
 
 
 class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """What `gym.make_vec("Meta-World/MT10", ...)` returns, computed here.
+    """Vector environment that stands in for `gym.make_vec("Meta-World/MT10", ...)`, computed here.
 
     Spaces, dtypes, infos, episode statistics, frozen goals and the order in which they are drawn are metaworld's; but
     the observation space shows the goals' true bounds where metaworld's says zero, and a seed given to `reset`

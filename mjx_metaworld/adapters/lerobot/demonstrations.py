@@ -40,7 +40,7 @@ class Demonstration(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the task was solved."""
+        """True if the task was solved."""
         return bool(self.frames.success[-1])
 
     def states(self) -> State:
@@ -91,7 +91,7 @@ def demonstrate(
 
 
 def _rank_within(tasks: np.ndarray) -> np.ndarray:
-    """How many equal entries stand before each entry of a sorted array."""
+    """Number of equal entries before each entry of a sorted array."""
     return np.arange(len(tasks)) - np.searchsorted(tasks, tasks)
 
 
