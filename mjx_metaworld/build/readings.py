@@ -1,4 +1,4 @@
-"""What the reference reads from a MuJoCo simulation, on the host: places, the observed frame, the skeleton's state."""
+"""Readings of a MuJoCo simulation as the reference takes them: places, the observed frame, the skeleton's state."""
 
 from __future__ import annotations
 

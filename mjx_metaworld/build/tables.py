@@ -1,4 +1,4 @@
-"""What an environment looks up by task: every task's data as arrays with a leading task axis, built on the host."""
+"""Tables that an environment looks up by task: arrays with a leading task axis, built on the host."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TaskTable:
 
 
 class Tables(NamedTuple):
-    """Everything an environment is made of (numpy leaves, float64)."""
+    """All data that an environment is made of (numpy leaves, float64)."""
 
     arm: Arm
     scenes: Scene  # the distinct scenes, with a leading scene axis
