@@ -23,7 +23,7 @@ Policy = Callable[[Float[Array, " obs"], Int[Array, ""], Key[Array, ""]], Float[
 
 
 class Outcome(NamedTuple):
-    """What an episode in every lane came to."""
+    """Results of one episode in every lane."""
 
     success: np.ndarray  # (lanes,) bool: at any step
     episode_return: np.ndarray  # (lanes,)
