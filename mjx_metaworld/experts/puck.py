@@ -39,7 +39,7 @@ def _pick_place(obs: Array) -> Array:
 
 
 def _over_wall(hand: Array, low: float, high: float, top: float) -> Array:
-    """Whether the hand is by the wall, `low <= x <= high`, and below `top`."""
+    """True where the hand is by the wall, `low <= x <= high`, and below `top`."""
     return (low <= hand[0]) & (hand[0] <= high) & (hand[1] >= 0.60) & (hand[1] <= 0.80) & (hand[2] < top)
 
 

@@ -115,7 +115,7 @@ def stick_push(s: RewardInputs) -> Outcome:
 
 
 def _inserted(s: RewardInputs) -> Array:
-    """Whether the stick's end is in the thermos' handle."""
+    """True where the stick's end is in the thermos' handle."""
     end, handle = s.points[STICK_END], s.obs[11:14]
     return (end[0] >= handle[0]) & (jnp.abs(end[1] - handle[1]) <= 0.04) & (jnp.abs(end[2] - handle[2]) <= 0.06)
 

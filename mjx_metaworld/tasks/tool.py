@@ -40,7 +40,7 @@ def _upright(s: RewardInputs, ideal: tuple[float, float, float, float]) -> Array
 
 
 def _outcome(s: RewardInputs, grab: Array, in_place: Array, upright: Array, success: Array, full: Array) -> Outcome:
-    """`full` is where the reward is 10."""
+    """Reward and metrics of a tool's task; the reward is 10 where `full`."""
     return Outcome(
         reward=jnp.where(full, 10.0, (2.0 * grab + 6.0 * in_place) * upright),
         success=success,
