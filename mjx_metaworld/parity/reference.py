@@ -38,7 +38,7 @@ def reference_policy(name: str) -> Policy:
 
 
 class EpisodeOutcome(NamedTuple):
-    """What an episode of the reference came to."""
+    """Result of an episode of the reference."""
 
     success: bool  # at any step
     episode_return: float

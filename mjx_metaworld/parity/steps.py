@@ -1,4 +1,4 @@
-"""How close rewards, resets and one control step are to the live CPU reference's, from injected states.
+"""Errors of rewards, resets and one control step against the live CPU reference, from injected states.
 
 The reference rolls out; before each of its steps its state is injected here, and both sides take the same action. So
 an error cannot hide behind the divergence of two trajectories, and chaos cannot feign one.
