@@ -201,7 +201,7 @@ def _first_that_works() -> Backend:
 
 
 class _Studio:
-    """What a thread keeps between pictures: scenes with a model of their own, and an OpenGL context."""
+    """A thread's cache between pictures: scenes with a model of their own, and an OpenGL context."""
 
     def __init__(self, max_scenes: int) -> None:
         self._max_scenes = max_scenes
