@@ -16,14 +16,14 @@ from mjx_metaworld.types import Transition
 
 @struct.dataclass
 class OpenEpisodes:
-    """What each lane's unfinished episode has come to."""
+    """Success and return so far of each lane's unfinished episode."""
 
     success: Bool[Array, " envs"]
     episode_return: Float[Array, " envs"]
 
 
 def no_episodes(num_envs: int) -> OpenEpisodes:
-    """Before the first step."""
+    """Open episodes before the first step."""
     return OpenEpisodes(success=jnp.zeros(num_envs, bool), episode_return=jnp.zeros(num_envs))
 
 
@@ -57,7 +57,7 @@ def spread_starts(
 
 
 def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, " envs"]:
-    """Which lanes end their first episode early, after the given iteration of `horizon` steps.
+    """Mask of lanes that end their first episode early, after the given iteration of `horizon` steps.
 
     All lanes start together; cutting the first episodes short spreads the later starts evenly over an episode's
     length, so that a batch always holds all of its phases.
