@@ -23,7 +23,7 @@ class Metrics:
 
 @struct.dataclass
 class Episode:
-    """What reset fixed, and the little that an episode accumulates."""
+    """Constants of an episode, fixed at reset, and the little that it accumulates."""
 
     key: Key[Array, ""]  # the key that drew this episode; autoreset splits the next one from it
     rand_vec: Float[Array, " rand"]  # as in a metaworld Task, padded with zeros to the env's longest
