@@ -344,7 +344,7 @@ def _checked_action(action: Any) -> Array:
 
 
 def _accepter(spec: TaskSpec) -> Callable[[Array], Array]:
-    """Which of several padded goal vectors the task accepts."""
+    """Function from padded goal vectors to the mask of those that the task accepts."""
 
     def accepts(candidates: Array) -> Array:
         return jax.vmap(lambda rand_vec: jnp.asarray(spec.accepts(rand_vec[: len(spec.rand_low)]), bool))(candidates)

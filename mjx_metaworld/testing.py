@@ -90,7 +90,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
 def reward_inputs_from_metaworld(
     cpu_env: SawyerXYZEnv, spec: TaskSpec, obs: np.ndarray, action: np.ndarray
 ) -> RewardInputs:
-    """What the reference's `evaluate_state(obs, action)` looks at, now (numpy leaves, float64).
+    """Quantities that the reference's `evaluate_state(obs, action)` reads, now (numpy leaves, float64).
 
     Args:
         cpu_env: a live metaworld environment that runs the task.
@@ -132,7 +132,7 @@ def first_distance(cpu_env: SawyerXYZEnv) -> np.ndarray:
 
 
 def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndarray:
-    """What the reference last returned, with the goal shown or hidden and the task appended as `env` does it."""
+    """Last observation of the reference, with the goal shown or hidden and the task appended as `env` does it."""
     spec = env.tasks[task]
     assert cpu_env._target_pos is not None
     if cpu_env.curr_path_length == 0:  # a first observation is not clipped, and its history is itself

@@ -117,7 +117,7 @@ class VectorEnv:
 
 
 def _any(done: Bool[Array, "envs"]) -> Bool[Array, ""]:
-    """Whether an episode has ended.
+    """True if an episode has ended.
 
     By sums of groups first: a GPU computes all that a reward is made of where it looks for an end, and would do so in a
     single block.

@@ -1,4 +1,4 @@
-"""The sub-environments of a batch as gymnasium users know them: which task, which goals, and which goal comes next."""
+"""Sub-environments of a batch as gymnasium users know them: a task, its goals, and the choice of the next one."""
 
 from __future__ import annotations
 

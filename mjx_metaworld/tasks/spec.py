@@ -1,4 +1,4 @@
-"""What a task is: a frozen declaration plus two pure functions, `place` and `reward`.
+"""Declaration of a task: frozen data plus two pure functions, `place` and `reward`.
 
 A task sees physical quantities only, never the physics: `place` turns a goal vector into the state that an episode
 starts from, `reward` (and `reward_v1`) turns a `RewardInputs` into an `Outcome`. Shapes are those of one environment.
@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Orientation(NamedTuple):
-    """How the reference observes an object's orientation.
+    """Convention by which the reference observes an object's orientation.
 
     `wxyz` is a body's `xquat`; `xyzw` is scipy's quaternion of the frame's rotation matrix; `identity` and `zero` are
     the constants (1, 0, 0, 0) and (0, 0, 0, 0), which name no frame.
@@ -198,7 +198,7 @@ class TaskSpec:
         return find_scene(self.scene)
 
     def accepts(self, rand_vec: Array) -> Array | bool:
-        """Whether the reference would keep this goal vector `(rand,)` (numpy or JAX) or draw another."""
+        """True if the reference would keep this goal vector `(rand,)` (numpy or JAX), not draw another."""
         if self.min_separation == 0.0:
             return True
         other = rand_vec[3:5] if self.separate_from is None else np.asarray(self.separate_from)
