@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import shlex
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from rich.console import Console
 
 from benchmarks.compare_report import Row, markdown, plot
 from benchmarks.peers import Figure, Job
+from mjx_metaworld.build.machine import describe_machine
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.suites import resolve
@@ -115,7 +115,7 @@ def main(args: Args) -> None:
             shown = outcome if isinstance(outcome, str) else f"{outcome.env_steps_per_second:,.0f} env steps/s"
             console.print(f"{system}, {suite}, {job.num_envs:,}: {shown}", highlight=False)
             bars.advance(bar)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    machine = describe_machine()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "-m", "benchmarks.compare", *sys.argv[1:]])
     report = {"command": command, "machine": machine, "rows": [dataclasses.asdict(row) for row in rows]}

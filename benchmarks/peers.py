@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import itertools
 import json
 import sys
@@ -23,8 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from mjx_metaworld.build.machine import versions
+
 _STEPS_PER_CALL = 10  # control steps in one jitted call
-_ACTION_STEPS = 500  # steps after which the actions repeat: the length of an episode
+# Steps after which the actions repeat: an episode's. Not imported, since the peers' processes do without JAX.
+_ACTION_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def run_ours(job: Job) -> Figure:
             yield _STEPS_PER_CALL * job.num_envs
 
     note = f"{len(devices)} device(s), {devices[0].device_kind}"
-    return Figure(_rate(steps(), job.seconds), setup_s, _versions("mjx-metaworld", "jax", "jaxlib"), note=note)
+    return Figure(_rate(steps(), job.seconds), setup_s, versions("mjx-metaworld", "jax", "jaxlib"), note=note)
 
 
 def run_metaworld_loop(job: Job) -> Figure:
@@ -115,7 +117,7 @@ def run_metaworld_loop(job: Job) -> Figure:
             spent += time.perf_counter() - start
         by_task[task] = round(count / spent, 1)
     mean = float(np.mean(list(by_task.values())))
-    return Figure(mean, setup_s, _versions("metaworld", "mujoco"), by_task)
+    return Figure(mean, setup_s, versions("metaworld", "mujoco"), by_task)
 
 
 def run_gymnasium(job: Job, vectorizer: str) -> Figure:
@@ -139,7 +141,7 @@ def run_gymnasium(job: Job, vectorizer: str) -> Figure:
 
     rate = _rate(steps(), job.seconds)
     env.close()
-    return Figure(rate, setup_s, _versions("metaworld", "mujoco", "gymnasium"))
+    return Figure(rate, setup_s, versions("metaworld", "mujoco", "gymnasium"))
 
 
 def run_envpool(job: Job) -> Figure:
@@ -176,7 +178,7 @@ def run_envpool(job: Job) -> Figure:
     batch = steps()
     next(batch)
     setup_s = time.perf_counter() - start
-    return Figure(_rate(batch, job.seconds), setup_s, _versions("envpool"))
+    return Figure(_rate(batch, job.seconds), setup_s, versions("envpool"))
 
 
 def run_raw_mjx(job: Job) -> Figure:
@@ -212,7 +214,7 @@ def run_raw_mjx(job: Job) -> Figure:
             data = jax.block_until_ready(compiled(data, action))
             yield job.num_envs
 
-    return Figure(_rate(steps(), job.seconds), setup_s, _versions("mujoco-mjx", "jax", "jaxlib"), note=note)
+    return Figure(_rate(steps(), job.seconds), setup_s, versions("mujoco-mjx", "jax", "jaxlib"), note=note)
 
 
 PEERS: dict[str, Callable[[Job], Figure]] = {
@@ -250,10 +252,6 @@ def _with_boxes(path: str) -> Any:
             radius, half_height = geom.size[:2]
             geom.type, geom.size = mujoco.mjtGeom.mjGEOM_BOX, [radius, radius, half_height]
     return spec.compile()
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in packages}
 
 
 if __name__ == "__main__":

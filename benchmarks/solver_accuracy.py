@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import sys
 import time
 import warnings
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from recorded_states import RecordedState, constraints_of, mass_of, record, to_lanes
 
+from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.compile import jit
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.solver import solve
@@ -74,7 +74,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
 
     states = record(per_task=args.per_task)
-    cores = len(os.sched_getaffinity(0))
+    cores = cpu_cores()
     print(f"{len(states)} states, jax {jax.__version__} on {jax.devices()[0].device_kind}, {cores} cores, ", end="")
     print(f"timed at {args.envs} environments\n")
 

@@ -10,10 +10,7 @@ is a guide and the whole step is the truth: it is measured too, as the last row.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from rich.table import Table
 
 import mjx_metaworld as mw
 from benchmarks.program import count_fusions
+from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.compile import jit
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.collision.points import Points
@@ -242,8 +240,8 @@ def main(args: Args) -> None:
             args.output.parent.mkdir(parents=True, exist_ok=True)
             about = {
                 "device": jax.devices()[0].device_kind,
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
+                "machine": describe_machine(),
+                "versions": versions("jax", "jaxlib"),
             }
             with args.output.open("a") as file:
                 for c in costs:

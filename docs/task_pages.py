@@ -6,21 +6,18 @@ import functools
 import inspect
 import io
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.rendering.images import upright
 from mjx_metaworld.rendering.render import render
-from mjx_metaworld.suites import goals, list_suites, list_tasks, resolve
+from mjx_metaworld.suites import GOALS_SEED, goals, list_suites, list_tasks, resolve
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import Reward
+from mjx_metaworld.vector import reset_to_goals
 
 _PICTURE = 320  # pixels a side
-_SEED = 1  # of the frozen goals, the first of which is drawn
 
 
 def page(spec: TaskSpec, *, picture: bool) -> str:
@@ -64,9 +61,7 @@ def pictures() -> dict[str, bytes]:
     """A PNG of every task at the start of its first frozen goal, by its name."""
     names = list_tasks()
     env = make(names)
-    first = [goals(name, _SEED)[0][0] for name in names]
-    padded = np.stack([np.pad(vector, (0, env.rand_vec_size - len(vector))) for vector in first])
-    state = jit(jax.vmap(lambda t, v: env.reset_to(t, v)))(jnp.arange(len(names)), jnp.asarray(padded, float))
+    state = reset_to_goals(env, [goals(name, GOALS_SEED)[0][:1] for name in names])
     images = upright(render(env, state, "corner2", _PICTURE, _PICTURE), "corner2")
     return {name: _png(image) for name, image in zip(names, images, strict=True)}
 

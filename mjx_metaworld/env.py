@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
+from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.build.tables import TaskTable, build_tables
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
@@ -21,7 +22,7 @@ from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
-from mjx_metaworld.types import Episode, Metrics, State
+from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
@@ -35,7 +36,7 @@ def make(
     goal_observable: bool = True,
     one_hot: bool = False,
     reward_version: RewardVersion = "v2",
-    max_episode_steps: int = 500,
+    max_episode_steps: int = EPISODE_STEPS,
     terminate_on_success: bool = False,
     physics: PhysicsConfig | None = None,
 ) -> MetaWorldEnv:
@@ -55,14 +56,12 @@ def make(
     """
     if reward_version not in REWARD_VERSIONS:
         raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
-    if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
-        raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
     return MetaWorldEnv(
         resolve(tasks),
         goal_observable=goal_observable,
         one_hot=one_hot,
         reward_version=reward_version,
-        max_episode_steps=max_episode_steps,
+        max_episode_steps=check_integer("max_episode_steps", max_episode_steps),
         terminate_on_success=terminate_on_success,
         physics=physics or PhysicsConfig(),
     )
@@ -171,9 +170,9 @@ class MetaWorldEnv:
         """
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}
-        if isinstance(task, int):
-            self._check_task(task)
-            lengths.add(len(self.tasks[task].rand_low))
+        if (index := as_integer(task)) is not None:
+            self._check_task(index)
+            lengths.add(len(self.tasks[index].rand_low))
         if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
             allowed = " or ".join(str(length) for length in sorted(lengths))
             raise ValueError(f"rand_vec must have shape ({allowed},), got {rand_vec.shape}")

@@ -17,6 +17,7 @@ from metaworld import env_dict
 from mjx_metaworld.tasks import TASKS, TaskSpec
 
 NUM_GOALS = 50  # frozen goals a task, metaworld's _N_GOALS
+GOALS_SEED = 1  # of the frozen goals on which figures are reported
 
 _BY_NAME = {spec.name: spec for spec in TASKS}
 _REFERENCE_SUITES = {"MT10": env_dict.MT10_V3, "MT25": env_dict.MT25_V3, "MT50": env_dict.MT50_V3} | {
@@ -96,18 +97,22 @@ def goals(tasks: str | Sequence[str], seed: int) -> tuple[np.ndarray, ...]:
     return tuple(suite)
 
 
-def every_goal(rand_vecs: Sequence[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """All goals of all tasks, task by task, as a batch for `reset_to`.
+def goal_batch(
+    rand_vecs: Sequence[np.ndarray], size: int, tasks: Sequence[int] | np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Goals of several tasks as a batch for `jax.vmap(env.reset_to)`, in the given order.
 
     Args:
-        rand_vecs: (n, rand) goal vectors a task, the same n for all.
-        width: to which they are padded, `env.rand_vec_size`.
+        rand_vecs: (n, rand) goal vectors of each task; n and rand may differ from task to task.
+        size: length to which the vectors are padded, `env.rand_vec_size`.
+        tasks: index into `env.tasks` of each entry of `rand_vecs`; by default 0, 1, 2, ...
 
     Returns:
-        Task ids (tasks * n,) int32, and goal vectors (tasks * n, width).
+        Task indices (goals,) int32, and goal vectors (goals, size) float64.
     """
-    task = np.repeat(np.arange(len(rand_vecs), dtype=np.int32), len(rand_vecs[0]))
-    return task, np.concatenate([np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in rand_vecs])
+    indices = np.arange(len(rand_vecs)) if tasks is None else np.asarray(tasks)
+    task = np.repeat(indices.astype(np.int32), [len(vectors) for vectors in rand_vecs])
+    return task, np.concatenate([np.pad(v, ((0, 0), (0, size - np.shape(v)[1]))) for v in rand_vecs])
 
 
 def draw_goal(generator: np.random.RandomState, spec: TaskSpec) -> np.ndarray:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.physics.model import PhysicsState
+
+CONTROL_RATE = 80  # control steps in a second of simulated time
+EPISODE_STEPS = 500  # control steps of the reference's episodes, after which it raises
+
+# A policy acts on observation and task of one environment (batch it with `jax.vmap`), or of a batch of them whose
+# leading axes its actions keep. A stochastic one draws from a key as well.
+Policy: TypeAlias = Callable[[Float[Array, "*envs obs"], Int[Array, "*envs"]], Float[Array, "*envs action"]]
+StochasticPolicy: TypeAlias = Callable[
+    [Float[Array, "*envs obs"], Int[Array, "*envs"], Key[Array, ""]], Float[Array, "*envs action"]
+]
 
 
 @struct.dataclass
@@ -63,3 +77,8 @@ class Transition:
     next_obs: Float[Array, " obs"]
     metrics: Metrics
     task: Int[Array, ""]
+
+
+def on_host(state: State) -> State:
+    """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers."""
+    return jax.device_get(state.replace(episode=state.episode.replace(key=None)))

@@ -1,7 +1,8 @@
-"""A batch of environments that restart by themselves, and rollouts of it."""
+"""Batches of environments: at given goals, restarting by themselves, rolled out."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -12,13 +13,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
 
+from mjx_metaworld.build.checks import check_integer
+from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
-
-Policy = Callable[[Float[Array, "envs obs"], Key[Array, ""]], Float[Array, "envs 4"]]
 
 Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm] (jaxlib has no stubs)
 Out = TypeVar("Out")
+Tree = TypeVar("Tree")
 _GROUP = 128  # environments whose ends are counted together
 LANE_AXIS = "lanes"  # the mesh axis over which the lanes are divided
 
@@ -50,8 +53,7 @@ class VectorEnv:
         resample_task: bool = True,
         devices: Sequence[Device] | None = None,
     ) -> None:
-        if not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
+        num_envs = check_integer("num_envs", num_envs)
         self.env = env
         self.num_envs = num_envs
         self.resample_task = resample_task
@@ -85,23 +87,16 @@ class VectorEnv:
             metrics=successor.metrics,
             task=state.task,
         )
-        done = successor.terminated | successor.truncated
-        # Most steps end no episode at all: then nothing of a reset is computed. Each device decides for its own lanes.
-        state = jax.lax.cond(_any(done), lambda s: self._restart(s, done), lambda s: s, successor)
-        return state, transition
+        return self._restart(successor, successor.terminated | successor.truncated), transition
 
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
         """New episodes in the lanes that are done, the others as they are."""
         return self._on_devices(self._restart, state, done)
 
     def _restart(self, state: State, done: Bool[Array, "envs"]) -> State:
-        keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(state.episode.key)
-        fresh = jax.vmap(self.env.reset)(keys) if self.resample_task else jax.vmap(self.env.reset)(keys, state.task)
-
-        def choose(new, old):
-            return jnp.where(done.reshape(done.shape + (1,) * (new.ndim - done.ndim)), new, old)
-
-        return jax.tree.map(choose, fresh, state)
+        each = jax.vmap(functools.partial(restart, self.env, resample_task=self.resample_task))
+        # Most steps end no episode at all: then nothing of a reset is computed. Each device decides for its own lanes.
+        return jax.lax.cond(_any(done), lambda s: each(s, done), lambda s: s, state)
 
     def _on_devices(self, fn: Callable[..., Out], *args: Any) -> Out:
         """`fn(*args)`, where every leaf has a leading axis of lanes and each device computes its own part of it.
@@ -114,6 +109,55 @@ class VectorEnv:
         lanes = self.sharding.spec
         # The check of what varies between devices would need a declaration at every constant that starts a loop.
         return jax.shard_map(fn, mesh=self.sharding.mesh, in_specs=lanes, out_specs=lanes, check_vma=False)(*args)
+
+
+def restart(env: MetaWorldEnv, state: State, done: Bool[Array, ""], *, resample_task: bool = True) -> State:
+    """A new episode of one environment if its last one is done, else the state as it is; batch it with `jax.vmap`.
+
+    Args:
+        env: the environment that the state belongs to.
+        state: from `reset` or `step`.
+        done: whether the episode has ended.
+        resample_task: draw the task anew, uniformly among `env.tasks`, instead of keeping it.
+    """
+    key = jax.random.fold_in(state.episode.key, 1)
+    fresh = env.reset(key) if resample_task else env.reset(key, state.task)
+    return select_envs(done, fresh, state)
+
+
+def select_envs(mask: Bool[Array, "*envs"], new: Tree, old: Tree) -> Tree:
+    """`new` in the environments where the mask is set, `old` in the others.
+
+    Args:
+        mask: one entry an environment.
+        new: arrays whose leading axes are the mask's.
+        old: the same.
+    """
+
+    def select(new: Array, old: Array) -> Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - mask.ndim)), new, old)
+
+    return jax.tree.map(select, new, old)
+
+
+def reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Sequence[int] | None = None) -> State:
+    """First states of episodes with given goals, task by task; compiled once for an environment and a number of goals.
+
+    Args:
+        env: the environment.
+        rand_vecs: (n, rand) goal vectors of each task, as `mw.goals` gives them; n may differ from task to task.
+        tasks: index into `env.tasks` of each entry of `rand_vecs`; by default 0, 1, 2, ...
+
+    Returns:
+        States with one leading axis, of all goals.
+    """
+    task, rand_vec = goal_batch(rand_vecs, env.rand_vec_size, tasks)
+    return _compiled_reset_to(env)(jnp.asarray(task), jnp.asarray(rand_vec, float))
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
+    return jit(jax.vmap(env.reset_to))
 
 
 def _any(done: Bool[Array, "envs"]) -> Bool[Array, ""]:
@@ -135,7 +179,11 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
 
 
 def rollout(
-    vector_env: VectorEnv, policy: Policy, key: Key[Array, ""], num_steps: int, state: State | None = None
+    vector_env: VectorEnv,
+    policy: Callable[[Float[Array, "envs obs"], Key[Array, ""]], Float[Array, "envs 4"]],
+    key: Key[Array, ""],
+    num_steps: int,
+    state: State | None = None,
 ) -> tuple[State, Transition]:
     """Run a policy for `num_steps` control steps in one `lax.scan`.
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Key
@@ -23,7 +22,7 @@ except ImportError as error:
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.types import State
+from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import VectorEnv
 
 provide_device_put_replicated()
@@ -99,7 +98,7 @@ def _metrics(state: State, solved: Bool[Array, ""]) -> dict[str, Array]:
 
 def wrap(
     env: BraxEnv,
-    episode_length: int = 500,
+    episode_length: int = EPISODE_STEPS,
     action_repeat: int = 1,
     randomization_fn: Callable[..., Any] | None = None,
 ) -> Wrapper:
@@ -126,6 +125,5 @@ class FreshAutoResetWrapper(Wrapper):
         state = self.env.step(state, action)
         done = state.done > 0
         old: Any = state.pipeline_state  # our PipelineState, where brax declares its own
-        batch = VectorEnv(self.unwrapped.env, done.shape[0])
-        fresh = jax.lax.cond(jnp.any(done), lambda s: batch.restart(s, done), lambda s: s, old.env)
+        fresh = VectorEnv(self.unwrapped.env, done.shape[0]).restart(old.env, done)
         return state.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)

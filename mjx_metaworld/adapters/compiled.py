@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.compile import jit
@@ -19,6 +18,7 @@ from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import Metrics, State
+from mjx_metaworld.vector import select_envs
 
 
 class StepOutput(NamedTuple):
@@ -50,14 +50,10 @@ def programs(
         return jax.tree.map(lambda x: x[row], states)
 
     def restart(state: State, starts: State, row: Int[Array, " envs"], chosen: Bool[Array, " envs"]) -> State:
-        def choose(new: Array, old: Array) -> Array:
-            return jnp.where(chosen.reshape(chosen.shape + (1,) * (new.ndim - 1)), new, old)
-
-        return jax.tree.map(choose, pick(starts, row), state)
+        return select_envs(chosen, pick(starts, row), state)
 
     def step(state: State, action: Float[Array, "envs 4"]) -> tuple[State, StepOutput]:
         state = jax.vmap(env.step)(state, action)
         return state, StepOutput(state.obs, state.reward, state.metrics)
 
-    start = jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
-    return Programs(env, start, jit(pick), jit(restart), jit(step))
+    return Programs(env, jit(jax.vmap(env.reset_to)), jit(pick), jit(restart), jit(step))

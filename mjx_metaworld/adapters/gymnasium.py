@@ -15,10 +15,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from mjx_metaworld.adapters.gymnasium_vector import RENDER_MODES, MetaWorldVectorEnv
-from mjx_metaworld.adapters.sub_env import Lane, TaskSelect, deal_goals, deal_tasks
+from mjx_metaworld.adapters.sub_env import SubEnv, TaskSelect, deal_goals, deal_tasks
 from mjx_metaworld.suites import list_suites, list_tasks, resolve
+from mjx_metaworld.types import CONTROL_RATE
 
-__all__ = ["NAMESPACE", "Lane", "MetaWorldGymEnv", "MetaWorldVectorEnv", "make_ml", "make_mt", "register"]
+__all__ = ["NAMESPACE", "MetaWorldGymEnv", "MetaWorldVectorEnv", "SubEnv", "make_ml", "make_mt", "register"]
 
 NAMESPACE = "mjx-metaworld"
 VectorStrategy = Literal["sync", "async"]
@@ -39,7 +40,7 @@ def make_mt(
         env_name: a suite, a task, or a list of tasks.
         num_envs: at least the number of tasks, which are dealt round-robin; 1 stands for one environment a task.
         seed: of the frozen goals, and of the choice among them; None draws one.
-        task_select: "random" or "pseudorandom", see `Lane`.
+        task_select: "random" or "pseudorandom", see `SubEnv`.
         vector_strategy: accepted because metaworld's has it; "sync" and "async" mean the same here.
         **options: see `MetaWorldVectorEnv`.
 
@@ -73,7 +74,7 @@ def make_ml(
         meta_batch_size: metaworld's name of `num_envs`.
         total_tasks_per_cls: use only the first so many goals of a task.
         seed: of the frozen goals, and of the choice among them; None draws one.
-        task_select: "random" or "pseudorandom", see `Lane`.
+        task_select: "random" or "pseudorandom", see `SubEnv`.
         terminate_on_success: end an episode at the first success; by default in the test split.
         vector_strategy: accepted because metaworld's has it; "sync" and "async" mean the same here.
         **options: see `MetaWorldVectorEnv`.
@@ -108,11 +109,11 @@ class MetaWorldGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Args:
         env_name: the task.
         seed: of the frozen goals, and of the choice among them; None draws one.
-        task_select: "random" or "pseudorandom", see `Lane`.
+        task_select: "random" or "pseudorandom", see `SubEnv`.
         **options: see `MetaWorldVectorEnv`.
     """
 
-    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 80}  # noqa: RUF012 - gymnasium's own declaration
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": CONTROL_RATE}  # noqa: RUF012 - gymnasium's own declaration
 
     def __init__(
         self, env_name: str, *, seed: int | None = None, task_select: TaskSelect = "random", **options: Any

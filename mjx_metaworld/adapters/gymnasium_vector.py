@@ -16,14 +16,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
-from mjx_metaworld.adapters.sub_env import Lane
+from mjx_metaworld.adapters.sub_env import SubEnv
+from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
+from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
-from mjx_metaworld.types import Metrics
+from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, Metrics
 
 RENDER_MODES = ("rgb_array",)
 Infos = dict[str, Any]
@@ -60,13 +62,13 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def __init__(
         self,
         tasks: Sequence[TaskSpec],
-        lanes: Sequence[Lane],
+        lanes: Sequence[SubEnv],
         *,
         goal_observable: bool = True,
         use_one_hot: bool = False,
         terminate_on_success: bool = False,
         reward_function_version: RewardVersion = "v2",
-        max_episode_steps: int = 500,
+        max_episode_steps: int = EPISODE_STEPS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
         camera_name: str = "corner2",
@@ -79,8 +81,6 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if camera_name not in list_cameras():
             raise ValueError(f"camera_name must be one of {', '.join(list_cameras())}, got {camera_name!r}")
         check_picture(camera_name, width=width, height=height)
-        if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be a positive integer, got {max_episode_steps!r}")
         self._autoreset = _autoreset_mode(autoreset_mode)
         names = [spec.name for spec in tasks]
         self._programs = programs(tuple(names), goal_observable, reward_function_version, physics or PhysicsConfig())
@@ -89,8 +89,12 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)
         for lane in self._lanes:
             lane.toggle_terminate_on_success(terminate_on_success)
-        self._max_episode_steps = max_episode_steps
-        self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": 80, "autoreset_mode": self._autoreset}
+        self._max_episode_steps = check_integer("max_episode_steps", max_episode_steps)
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": CONTROL_RATE,
+            "autoreset_mode": self._autoreset,
+        }
         self.render_mode = render_mode
         self._camera = {"camera": camera_name, "width": width, "height": height}
 
@@ -111,14 +115,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _prepare_starts(self) -> None:
         """Compute the first states of all goals of all lanes, so that a reset only picks rows of them."""
-        size = self._programs.env.rand_vec_size
-        wanted = [
-            np.insert(np.pad(lane.goals, ((0, 0), (0, size - lane.goals.shape[1]))), 0, task, axis=1)
-            for lane, task in zip(self._lanes, self._task, strict=True)
-        ]
-        starts, row = np.unique(np.concatenate(wanted), axis=0, return_inverse=True)
+        goals = [lane.goals for lane in self._lanes]
+        wanted = np.column_stack(goal_batch(goals, self._programs.env.rand_vec_size, self._task))
+        starts, row = np.unique(wanted, axis=0, return_inverse=True)
         self._starts = self._programs.start(jnp.asarray(starts[:, 0], jnp.int32), jnp.asarray(starts[:, 1:], float))
-        self._rows = np.split(row.reshape(-1), np.cumsum([len(goals) for goals in wanted])[:-1])
+        self._rows = np.split(row.reshape(-1), np.cumsum([len(own) for own in goals])[:-1])
 
     # --- gymnasium's methods ---
 
@@ -136,9 +137,9 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         self._check_open()
         mask = self._checked_mask((options or {}).get("reset_mask"))
-        if isinstance(seed, int):
-            super().reset(seed=seed)
-            seed = [seed + i for i in range(self.num_envs)]
+        if (first := as_integer(seed)) is not None:
+            super().reset(seed=first)
+            seed = [first + i for i in range(self.num_envs)]
         if seed is not None:
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed must have one entry for each of the {self.num_envs} lanes, got {len(seed)}")
@@ -212,7 +213,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of every sub-environment, or read an attribute; one result a lane.
 
-        `sample_tasks` chooses the next goals and resets; `render` draws; the others are those of `Lane`.
+        `sample_tasks` chooses the next goals and resets; `render` draws; the others are those of `SubEnv`.
 
         Raises:
             AttributeError: if sub-environments have nothing of this name.

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from metaworld import env_dict
 
+from mjx_metaworld.build.checks import as_integer
 from mjx_metaworld.suites import goals as frozen_goals
 from mjx_metaworld.tasks import TaskSpec
 
@@ -17,12 +18,12 @@ TaskSelect = Literal["random", "pseudorandom"]
 _SETTABLE = ("terminate_on_success", "sample_tasks_on_reset")
 
 
-class Lane:
+class SubEnv:
     """One sub-environment's choice of goals and its switches, under metaworld's names.
 
     Args:
         spec: the task.
-        name: tells lanes apart in checkpoints.
+        name: tells sub-environments apart in checkpoints.
         goals: (n, rand) goal vectors to choose from.
         seed: of the choice; None draws one.
         task_select: "random" draws one of the goals at every reset. "pseudorandom" goes through all of them in an order
@@ -83,7 +84,7 @@ class Lane:
         self.sample_tasks_on_reset = bool(on)
 
     def get_checkpoint(self) -> tuple[str, dict[str, Any]]:
-        """The lane's name, and its goals and the state of its choice as values that JSON can hold."""
+        """The sub-environment's name, and its goals and the state of its choice as values that JSON can hold."""
         return self.env_id, {
             "goals": self.goals.tolist(),
             "order": list(self._order),
@@ -94,7 +95,7 @@ class Lane:
         }
 
     def load_checkpoint(self, checkpoints: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Take up this lane's entry among those of all lanes, from the next reset on.
+        """Take up this sub-environment's entry among those of all, from the next reset on.
 
         Raises:
             ValueError: if it has none.
@@ -142,38 +143,38 @@ def deal_tasks(
     seed: int | None,
     goals: Sequence[np.ndarray] | None = None,
     task_select: TaskSelect = "random",
-) -> list[Lane]:
-    """Lanes for multi-task learning: tasks round-robin, each lane with all frozen goals of its task.
+) -> list[SubEnv]:
+    """Sub-environments for multi-task learning: tasks round-robin, each with all frozen goals of its task.
 
-    Lanes of the same task choose differently: the first is seeded with `seed`, as all of metaworld's are, the next
+    Those of the same task choose differently: the first is seeded with `seed`, as all of metaworld's are, the next
     with `seed + 1`, and so on.
 
     Args:
         tasks: in the order of the suite.
-        num_envs: number of lanes; 1 stands for one a task.
+        num_envs: number of sub-environments; 1 stands for one a task.
         seed: of the frozen goals and of the choice among them.
         goals: (n, rand) goal vectors a task instead of the frozen ones.
-        task_select: see `Lane`.
+        task_select: see `SubEnv`.
 
     Raises:
-        ValueError: if there are fewer lanes than tasks, or goals for another number of tasks.
+        ValueError: if there are fewer sub-environments than tasks, or goals for another number of tasks.
     """
     num_tasks = len(tasks)
-    num_envs = num_tasks if num_envs == 1 else num_envs
-    if not isinstance(num_envs, int) or num_envs < num_tasks:
+    count = as_integer(num_envs)
+    if count is None or (count != 1 and count < num_tasks):
         raise ValueError(f"num_envs must be 1 (one environment a task) or at least {num_tasks}, got {num_envs!r}")
     goals = _goals(tasks, seed) if goals is None else goals
     if len(goals) != num_tasks:
         raise ValueError(f"goals must be given for each of the {num_tasks} tasks, got {len(goals)}")
     return [
-        Lane(
+        SubEnv(
             tasks[i % num_tasks],
             f"{tasks[i % num_tasks].name}_{i}",
             np.asarray(goals[i % num_tasks]),
             seed=None if seed is None else seed + i // num_tasks,
             task_select=task_select,
         )
-        for i in range(num_envs)
+        for i in range(num_tasks if count == 1 else count)
     ]
 
 
@@ -184,36 +185,37 @@ def deal_goals(
     seed: int | None,
     goals_per_task: int | None = None,
     task_select: TaskSelect = "pseudorandom",
-) -> list[Lane]:
-    """Lanes for meta-learning, as metaworld deals them: task by task, and a task's frozen goals dealt to its lanes.
+) -> list[SubEnv]:
+    """Sub-environments for meta-learning, dealt as metaworld does: task by task, and a task's frozen goals to its own.
 
     Args:
         tasks: in the order of the suite.
-        meta_batch_size: number of lanes; 1 stands for one a task.
+        meta_batch_size: number of sub-environments; 1 stands for one a task.
         seed: of the frozen goals and of the choice among them.
         goals_per_task: use only the first so many goals of a task.
-        task_select: see `Lane`.
+        task_select: see `SubEnv`.
 
     Raises:
-        ValueError: if the lanes or the goals cannot be dealt evenly.
+        ValueError: if the sub-environments or the goals cannot be dealt evenly.
     """
     num_tasks = len(tasks)
-    lanes_per_task, rest = divmod(num_tasks if meta_batch_size == 1 else meta_batch_size, num_tasks)
-    if rest or lanes_per_task < 1:
-        raise ValueError(f"meta_batch_size must be a multiple of the {num_tasks} tasks, got {meta_batch_size}")
-    lanes = []
+    count = as_integer(meta_batch_size)
+    envs_per_task, rest = divmod(num_tasks if count == 1 else count or 0, num_tasks)
+    if rest or envs_per_task < 1:
+        raise ValueError(f"meta_batch_size must be a multiple of the {num_tasks} tasks, got {meta_batch_size!r}")
+    sub_envs = []
     for spec, goals in zip(tasks, _goals(tasks, seed), strict=True):
         used = goals[:goals_per_task]
-        if len(used) % lanes_per_task:
+        if len(used) % envs_per_task:
             raise ValueError(
-                f"{len(used)} goals a task cannot be dealt evenly to {lanes_per_task} environments; choose another "
+                f"{len(used)} goals a task cannot be dealt evenly to {envs_per_task} environments; choose another "
                 "meta_batch_size or total_tasks_per_cls"
             )
-        lanes += [
-            Lane(spec, f"{spec.name}_{share}", used[share::lanes_per_task], seed=seed, task_select=task_select)
-            for share in range(lanes_per_task)
+        sub_envs += [
+            SubEnv(spec, f"{spec.name}_{share}", used[share::envs_per_task], seed=seed, task_select=task_select)
+            for share in range(envs_per_task)
         ]
-    return lanes
+    return sub_envs
 
 
 def _goals(tasks: Sequence[TaskSpec], seed: int | None) -> Sequence[np.ndarray]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-import importlib.metadata
 import os
 import tempfile
 import zipfile
@@ -22,6 +21,7 @@ import platformdirs
 
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import load_scene
+from mjx_metaworld.build.machine import cpu_cores, versions
 from mjx_metaworld.build.readings import read_frame, read_point, read_skeleton, read_tcp
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
@@ -59,7 +59,7 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
 def _simulate_all(model: mujoco.MjModel, spec: TaskSpec, prop_positions: np.ndarray) -> list[Settled]:
     """One simulation a place of the prop, over threads: MuJoCo releases the interpreter while it steps."""
     bodies = map_bodies(model, spec.scene_spec.prop)
-    threads = min(os.cpu_count() or 1, len(prop_positions))
+    threads = min(cpu_cores(), len(prop_positions))
 
     def simulate_share(first: int) -> list[Settled]:
         own_model = copy.copy(model)
@@ -110,8 +110,8 @@ def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
     inputs = repr((spec.scene_spec, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
     places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
     digest = hashlib.sha256(inputs.encode() + places).hexdigest()[:16]
-    versions = f"settle{_FORMAT}-metaworld{importlib.metadata.version('metaworld')}-mujoco{mujoco.__version__}"
-    return Path(platformdirs.user_cache_dir("mjx-metaworld")) / versions / f"{spec.name}-{digest}.npz"
+    folder = f"settle{_FORMAT}-metaworld{versions('metaworld')['metaworld']}-mujoco{mujoco.__version__}"
+    return Path(platformdirs.user_cache_dir("mjx-metaworld")) / folder / f"{spec.name}-{digest}.npz"
 
 
 def _read(path: Path) -> Settled | None:

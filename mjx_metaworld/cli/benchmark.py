@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import os
-import platform
 import resource
 import time
 from collections.abc import Sequence
@@ -13,6 +10,8 @@ from dataclasses import dataclass
 
 import jax
 
+from mjx_metaworld.build.checks import check_integer
+from mjx_metaworld.build.machine import cpu_cores, describe_machine, versions
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.physics.model import PhysicsConfig
@@ -44,8 +43,7 @@ def claim_devices(count: int) -> list[Device]:
     Raises:
         ValueError: if there are fewer, or if it is too late to make them.
     """
-    if count < 1:
-        raise ValueError(f"devices must be a positive integer, got {count}")
+    check_integer("devices", count)
     if count > 1:
         with contextlib.suppress(RuntimeError):  # JAX has started: what there is must do
             jax.config.update("jax_num_cpu_devices", count)
@@ -58,9 +56,8 @@ def claim_devices(count: int) -> list[Device]:
 
 def default_devices(num_envs: int) -> int:
     """Devices that suit a batch: on CPU one a core, elsewhere all; fewer where they do not divide it well."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: what there is must do
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", cpu_cores())
     most = min(len(jax.devices()), max(1, num_envs // _LEAST_LANES))
     return max(count for count in range(1, most + 1) if num_envs % count == 0)
 
@@ -142,8 +139,8 @@ class Batch:
             compile_step_s=round(self.compile_step_s, 2),
             peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             device=self.devices[0].device_kind,
-            machine=f"{platform.machine()}, {os.cpu_count()} cores",
-            versions={name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "metaworld")},
+            machine=describe_machine(),
+            versions=versions(),
         )
 
 

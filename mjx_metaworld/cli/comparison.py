@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.parity.reference import EpisodeOutcome
 
 
@@ -24,24 +25,22 @@ class Comparison:
 
 def compare(
     names: Sequence[str],
-    success: np.ndarray,
-    episode_return: np.ndarray,
+    stats: EpisodeStats,
     outcomes: Sequence[Sequence[EpisodeOutcome]],
 ) -> list[Comparison]:
     """Figures of every task.
 
     Args:
         names: of the tasks.
-        success: (tasks, goals) here.
-        episode_return: (tasks, goals) here.
+        stats: (tasks, goals) here.
         outcomes: of the reference, by task and goal.
     """
     return [
         Comparison(
             task=name,
-            success_here=float(success[i].mean()),
+            success_here=float(stats.success[i].mean()),
             success_there=float(np.mean([outcome.success for outcome in outcomes[i]])),
-            return_here=float(episode_return[i].mean()),
+            return_here=float(stats.episode_return[i].mean()),
             return_there=float(np.mean([outcome.episode_return for outcome in outcomes[i]])),
         )
         for i, name in enumerate(names)

@@ -13,9 +13,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.env import MetaWorldEnv, make
-from mjx_metaworld.parity.episodes import CHUNK, Episodes, collect, reference_episodes, run_experts
+from mjx_metaworld.episodes import EpisodeRun
+from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, run_experts
 from mjx_metaworld.rendering.render import render
-from mjx_metaworld.suites import NUM_GOALS, goals
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
+from mjx_metaworld.types import EPISODE_STEPS
 
 _COLUMNS = 5  # pictures a row
 _PICTURE = 320  # pixels a side
@@ -28,7 +30,7 @@ class Demo:
     suite: str = "MT10"
     num_goals: int = 20  # of the reference's 50 frozen goals a task
     num_steps: int = 200  # control steps an episode
-    seed: int = 1  # of the frozen goals
+    seed: int = GOALS_SEED  # of the frozen goals
     output: Path = Path("out/demo.png")  # the contact sheet
 
     def __post_init__(self) -> None:
@@ -47,7 +49,7 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)
-        env = make(args.suite, max_episode_steps=max(args.num_steps, 500))
+        env = make(args.suite, max_episode_steps=max(args.num_steps, EPISODE_STEPS))
         names = [spec.name for spec in env.tasks]
         rand_vecs = [task_goals[: args.num_goals] for task_goals in goals(args.suite, args.seed)]
         progress.advance(building)
@@ -59,21 +61,22 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(args.output)
         progress.advance(drawing)
-    rows = compare(names, run.success, run.episode_return, outcomes)
+    rows = compare(names, run.stats, outcomes)
     title = f"{args.suite}: scripted experts, {args.num_goals} goals a task, {args.num_steps} steps"
     console.print(comparison_table(title, rows))
-    steps = run.success.size * args.num_steps
+    count = run.stats.success.size
+    rate = count * args.num_steps / run.run_seconds
     console.print(
-        f"{run.success.size} environments x {args.num_steps} steps on {jax.devices()[0].device_kind}: compiled in "
-        f"{run.compile_seconds:.1f} s, ran in {run.run_seconds:.1f} s, {steps / run.run_seconds:,.0f} env steps/s.\n"
+        f"{count} environments x {args.num_steps} steps on {jax.devices()[0].device_kind}: compiled in "
+        f"{run.compile_seconds:.1f} s, ran in {run.run_seconds:.1f} s, {rate:,.0f} env steps/s.\n"
         f"Pictures of the first goal's last step: {args.output}"
     )
     return rows
 
 
-def _contact_sheet(env: MetaWorldEnv, run: Episodes) -> Image.Image:
+def _contact_sheet(env: MetaWorldEnv, run: EpisodeRun) -> Image.Image:
     """Every task's first goal at the end of its episode, labelled."""
-    first = np.arange(len(env.tasks)) * run.success.shape[1]
+    first = np.arange(len(env.tasks)) * run.stats.success.shape[1]
     images = render(env, jax.tree.map(lambda x: x[first], run.state), width=_PICTURE, height=_PICTURE)
     font = ImageFont.load_default(18)
     rows = -(-len(images) // _COLUMNS)
@@ -81,7 +84,7 @@ def _contact_sheet(env: MetaWorldEnv, run: Episodes) -> Image.Image:
     for i, (spec, image) in enumerate(zip(env.tasks, images, strict=True)):
         corner = (i % _COLUMNS * _PICTURE, i // _COLUMNS * _PICTURE)
         sheet.paste(Image.fromarray(image[::-1, ::-1]), corner)  # corner2 is mounted upside down
-        outcome = "success" if run.success[i, 0] else "no success"
+        outcome = "success" if run.stats.success[i, 0] else "no success"
         draw = ImageDraw.Draw(sheet)
         draw.text((corner[0] + 8, corner[1] + 6), f"{spec.name}: {outcome}", fill="black", font=font)
     return sheet

@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
-from mjx_metaworld.cli.run import Policy, build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.parity.episodes import collect, reference_episodes
-from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, start_reference
-from mjx_metaworld.suites import NUM_GOALS, every_goal, goals
+from mjx_metaworld.parity.reference import EpisodeOutcome, reference_env, run_reference_episode
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
+from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
+from mjx_metaworld.vector import reset_to_goals
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
 
-_MAX_STEPS = 500  # the reference raises after them
 _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
 
@@ -40,15 +41,15 @@ class Eval:
     policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
     num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
     num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
-    seed: int = 1  # of the frozen goals
+    seed: int = GOALS_SEED  # of the frozen goals
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
     processes: int = 2  # that run the reference's experts
 
     def __post_init__(self) -> None:
         if self.num_goals is not None and not 1 <= self.num_goals <= NUM_GOALS:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
-        if self.num_steps is not None and not 1 <= self.num_steps <= _MAX_STEPS:
-            raise ValueError(f"num_steps must be in 1..{_MAX_STEPS}, got {self.num_steps}")
+        if self.num_steps is not None and not 1 <= self.num_steps <= EPISODE_STEPS:
+            raise ValueError(f"num_steps must be in 1..{EPISODE_STEPS}, got {self.num_steps}")
         if self.processes < 1:
             raise ValueError(f"processes must be positive, got {self.processes}")
         if self.policy == "random":
@@ -69,7 +70,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
         return evaluate_checkpoint(
             Path(args.tasks),
             args.num_goals or NUM_GOALS,
-            args.num_steps or _MAX_STEPS,
+            args.num_steps or EPISODE_STEPS,
             args.seed,
             args.reference,
             console,
@@ -79,7 +80,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
-        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=_MAX_STEPS)
+        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS)
         policy = load_policy(env, args.policy)
         rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
         names = [spec.name for spec in env.tasks]
@@ -88,33 +89,27 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
             reference = background.enter_context(
                 reference_episodes(names, rand_vecs, num_steps, processes=args.processes)
             )
-        run = run_lanes(
+        run = run_episodes(
             env,
             policy,
-            lambda: _reset_to_goals(env, rand_vecs),
+            lambda: reset_to_goals(env, rand_vecs),
             num_steps,
-            bars,
-            stride=math.gcd(num_steps, 10),
+            steps_per_call=math.gcd(num_steps, 10),
+            bars=bars,
         )
         if reference is None:
             outcomes = _on_reference(env, policy, rand_vecs, num_steps, bars)
         else:
             outcomes = collect(reference, bars)
-    shape = (len(names), num_goals)
-    rows = compare(names, run.success.reshape(shape), run.episode_return.reshape(shape), outcomes)
+    stats = jax.tree.map(lambda x: x.reshape(len(names), num_goals), run.stats)
+    rows = compare(names, stats, outcomes)
     title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
     console.print(comparison_table(title, rows))
     return rows
 
 
-def _reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray]):
-    """All goals of all tasks, task by task."""
-    task, padded = every_goal(rand_vecs, env.rand_vec_size)
-    return jax.vmap(lambda t, v: env.reset_to(t, v))(jnp.asarray(task), jnp.asarray(padded, float))
-
-
 def _on_reference(
-    env: MetaWorldEnv, policy: Policy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
+    env: MetaWorldEnv, policy: StochasticPolicy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
 ) -> list[list[EpisodeOutcome]]:
     """The same policy in the reference's environments, one after the other; one list a task."""
     act = jit(policy)
@@ -132,13 +127,12 @@ def _on_reference(
 def _reference_episode(
     act: Callable, name: str, task: int, rand_vec: np.ndarray, num_steps: int, suffix: np.ndarray
 ) -> EpisodeOutcome:
+    key = jax.random.key(0)
+
+    def policy(obs: np.ndarray) -> np.ndarray:
+        return np.asarray(act(np.append(obs, suffix).astype(np.float32), np.int32(task), key), float)
+
     cpu_env = reference_env(name)
-    obs = start_reference(cpu_env, name, rand_vec)
-    success, total, key = False, 0.0, jax.random.key(0)
-    for _ in range(num_steps):
-        action = act(np.append(obs, suffix).astype(np.float32), np.int32(task), key)
-        obs, reward, _, _, info = cpu_env.step(np.clip(np.asarray(action, float), -1.0, 1.0))
-        success |= bool(info["success"])
-        total += float(reward)
+    outcome = run_reference_episode(cpu_env, name, rand_vec, policy, num_steps)
     cpu_env.close()
-    return EpisodeOutcome(success, total)
+    return outcome

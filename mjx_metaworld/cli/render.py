@@ -12,9 +12,10 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.cli.run import build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.compile import jit
+from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.rendering.images import (
-    CONTROL_RATE,
     VIDEO_SUFFIXES,
     labelled,
     require_mp4,
@@ -24,6 +25,7 @@ from mjx_metaworld.rendering.images import (
     write_video,
 )
 from mjx_metaworld.rendering.render import Backend, check_picture, choose_backend, render
+from mjx_metaworld.types import CONTROL_RATE
 
 _SHEET = ".png"
 
@@ -81,15 +83,15 @@ def run_render(args: Render, console: Console) -> Rendered:
         env = build(bars, args.tasks, max_episode_steps=args.num_steps)
         policy = load_policy(env, args.policy)
         keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
-        run = run_lanes(
+        run = run_episodes(
             env,
             policy,
-            lambda: jax.vmap(env.reset)(keys, jnp.arange(len(env.tasks))),
+            jit(lambda: jax.vmap(env.reset)(keys, jnp.arange(len(env.tasks)))),
             num_steps,
-            bars,
             seed=args.seed,
-            stride=stride,
+            steps_per_call=stride,
             keep=True,
+            bars=bars,
         )
         assert run.kept is not None
         drawing = bars.add_task("drawing", total=run.kept.task.size)
@@ -110,7 +112,7 @@ def run_render(args: Render, console: Console) -> Rendered:
             write_video(args.output, sheets, CONTROL_RATE / stride)
     height, width = sheets[0].shape[:2]
     solved = ", ".join(
-        f"{s.name} {'solved' if ok else 'not solved'}" for s, ok in zip(env.tasks, run.success, strict=True)
+        f"{s.name} {'solved' if ok else 'not solved'}" for s, ok in zip(env.tasks, run.stats.success, strict=True)
     )
     console.print(f"{args.output}: {run.kept.task.size} pictures. {solved}.")
     return Rendered(str(args.output), run.kept.task.size, width, height)

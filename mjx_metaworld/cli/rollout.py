@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.cli.run import build, load_policy, progress_bars, run_lanes
+from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.compile import jit
+from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.suites import resolve
 
 
@@ -56,19 +58,19 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     with progress_bars(console) as bars:
         env = build(bars, args.tasks, max_episode_steps=args.num_steps)
         policy = load_policy(env, args.policy)
-        run = run_lanes(
+        run = run_episodes(
             env,
             policy,
-            lambda: jax.vmap(env.reset)(keys, jnp.asarray(task)),
+            jit(lambda: jax.vmap(env.reset)(keys, jnp.asarray(task))),
             args.num_steps,
-            bars,
             seed=args.seed,
-            stride=math.gcd(args.num_steps, 10),
+            steps_per_call=math.gcd(args.num_steps, 10),
+            bars=bars,
         )
-    rows = [
-        TaskOutcome(spec.name, len(own), float(run.success[own].mean()), float(run.episode_return[own].mean()))
-        for spec, own in ((spec, np.flatnonzero(task == i)) for i, spec in enumerate(env.tasks))
-    ]
+    rows = []
+    for i, spec in enumerate(env.tasks):
+        success, returns = (x[task == i] for x in (run.stats.success, run.stats.episode_return))
+        rows.append(TaskOutcome(spec.name, len(success), float(success.mean()), float(returns.mean())))
     table = Table("task", title=f"{args.tasks}: {args.policy}, {args.num_steps} steps")
     for heading in ("episodes", "success", "mean return"):
         table.add_column(heading, justify="right")

@@ -12,8 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
-from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, with_settings
-from mjx_metaworld.training.presets import PRESETS, preset
+from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, with_settings
 from mjx_metaworld.training.train import run_folder, train
 
 

@@ -6,7 +6,7 @@ clipped; the environment clips them, and rewards see them as they are, like the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 from jaxtyping import Array, Float, Int
@@ -14,11 +14,12 @@ from jaxtyping import Array, Float, Int
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import fixtures, puck, tools
 from mjx_metaworld.experts.common import POLICIES
+from mjx_metaworld.types import Policy
 
 __all__ = ["expert", "expert_policy", "fixtures", "puck", "tools"]
 
 
-def expert_policy(task_names: Sequence[str]) -> Callable[[Float[Array, " obs"], Int[Array, ""]], Float[Array, "4"]]:
+def expert_policy(task_names: Sequence[str]) -> Policy:
     """The experts of several tasks as one function `(obs, task) -> action`, `task` an index into the names.
 
     Entries of `obs` beyond the 39th, such as a one-hot task id, are ignored.
@@ -37,7 +38,7 @@ def expert_policy(task_names: Sequence[str]) -> Callable[[Float[Array, " obs"], 
     return policy
 
 
-def expert(env: MetaWorldEnv) -> Callable[[Float[Array, " obs"], Int[Array, ""]], Float[Array, "4"]]:
+def expert(env: MetaWorldEnv) -> Policy:
     """The scripted policies of an environment's tasks: `(obs, task) -> action`, to be batched with `jax.vmap`.
 
     They read the goal from the observation, so it must be observable.

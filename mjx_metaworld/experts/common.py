@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Vector = Float[Array, "3"]
-Policy = Callable[[Float[Array, "39"]], Float[Array, "4"]]
+Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # the policy of one task
 
-POLICIES: dict[str, Policy] = {}
+POLICIES: dict[str, Script] = {}
 
 
-def expert(*task_names: str) -> Callable[[Policy], Policy]:
+def expert(*task_names: str) -> Callable[[Script], Script]:
     """Make a function the expert of these tasks."""
 
-    def register(policy: Policy) -> Policy:
+    def register(policy: Script) -> Script:
         for name in task_names:
             POLICIES[name] = policy
         return policy

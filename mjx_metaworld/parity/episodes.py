@@ -4,48 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 from rich.progress import Progress
 
-from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.experts import expert_policy
+from mjx_metaworld.episodes import EpisodeRun, run_episodes
+from mjx_metaworld.experts import expert
 from mjx_metaworld.parity.reference import EpisodeOutcome, run_reference_expert
-from mjx_metaworld.suites import every_goal
-from mjx_metaworld.types import State
+from mjx_metaworld.vector import reset_to_goals
 
 CHUNK = 10  # control steps in one call, between two moves of a progress bar
 
 
-class Episodes(NamedTuple):
-    """Episodes of all tasks and goals."""
-
-    state: State  # at the end, leading axis tasks * goals
-    success: np.ndarray  # (tasks, goals) bool: at any step
-    episode_return: np.ndarray  # (tasks, goals)
-    compile_seconds: float
-    run_seconds: float
-
-
-class _Carry(NamedTuple):
-    state: State
-    success: Bool[Array, " envs"]
-    episode_return: Float[Array, " envs"]
-
-
 def run_experts(
     env: MetaWorldEnv, goals: Sequence[np.ndarray], num_steps: int, progress: Progress | None = None
-) -> Episodes:
-    """All tasks and goals in one vmap; compiled ahead, so that compile and run time are apart.
+) -> EpisodeRun:
+    """The scripted experts at all goals of all tasks in one batch.
 
     Args:
         env: with the goal observable.
@@ -53,41 +34,20 @@ def run_experts(
         num_steps: control steps an episode, a multiple of 10.
         progress: bars to draw, if any.
 
+    Returns:
+        The last states with leading axis tasks * goals, and statistics of shape (tasks, goals).
+
     Raises:
-        ValueError: if `num_steps` is no positive multiple of 10.
+        ValueError: if `num_steps` is no positive multiple of 10, or the environment hides the goal.
     """
-    if num_steps < 1 or num_steps % CHUNK:
-        raise ValueError(f"num_steps must be a positive multiple of {CHUNK}, got {num_steps}")
-    bars = progress or Progress(disable=True)
-    task, rand_vec = every_goal(goals, env.rand_vec_size)
-    task, rand_vec = jnp.asarray(task), jnp.asarray(rand_vec, float)
-    policy = jax.vmap(expert_policy([spec.name for spec in env.tasks]))
+    scripted = expert(env)
 
-    def reset(task: Array, rand_vec: Array) -> _Carry:
-        state = jax.vmap(lambda t, v: env.reset_to(t, v))(task, rand_vec)
-        return _Carry(state, jnp.zeros(task.shape, bool), jnp.zeros(task.shape))
+    def policy(obs: Array, task: Array, key: Array) -> Array:
+        return jnp.clip(scripted(obs, task), -1.0, 1.0)
 
-    def step(carry: _Carry, _: None) -> tuple[_Carry, None]:
-        state = jax.vmap(env.step)(carry.state, jnp.clip(policy(carry.state.obs, carry.state.task), -1.0, 1.0))
-        success = carry.success | (state.metrics.success > 0)
-        return _Carry(state, success, carry.episode_return + state.reward), None
-
-    compiling = bars.add_task("compiling", total=None)
-    start = time.perf_counter()
-    carry = jit(reset)(task, rand_vec)
-    advance = jit(lambda carry: jax.lax.scan(step, carry, length=CHUNK)[0]).lower(carry).compile()
-    compile_seconds = time.perf_counter() - start
-    bars.update(compiling, total=1, completed=1)
-
-    running = bars.add_task(f"stepping {task.size} environments", total=num_steps)
-    start = time.perf_counter()
-    for _ in range(num_steps // CHUNK):
-        carry = jax.block_until_ready(advance(carry))
-        bars.advance(running, CHUNK)
-    run_seconds = time.perf_counter() - start
+    run = run_episodes(env, policy, lambda: reset_to_goals(env, goals), num_steps, steps_per_call=CHUNK, bars=progress)
     shape = (len(goals), len(goals[0]))
-    success, episode_return = (np.asarray(x).reshape(shape) for x in (carry.success, carry.episode_return))
-    return Episodes(carry.state, success, episode_return, compile_seconds, run_seconds)
+    return run._replace(stats=jax.tree.map(lambda x: x.reshape(shape), run.stats))
 
 
 Reference = list[Future[list[EpisodeOutcome]]]

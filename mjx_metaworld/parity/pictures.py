@@ -15,11 +15,10 @@ from mjx_metaworld.env import make
 from mjx_metaworld.parity.reference import reference_policy, start_reference
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.render import CAMERAS, Backend, render
-from mjx_metaworld.suites import goals
+from mjx_metaworld.suites import GOALS_SEED, goals
 from mjx_metaworld.testing import state_from_metaworld
 
 VISIBLE = 2  # of 255: what rounding a colour can do
-_SEED = 1  # of the frozen goals, the first of which is taken
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def picture_differences(
     with _reference_draws_with(backend):
         cpu_env = env_dict.ALL_V3_ENVIRONMENTS[task](render_mode="rgb_array", width=width, height=height)
         policy = reference_policy(task)
-        obs = start_reference(cpu_env, task, goals(task, seed=_SEED)[0][0])
+        obs = start_reference(cpu_env, task, goals(task, GOALS_SEED)[0][0])
         for _ in range(num_steps):
             obs = cpu_env.step(np.clip(policy.get_action(obs.copy()), -1.0, 1.0))[0]
         env = make(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -53,15 +54,31 @@ def run_reference_expert(name: str, rand_vecs: np.ndarray, num_steps: int) -> li
         num_steps: control steps an episode, at most the reference's 500.
     """
     cpu_env, policy = reference_env(name), reference_policy(name)
-    outcomes = []
-    for rand_vec in rand_vecs:
-        obs = start_reference(cpu_env, name, rand_vec)
-        success, total = False, 0.0
-        for _ in range(num_steps):
-            action = np.clip(policy.get_action(obs.copy()), -1.0, 1.0)  # some policies write into obs
-            obs, reward, _, _, info = cpu_env.step(action)
-            success |= bool(info["success"])
-            total += float(reward)
-        outcomes.append(EpisodeOutcome(success, total))
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        return policy.get_action(obs.copy())  # some policies write into obs
+
+    outcomes = [run_reference_episode(cpu_env, name, rand_vec, act, num_steps) for rand_vec in rand_vecs]
     cpu_env.close()
     return outcomes
+
+
+def run_reference_episode(
+    cpu_env: SawyerXYZEnv, name: str, rand_vec: np.ndarray, act: Callable[[np.ndarray], np.ndarray], num_steps: int
+) -> EpisodeOutcome:
+    """Run an episode of the reference.
+
+    Args:
+        cpu_env: of the task, from `reference_env`.
+        name: the task.
+        rand_vec: (rand,) its goal vector.
+        act: the policy, (39,) -> (4,); its actions are clipped to [-1, 1].
+        num_steps: control steps, at most the reference's 500.
+    """
+    obs = start_reference(cpu_env, name, rand_vec)
+    success, total = False, 0.0
+    for _ in range(num_steps):
+        obs, reward, _, _, info = cpu_env.step(np.clip(act(obs), -1.0, 1.0))
+        success |= bool(info["success"])
+        total += float(reward)
+    return EpisodeOutcome(success, total)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld.build.machine import versions
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
@@ -20,7 +20,8 @@ from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, ru
 from mjx_metaworld.parity.pictures import PictureDifference
 from mjx_metaworld.parity.steps import record_steps, reset_error, reward_error, step_errors
 from mjx_metaworld.rendering.render import choose_backend
-from mjx_metaworld.suites import NUM_GOALS, goals, resolve
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, resolve
+from mjx_metaworld.types import EPISODE_STEPS
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Parity:
 
     tasks: str = "MT50"  # a suite or a task
     num_goals: int = 50  # frozen goals a task for resets (at most 10 of them) and for the closed loop
-    num_steps: int = 500  # control steps an episode of the closed loop
+    num_steps: int = EPISODE_STEPS  # control steps an episode of the closed loop
     step_goals: int = 3  # episodes recorded a task and style for the one-step figures
     step_length: int = 160  # control steps of those episodes, of which every second is kept
-    seed: int = 1  # of the frozen goals
+    seed: int = GOALS_SEED  # of the frozen goals
     processes: int = 2  # that run the reference
     pictures: bool = False  # compare pictures of the same states instead
     document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
@@ -43,10 +44,10 @@ class Parity:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
         if not 1 <= self.step_goals <= NUM_GOALS:
             raise ValueError(f"step_goals must be in 1..{NUM_GOALS}, got {self.step_goals}")
-        if not 2 <= self.step_length <= 500:
-            raise ValueError(f"step_length must be in 2..500, got {self.step_length}")
-        if not CHUNK <= self.num_steps <= 500 or self.num_steps % CHUNK:
-            raise ValueError(f"num_steps must be a multiple of {CHUNK} up to 500, got {self.num_steps}")
+        if not 2 <= self.step_length <= EPISODE_STEPS:
+            raise ValueError(f"step_length must be in 2..{EPISODE_STEPS}, got {self.step_length}")
+        if not CHUNK <= self.num_steps <= EPISODE_STEPS or self.num_steps % CHUNK:
+            raise ValueError(f"num_steps must be a multiple of {CHUNK} up to {EPISODE_STEPS}, got {self.num_steps}")
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def _measure(args: Parity, console: Console) -> list[Row]:
         Row(
             **{
                 **asdict(row),
-                "success_here": float(run.success[i].mean()),
+                "success_here": float(run.stats.success[i].mean()),
                 "success_there": float(np.mean([o.success for o in outcomes[i]])),
-                "return_here": float(run.episode_return[i].mean()),
+                "return_here": float(run.stats.episode_return[i].mean()),
                 "return_there": float(np.mean([o.episode_return for o in outcomes[i]])),
             }
         )
@@ -118,9 +119,7 @@ def _measure(args: Parity, console: Console) -> list[Row]:
     console.print(table, markup=False, soft_wrap=True)
     if args.output is not None:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(
-            json.dumps({"versions": _versions(), "rows": [asdict(r) for r in rows]}, indent=1) + "\n"
-        )
+        args.output.write_text(json.dumps({"versions": versions(), "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
     if args.document is not None:
         rewrite_section(args.document, "parity", table)
     return rows
@@ -170,7 +169,7 @@ def markdown(args: Parity, rows: list[Row]) -> str:
     returns = [np.mean([getattr(row, f"return_{side}") for row in rows]) for side in ("here", "there")]
     means = [f"{success[0]:.1%}", f"{success[1]:.1%}", f"{returns[0]:.0f}", f"{returns[1]:.0f}"]
     lines.append(f"| **mean** | | | | | | | {' | '.join(means)} |")
-    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    software = ", ".join(f"{name} {version}" for name, version in versions().items())
     return "\n".join(
         [
             *lines,
@@ -181,10 +180,6 @@ def markdown(args: Parity, rows: list[Row]) -> str:
             f"steps, every second). Success and return: scripted experts on {args.num_goals} frozen goals (seed "
             f"{args.seed}), {args.num_steps} steps; solved when any step succeeds.",
             "",
-            f"{jax.devices()[0].device_kind}; {versions}.",
+            f"{jax.devices()[0].device_kind}; {software}.",
         ]
     )
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "metaworld")}

@@ -6,7 +6,6 @@ an error cannot hide behind the divergence of two trajectories, and chaos cannot
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -21,6 +20,7 @@ from mjx_metaworld.parity.reference import reference_env, reference_policy, star
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.testing import reward_inputs_from_metaworld, state_from_metaworld
 from mjx_metaworld.types import Metrics, State
+from mjx_metaworld.vector import reset_to_goals
 
 Style = Literal["expert", "random"]
 FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
@@ -133,11 +133,5 @@ def reset_error(env: MetaWorldEnv, task: int, rand_vecs: np.ndarray) -> float:
     cpu_env = reference_env(name)
     theirs = [start_reference(cpu_env, name, v, goal_observable=env.goal_observable).copy() for v in rand_vecs]
     cpu_env.close()
-    padded = jnp.asarray(np.pad(rand_vecs, ((0, 0), (0, env.rand_vec_size - rand_vecs.shape[1]))), float)
-    ours = _reset_to(env)(jnp.full(len(padded), task), padded).obs[:, :39]
+    ours = reset_to_goals(env, [rand_vecs], [task]).obs[:, :39]
     return float(np.max(np.abs(np.asarray(ours, float) - theirs)))
-
-
-@functools.lru_cache(maxsize=4)
-def _reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
-    return jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))

@@ -14,7 +14,6 @@ try:
 except ImportError as error:
     raise ImportError("pictures need pillow: pip install 'mjx-metaworld[cli]'") from error
 
-CONTROL_RATE = 80  # control steps in a second of simulated time
 VIDEO_SUFFIXES = (".mp4", ".gif")
 
 

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import math
 import operator
-import os
 import platform
 import queue
 import threading
@@ -21,12 +20,14 @@ import jax
 import mujoco
 import numpy as np
 
+from mjx_metaworld.build.checks import check_integer
+from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.raycast import raycast
-from mjx_metaworld.rendering.to_mujoco import OriginalScene, on_host
+from mjx_metaworld.rendering.to_mujoco import OriginalScene
 from mjx_metaworld.scenes.catalog import SceneSpec
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 Backend = Literal["egl", "osmesa", "raycast"]
 CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
@@ -134,8 +135,8 @@ def _check(state: object, camera: str, width: int, height: int, num_threads: int
     if not isinstance(state, State):
         raise TypeError(f"render draws a State (single, batched, or stacked over time), not a {type(state).__name__}")
     check_picture(camera, width=width, height=height)
-    if num_threads is not None and (not isinstance(num_threads, int) or num_threads < 1):
-        raise ValueError(f"num_threads must be a positive integer, got {num_threads!r}")
+    if num_threads is not None:
+        check_integer("num_threads", num_threads)
 
 
 def check_picture(camera: str, **sizes: int) -> None:
@@ -151,8 +152,7 @@ def check_picture(camera: str, **sizes: int) -> None:
     if camera not in CAMERAS:
         raise ValueError(f"no camera {camera!r}; available: {', '.join(CAMERAS)}")
     for name, size in sizes.items():
-        if not isinstance(size, int) or not 1 <= size <= _MAX_PIXELS:
-            raise ValueError(f"{name} must be an integer from 1 to {_MAX_PIXELS}, got {size!r}")
+        check_integer(name, size, 1, _MAX_PIXELS)
 
 
 # --- which library draws ---
@@ -261,8 +261,7 @@ _growing = threading.Lock()
 
 def _default_threads() -> int:
     """One a CPU core that this process may use, up to the limit."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MAX_THREADS)
+    return min(cpu_cores(), _MAX_THREADS)
 
 
 def _studio() -> _Studio:

@@ -14,7 +14,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.tasks.spec import TaskSpec
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 _MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
 
@@ -68,11 +68,6 @@ def to_mujoco(env: MetaWorldEnv, state: State, i: int = 0) -> tuple[mujoco.MjMod
     scene = OriginalScene(spec.scene_spec)
     scene.pose(spec, lane)
     return scene.model, scene.data
-
-
-def on_host(state: State) -> State:
-    """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers."""
-    return jax.device_get(state.replace(episode=state.episode.replace(key=None)))
 
 
 class OriginalScene:

@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 from flax import struct
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
-from mjx_metaworld.types import Transition
+from mjx_metaworld.types import Policy, Transition
 from mjx_metaworld.vector import VectorEnv
-
-Policy = Callable[[Float[Array, "n obs"], Int[Array, " n"]], Float[Array, "n action"]]
 
 
 class TrainingEnv(NamedTuple):

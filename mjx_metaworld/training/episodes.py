@@ -6,35 +6,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.algorithm import EpisodeReport, TrainingEnv
 from mjx_metaworld.training.normalize import task_moments
 from mjx_metaworld.types import Transition
 
 
-@struct.dataclass
-class OpenEpisodes:
-    """Success and return so far of each lane's unfinished episode."""
-
-    success: Bool[Array, " envs"]
-    episode_return: Float[Array, " envs"]
-
-
-def no_episodes(num_envs: int) -> OpenEpisodes:
-    """Open episodes before the first step."""
-    return OpenEpisodes(success=jnp.zeros(num_envs, bool), episode_return=jnp.zeros(num_envs))
-
-
-def follow(episodes: OpenEpisodes, transitions: Transition, num_tasks: int) -> tuple[OpenEpisodes, EpisodeReport]:
+def follow(episodes: EpisodeStats, transitions: Transition, num_tasks: int) -> tuple[EpisodeStats, EpisodeReport]:
     """Go through a rollout's transitions (time, envs); report the episodes that ended in it."""
     done = transitions.terminated | transitions.truncated
 
-    def step(open_: OpenEpisodes, now: tuple[Array, Array, Array]) -> tuple[OpenEpisodes, OpenEpisodes]:
+    def step(open_: EpisodeStats, now: tuple[Array, Array, Array]) -> tuple[EpisodeStats, EpisodeStats]:
         reward, success, ends = now
-        so_far = OpenEpisodes(open_.success | (success > 0), open_.episode_return + reward)
-        return OpenEpisodes(so_far.success & ~ends, jnp.where(ends, 0.0, so_far.episode_return)), so_far
+        so_far = EpisodeStats(open_.success | (success > 0), open_.episode_return + reward)
+        return EpisodeStats(so_far.success & ~ends, jnp.where(ends, 0.0, so_far.episode_return)), so_far
 
     episodes, so_far = jax.lax.scan(step, episodes, (transitions.reward, transitions.metrics.success, done))
     task = jnp.where(done, transitions.task, num_tasks)  # rows that end nothing are nobody's
@@ -51,9 +38,8 @@ def spread_starts(
     """Cut some first episodes short after a rollout (time, envs), see `early_end`."""
     last = transitions.terminated[-1] | transitions.truncated[-1]
     early = early_end(env, horizon, iteration) & ~last
-    env_state = jax.lax.cond(jnp.any(early), env.restart, lambda s, _: s, env_state, early)
     truncated = transitions.truncated.at[-1].set(transitions.truncated[-1] | early)
-    return env_state, transitions.replace(truncated=truncated)
+    return env.restart(env_state, early), transitions.replace(truncated=truncated)
 
 
 def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, " envs"]:

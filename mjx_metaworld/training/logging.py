@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
-from mjx_metaworld.training.evaluation import Evaluation
 from mjx_metaworld.training.requires import require
 
 METRICS_FILE = "metrics.jsonl"
@@ -80,7 +80,7 @@ class Recorder:
         self._write("iteration", progress, self._report)
         self._bars.update(self._bar, description="training", completed=progress.env_steps)
 
-    def evaluation(self, progress: Progress, evaluation: Evaluation) -> None:
+    def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
         """Take in an evaluation, and print a row of the table."""
         success, returns = evaluation.success.mean(1), evaluation.episode_return.mean(1)
         figures = {"success": float(success.mean()), "episode_return": float(returns.mean())}

@@ -10,10 +10,10 @@ import jax
 from jaxtyping import Array, Key
 
 from mjx_metaworld.compile import jit
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.algorithm import Algorithm
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.devices import placement
-from mjx_metaworld.training.evaluation import Evaluation
 
 
 class Records(Protocol):
@@ -23,7 +23,7 @@ class Records(Protocol):
         """An iteration is done."""
         ...
 
-    def evaluation(self, progress: Progress, evaluation: Evaluation) -> None:
+    def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
         """An evaluation is done."""
         ...
 
@@ -39,7 +39,7 @@ class Schedule(NamedTuple):
 
 def run_loop(
     algorithm: Algorithm,
-    evaluate: Callable[[Any], Evaluation],
+    evaluate: Callable[[Any], EpisodeStats],
     schedule: Schedule,
     start: tuple[Any, Progress],
     records: Records,
@@ -73,7 +73,7 @@ def run_loop(
         if ended or _crossed(last, env_steps, schedule.eval_every):
             evaluation = evaluate(state)
             seconds = before + time.perf_counter() - began
-            progress = Progress(progress.iteration, env_steps, seconds, evaluation.mean_success())
+            progress = Progress(progress.iteration, env_steps, seconds, float(evaluation.success.mean()))
             records.evaluation(progress, evaluation)
         if finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
             checkpoints.save(state, progress)

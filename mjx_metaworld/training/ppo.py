@@ -11,17 +11,17 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training import networks
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
-    Policy,
     TrainingEnv,
     check_positive,
     check_shares,
 )
 from mjx_metaworld.training.devices import divide, gather
-from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
+from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.normalize import (
     Moments,
     RewardScale,
@@ -33,7 +33,7 @@ from mjx_metaworld.training.normalize import (
     standardise,
     task_moments,
 )
-from mjx_metaworld.types import Transition
+from mjx_metaworld.types import Policy, Transition
 
 _RATE_STEP = 1.5  # by how much the learning rate moves at once, and within which limits
 _MIN_RATE, _MAX_RATE = 1e-5, 1e-2
@@ -87,7 +87,7 @@ class PPOState:
     learning_rate: Float[Array, ""]
     obs_moments: Moments
     reward_scale: RewardScale
-    episodes: OpenEpisodes
+    episodes: EpisodeStats
 
 
 @struct.dataclass

@@ -16,7 +16,7 @@ from metaworld.evaluation import evaluation
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.parity.reference import reference_task
-from mjx_metaworld.training.algorithm import Policy
+from mjx_metaworld.types import EPISODE_STEPS, Policy
 
 
 class ReferenceEvaluation(NamedTuple):
@@ -30,7 +30,7 @@ def evaluate_on_reference(
     env: MetaWorldEnv,
     policy: Policy,
     rand_vecs: Sequence[np.ndarray],
-    num_steps: int = 500,
+    num_steps: int = EPISODE_STEPS,
     advance: Callable[[], object] = lambda: None,
 ) -> ReferenceEvaluation:
     """Evaluate with `metaworld.evaluation.evaluation`, each goal once.

@@ -16,16 +16,17 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
-    Policy,
     TrainingEnv,
     check_positive,
     check_shares,
 )
 from mjx_metaworld.training.devices import divide, gather
-from mjx_metaworld.training.episodes import OpenEpisodes, follow, no_episodes, spread_starts
+from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.networks import ActionCritic, SquashedActor, draw_squashed
 from mjx_metaworld.training.normalize import (
     Moments,
     RewardScale,
@@ -38,8 +39,7 @@ from mjx_metaworld.training.normalize import (
     task_moments,
 )
 from mjx_metaworld.training.replay import Experience, make_replay
-from mjx_metaworld.training.squashed import ActionCritic, SquashedActor, draw_squashed
-from mjx_metaworld.types import Transition
+from mjx_metaworld.types import Policy, Transition
 
 _NUM_CRITICS = 2  # of which the smaller value counts
 
@@ -113,7 +113,7 @@ class SACState:
     learner: Learner
     obs_moments: Moments
     reward_scale: RewardScale
-    episodes: OpenEpisodes
+    episodes: EpisodeStats
 
 
 @struct.dataclass

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +11,16 @@ import jax
 from jaxtyping import Array, Key
 from rich.console import Console
 
+from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.suites import goals, resolve
-from mjx_metaworld.training.algorithm import Algorithm, Policy, training_env
+from mjx_metaworld.training.algorithm import Algorithm, training_env
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, key_words, open_run, read_run
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, plot_success
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
 PLOT_FILE = "success.png"
@@ -134,11 +133,9 @@ def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple
 
 def _facts(devices: Sequence[Device] | None) -> dict[str, Any]:
     packages = ("mjx-metaworld", "jax", "jaxlib", "flax", "optax", "mujoco", "metaworld")
-    usable, present = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None), os.cpu_count()
-    cores = f"{present} cores" if usable in (None, present) else f"{usable} of {present} cores"
     return {
         "device": jax.devices()[0].device_kind,
         "devices": 1 if devices is None else len(devices),
-        "machine": f"{platform.machine()}, {cores}",
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "machine": describe_machine(),
+        "versions": versions(*packages),
     }

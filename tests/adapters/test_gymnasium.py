@@ -17,7 +17,7 @@ from metaworld.evaluation import evaluation, metalearning_evaluation
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnasium import MetaWorldVectorEnv, make_ml, make_mt
-from mjx_metaworld.adapters.sub_env import Lane, deal_tasks
+from mjx_metaworld.adapters.sub_env import SubEnv, deal_tasks
 from mjx_metaworld.parity.reference import reference_policy
 from mjx_metaworld.suites import resolve
 
@@ -156,7 +156,7 @@ def test_goals_are_chosen_like_metaworlds_pseudorandom_wrapper():
         seed=SEED,
         task_select="pseudorandom",
     )
-    lane = Lane(specs[0], "lane", goals[:5], seed=SEED, task_select="pseudorandom")
+    lane = SubEnv(specs[0], "lane", goals[:5], seed=SEED, task_select="pseudorandom")
     for _ in range(12):  # two rounds and a bit
         theirs.get_wrapper_attr("sample_tasks")()
         np.testing.assert_array_equal(lane.goals[lane.choose()], theirs.unwrapped._last_rand_vec)

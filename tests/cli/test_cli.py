@@ -9,8 +9,6 @@ import os
 import shlex
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import Any
 
 import jax
 import numpy as np
@@ -27,6 +25,7 @@ from mjx_metaworld.cli.demo import Demo, run_demo
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.cli.tasks import Tasks, run_tasks
+from mjx_metaworld.episodes import EpisodeRun, EpisodeStats
 from mjx_metaworld.parity.reference import EpisodeOutcome
 from mjx_metaworld.rendering import images as pictures
 from mjx_metaworld.rendering import opengl
@@ -36,10 +35,11 @@ from mjx_metaworld.tasks import TASKS
 def test_table_and_contact_sheet():
     env = mw.make("reach-v3")
     state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))
-    run: Any = SimpleNamespace(state=state, success=np.array([[True, False]]), episode_return=np.array([[10.0, 20.0]]))
+    stats = EpisodeStats(success=np.array([[True, False]]), episode_return=np.array([[10.0, 20.0]]))
+    run = EpisodeRun(state, stats, kept=None, compile_seconds=0.0, run_seconds=0.0)
     outcomes = [[EpisodeOutcome(True, 30.0), EpisodeOutcome(True, 50.0)]]
     out = io.StringIO()
-    rows = compare(["reach-v3"], run.success, run.episode_return, outcomes)
+    rows = compare(["reach-v3"], stats, outcomes)
     Console(file=out, width=100).print(comparison_table("reach", rows))
     (row,) = (line for line in out.getvalue().splitlines() if "reach-v3 " in line and "│" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["reach-v3", "50%", "100%", "15", "40"]

@@ -74,7 +74,7 @@ def test_one_control_step_of_more_states(task, style):
 def test_closed_loop():
     """Experts' success on two frozen goals a task: within 2 points in the mean, no task otherwise on both goals."""
     few = tuple(rand_vecs[:2] for rand_vecs in goals())
-    ours = run_experts(environment(), few, num_steps=150).success.mean(axis=1)
+    ours = run_experts(environment(), few, num_steps=150).stats.success.mean(axis=1)
     outcomes = [run_reference_expert(name, rand_vecs, 150) for name, rand_vecs in zip(NAMES, few, strict=True)]
     gaps = ours - np.array([[outcome.success for outcome in episodes] for episodes in outcomes]).mean(axis=1)
     assert abs(gaps.mean()) <= 0.02

@@ -67,6 +67,6 @@ def test_closed_loop():
             for spec, rand_vecs in zip(env.tasks, few, strict=True)
         ]
     )
-    gaps = ours.success.mean(axis=1) - theirs.mean(axis=1)
+    gaps = ours.stats.success.mean(axis=1) - theirs.mean(axis=1)
     assert abs(gaps.mean()) <= 0.02
     assert np.abs(gaps).max() <= 1 / 6 + 1e-6

@@ -14,10 +14,10 @@ from flax import struct
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int, Key
 
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.config import ALGORITHMS
-from mjx_metaworld.training.evaluation import Evaluation
 from mjx_metaworld.training.loop import Schedule, begin, run_loop
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.sac import SACConfig
@@ -131,7 +131,7 @@ class Silent:
     def iteration(self, progress: Progress, report: object) -> None:
         """Nothing."""
 
-    def evaluation(self, progress: Progress, evaluation: Evaluation) -> None:
+    def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
         """Nothing."""
 
 
@@ -169,7 +169,7 @@ def learn_alone(
     steps = learner.steps_per_iteration
     schedule = Schedule(iterations * steps, 3 * steps, checkpoint_every * steps, None)
     checkpoints = Checkpoints(folder)
-    evaluation = Evaluation(np.zeros((1, 1), bool), np.zeros((1, 1)))
+    evaluation = EpisodeStats(np.zeros((1, 1), bool), np.zeros((1, 1)))
     try:
         start = begin(learner, key, checkpoints)
         return run_loop(learner, lambda _: evaluation, schedule, start, Silent(), checkpoints, began=0.0)

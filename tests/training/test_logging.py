@@ -21,10 +21,10 @@ from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event
 
 from mjx_metaworld.cli.train import Train, configuration
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training import PRESETS, plot_success
 from mjx_metaworld.training.algorithm import EpisodeReport
 from mjx_metaworld.training.checkpoint import Progress
-from mjx_metaworld.training.evaluation import Evaluation
 from mjx_metaworld.training.logging import Recorder, read_records
 from mjx_metaworld.training.normalize import (
     batch_moments,
@@ -47,7 +47,7 @@ class Report:
 REPORT = Report(
     EpisodeReport(success=jnp.array([0.5, jnp.nan]), episode_return=jnp.array([10.0, jnp.nan])), jnp.ones(())
 )
-EVALUATION = Evaluation(np.array([[True, False], [True, True]]), np.array([[1.0, 3.0], [5.0, 7.0]]))
+EVALUATION = EpisodeStats(np.array([[True, False], [True, True]]), np.array([[1.0, 3.0], [5.0, 7.0]]))
 
 
 def record(folder, resumed: Progress, upto: int) -> str:

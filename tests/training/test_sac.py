@@ -14,13 +14,12 @@ from training_probes import ACTION_SIZE, assert_bitwise_equal, probe
 from mjx_metaworld.cli.train import Train, configuration
 from mjx_metaworld.training.algorithm import TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
-from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, as_json, from_json
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, as_json, from_json, preset
+from mjx_metaworld.training.networks import ActionCritic, draw_squashed, squashed_log_prob
 from mjx_metaworld.training.normalize import standardise
 from mjx_metaworld.training.ppo import PPOConfig
-from mjx_metaworld.training.presets import preset
 from mjx_metaworld.training.replay import make_replay
 from mjx_metaworld.training.sac import SACConfig, SACReport, SACState, make_sac, value_target
-from mjx_metaworld.training.squashed import ActionCritic, draw_squashed, squashed_log_prob
 from mjx_metaworld.training.train import build
 from mjx_metaworld.types import Metrics, Transition
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.rendering.render import render
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 _CAMERA = "corner2"
 _POSITION = (0.75, 0.075, 0.7)  # LeRobot moves the camera closer
@@ -32,5 +32,4 @@ def draw(env: MetaWorldEnv, state: State, lanes: np.ndarray, width: int, height:
 
 def pick_lanes(state: State, lanes: np.ndarray) -> State:
     """Some lanes of a batch, on the host and without their keys, which no picture shows."""
-    on_host = jax.device_get(state.replace(episode=state.episode.replace(key=None)))
-    return jax.tree.map(lambda x: x[lanes], on_host)
+    return jax.tree.map(lambda x: x[lanes], on_host(state))

@@ -12,12 +12,12 @@ from typing import Any, cast, get_args
 from mjx_metaworld.adapters.lerobot.tasks import TaskTexts, distinct_tasks, task_groups, task_texts
 from mjx_metaworld.adapters.lerobot.vector_env import (
     AGENT_POS,
-    FPS,
     LeRobotVectorEnv,
     ObsType,
     environment_state_size,
 )
 from mjx_metaworld.suites import resolve
+from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
 try:
     from lerobot.configs.types import FeatureType, PolicyFeature
@@ -40,8 +40,8 @@ class MjxMetaWorldEnv(EnvConfig):
     """
 
     task: str | None = "reach-v3"
-    fps: int = FPS
-    episode_length: int = 500  # control steps until an episode without success ends
+    fps: int = CONTROL_RATE
+    episode_length: int = EPISODE_STEPS  # control steps until an episode without success ends
     obs_type: str = "pixels_agent_pos"  # or pixels, or state: no pictures but Meta-World's 39 numbers
     observation_height: int = 480
     observation_width: int = 480

@@ -8,14 +8,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from mjx_metaworld.adapters.lerobot.goals import next_goal, padded
+from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert
 from mjx_metaworld.physics.model import PhysicsState
-from mjx_metaworld.types import State
+from mjx_metaworld.suites import goal_batch
+from mjx_metaworld.types import State, on_host
 
 _CHUNK = 10  # control steps in one call; a batch ends with the chunk in which its last lane does
 
@@ -98,9 +99,6 @@ def _rank_within(tasks: np.ndarray) -> np.ndarray:
 def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.ndarray], Iterator[Demonstration]]:
     policy = jax.vmap(expert(env))
 
-    def start(task: Int[Array, " lanes"], rand_vec: Float[Array, "lanes rand"]) -> State:
-        return jax.vmap(lambda t, v: env.reset_to(t, v))(task, rand_vec)
-
     def advance(state: State) -> tuple[State, Frames]:
         def step(state: State, _: None) -> tuple[State, Frames]:
             action = jnp.clip(policy(state.obs, state.task), -1.0, 1.0)
@@ -113,19 +111,15 @@ def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.nda
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         jax.ShapeDtypeStruct((batch_size, env.rand_vec_size), float),
     )
-    start_compiled = jit(start).lower(*shapes).compile()
+    start = jit(jax.vmap(env.reset_to))
+    start_compiled = start.lower(*shapes).compile()
     advance_compiled = jit(advance).lower(jax.eval_shape(start, *shapes)).compile()
 
     def simulate(tasks: np.ndarray, seeds: np.ndarray) -> Iterator[Demonstration]:
-        goals = [
-            padded(next_goal(env.tasks[task], np.random.default_rng(seed)), env.rand_vec_size)
-            for task, seed in zip(tasks, seeds, strict=True)
-        ]
-        fill = batch_size - len(tasks)  # idle lanes repeat the last one
-        state = start_compiled(
-            jnp.asarray(np.pad(tasks, (0, fill), "edge"), jnp.int32),
-            jnp.asarray(np.pad(np.stack(goals), ((0, fill), (0, 0)), "edge"), float),
-        )
+        used = np.pad(np.arange(len(tasks)), (0, batch_size - len(tasks)), "edge")  # idle lanes repeat the last one
+        goals = [next_goal(env.tasks[tasks[i]], np.random.default_rng(seeds[i]))[None] for i in used]
+        task, rand_vec = goal_batch(goals, env.rand_vec_size, tasks[used])
+        state = start_compiled(jnp.asarray(task), jnp.asarray(rand_vec, float))
         chunks, succeeded = [], np.zeros(batch_size, bool)
         for _ in range(-(-env.max_episode_steps // _CHUNK)):
             state, frames = advance_compiled(state)
@@ -135,7 +129,7 @@ def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.nda
                 break
         frames = jax.tree.map(lambda *parts: np.concatenate(parts)[: env.max_episode_steps], *chunks)
         ends = np.where(succeeded, frames.success.argmax(0) + 1, len(frames.success))
-        last = jax.device_get(state.replace(episode=state.episode.replace(key=None)))
+        last = on_host(state)
         for lane, (task, seed) in enumerate(zip(tasks, seeds, strict=True)):
             of_lane = jax.tree.map(lambda x: x[: ends[lane], lane], frames)  # noqa: B023  # used at once
             yield Demonstration(int(task), int(seed), of_lane, jax.tree.map(lambda x: x[lane], last))  # noqa: B023

@@ -19,8 +19,9 @@ except ImportError as error:
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.demonstrations import Demonstration, demonstrate
 from mjx_metaworld.adapters.lerobot.tasks import TaskTexts, distinct_tasks, task_groups, task_texts
-from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STATE, FPS
+from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STATE
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
 Images = Literal["none", "image", "video"]
 _ROBOT = "metaworld"  # as in LeRobot's own Meta-World datasets
@@ -37,7 +38,7 @@ class Export:
     seed: int = 0  # of each task's first episode, meaning the goals of LeRobot's own environment; the next has seed + 1
     keep_failures: bool = False  # keep episodes without success instead of trying the next seeds in their place
     attempts: int = 4  # give a task up after so many times `episodes` attempts
-    max_episode_steps: int = 500
+    max_episode_steps: int = EPISODE_STEPS
     batch_size: int = 256  # episodes simulated at once
     images: Images = "none"  # pictures of LeRobot's camera, as PNG files' bytes or as MP4 files
     image_size: int = 480  # pixels a side
@@ -119,7 +120,12 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
     env = make(distinct_tasks(task_groups(args.tasks)), max_episode_steps=args.max_episode_steps)
     texts = task_texts(args.texts, TASK_DESCRIPTIONS)
     dataset = LeRobotDataset.create(
-        args.repo_id, FPS, features(args), root=args.output, robot_type=_ROBOT, use_videos=args.images == "video"
+        args.repo_id,
+        CONTROL_RATE,
+        features(args),
+        root=args.output,
+        robot_type=_ROBOT,
+        use_videos=args.images == "video",
     )
     written = Counter({spec.name: 0 for spec in env.tasks})
     writing = bars.add_task("episodes", total=len(env.tasks) * args.episodes)

@@ -16,8 +16,3 @@ def next_goal(spec: TaskSpec, generator: np.random.Generator) -> np.ndarray:
     """
     draw_goal(generator, spec)
     return draw_goal(generator, spec)
-
-
-def padded(rand_vec: np.ndarray, size: int) -> np.ndarray:
-    """The goal vector with zeros up to the length that an environment of several tasks expects."""
-    return np.pad(rand_vec, (0, size - len(rand_vec)))

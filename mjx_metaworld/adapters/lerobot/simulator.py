@@ -17,7 +17,9 @@ from jaxtyping import Array, Float
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State
+from mjx_metaworld.vector import select_envs
 
 _building = threading.Lock()  # LeRobot may evaluate tasks in threads; one compiles, the others wait
 
@@ -36,7 +38,7 @@ class Simulator:
         task = jax.ShapeDtypeStruct((num_envs,), jnp.int32)
         rand_vec = jax.ShapeDtypeStruct((num_envs, env.rand_vec_size), float)
         action = jax.ShapeDtypeStruct((num_envs, env.action_size), jnp.float32)
-        reset = jit(jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec)))
+        reset = jit(jax.vmap(env.reset_to))
         state = jax.eval_shape(reset, task, rand_vec)
         self._reset = reset.lower(task, rand_vec).compile()
         self._step = jit(functools.partial(step_unfinished, env)).lower(state, action).compile()
@@ -46,10 +48,10 @@ class Simulator:
 
         Args:
             task: index into `env.tasks`.
-            rand_vecs: `(num_envs, env.rand_vec_size)` goals.
+            rand_vecs: `(num_envs, rand)` goals of this task.
         """
-        tasks = jnp.full(self.num_envs, task, jnp.int32)
-        return self._reset(tasks, jnp.asarray(rand_vecs, float))
+        tasks, padded = goal_batch([rand_vecs], self.env.rand_vec_size, [task])
+        return self._reset(jnp.asarray(tasks), jnp.asarray(padded, float))
 
     def step(self, state: State, actions: np.ndarray) -> State:
         """One control step of the lanes whose episode goes on.
@@ -64,12 +66,8 @@ class Simulator:
 def step_unfinished(env: MetaWorldEnv, state: State, actions: Float[Array, "envs 4"]) -> State:
     """Step the lanes whose episode goes on; the others keep everything but their reward, which is 0."""
     finished = state.terminated | state.truncated
-    stepped = jax.vmap(env.step)(state, actions)
-
-    def choose(old: Array, new: Array) -> Array:
-        return jnp.where(finished.reshape(finished.shape + (1,) * (new.ndim - 1)), old, new)
-
-    return jax.tree.map(choose, state.replace(reward=jnp.zeros_like(state.reward)), stepped)
+    standing = state.replace(reward=jnp.zeros_like(state.reward))
+    return select_envs(finished, standing, jax.vmap(env.step)(state, actions))
 
 
 def simulator(tasks: tuple[str, ...], num_envs: int, max_episode_steps: int) -> Simulator:

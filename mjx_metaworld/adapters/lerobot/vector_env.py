@@ -12,13 +12,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.lerobot.camera import draw
-from mjx_metaworld.adapters.lerobot.goals import next_goal, padded
+from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
+from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
-from mjx_metaworld.types import State
+from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
 ObsType = Literal["pixels_agent_pos", "pixels", "state"]
-FPS = 80  # control steps a second of simulated time
 AGENT_POS = 4  # the hand's position and the gripper's opening lead the Meta-World observation
 ENVIRONMENT_STATE = 39
 
@@ -57,14 +57,13 @@ class LeRobotVectorEnv(VectorEnv):
         compiled_for: Sequence[str] = (),
         obs_type: ObsType = "pixels_agent_pos",
         one_hot: Sequence[str] = (),
-        max_episode_steps: int = 500,
+        max_episode_steps: int = EPISODE_STEPS,
         width: int = 480,
         height: int = 480,
     ) -> None:
         numbers = {"num_envs": num_envs, "max_episode_steps": max_episode_steps, "width": width, "height": height}
         for name, number in numbers.items():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a positive integer, got {number!r}")
+            check_integer(name, number)
         if obs_type not in get_args(ObsType):
             raise ValueError(f"unknown obs_type {obs_type!r}; available: {', '.join(get_args(ObsType))}")
         for name, tasks in (("compiled_for", compiled_for), ("one_hot", one_hot)):
@@ -87,7 +86,7 @@ class LeRobotVectorEnv(VectorEnv):
         self.render_mode = "rgb_array"
         self.metadata = {
             "render_modes": ["rgb_array"],
-            "render_fps": FPS,
+            "render_fps": CONTROL_RATE,
             "autoreset_mode": AutoresetMode.DISABLED,
         }
         self.single_action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
@@ -128,8 +127,8 @@ class LeRobotVectorEnv(VectorEnv):
             ValueError: if there is not one seed a lane.
         """
         seeds = [seed] * self.num_envs if seed is None else seed
-        if isinstance(seeds, int):
-            seeds = range(seeds, seeds + self.num_envs)
+        if (first := as_integer(seeds)) is not None:
+            seeds = range(first, first + self.num_envs)
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed must hold {self.num_envs} numbers, one a lane, got {len(seeds)}")
         for lane, lane_seed in enumerate(seeds):
@@ -137,8 +136,7 @@ class LeRobotVectorEnv(VectorEnv):
                 self._generators[lane] = np.random.default_rng(lane_seed)
         if self._simulator is None:
             self._simulator = simulator(self._compiled_for, self.num_envs, self._max_episode_steps)
-        size = self._simulator.env.rand_vec_size
-        goals = np.stack([padded(next_goal(self._spec, generator), size) for generator in self._generators])
+        goals = np.stack([next_goal(self._spec, generator) for generator in self._generators])
         self._state = self._simulator.reset(self._compiled_for.index(self.task), goals)
         self._images = None
         return self._observe(np.full(self.num_envs, True)), {"is_success": np.full(self.num_envs, False)}

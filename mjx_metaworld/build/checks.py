@@ -1,0 +1,40 @@
+"""Checks of numbers that callers give, so that all parts refuse bad ones in the same words."""
+
+from __future__ import annotations
+
+import operator
+
+
+def as_integer(value: object) -> int | None:
+    """An `int` of everything that Python takes as an index, such as a numpy integer; None of all else.
+
+    A bool is no integer here, nor is an array that JAX is tracing.
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # what has no __index__ raises
+    except TypeError:
+        return None
+
+
+def check_integer(name: str, value: object, low: int = 1, high: int | None = None) -> int:
+    """An argument as an `int` within bounds.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the caller gave.
+        low: the smallest that is allowed.
+        high: the largest, if there is one.
+
+    Raises:
+        ValueError: if it is no integer, or out of bounds.
+    """
+    number = as_integer(value)
+    if number is not None and low <= number and (high is None or number <= high):
+        return number
+    if high is not None:
+        allowed = f"an integer from {low} to {high}"
+    else:
+        allowed = "a positive integer" if low == 1 else f"an integer of at least {low}"
+    raise ValueError(f"{name} must be {allowed}, got {value!r}")

@@ -1,0 +1,138 @@
+"""One episode of a policy in every environment of a batch: whether it succeeds, and its return."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Key
+
+from mjx_metaworld.compile import jit
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.types import State, StochasticPolicy, on_host
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+@struct.dataclass
+class EpisodeStats:
+    """Success and return of episodes, of which there may be any leading axes; in progress, those so far."""
+
+    success: Bool[Array | np.ndarray, "*episodes"]  # at any step
+    episode_return: Float[Array | np.ndarray, "*episodes"]  # sum of the rewards
+
+
+@struct.dataclass
+class Episodes:
+    """A batch of episodes in progress."""
+
+    state: State  # leading axis envs
+    stats: EpisodeStats
+
+
+class EpisodeRun(NamedTuple):
+    """Episodes that have been run."""
+
+    state: State  # the last, leading axis envs
+    stats: EpisodeStats  # (envs,), on the host
+    kept: State | None  # with `keep`: the states on the host, leading axes (moments, envs)
+    compile_seconds: float
+    run_seconds: float
+
+
+def no_episodes(num_envs: int) -> EpisodeStats:
+    """Statistics before the first step."""
+    return EpisodeStats(success=jnp.zeros(num_envs, bool), episode_return=jnp.zeros(num_envs))
+
+
+def begin_episodes(state: State) -> Episodes:
+    """Episodes that begin in the states of a batch."""
+    return Episodes(state, no_episodes(state.task.shape[0]))
+
+
+def step_episodes(
+    env: MetaWorldEnv, episodes: Episodes, action: Float[Array, "envs 4"], *, until_success: bool = False
+) -> Episodes:
+    """One control step of every episode.
+
+    Args:
+        env: the environment.
+        episodes: so far.
+        action: of each environment.
+        until_success: count rewards up to the first success only, as metaworld's evaluation does.
+    """
+    state, stats = jax.vmap(env.step)(episodes.state, action), episodes.stats
+    reward = jnp.where(stats.success, 0.0, state.reward) if until_success else state.reward
+    return Episodes(state, EpisodeStats(stats.success | (state.metrics.success > 0), stats.episode_return + reward))
+
+
+def run_episodes(
+    env: MetaWorldEnv,
+    policy: StochasticPolicy,
+    reset: Callable[[], State],
+    num_steps: int,
+    *,
+    seed: int = 0,
+    steps_per_call: int = 10,
+    keep: bool = False,
+    bars: Progress | None = None,
+) -> EpisodeRun:
+    """Run one episode in every environment, compiled ahead, so that compile and run time are apart.
+
+    Args:
+        env: the environment.
+        policy: of one environment.
+        reset: makes the first states, one leading axis of environments; best compiled by `jit`.
+        num_steps: control steps, a multiple of `steps_per_call`.
+        seed: of the policy's randomness.
+        steps_per_call: control steps in one compiled call, between two moves of a progress bar.
+        keep: keep the first state and the one after every call.
+        bars: progress bars to draw, if any.
+
+    Raises:
+        ValueError: if `num_steps` is no positive multiple of `steps_per_call`.
+    """
+    if num_steps < 1 or num_steps % steps_per_call:
+        raise ValueError(f"num_steps must be a positive multiple of {steps_per_call}, got {num_steps}")
+
+    def step(episodes: Episodes, key: Key[Array, ""]) -> tuple[Episodes, None]:
+        state = episodes.state
+        action = jax.vmap(policy)(state.obs, state.task, jax.random.split(key, state.task.shape[0]))
+        return step_episodes(env, episodes, action), None
+
+    def advance(episodes: Episodes, key: Key[Array, ""]) -> Episodes:
+        return jax.lax.scan(step, episodes, jax.random.split(key, steps_per_call))[0]
+
+    compiling = None if bars is None else bars.add_task("compiling", total=None)
+    start = time.perf_counter()
+    episodes = begin_episodes(reset())
+    keys = jax.random.split(jax.random.key(seed), num_steps // steps_per_call)
+    compiled = jit(advance).lower(episodes, keys[0]).compile()
+    compile_seconds = time.perf_counter() - start
+    stepping = None
+    if bars is not None and compiling is not None:
+        bars.update(compiling, total=1, completed=1)
+        stepping = bars.add_task(f"stepping {episodes.state.task.shape[0]} environments", total=len(keys))
+
+    kept = [on_host(episodes.state)] if keep else []
+    start = time.perf_counter()
+    for key in keys:
+        episodes = jax.block_until_ready(compiled(episodes, key))
+        if keep:
+            kept.append(on_host(episodes.state))
+        if bars is not None and stepping is not None:
+            bars.advance(stepping)
+    run_seconds = time.perf_counter() - start
+    return EpisodeRun(
+        state=episodes.state,
+        stats=jax.device_get(episodes.stats),
+        kept=jax.tree.map(lambda *leaves: np.stack(leaves), *kept) if keep else None,
+        compile_seconds=compile_seconds,
+        run_seconds=run_seconds,
+    )
