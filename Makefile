@@ -1,20 +1,29 @@
-# Every target makes the .venv that it needs from the lock files; a fresh machine needs git, make and Python >= 3.11.
-PYTHON ?= python3
+# Every target makes the .venv that it needs from the lock files; a fresh machine needs git, make and a Python of the
+# range that pyproject.toml names. The first of these that fits makes the .venv; PYTHON=... names another.
+PYTHON ?= python3 python3.13 python3.12 python3.11
+RANGE := $(shell sed -n 's/^requires-python = "\([^"]*\)".*/\1/p' pyproject.toml)
+FITS := import re, sys; low, high = [tuple(map(int, x.split("."))) for x in re.findall("[0-9.]+", "$(RANGE)")]; \
+	sys.exit(not low <= sys.version_info[:2] < high)
+FIND_PYTHON = for name in $(PYTHON); do "$$name" -c '$(FITS)' 2>/dev/null && { echo "$$name"; exit 0; }; done; \
+	echo 'Python $(RANGE) needed (metaworld and MuJoCo have no wheels for others), and none of these is one: $(PYTHON).' >&2; \
+	echo 'Name one with PYTHON=/path/to/python3.13; uv fetches one: uv python install 3.13, then' >&2; \
+	echo 'make PYTHON="$$(uv python find 3.13)".' >&2; exit 1
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help demo test test-full lint format type check bench docs notebooks lock clean
+.PHONY: help python demo test test-full build smoke nightly lint format type check bench docs notebooks lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 # --- environments: .venv/demo has what the package and its command line need, .venv/dev everything ---
 $(BIN)/uv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python >= 3.11 needed; name one with PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
+	python=$$($(FIND_PYTHON)) && "$$python" -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+python:  ## the interpreter that makes the .venv
+	@$(FIND_PYTHON)
 
 .venv/demo: requirements/demo.lock pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/demo.lock
@@ -38,6 +47,15 @@ test: .venv/dev  ## the quick tests
 test-full: .venv/dev  ## all tests in their long form
 	$(PYTEST) --full $(ARGS)
 
+build: .venv/demo  ## wheel and sdist, in dist/
+	$(BIN)/uv build -q --clear --no-build-isolation --python $(BIN)/python -o dist
+
+smoke: build  ## install the wheel where nothing else is, and step it there, in the locked versions
+	$(BIN)/python tests/install/smoke.py
+
+nightly: test-full build  ## all long forms, and the wheel with the newest of everything on each Python at hand
+	$(BIN)/python tests/install/smoke.py --newest --pythons all
+
 lint: .venv/dev  ## format and lint, checked only
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -60,9 +78,10 @@ docs: .venv/dev  ## the documentation site, in out/site; DOCS_PICTURES=0 leaves 
 notebooks: .venv/dev  ## execute the notebooks on CPU
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --full tests/project/test_notebooks.py
 
-lock: | $(BIN)/uv  ## take the newest allowed versions into the lock files
-	$(LOCK) --upgrade --extra cli --extra build -o requirements/demo.lock
-	$(LOCK) --upgrade --extra cli --extra build --extra dev -c requirements/demo.lock -o requirements/dev.lock
+UPGRADE ?= --upgrade
+lock: | $(BIN)/uv  ## the newest allowed versions into the lock files; UPGRADE= adds what is missing and keeps the rest
+	$(LOCK) $(UPGRADE) --extra cli --extra build -o requirements/demo.lock
+	$(LOCK) $(UPGRADE) --extra cli --extra build --extra dev -c requirements/demo.lock -o requirements/dev.lock
 
 clean:  ## remove the environment and every output
 	rm -rf .venv out dist build .pytest_cache .ruff_cache

@@ -79,7 +79,7 @@ def main(args: Args) -> None:
     """Compile a batch's step and print the figures."""
     sharding = jax.sharding.SingleDeviceSharding(device_of(args.device))
     # The engine lays a batch out for the machine at hand, which may be a CPU: so say what it chooses elsewhere.
-    env = mw.make(args.tasks, physics=mw.PhysicsConfig().on("gpu"))
+    env = mw.make(args.tasks, backend="cuda")
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), args.num_envs))
     state = jax.eval_shape(jax.vmap(env.reset), keys)
     inputs = (state, jax.ShapeDtypeStruct((args.num_envs, 4), jnp.float32))

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from collision_states import TASKS, Comparison, Snapshot, collide_batch, compare, record, to_batch
 
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import pair_kind
 
@@ -98,7 +98,7 @@ def main() -> None:
 
     snapshots = [s for task in args.tasks for s in record(task, episodes=args.episodes, every=args.every)]
     batch = to_batch(snapshots)
-    comparisons = compare(batch, collide_batch(batch, PhysicsConfig()))
+    comparisons = compare(batch, collide_batch(batch, EngineConfig()))
     text = "\n\n".join(
         (
             f"{len(snapshots)} states of {len(args.tasks)} tasks, MuJoCo {mujoco.__version__}.",

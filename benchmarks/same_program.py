@@ -26,9 +26,15 @@ from rich.console import Console
 
 import mjx_metaworld as mw
 from mjx_metaworld.physics import nvrtc
+from mjx_metaworld.physics.config import Backend
 
 LANES, STEPS = 64, 60
-_PLATFORMS = {"cpu": "cpu", "tpu": "tpu", "gpu": "cuda"}  # JAX's backend and the platform to lower for
+# By name, the backend of the engine and the platform to lower for.
+_PLATFORMS: dict[str, tuple[Backend, str]] = {
+    "cpu": ("cpu", "cpu"),
+    "tpu": ("accelerator", "tpu"),
+    "gpu": ("cuda", "cuda"),
+}
 _SYMBOL = re.compile(r"@(?:\"[^\"]*\"|[\w.$\-]+)")
 _LABEL = re.compile(r"""jax\.(?:result_info|arg_info) = "[^"]*"|\s*loc\([^()]*\)""")
 
@@ -100,11 +106,12 @@ def main(args: Args) -> None:
         console.print(f"{name:<28} {fingerprint}")
 
     for tasks in args.tasks if args.programs else ():
-        for backend in args.platforms:
-            env = mw.make(tasks, physics=mw.PhysicsConfig().on(backend))
+        for name_of_platform in args.platforms:
+            backend, platform = _PLATFORMS[name_of_platform]
+            env = mw.make(tasks, backend=backend)
             for name, fn, shapes in programs(env):
-                lowered = jax.jit(fn).trace(*shapes).lower(lowering_platforms=(_PLATFORMS[backend],))
-                keep(f"{tasks} {name} {backend}", digest(normalised(lowered.as_text()).encode()))
+                lowered = jax.jit(fn).trace(*shapes).lower(lowering_platforms=(platform,))
+                keep(f"{tasks} {name} {name_of_platform}", digest(normalised(lowered.as_text()).encode()))
     if args.rollout:
         keep(f"MT50 rollout {jax.default_backend()}", fingerprint_rollout())
 

@@ -27,7 +27,7 @@ from recorded_states import RecordedState, constraints_of, mass_of, record, to_l
 
 from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.compile import jit
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 
 LANES = 16
@@ -46,8 +46,9 @@ def tile(states: Sequence[RecordedState], num_contacts: int, num_envs: int):
     return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], -1, LANES), -2, 0), args)
 
 
-def compile_solve(args, config: PhysicsConfig):
+def compile_solve(args, accuracy: PhysicsConfig):
     """The compiled batch solver and the seconds its compilation took."""
+    config = EngineConfig(accuracy, Execution(contact_group=4))
     batched = jax.vmap(functools.partial(solve, config=config))
     start = time.perf_counter()
     compiled = jit(batched).lower(*args).compile()
@@ -87,12 +88,12 @@ def main() -> None:
     print("| iterations | line search | median | 99 % | 99.9 % | max | us / env | compile s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for iterations, evaluations in COUNTS:
-        config = PhysicsConfig(solver_iterations=iterations, linesearch_iterations=evaluations)
-        compiled, _ = compile_solve(accuracy_args, config)
+        accuracy = PhysicsConfig(solver_iterations=iterations, linesearch_iterations=evaluations)
+        compiled, _ = compile_solve(accuracy_args, accuracy)
         qacc = np.moveaxis(np.asarray(compiled(*accuracy_args).qacc, np.float64), 1, 2).reshape(-1, reference.shape[1])
         error = np.abs(qacc[: len(known)] - reference) / (1 + np.abs(reference))
         columns = [f"{x:.0e}" for x in (*np.quantile(error, (0.5, 0.99, 0.999)), error.max())]
-        compiled, seconds = compile_solve(timing_args, config)
+        compiled, seconds = compile_solve(timing_args, accuracy)
         columns += [f"{microseconds(compiled, timing_args, args.envs):.1f}", f"{seconds:.1f}"]
         print(f"| {iterations} | {evaluations} | {' | '.join(columns)} |", flush=True)
 

@@ -30,12 +30,12 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Slots
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import make_constraints
 from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.inertia import mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 
 
@@ -100,13 +100,13 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
     return cost, out
 
 
-def _tile_axes(tree: Any, config: PhysicsConfig) -> Any:
-    """Axis of tiles in the arrays of a chunk: the first, or None where the tiles share packed pairs."""
+def _tile_axes(tree: Any, execution: Execution) -> Any:
+    """Where the arrays of a chunk have their axis of tiles: first, or nowhere where the tiles share packed pairs."""
 
     def of_node(node: Any) -> Any:
-        if config.adaptive and isinstance(node, Points):
+        if execution.early_exit and isinstance(node, Points):
             return None
-        if config.adaptive and isinstance(node, Slots):
+        if execution.early_exit and isinstance(node, Slots):
             return node.replace(
                 layout=node.layout.replace(entry=0, near=0, starts=None, total=None), pairs=None, contact=None
             )
@@ -125,10 +125,10 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
         """Time a lanes-last function on chunks of tiles."""
 
         def of_chunk(args: tuple, out_axes: Any = 0) -> Any:
-            return jax.vmap(fn, in_axes=_tile_axes(args, config), out_axes=out_axes, axis_name=TILES)(*args)
+            return jax.vmap(fn, in_axes=_tile_axes(args, config.execution), out_axes=out_axes, axis_name=TILES)(*args)
 
         a_chunk = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), args)
-        out_axes = _tile_axes(jax.eval_shape(of_chunk, a_chunk), config)
+        out_axes = _tile_axes(jax.eval_shape(of_chunk, a_chunk), config.execution)
 
         def of_batch(*args: Any) -> Any:
             return jax.lax.map(functools.partial(of_chunk, out_axes=out_axes), args)
@@ -149,7 +149,7 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     kin = measure("kinematics", lambda scene, s: kinematics(arm, scene, s.qpos, s.prop_pos), scene, physics)
     near = measure(
         "broad phase",
-        lambda rows, kin: collision.broadphase(collision.Geometry.of(engine.scenes, rows), kin, config),
+        lambda rows, kin: collision.broadphase(collision.Geometry.of(engine.scenes, engine.hulls, rows), kin, config),
         rows,
         kin,
     )
@@ -169,7 +169,7 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     )
     constraints = measure(
         "constraints",
-        lambda scene, kin, s, c: make_constraints(arm, scene, kin, s, c, config),
+        lambda scene, kin, s, c: make_constraints(arm, scene, kin, s, c, config.execution),
         scene,
         kin,
         physics,

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import tyro
 
-import mjx_metaworld as mw
 from mjx_metaworld.cli.benchmark import Throughput, default_devices, markdown, measure
 from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.physics.config import Backend, execution_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Args:
     document: Path | None = None  # write the table between this Markdown file's markers
     section: str = "speed"  # the name of these markers
     recorded: Path | None = None  # measure nothing: the figures are the JSON lines of this file
-    lanes: int | None = None  # override the tile width
-    chunk: int | None = None  # override the environments computed at a time
+    backend: Backend = "auto"
+    tile: int | None = None  # override the environments in a SIMD tile
+    block: int | None = None  # override the environments computed at a time
 
 
 def main(args: Args) -> None:
@@ -54,7 +55,9 @@ def _read(path: Path) -> list[Throughput]:
 
 
 def _measure(args: Args) -> list[Throughput]:
-    physics = mw.PhysicsConfig(lanes=args.lanes, chunk=args.chunk)
+    sizes = {"tile": args.tile, "block": args.block}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    backend = dataclasses.replace(execution_of(args.backend), **given)
     figures = []
     for num_envs in args.num_envs:
         by_turns = measure(
@@ -64,7 +67,7 @@ def _measure(args: Args) -> list[Throughput]:
             seconds=args.seconds,
             steps_per_call=args.steps_per_call,
             seed=args.seed,
-            physics=physics,
+            backend=backend,
         )
         figures += by_turns
         lines = [json.dumps(dataclasses.asdict(f)) for f in by_turns]

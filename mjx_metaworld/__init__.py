@@ -9,19 +9,22 @@ if TYPE_CHECKING:
     from mjx_metaworld.compile import jit
     from mjx_metaworld.env import MetaWorldEnv, make
     from mjx_metaworld.experts import expert
-    from mjx_metaworld.physics.model import PhysicsConfig
+    from mjx_metaworld.physics.config import Execution, PhysicsConfig
     from mjx_metaworld.rendering.render import list_cameras, render
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.suites import goals, list_suites, list_tasks
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
 
+    __version__: str
+
 # Where each public name lives; a module is imported when one of its names is first asked for, so that the command
 # line answers before JAX and MuJoCo are loaded.
 _HOMES = {
+    "Execution": "physics.config",
     "MetaWorldEnv": "env",
     "Metrics": "types",
-    "PhysicsConfig": "physics.model",
+    "PhysicsConfig": "physics.config",
     "State": "types",
     "Transition": "types",
     "VectorEnv": "vector",
@@ -38,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Execution",
     "MetaWorldEnv",
     "Metrics",
     "PhysicsConfig",
@@ -58,8 +62,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("mjx-metaworld")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, so that completion offers these before their modules are loaded, and nothing else."""
+    return [*__all__, "__version__"]

@@ -14,10 +14,11 @@ from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
 from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.build.tables import TaskTable, build_tables
+from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
-from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
+from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.rewards import norm
@@ -39,6 +40,7 @@ def make(
     max_episode_steps: int = EPISODE_STEPS,
     terminate_on_success: bool = False,
     physics: PhysicsConfig | None = None,
+    backend: Backend | Execution = "auto",
 ) -> MetaWorldEnv:
     """Build an environment for a task, a list of tasks, or a suite.
 
@@ -49,10 +51,12 @@ def make(
         reward_version: which of the reference's reward functions, "v2" (0 to 10) or the older "v1" (unbounded).
         max_episode_steps: control steps until truncation.
         terminate_on_success: report `terminated` at the first success (the reference never terminates).
-        physics: fixed sizes and iteration counts of the engine.
+        physics: accuracy of the engine, its fixed sizes and iteration counts; the defaults when None.
+        backend: how batches are laid out: "cpu", "accelerator" (any GPU or TPU), "cuda" (with kernels of our own for
+            NVIDIA's GPUs), or "auto", that of JAX's default backend; or an `Execution` of one's own.
 
     Raises:
-        ValueError: for an unknown task or suite (with near matches), reward version, or episode length.
+        ValueError: for an unknown task or suite (with near matches), reward version, episode length or backend.
     """
     if reward_version not in REWARD_VERSIONS:
         raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
@@ -64,6 +68,7 @@ def make(
         max_episode_steps=check_integer("max_episode_steps", max_episode_steps),
         terminate_on_success=terminate_on_success,
         physics=physics or PhysicsConfig(),
+        backend=backend,
     )
 
 
@@ -88,6 +93,7 @@ class MetaWorldEnv:
         max_episode_steps: int,
         terminate_on_success: bool,
         physics: PhysicsConfig,
+        backend: Backend | Execution = "auto",
     ) -> None:
         self.tasks = tasks
         self.goal_observable = goal_observable
@@ -95,9 +101,10 @@ class MetaWorldEnv:
         self.reward_version: RewardVersion = reward_version
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
+        config = EngineConfig(physics, execution_of(backend))  # before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
-        self.engine = Engine(tables.arm, tables.scenes, physics)
+        self.engine = Engine(tables.arm, tables.scenes, tables.hulls, config)
 
     @property
     def observation_size(self) -> int:

@@ -24,13 +24,15 @@ NUM_ENVS, NUM_DEVICES, NUM_STEPS, EPISODE_STEPS = 128, 4, 6, 4
 # Each device's lanes are a step further into their episodes than the previous one's, so that they restart at different
 # steps. Chunks of 16 lanes are the same on one device and on four: only then the compiler vectorizes both alike.
 ROLLOUTS = f"""
-import json, sys
+import dataclasses, json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", {NUM_DEVICES})
 import jax.numpy as jnp, numpy as np
 import mjx_metaworld as mw
+from mjx_metaworld.physics.config import CPU
 
-env = mw.make(["pick-place-v3", "door-open-v3"], max_episode_steps={EPISODE_STEPS}, physics=mw.PhysicsConfig(chunk=16))
+backend = dataclasses.replace(CPU, block=16)
+env = mw.make(["pick-place-v3", "door-open-v3"], max_episode_steps={EPISODE_STEPS}, backend=backend)
 policy = lambda obs, key: jax.random.uniform(key, ({NUM_ENVS}, 4), minval=-1.0, maxval=1.0)
 
 def roll_out(devices):

@@ -25,8 +25,6 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import VectorEnv
 
-provide_device_put_replicated()
-
 
 @struct.dataclass
 class PipelineState:
@@ -49,6 +47,7 @@ class BraxEnv(Env):
     """
 
     def __init__(self, env: MetaWorldEnv) -> None:
+        provide_device_put_replicated()  # for agents that wrap by brax's own means
         self.env = env
 
     @property
@@ -104,13 +103,15 @@ def wrap(
 ) -> Wrapper:
     """Wrapper for brax's `wrap_env_fn`: like brax's own, but every episode has a fresh task and goal.
 
-    Brax's own starts a lane's episodes all alike, with the goal of its first.
+    Brax's own starts a lane's episodes all alike, with the goal of its first. Where jax no longer has
+    `device_put_replicated`, brax's agents are given one here; `jax` itself is left alone.
 
     Raises:
         ValueError: for a `randomization_fn`, since there is no brax system to randomize.
     """
     if randomization_fn is not None:
         raise ValueError("randomization_fn must be None: there is no brax system to randomize")
+    provide_device_put_replicated()  # an agent wraps before it needs it
     return FreshAutoResetWrapper(EpisodeWrapper(VmapWrapper(env), episode_length, action_repeat))
 
 

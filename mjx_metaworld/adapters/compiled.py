@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import select_envs
@@ -41,10 +41,16 @@ class Programs(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def programs(
-    tasks: tuple[str, ...], goal_observable: bool, reward_version: RewardVersion, physics: PhysicsConfig
+    tasks: tuple[str, ...], goal_observable: bool, reward_version: RewardVersion, config: EngineConfig
 ) -> Programs:
     """The functions for a list of tasks and options, the same object for the same arguments."""
-    env = make(tasks, goal_observable=goal_observable, reward_version=reward_version, physics=physics)
+    env = make(
+        tasks,
+        goal_observable=goal_observable,
+        reward_version=reward_version,
+        physics=config.accuracy,
+        backend=config.execution,
+    )
 
     def pick(states: State, row: Int[Array, " envs"]) -> State:
         return jax.tree.map(lambda x: x[row], states)

@@ -20,7 +20,7 @@ from mjx_metaworld.adapters.sub_env import SubEnv
 from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
@@ -52,7 +52,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         camera_name: from which `render` draws, one of `mjx_metaworld.rendering.render.list_cameras()`.
         width: of pictures, in pixels.
         height: of pictures, in pixels.
-        physics: fixed sizes and iteration counts of the engine.
+        physics: accuracy of the engine, as for `make`.
+        backend: how batches are laid out, as for `make`.
 
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length or
@@ -75,6 +76,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         width: int = 480,
         height: int = 480,
         physics: PhysicsConfig | None = None,
+        backend: Backend | Execution = "auto",
     ) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
@@ -83,7 +85,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         check_picture(camera_name, width=width, height=height)
         self._autoreset = _autoreset_mode(autoreset_mode)
         names = [spec.name for spec in tasks]
-        self._programs = programs(tuple(names), goal_observable, reward_function_version, physics or PhysicsConfig())
+        config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
+        self._programs = programs(tuple(names), goal_observable, reward_function_version, config)
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)

@@ -19,10 +19,10 @@ import mujoco
 import numpy as np
 import platformdirs
 
-from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
-from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.build.machine import cpu_cores, versions
 from mjx_metaworld.build.readings import read_frame, read_point, read_skeleton, read_tcp
+from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
+from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _FORMAT = 1  # raise it whenever this file computes something else

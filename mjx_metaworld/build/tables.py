@@ -11,12 +11,13 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
-from mjx_metaworld.physics.model import Arm, Scene
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.observation import PointTable, observation_bounds, point_table
+from mjx_metaworld.physics.collision.hull_support import HullTable
+from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
-from mjx_metaworld.scenes.hulls import keep_hulls, load_hulls
-from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.scenes.hulls import keep_hulls
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
 from mjx_metaworld.tasks.spec import TaskSpec
@@ -43,6 +44,7 @@ class Tables(NamedTuple):
 
     arm: Arm
     scenes: Scene  # the distinct scenes, with a leading scene axis
+    hulls: HullTable  # of the meshes that the scenes' colliders refer to
     tasks: TaskTable
     bank: SettledBank
 
@@ -71,10 +73,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
         )
     table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
     bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
-    tables = Tables(load_arm(model), stack_scenes(list(scenes.values())), table, bank)
-    load_hulls()  # for the physics, which would otherwise read them when it is traced
-    release_freed()
-    return tables
+    return Tables(load_arm(model), stack_scenes(list(scenes.values())), metaworld_hulls(), table, bank)
 
 
 def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:

@@ -12,9 +12,10 @@ import jax
 
 from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.build.machine import cpu_cores, describe_machine, versions
+from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import Backend, Execution, PhysicsConfig
 from mjx_metaworld.vector import Device, VectorEnv, rollout
 
 # Lanes of a device below which its chunks are smaller than what the physics divides a batch into.
@@ -71,7 +72,8 @@ class Batch:
         devices: divide the lanes among these.
         steps_per_call: control steps in one jitted call.
         seed: of goals and actions.
-        physics: fixed sizes of the engine.
+        physics: accuracy of the engine.
+        backend: how batches are laid out.
 
     Attributes:
         calls: made so far, with their `seconds`, not counting the first.
@@ -89,11 +91,13 @@ class Batch:
         steps_per_call: int = 10,
         seed: int = 0,
         physics: PhysicsConfig | None = None,
+        backend: Backend | Execution = "auto",
     ) -> None:
         self.tasks, self.devices, self._steps_per_call = tasks, devices, steps_per_call
         # A single device needs no mesh: this is the program of a plain `VectorEnv`.
         sharded = devices if len(devices) > 1 or devices[0] != jax.devices()[0] else None
-        self.vector_env = VectorEnv(make(tasks, physics=physics), num_envs, devices=sharded)
+        self.vector_env = VectorEnv(make(tasks, physics=physics, backend=backend), num_envs, devices=sharded)
+        release_freed()
 
         def policy(obs, key):
             return jax.random.uniform(key, (num_envs, 4), minval=-1.0, maxval=1.0)
@@ -154,6 +158,7 @@ def measure(
     steps_per_call: int = 10,
     seed: int = 0,
     physics: PhysicsConfig | None = None,
+    backend: Backend | Execution = "auto",
 ) -> list[Throughput]:
     """Compile a batch for each set of tasks and number of devices, then run them by turns.
 
@@ -167,7 +172,8 @@ def measure(
         rounds: turns into which each one's time is divided.
         steps_per_call: control steps in one jitted call.
         seed: of goals and actions.
-        physics: fixed sizes of the engine.
+        physics: accuracy of the engine.
+        backend: how batches are laid out.
 
     Returns:
         The figures of each set of tasks on each number of devices, devices running fastest.
@@ -177,7 +183,9 @@ def measure(
     """
     claimed = claim_devices(max(devices))
     batches = [
-        Batch(name, num_envs, claimed[:count], steps_per_call=steps_per_call, seed=seed, physics=physics)
+        Batch(
+            name, num_envs, claimed[:count], steps_per_call=steps_per_call, seed=seed, physics=physics, backend=backend
+        )
         for name in tasks
         for count in devices
     ]

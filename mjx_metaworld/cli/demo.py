@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
+from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeRun
 from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, run_experts
@@ -50,6 +51,7 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)
         env = make(args.suite, max_episode_steps=max(args.num_steps, EPISODE_STEPS))
+        release_freed()
         names = [spec.name for spec in env.tasks]
         rand_vecs = [task_goals[: args.num_goals] for task_goals in goals(args.suite, args.seed)]
         progress.advance(building)

@@ -100,7 +100,7 @@ COMMANDS = (
     ),
     Command(
         "parity",
-        "mjx_metaworld.parity.report",
+        "mjx_metaworld.cli.parity",
         "Parity",
         "run_parity",
         "Measure parity with the live CPU reference: rewards, resets, steps, closed loop.",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.experts import expert
 from mjx_metaworld.types import StochasticPolicy
@@ -25,6 +26,7 @@ def build(bars: Progress, tasks: str, **options: Any) -> MetaWorldEnv:
     """`mjx_metaworld.make`, with a bar while it loads the scenes."""
     loading = bars.add_task(f"loading {tasks}", total=None)
     env = make(tasks, **options)
+    release_freed()
     bars.remove_task(loading)
     return env
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
+from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, with_settings
 from mjx_metaworld.training.train import run_folder, train
 
@@ -57,7 +58,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
     key = jax.random.key(args.seed)
     folder = args.output or run_folder(config, key)
     # A single device needs no mesh: this is the program of a plain `VectorEnv`.
-    trained = train(config, key, folder, console, devices if len(devices) > 1 else None)
+    trained = train(config, key, folder, console, devices if len(devices) > 1 else None, on_loaded=release_freed)
     progress = trained.progress
     console.print(
         f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "

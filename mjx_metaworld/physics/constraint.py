@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import contacts_at_once, for_groups
 from mjx_metaworld.physics.model import (
@@ -25,7 +26,6 @@ from mjx_metaworld.physics.model import (
     Arm,
     Contacts,
     Kinematics,
-    PhysicsConfig,
     PhysicsState,
     Scene,
     moves,
@@ -113,7 +113,7 @@ def make_constraints(
     kin: Kinematics,
     state: PhysicsState,
     contacts: Contacts,
-    config: PhysicsConfig,
+    execution: Execution,
     scratch: ContactRows | None = None,
 ) -> Constraints:
     """Build the rows at a state. All arrays lanes last; `arm` holds constants.
@@ -125,14 +125,14 @@ def make_constraints(
     limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
 
     count, lanes = contacts.dist.shape
-    size = contacts_at_once(count, config)
+    size = contacts_at_once(count, execution)
 
     def add_group(first: Array | int, rows: ContactRows) -> ContactRows:
         made = _contacts(arm, kin, state, Contacts(rows_at(first, size, contacts.rows)))
         return ContactRows(*(put_rows(x, new, first) for x, new in zip(rows, made, strict=True)))
 
     start = scratch or ContactRows.none(count, lanes, contacts.dist.dtype)
-    contact = for_groups(count, size, num_contacts, config, add_group, start)
+    contact = for_groups(count, size, num_contacts, execution, add_group, start)
     return Constraints(
         weld_jac=weld_jac,
         weld_d=weld_d,

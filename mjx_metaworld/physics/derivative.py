@@ -24,19 +24,20 @@ from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.collision.feature import touch
 from mjx_metaworld.physics.collision.shapes import Start
 from mjx_metaworld.physics.cone import contact_forces, locate
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix, dense
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.linalg import solve_spd
-from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsState, Scene
 from mjx_metaworld.physics.solver import Solution, solve
 from mjx_metaworld.physics.step import Stages, forward, reach_of
 
 Array = jax.Array
 
 # Counts with which the optimum and the deepest points are found before they are differentiated; the loops end earlier
-# where `adaptive` lets them.
+# where `early_exit` lets them.
 _SOLVER_ITERATIONS, _LINESEARCH_ITERATIONS, _CONVEX_ITERATIONS = 20, 10, 12
 
 
@@ -99,7 +100,7 @@ def pull_lanes(
     ctrl: Array,
     moved: Moved,
     seen: Seen,
-    config: PhysicsConfig,
+    config: EngineConfig,
 ) -> tuple[Moved, Array]:
     """Pull cotangents back through a control step; all arrays lanes last.
 
@@ -126,11 +127,13 @@ def _moved(state: PhysicsState) -> Moved:
 
 
 def _advance(
-    arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: PhysicsConfig
+    arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: EngineConfig
 ) -> tuple[Moved, Seen]:
     """The control step in the form that can be differentiated, without the last evaluation's forces."""
-    fixed = dataclasses.replace(
-        config, adaptive=False, convex_iterations=max(config.convex_iterations, _CONVEX_ITERATIONS)
+    accuracy, execution = config.accuracy, config.execution
+    fixed = EngineConfig(
+        dataclasses.replace(accuracy, convex_iterations=max(accuracy.convex_iterations, _CONVEX_ITERATIONS)),
+        dataclasses.replace(execution, early_exit=False),
     )
     stages = Stages(
         functools.partial(narrowphase, convex=touch),
@@ -138,7 +141,7 @@ def _advance(
     )
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
-    candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, fixed))
+    candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, accuracy))
 
     @jax.checkpoint
     def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], None]:
@@ -149,25 +152,28 @@ def _advance(
         state = state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=jax.lax.stop_gradient(now.solution.qacc))
         return (state, now.candidates.start), None
 
-    (state, _), _ = jax.lax.scan(substep, (state, candidates.start), length=config.substeps)
+    (state, _), _ = jax.lax.scan(substep, (state, candidates.start), length=accuracy.substeps)
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     return _moved(state), Seen(kin.xpos, kin.xmat, kin.hand_pos)
 
 
 def _solve(
-    mass: MassMatrix, qfrc_smooth: Array, rows: Constraints, qacc_warmstart: Array, config: PhysicsConfig
+    mass: MassMatrix, qfrc_smooth: Array, rows: Constraints, qacc_warmstart: Array, config: EngineConfig
 ) -> Solution:
     """`solve`, with the derivative of the optimum.
 
     There the gradient of the cost vanishes, so the optimum moves by minus the inverse Hessian times what the arguments
     change the gradient by. One Newton step whose matrix is held constant has that derivative.
     """
-    precise = dataclasses.replace(
-        config,
-        packs=0,
-        solver_iterations=max(config.solver_iterations, _SOLVER_ITERATIONS),
-        linesearch_iterations=max(config.linesearch_iterations, _LINESEARCH_ITERATIONS),
-        solver_tolerance=min(config.solver_tolerance, float(jnp.finfo(qfrc_smooth.dtype).eps) ** 0.5),
+    accuracy = config.accuracy
+    precise = EngineConfig(
+        dataclasses.replace(
+            accuracy,
+            solver_iterations=max(accuracy.solver_iterations, _SOLVER_ITERATIONS),
+            linesearch_iterations=max(accuracy.linesearch_iterations, _LINESEARCH_ITERATIONS),
+            solver_tolerance=min(accuracy.solver_tolerance, float(jnp.finfo(qfrc_smooth.dtype).eps) ** 0.5),
+        ),
+        dataclasses.replace(config.execution, compaction=0),
     )
     held = jax.lax.stop_gradient((mass, qfrc_smooth, rows))
     found = jax.lax.stop_gradient(solve(*held, jax.lax.stop_gradient(qacc_warmstart), precise))

@@ -13,10 +13,12 @@ from flax import struct
 
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
+from mjx_metaworld.physics.collision.hull_support import HullTable
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.lookup import rows_of_lanes
-from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsConfig, PhysicsState, Scene
+from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
 
 Array = jax.Array
@@ -38,22 +40,23 @@ class Engine:
     Args:
         arm: constants of the robot.
         scenes: projected scenes with a leading scene axis (numpy float64).
-        config: fixed sizes and iteration counts.
+        hulls: hulls of the meshes that the scenes' colliders refer to.
+        config: accuracy, and how batches are laid out.
     """
 
-    def __init__(self, arm: Arm, scenes: Scene, config: PhysicsConfig) -> None:
-        self.arm, self.scenes = arm, scenes
-        self.config = config.on(jax.default_backend())
-        self._lanes, self._chunk = self.config.lanes or 0, self.config.chunk or None
-        alone = dataclasses.replace(self.config, adaptive=False)
+    def __init__(self, arm: Arm, scenes: Scene, hulls: HullTable, config: EngineConfig) -> None:
+        self.arm, self.scenes, self.hulls = arm, scenes, hulls
+        self.config = config
+        self._lanes, self._chunk = config.execution.tile, config.execution.block or None
+        alone = dataclasses.replace(config, execution=dataclasses.replace(config.execution, early_exit=False))
         step = self.on_lanes(
-            functools.partial(self._step_lanes, self.config),
+            functools.partial(self._step_lanes, config),
             order=lambda scene, state, ctrl: state.load,
             alone=functools.partial(self._step_lanes, alone),
             shapes=lambda scene, state, ctrl: (jax.tree.map(_shape, state), _poses_shapes(state.qpos.dtype)),
         )
         pullback = self.on_lanes(
-            functools.partial(self._pull_lanes, self.config),
+            functools.partial(self._pull_lanes, config),
             alone=functools.partial(self._pull_lanes, alone),
             shapes=lambda scene, state, ctrl, moved, seen: (jax.tree.map(_shape, moved), _shape(ctrl)),
         )
@@ -90,16 +93,16 @@ class Engine:
         return self._poses(scene, state)
 
     def _step_lanes(
-        self, config: PhysicsConfig, scene: Array, state: PhysicsState, ctrl: Array
+        self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array
     ) -> tuple[PhysicsState, Poses]:
-        geometry = Geometry.of(self.scenes, scene)
+        geometry = Geometry.of(self.scenes, self.hulls, scene)
         state, kin, touching = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
         return state, _poses(kin, touching)
 
     def _pull_lanes(
-        self, config: PhysicsConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen
+        self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen
     ) -> tuple[Moved, Array]:
-        geometry = Geometry.of(self.scenes, scene)
+        geometry = Geometry.of(self.scenes, self.hulls, scene)
         return pull_lanes(self.arm, self.select(scene), geometry, state, ctrl, moved, seen, config)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:

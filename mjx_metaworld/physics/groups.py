@@ -3,7 +3,7 @@
 Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
 share a chunk and a tile (see `batching.py`), and a loop over groups then ends at the largest count in its chunk, or in
 its tile where a stage runs tile by tile. That needs a trip count that depends on data, which serial hardware likes;
-elsewhere all groups are visited (`PhysicsConfig.adaptive`), or all contacts are one group (`contact_group`).
+elsewhere all groups are visited (`Execution.early_exit`), or all contacts are one group (`contact_group`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.model import CONTACTS_PER_GROUP, PhysicsConfig
 from mjx_metaworld.physics.rows import row_at
 
 Array = jax.Array
@@ -32,16 +32,16 @@ def highest(count: Array) -> Array:
     return jax.lax.pmax(jnp.max(count), TILES)
 
 
-def contacts_at_once(total: int, config: PhysicsConfig) -> int:
-    """Number of contacts in a group, of `total`; that of a CPU where the configuration says nothing."""
-    return total if config.contact_group == 0 else config.contact_group or CONTACTS_PER_GROUP
+def contacts_at_once(total: int, execution: Execution) -> int:
+    """Contacts, of `total`, that are worked on together."""
+    return execution.contact_group or total
 
 
 def for_groups(
     total: int,
     size: int,
     needed: Array,
-    config: PhysicsConfig,
+    execution: Execution,
     body: Callable[[Array, Carry], Carry],
     start: Carry,
 ) -> Carry:
@@ -51,13 +51,13 @@ def for_groups(
         total: number of rows.
         size: rows in a group; must divide `total`.
         needed: (L,) rows that each lane needs, counted from the first.
-        config: `adaptive` says whether groups beyond the largest need are left out.
+        execution: `early_exit` says whether groups beyond the largest need are left out.
         body: gets the first row of its group.
         start: the first carry.
     """
     if total % size:
         raise ValueError(f"groups of {size} do not make up {total} rows")
-    count = -(-highest(needed) // size) if config.adaptive else total // size
+    count = -(-highest(needed) // size) if execution.early_exit else total // size
     if isinstance(count, int) and count == 1:
         return body(0, start)
     return jax.lax.fori_loop(0, count, lambda i, carry: body(i * size, carry), start)
@@ -83,19 +83,19 @@ def repeat(
 
 
 def tile_by_tile(
-    fn: Callable[[Array, Array | int, Args], Result], rows: Array, args: Args, config: PhysicsConfig
+    fn: Callable[[Array, Array | int, Args], Result], rows: Array, args: Args, execution: Execution
 ) -> Result:
     """Apply a function to one tile after the other, so that its loops end with the busiest environment of a tile.
 
-    Where loops are not `adaptive` it is applied to all tiles of the chunk at once.
+    Without `early_exit` it is applied to all tiles of the chunk at once.
 
     Args:
         fn: from rows, the first of them that is a tile's own, and the tile's part of `args`.
         rows: (K, ...) of a tile; too many to be copied for the few that are needed.
         args: pytree of arrays of a tile.
-        config: `adaptive`.
+        execution: `early_exit`.
     """
-    if not config.adaptive:
+    if not execution.early_exit:
         return fn(rows, 0, args)
     all_rows, all_args = jax.lax.all_gather((rows, args), TILES)
     leaves, structure = jax.tree.flatten(all_args)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics.cone import contact_costs, line_derivatives, locate
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import repeat
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.problem import Columns, Descent, Kept, Problem, columns_at
 from mjx_metaworld.physics.spatial import apply, dot
 from mjx_metaworld.physics.sums import fold
@@ -34,8 +34,8 @@ class _Bracket(NamedTuple):
     upper_slope: Array
 
 
-def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: Array, config: PhysicsConfig) -> Array:
-    """Step (L,) that minimizes the cost along a line, by Newton's method on its derivative inside a bracket.
+def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: Array, config: EngineConfig) -> Array:
+    """Minimize the cost along a line by Newton's method on its derivative, kept inside a bracket; the step (L,).
 
     The contacts' slopes are along the line.
 
@@ -62,7 +62,7 @@ def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: A
             slope + step * curvature + fold("add", limit_d * limit * limit_slope),
             curvature + fold("add", limit_d * limit_slope**2),
         )
-        return problem.over_contacts(config, add_group, start, done)
+        return problem.over_contacts(config.execution, add_group, start, done)
 
     def evaluate(b: _Bracket) -> _Bracket:
         found = flat(b)
@@ -85,7 +85,7 @@ def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: A
         zero = 0.0 * initial
         one, infinite = 1.0 + zero, jnp.inf + zero
     start = _Bracket(one, zero, initial, infinite, infinite)
-    end = repeat(evaluate, start, flat, config.linesearch_iterations, bool(config.adaptive))
+    end = repeat(evaluate, start, flat, config.accuracy.linesearch_iterations, config.execution.early_exit)
 
     chosen = fence(jnp.where(full, 1.0, jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower)))
 
@@ -98,7 +98,7 @@ def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: A
     limit_start = limit_costs(line.limit, rows.limit_d)
     limit_change = limit_costs(line.limit + chosen * limit_slope, rows.limit_d) - limit_start
     start = fence(fold("add", limit_start), chosen * slope + 0.5 * chosen**2 * curvature + fold("add", limit_change))
-    scale, change = problem.over_contacts(config, add_group, start, done)
+    scale, change = problem.over_contacts(config.execution, add_group, start, done)
     allowed = COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))
     return fence(jnp.where(change <= allowed, chosen, end.lower))
 

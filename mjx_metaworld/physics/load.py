@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import jax
 
+from mjx_metaworld.physics.config import CONTACTS_PER_GROUP
 from mjx_metaworld.physics.constraint import Constraints
-from mjx_metaworld.physics.model import CONTACTS_PER_GROUP
 
 Array = jax.Array
 

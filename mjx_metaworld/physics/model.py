@@ -19,8 +19,6 @@ inertia) is zero and its armature one, so its row of the mass matrix is the iden
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -33,7 +31,6 @@ Array = jax.Array
 NQ = 19
 NV = 18
 NUM_BODIES = 14
-CONTACTS_PER_GROUP = 4  # contacts that a CPU works on together; their rows fit the first-level cache
 
 ARM_DOFS = slice(0, 7)
 FINGER_DOFS = slice(7, 9)
@@ -121,7 +118,7 @@ class Colliders:
     mat: Array  # (C, 3, 3) in the body frame
     size: Array  # (C, 3) MuJoCo's geom_size
     extent: Array  # (C, 3) half-extents of the bounding box, centred on the geom frame
-    hull: Array  # (C,) int32 row of the shared hull table (0 where the collider is no mesh)
+    hull: Array  # (C,) int32 row of the engine's hull table (0 where the collider is no mesh)
 
 
 @struct.dataclass
@@ -268,60 +265,6 @@ class Contacts:
     def active(self) -> Array:
         """(K,) bool: a real pair with dist < margin."""
         return self.rows[:, 29] > 0
-
-
-@dataclass(frozen=True)
-class PhysicsConfig:
-    """Fixed sizes and iteration counts of the engine; hashable, so it can be a static argument.
-
-    The defaults come from measurements that `benchmarks/` re-runs.
-    """
-
-    substeps: int = 5  # MuJoCo steps a control step, metaworld's frame_skip
-    plane_pairs: int = 1  # nearest pairs tested per narrow-phase kind
-    sphere_pairs: int = 6
-    capsule_pairs: int = 12
-    box_pairs: int = 12
-    cylinder_box_pairs: int = 16
-    convex_pairs: int = 8  # the other pairs that MuJoCo gives to its general convex routine
-    convex_search_iterations: int = 8  # support evaluations of that routine when a pair is selected
-    convex_iterations: int = 3  # and at every evaluation of the dynamics
-    pair_group: int = 64  # near pairs of a kind worked on at a time, where `adaptive`
-    max_contacts: int = 48  # deepest contacts kept; a multiple of CONTACTS_PER_GROUP
-    solver_iterations: int = 8  # at most
-    linesearch_iterations: int = 6  # at most, in each of them
-    solver_tolerance: float = 1e-4  # converged where no qacc moved by more than this, relative to 1 + |qacc|
-    # Where these are None, `on` chooses for a platform.
-    contact_group: int | None = None  # contacts worked on together, 0 for all
-    kernels: bool | None = None  # use kernels of our own where the device is CUDA's and nothing is `adaptive`
-    packs: int | None = None  # a pack of those that are hard to solve holds the batch divided by this; 0: no packs
-    adaptive: bool | None = None  # leave out work that no environment at hand needs
-    lanes: int | None = None  # environments in a tile, 0 for one tile
-    chunk: int | None = None  # environments computed at a time, 0 for all
-
-    def on(self, platform: str) -> PhysicsConfig:
-        """The same with what is None chosen for a platform of JAX.
-
-        On "cpu", where loops may end when nobody at hand needs more, environments run in tiles that fill one or two
-        vector registers (measured against 8, 32 and 64) and chunks of alike loads (against 64 and 256,
-        benchmarks/LOG.md, section 13). Elsewhere all run side by side, and the solver gathers the few that need more
-        than one step (section 23). Kernels of our own are for NVIDIA's GPUs; asked for elsewhere, they change nothing
-        (section 24).
-        """
-        if platform == "cpu":
-            chosen = PhysicsConfig(
-                contact_group=CONTACTS_PER_GROUP, kernels=False, packs=0, adaptive=True, lanes=16, chunk=128
-            )
-        else:
-            chosen = PhysicsConfig(
-                contact_group=0, kernels=platform == "gpu", packs=4, adaptive=False, lanes=0, chunk=0
-            )
-        left_open = {
-            field.name: getattr(chosen, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) is None
-        }
-        return dataclasses.replace(self, **left_open)
 
 
 def moves() -> np.ndarray:

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 
 from mjx_metaworld.physics import cuda, nvrtc
 from mjx_metaworld.physics.cone import TINY
+from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.physics.line_search import COST_ROUNDING, FLAT
-from mjx_metaworld.physics.model import NV, PhysicsConfig
+from mjx_metaworld.physics.model import NV
 from mjx_metaworld.physics.problem import Problem
 
 Array = jax.Array
@@ -74,16 +75,16 @@ def whole_step_kernel(contacts: int) -> cuda.Kernel:
     return cuda.Kernel(Path(__file__).with_name("whole_step.cu"), _LANES, _THREADS, macros)
 
 
-def newton_kernel(contacts: int, config: PhysicsConfig) -> cuda.Kernel:
-    """Kernel of all Newton steps, for problems of so many contacts."""
+def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> cuda.Kernel:
+    """The kernel of all steps, for problems of so many contacts."""
     threads = -(-max(_ENTRIES, 4 * contacts) // 32) * 32
     macros = nvrtc.defines(
         {
             "CONTACTS": contacts,
             "THREADS": threads,
-            "ITERATIONS": config.solver_iterations,
-            "SEARCHES": config.linesearch_iterations,
-            "TOLERANCE": float(config.solver_tolerance),
+            "ITERATIONS": accuracy.solver_iterations,
+            "SEARCHES": accuracy.linesearch_iterations,
+            "TOLERANCE": float(accuracy.solver_tolerance),
             "FLAT": FLAT,
             "ROUNDING": COST_ROUNDING[jnp.dtype("float32")],
             "TINY": TINY,
@@ -101,16 +102,16 @@ def results_of(contacts: int) -> list[jax.ShapeDtypeStruct]:
     ]
 
 
-def solve_in_kernels(problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Found:
+def solve_in_kernels(problem: Problem, qacc_warmstart: Array, accuracy: PhysicsConfig) -> Found:
     """Minimize the cost from a warm start.
 
     Args:
         problem: float32, lanes last.
         qacc_warmstart: (18, L).
-        config: counts and tolerance.
+        accuracy: counts and tolerance.
     """
     contacts, operands = len(problem.rows.contact_d), Operands.of(problem, qacc_warmstart)
     *easy, solved = cuda.call(whole_step_kernel(contacts), results_of(contacts), operands)
-    hard = cuda.call(newton_kernel(contacts, config), results_of(contacts), (*operands, solved))
+    hard = cuda.call(newton_kernel(contacts, accuracy), results_of(contacts), (*operands, solved))
     # What the second kernel says of environments that it leaves out means nothing.
     return Found(*(jnp.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True)))

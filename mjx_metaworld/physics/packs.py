@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.groups import highest
-from mjx_metaworld.physics.model import PhysicsConfig
 
 Array = jax.Array
 Args = TypeVar("Args")
@@ -25,10 +25,10 @@ Result = TypeVar("Result")
 _LEAST = 64
 
 
-def pack_size(lanes: int, config: PhysicsConfig) -> int:
-    """Size of the sub-batch in which unconverged environments are solved; 0 solves the whole batch at once."""
-    share = config.packs or 0
-    return lanes // share if share and not config.adaptive and lanes >= _LEAST * share else 0
+def pack_size(lanes: int, execution: Execution) -> int:
+    """How many of so many lanes are worked on together where some need more than others; 0: all, from the start."""
+    share = execution.compaction
+    return lanes // share if share and not execution.early_exit and lanes >= _LEAST * share else 0
 
 
 def in_packs(fn: Callable[[Args], Result], pending: Array, args: Args, found: Result, size: int) -> Result:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.groups import for_groups
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.rows import put_rows, rows_at
 
 Array = jax.Array
@@ -97,10 +97,10 @@ class Problem(NamedTuple):
         """(n, 4, 18, L) Jacobians of a group of contacts."""
         return rows_at(self.first_contact + first, self.at_once, self.contact_jac)
 
-    def over_contacts(self, config: PhysicsConfig, body, start, done: Array | bool = False):
+    def over_contacts(self, execution: Execution, body, start, done: Array | bool = False):
         """Fold `body` over the groups of contacts that some lane needs which is not `done` (L,)."""
         needed = jnp.where(done, 0, self.rows.num_contacts)
-        return for_groups(self.rows.contact_d.shape[0], self.at_once, needed, config, body, start)
+        return for_groups(self.rows.contact_d.shape[0], self.at_once, needed, execution, body, start)
 
 
 class Iterate(NamedTuple):

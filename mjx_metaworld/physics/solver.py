@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, locate, row_factors
+from mjx_metaworld.physics.config import CONTACTS_PER_GROUP, EngineConfig, Execution
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.fence import fence
@@ -31,7 +32,7 @@ from mjx_metaworld.physics.groups import contacts_at_once, highest, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, search
-from mjx_metaworld.physics.model import ARM_DOFS, CONTACTS_PER_GROUP, NV, PhysicsConfig
+from mjx_metaworld.physics.model import ARM_DOFS, NV
 from mjx_metaworld.physics.newton_kernel import MOST_CONTACTS, solve_in_kernels
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.problem import (
@@ -81,7 +82,7 @@ _PAIR[_ROWS, _COLS] = _PAIR[_COLS, _ROWS] = np.arange(len(_ROWS))
 
 
 def solve(
-    mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints, qacc_warmstart: Array, config: PhysicsConfig
+    mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints, qacc_warmstart: Array, config: EngineConfig
 ) -> Solution:
     """Accelerations under all constraints.
 
@@ -90,9 +91,9 @@ def solve(
         qfrc_smooth: (18, L) applied, bias and passive forces.
         constraints: the substep's rows.
         qacc_warmstart: (18, L) the previous solution; the start where it costs less than the unconstrained
-            acceleration, and wherever there are `packs`.
+            acceleration, and wherever there is `compaction`.
         config: at most `solver_iterations` Newton steps, each with at most `linesearch_iterations` evaluations along
-            the step, until a step is small; with `adaptive` the loops end when every lane at hand has converged.
+            the step, until a step is small; with `early_exit` the loops end when every lane at hand has converged.
 
     Returns:
         The solution. `qfrc_constraint` is M qacc - qfrc_smooth, which equals J^T f at the optimum but does not
@@ -102,30 +103,31 @@ def solve(
 
     def of_tile(jac: Array, first: Array | int, args: tuple[MassMatrix, Array, Constraints, Array]) -> Solution:
         mass, qfrc_smooth, rows, qacc_warmstart = args
-        return _solve(mass, _prepare(mass, qfrc_smooth, jac, first, rows, config), qacc_warmstart, config)
+        return _solve(mass, _prepare(mass, qfrc_smooth, jac, first, rows, config.execution), qacc_warmstart, config)
 
-    return tile_by_tile(of_tile, jac, (mass, qfrc_smooth, rows, qacc_warmstart), config)
+    return tile_by_tile(of_tile, jac, (mass, qfrc_smooth, rows, qacc_warmstart), config.execution)
 
 
-def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
+def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: EngineConfig) -> Solution:
     def in_kernels() -> Solution:
-        found = solve_in_kernels(problem, qacc_warmstart, config)
+        found = solve_in_kernels(problem, qacc_warmstart, config.accuracy)
         qfrc_constraint = fence(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
         return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
 
     by_xla = functools.partial(_solve_by_xla, mass, problem, qacc_warmstart, config)
-    wanted = config.kernels and not config.adaptive and len(problem.rows.contact_d) <= MOST_CONTACTS
+    execution, contacts = config.execution, len(problem.rows.contact_d)
+    wanted = execution.kernels and not execution.early_exit and contacts <= MOST_CONTACTS
     return where_cuda(wanted, qacc_warmstart, in_kernels, by_xla)
 
 
-def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: PhysicsConfig) -> Solution:
-    if size := pack_size(qacc_warmstart.shape[-1], config):
+def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: EngineConfig) -> Solution:
+    if size := pack_size(qacc_warmstart.shape[-1], config.execution):
         end = _solve_in_packs(problem, qacc_warmstart, size, config)
         momentum = apply_mass(mass, end.qacc)
     else:
         qacc_smooth = fence(solve_mass(mass, problem.qfrc_smooth))
-        start = _cheaper_start(problem, qacc_warmstart, qacc_smooth, config)
-        end = _iterate(problem, start, config, ends_early=bool(config.adaptive))
+        start = _cheaper_start(problem, qacc_warmstart, qacc_smooth, config.execution)
+        end = _iterate(problem, start, config, ends_early=config.execution.early_exit)
         momentum = apply(problem.mass, end.qacc)
     d, mu = problem.rows.contact_d, problem.rows.contact_mu
     normal_force, _ = contact_forces(locate(end.residual, mu), d, mu)
@@ -133,8 +135,8 @@ def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, con
     return Solution(end.qacc, qfrc_constraint, normal_force, end.count)
 
 
-def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: PhysicsConfig) -> _End:
-    """Solve from the warm start: one full step for all environments, then all steps for the unconverged ones."""
+def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: EngineConfig) -> _End:
+    """Solve from the warm start: a whole step for all, and all steps for those that it does not bring to the end."""
     count = len(problem.rows.contact_d)  # one group, whatever `contact_group` says, as `Columns` hold
     start = _start(problem, qacc_warmstart)
 
@@ -143,25 +145,25 @@ def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: 
         problem = problem._replace(first_contact=0, at_once=count)
         return _iterate(problem, _unconverged(qacc, contacts), config, ends_early=True)
 
-    easy, converged = _full_step(problem, start, config)
+    easy, converged = _full_step(problem, start, config.execution)
     args = problem._replace(first_contact=None, at_once=None), start.qacc, start.contacts
     return in_packs(of_pack, ~converged, args, easy, size)
 
 
-def _iterate(problem: Problem, start: Iterate, config: PhysicsConfig, ends_early: bool) -> _End:
-    """Newton steps from a start; where `ends_early` until all lanes at hand have converged."""
+def _iterate(problem: Problem, start: Iterate, config: EngineConfig, ends_early: bool) -> _End:
+    """Newton steps from a start, perhaps no more than until all lanes at hand have converged."""
 
     def step(s: Iterate) -> Iterate:
         return _newton_step(problem, s, config)
 
     def counted(carry: tuple[Array, Iterate]) -> tuple[Array, Iterate]:
         s = step(carry[1])
-        return highest(~s.converged & (s.count < config.solver_iterations)), s
+        return highest(~s.converged & (s.count < config.accuracy.solver_iterations)), s
 
     if ends_early:
         _, end = jax.lax.while_loop(lambda carry: carry[0], counted, (jnp.array(True), start))
     else:
-        end = jax.lax.fori_loop(0, config.solver_iterations, lambda _, s: step(s), start)
+        end = jax.lax.fori_loop(0, config.accuracy.solver_iterations, lambda _, s: step(s), start)
     return _End(end.qacc, residuals_of(end.contacts), end.count)
 
 
@@ -171,7 +173,7 @@ def _prepare(
     contact_jac: Array,
     first_contact: Array | int,
     rows: Constraints,
-    config: PhysicsConfig,
+    execution: Execution,
 ) -> Problem:
     dense_mass = fence(dense(mass))
     arm_columns = ((0, 0), (ARM_DOFS.start, NV - ARM_DOFS.stop), (0, 0))
@@ -179,7 +181,7 @@ def _prepare(
     weighted = fence(rows.weld_d[:, None] * weld_jac)
     hessian = dense_mass + contract(weighted[:, :, None], weld_jac[:, None], 0)
     force = qfrc_smooth + contract(weighted, rows.weld_aref[:, None], 0)
-    at_once = contacts_at_once(rows.contact_d.shape[0], config)
+    at_once = contacts_at_once(rows.contact_d.shape[0], execution)
     return Problem(dense_mass, qfrc_smooth, fence(hessian), force, weld_jac, contact_jac, rows, first_contact, at_once)
 
 
@@ -195,7 +197,7 @@ def _unconverged(qacc: Array, contacts: Kept) -> Iterate:
     return Iterate(qacc, contacts, jnp.zeros(lanes, bool), jnp.zeros(lanes, jnp.int32))
 
 
-def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, config: PhysicsConfig) -> Iterate:
+def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, execution: Execution) -> Iterate:
     """The cheaper of the warm start and the unconstrained acceleration."""
     rows = problem.rows
 
@@ -212,7 +214,7 @@ def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, 
     def none(*columns: int) -> Array:
         return jnp.zeros((rows.contact_d.shape[0], *columns, qacc_warmstart.shape[-1]), qacc_warmstart.dtype)
 
-    residuals, cost = problem.over_contacts(config, add_group, (none(4, 2), _smooth_cost(problem, both)))
+    residuals, cost = problem.over_contacts(execution, add_group, (none(4, 2), _smooth_cost(problem, both)))
     warmer = cost[0] <= cost[1]
 
     def choose(first: Array | int, contacts: Array) -> Array:
@@ -220,7 +222,7 @@ def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, 
         residual = jnp.where(warmer, residual[:, :, 0], residual[:, :, 1])
         return put_rows(contacts, fence(Columns.at(residual, d, mu).side_by_side()), first)
 
-    contacts = problem.over_contacts(config, choose, none(NUM_COLUMNS))
+    contacts = problem.over_contacts(execution, choose, none(NUM_COLUMNS))
     return _unconverged(fence(jnp.where(warmer, qacc_warmstart, qacc_smooth)), contacts)
 
 
@@ -241,7 +243,7 @@ def _smooth_cost(problem: Problem, qacc: Array) -> Array:
     return fence(gauss + 0.5 * dot(weld, rows.weld_d[:, None] * weld) + limit_cost)
 
 
-def _descent(problem: Problem, s: Iterate, config: PhysicsConfig) -> Descent:
+def _descent(problem: Problem, s: Iterate, execution: Execution) -> Descent:
     rows = problem.rows
     limit = fence(rows.limit_jac * s.qacc - rows.limit_aref)
     if isinstance(s.contacts, Columns):  # the weld's rows need not be read
@@ -250,20 +252,20 @@ def _descent(problem: Problem, s: Iterate, config: PhysicsConfig) -> Descent:
         weld_force = fence(rows.weld_d * fence(apply(problem.weld_jac, s.qacc) - rows.weld_aref))
         smooth_gradient = apply(problem.mass, s.qacc) - problem.qfrc_smooth
         smooth_gradient = fence(smooth_gradient + dot(problem.weld_jac, weld_force[:, None]))
-    gradient, hessian = _derivatives(problem, s, limit, smooth_gradient, config)
+    gradient, hessian = _derivatives(problem, s, limit, smooth_gradient, execution)
     return Descent(limit, smooth_gradient, gradient, fence(-solve_spd(hessian, gradient)))
 
 
-def _newton_step(problem: Problem, s: Iterate, config: PhysicsConfig) -> Iterate:
-    descent = _descent(problem, s, config)
+def _newton_step(problem: Problem, s: Iterate, config: EngineConfig) -> Iterate:
+    descent = _descent(problem, s, config.execution)
     direction = descent.direction
 
     def add_slopes(first: Array | int, contacts: Kept) -> Kept:
         return put_slope(contacts, fence(_contact_rows(problem.contact_jac_at(first), direction)), first)
 
-    contacts = problem.over_contacts(config, add_slopes, s.contacts, s.converged)
+    contacts = problem.over_contacts(config.execution, add_slopes, s.contacts, s.converged)
     # A step that is small enough as a whole needs no search, whose slopes would only be rounding errors.
-    small = _relative_size(direction, s.qacc) <= config.solver_tolerance
+    small = _relative_size(direction, s.qacc) <= config.accuracy.solver_tolerance
     step = search(problem, contacts, descent, fence(s.converged | small), s.converged, config)
     step = fence(jnp.where(s.converged, 0.0, step))
 
@@ -274,22 +276,22 @@ def _newton_step(problem: Problem, s: Iterate, config: PhysicsConfig) -> Iterate
         return put_residual(contacts, residual, first), in_zones & fence(fold("and", _stays(group, residual)))
 
     in_zones = fence(_limits_stay(problem, descent, step))
-    contacts, in_zones = problem.over_contacts(config, advance, (contacts, in_zones), s.converged)
+    contacts, in_zones = problem.over_contacts(config.execution, advance, (contacts, in_zones), s.converged)
     # Where every row was in a quadratic zone and still is in the same one, a full Newton step ends at the optimum.
     exact = in_zones & (step == 1.0)
     moved = _relative_size(step * direction, s.qacc)
-    converged = s.converged | exact | (moved <= config.solver_tolerance)
+    converged = s.converged | exact | (moved <= config.accuracy.solver_tolerance)
     qacc, converged = fence(s.qacc + step * direction, converged)
     return Iterate(qacc, contacts, converged, s.count + ~s.converged)
 
 
-def _full_step(problem: Problem, start: Iterate, config: PhysicsConfig) -> tuple[_End, Array]:
-    """A full Newton step with the first few contacts; also (L,) True where these are all and it ends at the optimum."""
+def _full_step(problem: Problem, start: Iterate, execution: Execution) -> tuple[_End, Array]:
+    """A whole Newton step with few contacts, and (L,) where these are all and it ends at the optimum."""
     residuals = residuals_of(start.contacts)
     few = problem.of_contacts(min(_FEW, len(residuals)))
     rows = few.rows
     group = Columns.at(residuals[: len(rows.contact_d)], rows.contact_d, rows.contact_mu)
-    descent = _descent(few, start._replace(contacts=group), config)
+    descent = _descent(few, start._replace(contacts=group), execution)
     residual = fence(group.residual + _contact_rows(few.contact_jac, descent.direction))
     in_zones = fence(_limits_stay(few, descent, 1.0)) & fence(fold("and", _stays(group, residual)))
     converged = in_zones & (problem.rows.num_contacts <= len(residual))
@@ -317,7 +319,7 @@ def _relative_size(change: Array, qacc: Array) -> Array:
 
 
 def _derivatives(
-    problem: Problem, s: Iterate, limit: Array, smooth_gradient: Array, config: PhysicsConfig
+    problem: Problem, s: Iterate, limit: Array, smooth_gradient: Array, execution: Execution
 ) -> tuple[Array, Array]:
     """Gradient (18, L) and Hessian (18, 18, L) of the cost; contacts may be missing where `s` has converged.
 
@@ -352,4 +354,4 @@ def _derivatives(
         smooth_gradient + rows.limit_jac * limit_d * limit,
         problem.smooth_hessian + np.eye(NV, dtype=limit.dtype)[:, :, None] * limit_d,
     )
-    return problem.over_contacts(config, add_group, (gradient, hessian), s.converged)
+    return problem.over_contacts(execution, add_group, (gradient, hessian), s.converged)

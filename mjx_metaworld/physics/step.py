@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase, narrowphase
+from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
 from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
@@ -22,7 +23,6 @@ from mjx_metaworld.physics.model import (
     Arm,
     Contacts,
     Kinematics,
-    PhysicsConfig,
     PhysicsState,
     Scene,
 )
@@ -50,8 +50,8 @@ class Forward(NamedTuple):
 class Stages(NamedTuple):
     """The two stages that a derivative needs in another form, see `derivative.py`."""
 
-    narrowphase: Callable[[Candidates, Kinematics, PhysicsConfig], tuple[Contacts, Candidates]]
-    solve: Callable[[MassMatrix, Array, Constraints, Array, PhysicsConfig], Solution]
+    narrowphase: Callable[[Candidates, Kinematics, EngineConfig], tuple[Contacts, Candidates]]
+    solve: Callable[[MassMatrix, Array, Constraints, Array, EngineConfig], Solution]
 
 
 STAGES = Stages(narrowphase, solve)
@@ -63,7 +63,7 @@ def forward(
     state: PhysicsState,
     ctrl: Array,
     candidates: Candidates,
-    config: PhysicsConfig,
+    config: EngineConfig,
     scratch: ContactRows | None = None,
     stages: Stages = STAGES,
 ) -> Forward:
@@ -75,7 +75,7 @@ def forward(
         state: the lanes' states.
         ctrl: (2, L) targets of the finger servos.
         candidates: pairs for the narrow phase.
-        config: sizes and counts.
+        config: accuracy and execution.
         scratch: rows that may be overwritten, as `make_constraints` takes them.
         stages: how contacts are found and constraints are solved.
     """
@@ -83,15 +83,15 @@ def forward(
     contacts, candidates = stages.narrowphase(candidates, kin, config)
     mass = mass_matrix(arm, scene, kin)
     qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
-    constraints = make_constraints(arm, scene, kin, state, contacts, config, scratch)
+    constraints = make_constraints(arm, scene, kin, state, contacts, config.execution, scratch)
     solution = stages.solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
     return Forward(kin, mass, qfrc_smooth, contacts, candidates, constraints, solution)
 
 
 def control_step(
-    arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: PhysicsConfig
+    arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: EngineConfig
 ) -> tuple[PhysicsState, Kinematics, Array]:
-    """Advance by `config.substeps` time steps, then evaluate the dynamics once more, as metaworld does.
+    """Advance by `substeps` time steps, then evaluate the dynamics once more, as metaworld does.
 
     Candidate pairs are selected once, at the start: within 12.5 ms no pair comes near that was not among the nearest.
 
@@ -99,7 +99,7 @@ def control_step(
         The new state, its kinematics, and whether both finger pads press on the main object (L,).
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, config))
+    candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, config.accuracy))
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.
@@ -109,9 +109,11 @@ def control_step(
         now = forward(arm, scene, state, ctrl, candidates.going_on(begin), config, rows)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
-        last = index == config.substeps
+        last = index == config.accuracy.substeps
         # Loads order environments, which is of use only where loops end early.
-        load = state.load + load_of(now.constraints, now.solution.iterations) if config.adaptive else state.load
+        load = state.load
+        if config.execution.early_exit:
+            load = load + load_of(now.constraints, now.solution.iterations)
         state = state.replace(
             qpos=jnp.where(last, state.qpos, qpos),
             qvel=jnp.where(last, state.qvel, qvel),
@@ -123,10 +125,10 @@ def control_step(
 
     lanes = state.qpos.shape[-1]
     # The rows are handed on because filling them anew takes longer than what is written to them.
-    rows = ContactRows.none(config.max_contacts, lanes, state.qpos.dtype)
+    rows = ContactRows.none(config.accuracy.max_contacts, lanes, state.qpos.dtype)
     load, touching, rows = _of_tile((jnp.zeros_like(state.load), jnp.zeros(lanes, bool), rows), state.load)
     start = (state.replace(load=load), kin, touching, rows, candidates.start)
-    state, kin, touching, *_ = jax.lax.fori_loop(0, config.substeps + 1, substep, start)
+    state, kin, touching, *_ = jax.lax.fori_loop(0, config.accuracy.substeps + 1, substep, start)
     return state, kin, touching
 
 
@@ -140,8 +142,8 @@ def _of_tile(constants: Tree, load: Array) -> Tree:
     return jax.tree.map(lambda x: jnp.where(load[0] == 0, x, x), constants)
 
 
-def reach_of(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> Array:
-    """Bound (L,) in metres on how much closer two colliders may come within a control step.
+def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) -> Array:
+    """(L,) how much closer to each other two colliders may come within a control step, in metres.
 
     Twice what the bodies' speeds amount to, as an object at rest that is struck may leave twice as fast as the hand,
     and what an acceleration of 128 m/s² adds.
@@ -151,7 +153,7 @@ def reach_of(arm: Arm, kin: Kinematics, qvel: Array, config: PhysicsConfig) -> A
     free, part = qvel[FREE_DOFS], qvel[PART_DOFS]
     speed = spatial.norm(hand) + spatial.norm(free[:3]) + _RADIUS * spatial.norm(free[3:])
     speed = speed + jnp.abs(part[0]) + jnp.abs(part[1]) + _RADIUS * jnp.abs(part[2])
-    return 0.01 + config.substeps * arm.timestep * 2.0 * speed
+    return 0.01 + accuracy.substeps * arm.timestep * 2.0 * speed
 
 
 def _touching(contacts: Contacts, normal_force: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,8 @@ def train(
     folder: Path | None = None,
     console: Console | None = None,
     devices: Sequence[Device] | None = None,
+    *,
+    on_loaded: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Train, or go on with the run in the folder from its newest checkpoint, with the same random stream.
 
@@ -53,6 +55,7 @@ def train(
         console: where table and progress bar go; nowhere by default.
         devices: divide the environments and the updates among these; one by default. A run may go on on another number
             of devices, with results that differ by rounding.
+        on_loaded: called when the tasks are loaded, before anything is compiled.
 
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
@@ -64,6 +67,7 @@ def train(
     folder = folder or run_folder(config, key)
     with console.status("Loading the tasks"):
         env, algorithm = build(config, devices)
+    on_loaded()
     open_run(folder, config, key, _facts(devices))
     schedule = Schedule(config.env_steps, config.eval_every, config.checkpoint_every, config.stop_at_success)
     checkpoints = Checkpoints(folder)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +70,24 @@ def test_wrap_starts_fresh_episodes_and_keeps_their_true_ends(env):
     np.testing.assert_array_equal(third.info["terminal_obs"][:, GOAL], second.obs[:, GOAL])
     assert not np.any(np.all(third.obs[1:, GOAL] == second.obs[1:, GOAL], axis=1))  # new goals
     np.testing.assert_array_equal(third.obs[0], third.info["terminal_obs"][0])
+
+
+def test_agents_find_what_jax_no_longer_has():
+    """By the adapter's calls, not by its import; `jax` itself stays as it is."""
+    code = (
+        "import jax, mjx_metaworld as mw\n"
+        "from brax.training import pmap\n"
+        "from mjx_metaworld.adapters.brax import BraxEnv\n"
+        "had = hasattr(jax, 'device_put_replicated')\n"
+        "assert pmap.jax is jax\n"
+        "BraxEnv(mw.make('reach-v3'))\n"
+        "copies = pmap.bcast_local_devices({'x': jax.numpy.arange(3)})\n"
+        "assert copies['x'].tolist() == [[0, 1, 2]], copies\n"
+        "assert (pmap.jax is jax) == hasattr(jax, 'device_put_replicated') == had\n"
+        "assert pmap.jax.tree is jax.tree\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
 
 
 def test_domain_randomization_is_refused(env):

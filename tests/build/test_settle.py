@@ -10,10 +10,10 @@ import numpy as np
 import platformdirs
 import pytest
 
-from mjx_metaworld.physics import model as layout
-from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.build.readings import read_frame, read_skeleton, write_skeleton
 from mjx_metaworld.build.settle import settle
+from mjx_metaworld.physics import model as layout
+from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks import TASKS
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 

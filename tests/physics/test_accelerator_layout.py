@@ -15,7 +15,7 @@ NUM_ENVS, STEPS = 256, 60
 def test_both_layouts_make_the_same_step():
     """From states along noisy experts. Single contacts that appear or slip by rounding move a body by 1e-4 m."""
     env = mw.make("MT10")
-    other = mw.make("MT10", physics=mw.PhysicsConfig().on("gpu"))
+    other = mw.make("MT10", backend="accelerator")
     step, other_step = mw.jit(jax.vmap(env.step)), mw.jit(jax.vmap(other.step))
     policy = jax.jit(jax.vmap(expert_policy([spec.name for spec in env.tasks])))
     state = mw.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), NUM_ENVS), jnp.arange(NUM_ENVS) % 10)

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex, find_start
@@ -22,9 +23,9 @@ from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots
 from mjx_metaworld.physics.collision.sphere import collide_spheres
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.scenes.catalog import find_scene, load_scene
-from mjx_metaworld.scenes.hulls import NAMES, load_hulls
+from mjx_metaworld.scenes.hulls import NAMES
 
 TYPES = {name: kind for kind, name in states.TYPE_NAMES.items()}
 SIZES = {
@@ -158,6 +159,10 @@ def errors(theirs: list[list[states.Contact]], ours: list[list[states.Contact]])
     return np.array(rows)
 
 
+def over_plane(plane: Shape, other: Shape) -> Points:
+    return collide_planes(plane, other, metaworld_hulls())
+
+
 ANALYTIC = {
     ("sphere", "sphere"): collide_spheres,
     ("sphere", "capsule"): collide_spheres,
@@ -165,10 +170,10 @@ ANALYTIC = {
     ("sphere", "box"): collide_spheres,
     ("capsule", "capsule"): collide_capsules,
     ("capsule", "box"): collide_capsules,
-    ("plane", "sphere"): collide_planes,
-    ("plane", "capsule"): collide_planes,
-    ("plane", "cylinder"): collide_planes,
-    ("plane", "box"): collide_planes,
+    ("plane", "sphere"): over_plane,
+    ("plane", "capsule"): over_plane,
+    ("plane", "cylinder"): over_plane,
+    ("plane", "box"): over_plane,
 }
 
 
@@ -223,8 +228,8 @@ def test_smooth_convex_pairs_on_random_poses(kinds):
 @functools.partial(jax.jit, static_argnums=3)
 def _convex(shape1: Shape, shape2: Shape, margin: jax.Array, scale: int = 1) -> Points:
     config = PhysicsConfig()
-    start = find_start(shape1, shape2, scale * config.convex_search_iterations)
-    return collide_convex(shape1, shape2, margin, start, scale * config.convex_iterations)[0]
+    start = find_start(shape1, shape2, metaworld_hulls(), scale * config.convex_search_iterations)
+    return collide_convex(shape1, shape2, metaworld_hulls(), margin, start, scale * config.convex_iterations)[0]
 
 
 class GripperPoses(NamedTuple):
@@ -281,7 +286,7 @@ def test_gripper_hull_on_random_poses(kind):
 
 
 def test_hull_table():
-    table = load_hulls()
+    table = metaworld_hulls()
     assert len(table.error) == len(NAMES) + 1
     assert table.error.max() < 4e-5  # m, against penetrations of millimetres
     assert table.reach[-1].max() == 0.0  # the hull of shapes without a mesh is the origin
@@ -301,7 +306,7 @@ def check_agreement(tasks: tuple[str, ...], episodes: int, every: int) -> None:
     snapshots = [s for task in tasks for s in states.record(task, episodes=episodes, every=every)]
     scene_of = {s.task: s.scene.file for s in snapshots}
     batch = states.to_batch(snapshots)
-    comparisons = states.compare(batch, states.collide_batch(batch, PhysicsConfig()))
+    comparisons = states.compare(batch, states.collide_batch(batch, EngineConfig()))
     comparisons = [c for c in comparisons if (scene_of[c.task], c.pair) not in DEGENERATE]
     one_sided = [c for c in comparisons if not c.ours or not c.theirs]
     both = [c for c in comparisons if c.ours and c.theirs]
@@ -342,11 +347,15 @@ def test_reduction_keeps_the_deepest():
     )
     numbers = jnp.arange(slots, dtype=jnp.float32)[:, None] * jnp.ones(lanes)
     table = Slots(
-        layout=lay_out([jnp.asarray(near, jnp.int32)], [slots], PhysicsConfig(adaptive=False))[0],
+        layout=lay_out([jnp.asarray(near, jnp.int32)], [slots], Execution())[0],
         pairs=NearPairs(jnp.zeros((38, slots, lanes))),
         contact=jnp.stack([numbers] * 16),
     )
-    kept = jax.tree.map(np.asarray, reduce([(table, found)], PhysicsConfig(max_contacts=count)))
+    config = EngineConfig(PhysicsConfig(max_contacts=count), Execution(contact_group=4))
+    kept = jax.tree.map(
+        np.asarray,
+        reduce([(table, found)], config),
+    )
     for lane in range(lanes):
         active = np.where(valid[:, lane], dist[:, :, lane], NO_CONTACT)
         active = np.sort(active[active < NO_CONTACT])

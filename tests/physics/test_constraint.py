@@ -16,9 +16,10 @@ from recorded_states import (
     scenes_of,
 )
 
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import impedance, make_constraints
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.model import FREE, Contacts, PhysicsConfig
+from mjx_metaworld.physics.model import FREE, Contacts
 
 NUM_CONTACTS = 32
 
@@ -33,7 +34,7 @@ def rows_of_both(dtype, own_kinematics: bool):
     @jax.jit
     def ours(scenes, physics, contacts, recorded):
         kin = kinematics(arm, scenes, physics.qpos, physics.prop_pos) if own_kinematics else recorded
-        return make_constraints(arm, scenes, kin, physics, contacts, PhysicsConfig())
+        return make_constraints(arm, scenes, kin, physics, contacts, Execution(contact_group=4))
 
     mine = ours(scenes, physics, contacts, kinematics_of(states, dtype))
     return jax.tree.map(np.asarray, mine), jax.tree.map(np.asarray, constraints_of(states, NUM_CONTACTS, dtype))
@@ -102,6 +103,6 @@ def test_inactive_contacts_leave_no_trace():
         body2=jnp.full_like(contacts.body2, FREE),
     )
     arm, scenes, kin, physics = load_robot(), scenes_of(states), kinematics_of(states), physics_states_of(states)
-    rows = make_constraints(arm, scenes, kin, physics, garbage, PhysicsConfig())
+    rows = make_constraints(arm, scenes, kin, physics, garbage, Execution(contact_group=4))
     assert not np.asarray(rows.contact_d).any()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(rows))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_collision import ANALYTIC, MARGIN, gripper_poses, random_poses
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.convex import find_start
@@ -88,14 +89,14 @@ def test_derivatives_of_general_convex_pairs(kinds, most):
     shape1, shape2 = gripper_poses(kinds[0])[:2] if kinds[1] == "mesh" else random_poses(*kinds)[:2]
     with jax.enable_x64(True):
         shape1, shape2 = precise(shape1), precise(shape2)
-        start = jax.jit(lambda a, b: find_start(a, b, 24))(shape1, shape2)
+        start = jax.jit(lambda a, b: find_start(a, b, metaworld_hulls(), 24))(shape1, shape2)
         direction = spatial.rotate(shape1.mat, start.normal)
 
         def routine(shape1: Shape, shape2: Shape) -> Points:
             # Where a descent ends depends on where it starts, most of all on hulls, whose table is right to 3.5e-5 m:
             # so both sides of a difference start alike, as the mesh sees it.
             same = start.replace(normal=spatial.rotate_back(shape1.mat, direction))
-            return touch(shape1, shape2, jnp.full(shape1.type.shape, MARGIN), same, 100)[0]
+            return touch(shape1, shape2, metaworld_hulls(), jnp.full(shape1.type.shape, MARGIN), same, 100)[0]
 
         # The descent ends some 1e-6 rad from the minimum, where the overlap no longer falls by more than it is rounded:
         # over 1e-6 the differences are of that rest, and their error falls by as much as they grow. Between poses that

@@ -10,7 +10,7 @@ import numpy as np
 
 import mjx_metaworld as mw
 from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig
 
 # Control steps of the expert on the first frozen goal of MT50 at which a box is deepest along its own face: the plate's
 # rim in the goal's net; the gripper's base in the door, and in the button's housing.
@@ -45,7 +45,7 @@ def comparisons() -> list[states.Comparison]:
     snapshots = [s for task, steps in FACE_CONTACTS.items() for s in snapshots_of(task, steps, expert=True)]
     snapshots += [s for task, steps in RINGS.items() for s in snapshots_of(task, steps, expert=False)]
     batch = states.to_batch(snapshots)
-    return states.compare(batch, states.collide_batch(batch, PhysicsConfig()))
+    return states.compare(batch, states.collide_batch(batch, EngineConfig()))
 
 
 def test_boxes_flat_against_hulls():

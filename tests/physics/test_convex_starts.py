@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from test_collision import MARGIN, TYPES, GripperPoses, as_shape, gripper_poses
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics.collision.convex import collide_convex, find_start
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Shape
-from mjx_metaworld.physics.model import PhysicsConfig
+from mjx_metaworld.physics.config import PhysicsConfig
 
 CONFIG = PhysicsConfig()
 
@@ -34,10 +35,10 @@ def turned(shape: Shape, axis: np.ndarray, angle: float) -> Shape:
 def collide_in_turn(shapes: list[Shape], other: Shape, going_on: bool) -> Points:
     """The contact at the last of a shape's poses: each search goes on from the one before, or all from the first's."""
     margin = jnp.full(shapes[0].type.shape, MARGIN)
-    start = find_start(shapes[0], other, CONFIG.convex_search_iterations)
+    start = find_start(shapes[0], other, metaworld_hulls(), CONFIG.convex_search_iterations)
     for shape in shapes[:-1] if going_on else ():
-        _, start = collide_convex(shape, other, margin, start, CONFIG.convex_iterations)
-    return collide_convex(shapes[-1], other, margin, start, CONFIG.convex_iterations)[0]
+        _, start = collide_convex(shape, other, metaworld_hulls(), margin, start, CONFIG.convex_iterations)
+    return collide_convex(shapes[-1], other, metaworld_hulls(), margin, start, CONFIG.convex_iterations)[0]
 
 
 @pytest.mark.parametrize("kind", ["capsule", "cylinder", "box"])
@@ -70,7 +71,13 @@ def test_a_face_turns_with_its_body():
     margin = jnp.full((1, lanes), MARGIN)
     above = hull.replace(pos=hull.pos.at[2].set(0.2))
     level = CONFIG.convex_search_iterations
-    gap, _ = jax.jit(lambda a, b: collide_convex(a, b, margin + 1.0, find_start(a, b, level), level))(table, above)
+    hulls = metaworld_hulls()
+
+    @jax.jit
+    def depth_of(table: Shape, hull: Shape) -> Points:
+        return collide_convex(table, hull, hulls, margin + 1.0, find_start(table, hull, hulls, level), level)[0]
+
+    gap = depth_of(table, above)
     hull = above.replace(pos=above.pos.at[2].add(-gap.dist[0] - 0.002))
 
     axis = np.concatenate([rng.normal(size=(2, lanes)), np.zeros((1, lanes))])
@@ -78,8 +85,8 @@ def test_a_face_turns_with_its_body():
 
     @jax.jit
     def after_tilt(table: Shape, hull: Shape, tilted: Shape) -> Points:
-        start = find_start(table, hull, level)
-        return collide_convex(table, tilted, margin, start, CONFIG.convex_iterations)[0]
+        start = find_start(table, hull, hulls, level)
+        return collide_convex(table, tilted, hulls, margin, start, CONFIG.convex_iterations)[0]
 
     points = after_tilt(table, hull, tilted)
     np.testing.assert_allclose(np.asarray(points.normal)[:, 0, 0].T, np.tile([0.0, 0.0, 1.0], (lanes, 1)), atol=1e-6)

@@ -11,10 +11,11 @@ from cuda_on_cpu import COMPILER, run_on_cpu
 from test_collision import gripper_poses
 from test_packs import ON_ACCELERATOR, in_one_tile, recorded
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
 from mjx_metaworld.physics.collision import convex, descent_kernel
+from mjx_metaworld.physics.config import ACCELERATOR, CUDA, EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.groups import TILES
-from mjx_metaworld.scenes.hulls import load_hulls
 
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
 
@@ -26,7 +27,7 @@ def problems():
 
     def prepare(mass, qfrc_smooth, constraints, warmstart):
         jac, rows = constraints.contact_jac, constraints.replace(contact_jac=None)
-        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ON_ACCELERATOR)
+        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ACCELERATOR)
         return newton_kernel.Operands.of(problem, warmstart)
 
     args = mass, qfrc_smooth, constraints, warmstart
@@ -38,7 +39,7 @@ def solve(operands, folder):
     """What `solve_in_kernels` finds, and which environments the first kernel has solved."""
     contacts = len(operands.contact_d)
     results = newton_kernel.results_of(contacts)
-    first, second = newton_kernel.whole_step_kernel(contacts), newton_kernel.newton_kernel(contacts, ON_ACCELERATOR)
+    first, second = newton_kernel.whole_step_kernel(contacts), newton_kernel.newton_kernel(contacts, PhysicsConfig())
     *easy, solved = run_on_cpu(first, results, operands, folder=folder)
     hard = run_on_cpu(second, results, (*operands, solved), folder=folder)
     found = (np.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True))
@@ -82,8 +83,8 @@ def descents():
         jax.tree.map(lambda *x: jnp.concatenate(x, axis=-2), *shapes)
         for shapes in zip(*((p.shape, p.gripper) for p in poses), strict=True)
     )
-    pair = convex._relate(shape1, shape2)
-    begun = convex._resume(pair, convex.find_start(shape1, shape2, 3))
+    pair = convex._relate(shape1, shape2, metaworld_hulls())
+    begun = convex._resume(pair, convex.find_start(shape1, shape2, metaworld_hulls(), 3))
     return pair, begun, np.stack([p.dist for p in poses])
 
 
@@ -92,9 +93,10 @@ def descend(steps, again, folder, begun):
     pair = descents()[0]
     body = pair.both
     bodies = body.half, body.disc, body.hulls.row, body.hulls.resolution, pair.pos, pair.mat
-    kernel = descent_kernel.kernel_of(len(begun.depth), steps, again, convex._STAND_OFF, convex._TINY)
+    hulls = body.hulls.table
+    kernel = descent_kernel.kernel_of(hulls, len(begun.depth), steps, again, convex._STAND_OFF, convex._TINY)
     results = [jax.ShapeDtypeStruct(x.shape[:-1], x.dtype) for x in begun]
-    table = load_hulls().candidates.astype(np.float32)
+    table = hulls.candidates.astype(np.float32)
     mine = convex._Descent(*run_on_cpu(kernel, results, (*bodies, *begun), (table,), folder=folder))
 
     @jax.jit
@@ -135,7 +137,6 @@ def test_elsewhere_xla_solves():
     """The kernels are used for CUDA alone, and not where nothing can compile them."""
     like = jnp.zeros(3, jnp.float32)
     assert cuda.where_cuda(False, like, lambda: 1, lambda: 2) == 2
-    assert cuda.where_cuda(None, like, lambda: 1, lambda: 2) == 2
     assert cuda.where_cuda(True, jnp.zeros(3, jnp.int32), lambda: 1, lambda: 2) == 2
     if jax.default_backend() == "cpu":
         assert cuda.where_cuda(True, like, lambda: like + 1, lambda: like + 2)[0] == 2
@@ -168,12 +169,13 @@ def test_what_the_kernels_do_not_take_is_solved_by_xla(monkeypatch):
 
     monkeypatch.setattr(solver, "where_cuda", where_cuda)
     monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d))
-    for config in (ON_ACCELERATOR, dataclasses.replace(ON_ACCELERATOR, adaptive=True)):
+    for early_exit in (False, True):
+        config = EngineConfig(execution=dataclasses.replace(CUDA, early_exit=early_exit))
         solve = functools.partial(solver.solve, config=config)
         jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
     assert wanted == [True, False]
     monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d) - 1)
-    solve = functools.partial(solver.solve, config=ON_ACCELERATOR)
+    solve = functools.partial(solver.solve, config=EngineConfig(execution=CUDA))
     jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
     assert not wanted[-1]
 

@@ -1,4 +1,4 @@
-"""Work that is left out must not be missed: adaptive loops against those that visit everything."""
+"""Work that is left out must not be missed: loops that end early against those that visit everything."""
 
 import functools
 
@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from recorded_states import constraints_of, mass_of, record, to_lanes
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import collision
+from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.groups import TILES, for_groups, tile_by_tile
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.rows import rows_at
 from mjx_metaworld.physics.solver import solve
 
-STATIC, ADAPTIVE = PhysicsConfig(adaptive=False), PhysicsConfig(adaptive=True)
-AT_ONCE = PhysicsConfig(adaptive=False, contact_group=0)  # as on GPU and TPU
+STATIC, ADAPTIVE = Execution(contact_group=4), Execution(contact_group=4, early_exit=True)
+AT_ONCE = Execution()  # as on GPU and TPU
 NUM_CONTACTS = 32
 
 
@@ -28,18 +29,21 @@ def in_tiles(fn, args, lanes: int):
 
 
 def test_loops_end_at_the_largest_need():
-    def count(needed, config):
-        return for_groups(12, 4, needed, config, lambda first, total: total + 1, jnp.zeros((), jnp.int32))
+    def count(needed, execution):
+        return for_groups(12, 4, needed, execution, lambda first, total: total + 1, jnp.zeros((), jnp.int32))
 
     needed = jnp.array([[0, 1], [5, 2]])
-    runs = {config: jax.vmap(functools.partial(count, config=config), axis_name=TILES) for config in (STATIC, ADAPTIVE)}
+    runs = {
+        execution: jax.vmap(functools.partial(count, execution=execution), axis_name=TILES)
+        for execution in (STATIC, ADAPTIVE)
+    }
     assert runs[ADAPTIVE](needed).tolist() == [2, 2]  # the fifth row lies in the second group
     assert runs[ADAPTIVE](0 * needed).tolist() == [0, 0]
     assert runs[STATIC](needed).tolist() == [3, 3]
 
 
-@pytest.mark.parametrize(("config", "visits"), [(STATIC, [3, 3]), (ADAPTIVE, [1, 2])])
-def test_a_tile_loops_for_itself(config, visits):
+@pytest.mark.parametrize(("execution", "visits"), [(STATIC, [3, 3]), (ADAPTIVE, [1, 2])])
+def test_a_tile_loops_for_itself(execution, visits):
     """Each tile sums the groups of its own rows, no more of them than its busiest lane needs."""
     rows = jnp.arange(2 * 12 * 2.0).reshape(2, 12, 2)
     needed = jnp.array([[0, 1], [5, 2]])
@@ -49,9 +53,9 @@ def test_a_tile_loops_for_itself(config, visits):
             count, total = carry
             return count + 1, total + jnp.sum(rows_at(first + group, 4, rows))
 
-        return for_groups(12, 4, needed, config, add, (jnp.zeros((), jnp.int32), 0.0))
+        return for_groups(12, 4, needed, execution, add, (jnp.zeros((), jnp.int32), 0.0))
 
-    tile_by_tile_of = functools.partial(tile_by_tile, of_tile, config=config)
+    tile_by_tile_of = functools.partial(tile_by_tile, of_tile, execution=execution)
     count, total = jax.vmap(tile_by_tile_of, axis_name=TILES)(rows, needed)
     assert count.tolist() == visits
     assert total.tolist() == [float(rows[tile, : 4 * visit].sum()) for tile, visit in enumerate(visits)]
@@ -72,8 +76,8 @@ def test_solver_stops_early_without_loss():
         to_lanes([state.qacc_warmstart for state in states]),
     )
     adaptive, *others = (
-        in_tiles(lambda *args, config=config: solve(*args, config=config), problem, 16)
-        for config in (ADAPTIVE, STATIC, AT_ONCE)
+        in_tiles(functools.partial(solve, config=EngineConfig(execution=execution)), problem, 16)
+        for execution in (ADAPTIVE, STATIC, AT_ONCE)
     )
     # A converged lane is left as it is in all; programs differ by their roundings, which the stiff weld magnifies.
     for other in others:
@@ -89,12 +93,17 @@ def test_no_contact_is_left_out():
     snapshots = snapshots[: len(snapshots) // 4 * 4]
     batch = collision_states.to_batch(snapshots)
 
-    def collide(row, kin, config):
-        return collision.collide(collision.Geometry.of(batch.scenes, row), kin, config)
+    def collide(row, kin, execution):
+        geometry = collision.Geometry.of(batch.scenes, metaworld_hulls(), row)
+        return collision.collide(geometry, kin, EngineConfig(execution=execution))
 
     adaptive, *others = (
-        in_tiles(functools.partial(collide, config=config), (batch.row, batch.kin), len(snapshots) // 4)
-        for config in (ADAPTIVE, STATIC, AT_ONCE)
+        in_tiles(
+            functools.partial(collide, execution=execution),
+            (batch.row, batch.kin),
+            len(snapshots) // 4,
+        )
+        for execution in (ADAPTIVE, STATIC, AT_ONCE)
     )
     assert adaptive.active.any()
     for other in others:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mjx_metaworld.physics.collision.packing import by_block, lay_out, look_up, take
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.groups import TILES
-from mjx_metaworld.physics.model import PhysicsConfig
 
 TILES_OF_CHUNK, LANES = 3, 5
 SLOTS = (4, 1, 6)
@@ -25,19 +25,19 @@ def counts(which: int | str) -> list[np.ndarray]:
     return [rng.integers(0, slots + 1, shape).astype(np.int32) for slots in SLOTS]
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("early_exit", [False, True])
 @pytest.mark.parametrize("width", [4, 64])
 @pytest.mark.parametrize("which", [0, 1, NEVER, ALL])
-def test_every_near_pair_meets_its_own_row(which, width, adaptive):
+def test_every_near_pair_meets_its_own_row(which, width, early_exit):
     """Every slot of every lane holds a number of its own; what comes back to the lanes is a function of theirs."""
-    config = PhysicsConfig(adaptive=adaptive, pair_group=width)
+    execution = Execution(early_exit=early_exit, pair_group=width)
     near = counts(which)
     total = sum(SLOTS)
     rows = np.arange(TILES_OF_CHUNK * total * 2 * LANES, dtype=np.float32).reshape(TILES_OF_CHUNK, total, 2, LANES)
 
     def of_tile(rows, *near):
-        layouts = lay_out(list(near), list(SLOTS), config)
-        table = jax.lax.all_gather(rows, TILES) if adaptive else rows[None]
+        layouts = lay_out(list(near), list(SLOTS), execution)
+        table = jax.lax.all_gather(rows, TILES) if early_exit else rows[None]
         known = look_up(layouts, lambda slot, lane: take(table, slot, lane))
         found = []
         for layout in layouts:

@@ -1,5 +1,6 @@
 """Environments that need more work than most, solved in packs as on a GPU or TPU: all of them, and nobody else."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,13 +9,13 @@ import numpy as np
 import pytest
 from recorded_states import constraints_of, mass_of, record, to_lanes
 
+from mjx_metaworld.physics.config import ACCELERATOR, CPU, EngineConfig, Execution
 from mjx_metaworld.physics.groups import TILES
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.solver import _FEW, solve
 
 LANES, SIZE = 64, 8
-ON_ACCELERATOR = PhysicsConfig().on("gpu")
+ON_ACCELERATOR = EngineConfig(execution=ACCELERATOR)
 NUM_CONTACTS = 32  # all recorded states fit
 
 
@@ -54,18 +55,18 @@ def test_a_lane_without_numbers_spoils_no_neighbour():
 
 
 @pytest.mark.parametrize(
-    ("lanes", "config", "size"),
+    ("lanes", "execution", "size"),
     [
-        (16384, ON_ACCELERATOR, 4096),
-        (256, ON_ACCELERATOR, 64),
-        (255, ON_ACCELERATOR, 0),
-        (1, ON_ACCELERATOR, 0),
-        (4096, PhysicsConfig().on("cpu"), 0),
-        (4096, PhysicsConfig(), 0),
+        (16384, ACCELERATOR, 4096),
+        (256, ACCELERATOR, 64),
+        (255, ACCELERATOR, 0),
+        (1, ACCELERATOR, 0),
+        (4096, CPU, 0),
+        (4096, Execution(), 0),
     ],
 )
-def test_small_batches_have_no_packs(lanes, config, size):
-    assert pack_size(lanes, config) == size
+def test_small_batches_have_no_packs(lanes, execution, size):
+    assert pack_size(lanes, execution) == size
 
 
 @functools.cache
@@ -86,7 +87,7 @@ def test_accelerations_are_mujocos():
     """The same bounds as those of the solver without packs; with easy and with hard states among them."""
     problem, reference = recorded()
     contacts = np.asarray(problem[2].num_contacts)
-    assert pack_size(len(contacts), ON_ACCELERATOR)
+    assert pack_size(len(contacts), ACCELERATOR)
     assert (contacts <= _FEW).any()
     assert (contacts > _FEW).any()
     solution = in_one_tile(functools.partial(solve, config=ON_ACCELERATOR), *problem)
@@ -102,8 +103,8 @@ def test_accelerations_are_mujocos():
 def test_packs_do_not_depend_on_groups_of_contacts():
     problem, _ = recorded()
     at_once, in_groups = (
-        in_one_tile(functools.partial(solve, config=PhysicsConfig(contact_group=size).on("gpu")), *problem).qacc
-        for size in (0, 4)
+        in_one_tile(functools.partial(solve, config=EngineConfig(execution=execution)), *problem).qacc
+        for execution in (ACCELERATOR, dataclasses.replace(ACCELERATOR, contact_group=4))
     )
     np.testing.assert_array_equal(in_groups, at_once)
 
@@ -113,7 +114,7 @@ def test_forces_are_those_without_packs():
     problem, _ = recorded()
     with_packs, without = (
         in_one_tile(functools.partial(solve, config=config), *problem)
-        for config in (ON_ACCELERATOR, PhysicsConfig(packs=0).on("gpu"))
+        for config in (ON_ACCELERATOR, EngineConfig(execution=dataclasses.replace(ACCELERATOR, compaction=0)))
     )
     mine, other = with_packs.contact_normal_force, without.contact_normal_force
     assert other.max() > 10.0

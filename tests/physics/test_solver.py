@@ -16,13 +16,15 @@ from recorded_states import (
     to_lanes,
 )
 
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.linalg import solve_spd
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.solver import solve
 
 NUM_CONTACTS = 32  # all recorded states fit, so nothing but the solver differs
-CONVERGED = PhysicsConfig(solver_iterations=20, linesearch_iterations=10, solver_tolerance=0.0)
+IN_GROUPS = Execution(contact_group=4)  # as on CPU, but without loops that end early
+DEFAULT = EngineConfig(execution=IN_GROUPS)
+CONVERGED = EngineConfig(PhysicsConfig(solver_iterations=20, linesearch_iterations=10, solver_tolerance=0.0), IN_GROUPS)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -47,7 +49,7 @@ def test_qacc_at_the_default_counts():
     the extreme leaves room for a state whose last iteration is missing.
     """
     states = record()
-    solution = run(*problem_of(states), PhysicsConfig())
+    solution = run(*problem_of(states), DEFAULT)
     error = relative_error(solution.qacc, [state.qacc_exact for state in states])
     assert np.median(error) < 1e-6
     assert np.quantile(error, 0.99) < 1e-4
@@ -68,7 +70,7 @@ def test_qacc_converges_in_float64():
 def test_normal_forces():
     """Forces are D times residuals, so they carry the relative error of the accelerations; 1e-2 N in 100 N."""
     states = record()
-    solution = run(*problem_of(states), PhysicsConfig())
+    solution = run(*problem_of(states), DEFAULT)
     reference = np.zeros((NUM_CONTACTS, len(states)))
     for lane, state in enumerate(states):
         for row, contact in enumerate(state.solver_contacts):
@@ -83,8 +85,8 @@ def test_more_iterations_never_hurt():
     states = record()
     problem = problem_of(states)
     reference = [state.qacc_exact for state in states]
-    few = relative_error(run(*problem, PhysicsConfig(solver_iterations=8)).qacc, reference)
-    many = relative_error(run(*problem, PhysicsConfig(solver_iterations=20)).qacc, reference)
+    few = relative_error(run(*problem, EngineConfig(PhysicsConfig(solver_iterations=8), IN_GROUPS)).qacc, reference)
+    many = relative_error(run(*problem, EngineConfig(PhysicsConfig(solver_iterations=20), IN_GROUPS)).qacc, reference)
     assert many.max() < max(2 * few.max(), 2e-3)
 
 
@@ -111,7 +113,7 @@ def test_extremes_stay_finite():
     for rows in (no_contacts, nothing, most, deep):
         for force in (qfrc_smooth, 0 * qfrc_smooth, 1e6 * jnp.ones_like(qfrc_smooth)):
             for start in (warmstart, 0 * warmstart):
-                solution = run(mass, force, rows, start, PhysicsConfig())
+                solution = run(mass, force, rows, start, DEFAULT)
                 assert all(np.isfinite(leaf).all() for leaf in solution)
 
 
@@ -119,11 +121,10 @@ def test_lanes_do_not_mix():
     """Tiles in front change nothing; float32 sums may be ordered differently."""
     states = record()[:32]
     problem = problem_of(states)
-    config = PhysicsConfig()
     tiled = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], 2, 16), -2, 0), problem)
-    in_tiles = jax.jit(jax.vmap(lambda *args: solve(*args, config=config)))(*tiled)
+    in_tiles = jax.jit(jax.vmap(lambda *args: solve(*args, config=DEFAULT)))(*tiled)
     joined = np.concatenate(np.asarray(in_tiles.qacc), axis=-1)
-    assert relative_error(joined, list(np.asarray(run(*problem, config).qacc).T)).max() < 2e-3
+    assert relative_error(joined, list(np.asarray(run(*problem, DEFAULT).qacc).T)).max() < 2e-3
 
 
 @pytest.mark.parametrize("size", [3, 6, 9, 18])

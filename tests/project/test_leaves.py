@@ -33,6 +33,17 @@ def test_nothing_but_adapters_imports_adapters():
     assert [path for path in files if any(name.startswith(ADAPTERS) for name in imported_by(path))] == []
 
 
+def test_physics_knows_no_scene_no_task_and_no_file():
+    """What it works on comes in as data; the scenes are built on its layout, so they import it and not the reverse."""
+    upwards = [
+        (path.name, name)
+        for path in (PACKAGE / "physics").rglob("*.py")
+        for name in imported_by(path)
+        if name.startswith("mjx_metaworld") and not name.startswith("mjx_metaworld.physics")
+    ]
+    assert upwards == []
+
+
 def test_the_core_loads_no_client_and_no_command():
     code = (
         "import sys, mjx_metaworld as mw\n"

@@ -15,10 +15,12 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 from metaworld.policies import ENV_POLICY_MAP
 
+from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, sides
-from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, PhysicsConfig, Scene
+from mjx_metaworld.physics.config import EngineConfig
+from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, find_scene, load_scene
 from mjx_metaworld.scenes.colliders import find_pairs
@@ -150,12 +152,13 @@ def _collider_geoms(spec: SceneSpec) -> list[int]:
 REACH = 0.01
 
 
-def collide_batch(batch: Batch, config: PhysicsConfig) -> list[dict[GeomPair, list[Contact]]]:
+def collide_batch(batch: Batch, config: EngineConfig) -> list[dict[GeomPair, list[Contact]]]:
     """The contact points of the narrow phase before the reduction, per lane and geom pair."""
 
     @jax.jit
     def run(row, kin):
-        return find_points(broadphase(Geometry.of(batch.scenes, row), kin, config, REACH), kin, config)[0]
+        geometry = Geometry.of(batch.scenes, metaworld_hulls(), row)
+        return find_points(broadphase(geometry, kin, config, REACH), kin, config)[0]
 
     found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
     for slots, points in jax.tree.map(np.asarray, run(batch.row, batch.kin)):

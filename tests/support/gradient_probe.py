@@ -14,9 +14,10 @@ import mjx_metaworld as mw
 from mjx_metaworld.physics.collision import Geometry, broadphase
 from mjx_metaworld.physics.collision.shapes import Start
 from mjx_metaworld.physics.cone import locate
+from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.model import PhysicsConfig, PhysicsState
+from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.physics.step import forward, reach_of
 from mjx_metaworld.types import State
 
@@ -81,11 +82,13 @@ def half_after_expert(env: mw.MetaWorldEnv, state: State, steps: int = 29) -> St
 
 def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array) -> Array:
     """(substeps, K + 18, L) int32: of every contact its bodies and zone, of every dof whether its limit acts."""
-    engine, config = env.engine, dataclasses.replace(env.engine.config, adaptive=False)
+    engine = env.engine
+    accuracy, execution = engine.config.accuracy, dataclasses.replace(engine.config.execution, early_exit=False)
+    config = EngineConfig(accuracy, execution)
     rows = engine.select(scene)
     kin = kinematics(engine.arm, rows, state.qpos, state.prop_pos)
-    geometry = Geometry.of(engine.scenes, scene)
-    candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, config))
+    geometry = Geometry.of(engine.scenes, engine.hulls, scene)
+    candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, accuracy))
 
     def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], Array]:
         state, start = carry
@@ -100,4 +103,4 @@ def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array
         acting = jnp.concatenate([contacts.astype(jnp.int32), limits.astype(jnp.int32)])
         return (state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc), now.candidates.start), acting
 
-    return jax.lax.scan(substep, (state, candidates.start), length=config.substeps)[1]
+    return jax.lax.scan(substep, (state, candidates.start), length=accuracy.substeps)[1]

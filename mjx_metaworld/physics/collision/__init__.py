@@ -17,14 +17,16 @@ from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.geometry import Geometry
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.packing import by_block
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
 from mjx_metaworld.physics.collision.reduction import reduce
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, Start, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.model import Contacts, Kinematics, PhysicsConfig
+from mjx_metaworld.physics.model import Contacts, Kinematics
 
 Array = jax.Array
 
@@ -42,24 +44,25 @@ __all__ = [
 
 # From the shapes of pairs to their contact points, and to the start of the next search, if there is one.
 Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
-# The same of general convex pairs, from both shapes, margins, starts and the number of iterations.
-ConvexRoutine = Callable[[Shape, Shape, Array, Start, int, bool | None], tuple[Points, Start]]
+# The same of general convex pairs, from both shapes, hulls, margins, starts, the number of iterations, and whether to
+# use kernels.
+ConvexRoutine = Callable[[Shape, Shape, HullTable, Array, Start, int, bool], tuple[Points, Start]]
 
 
-def collide(geometry: Geometry, kin: Kinematics, config: PhysicsConfig) -> Contacts:
+def collide(geometry: Geometry, kin: Kinematics, config: EngineConfig) -> Contacts:
     """Contacts of scenes at poses; all arrays lanes last."""
     return narrowphase(broadphase(geometry, kin, config), kin, config)[0]
 
 
 def narrowphase(
-    candidates: Candidates, kin: Kinematics, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+    candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> tuple[Contacts, Candidates]:
     """Contacts of the selected pairs; also these pairs with the start of the next search. All arrays lanes last.
 
     Args:
         candidates: the selected pairs.
         kin: poses.
-        config: sizes and counts.
+        config: accuracy and execution.
         convex: collides general convex pairs.
     """
     found, start = find_points(candidates, kin, config, convex)
@@ -67,7 +70,7 @@ def narrowphase(
 
 
 def find_points(
-    candidates: Candidates, kin: Kinematics, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+    candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> tuple[list[tuple[Slots, Points]], Start | None]:
     """Contact points of every kind of pair, before the deepest are selected; also the convex pairs' next start."""
     kinds = routines(candidates, config, convex).values()
@@ -102,16 +105,17 @@ def find(
 
 
 def routines(
-    candidates: Candidates, config: PhysicsConfig, convex: ConvexRoutine = collide_convex
+    candidates: Candidates, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> dict[str, tuple[Slots, Routine]]:
-    """Selected pairs and collision routine of each kind of pair that occurs, convex ones last."""
-    search = config.convex_iterations, config.kernels
+    """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
+    hulls = candidates.hulls
+    search = config.accuracy.convex_iterations, config.execution.kernels
     kinds: dict[str, tuple[Slots | None, Routine]] = {
-        "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b), None)),
+        "plane": (candidates.plane, lambda a, b, _: (collide_planes(a, b, hulls), None)),
         "sphere": (candidates.sphere, lambda a, b, _: (collide_spheres(a, b), None)),
         "capsule": (candidates.capsule, lambda a, b, _: (collide_capsules(a, b), None)),
         "box": (candidates.box, lambda a, b, pairs: (collide_boxes(a, b, pairs.margin), None)),
         "cylinder-box": (candidates.cylinder_box, lambda a, b, p: (collide_cylinder_boxes(a, b, p.margin), None)),
-        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, pairs.margin, pairs.start, *search)),
+        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, hulls, pairs.margin, pairs.start, *search)),
     }
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}

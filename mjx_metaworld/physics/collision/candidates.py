@@ -16,6 +16,7 @@ from flax import struct
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import find_start
 from mjx_metaworld.physics.collision.geometry import Bounds, Geometry, PairRows
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block, lay_out, look_up, take, take_shared
 from mjx_metaworld.physics.collision.shapes import (
     NearPairs,
@@ -26,9 +27,10 @@ from mjx_metaworld.physics.collision.shapes import (
     poses_for,
     world_poses,
 )
+from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import for_groups
-from mjx_metaworld.physics.model import PAIR_KINDS, Kinematics, PhysicsConfig
+from mjx_metaworld.physics.model import PAIR_KINDS, Kinematics
 from mjx_metaworld.physics.rows import put_rows
 
 Array = jax.Array
@@ -48,6 +50,7 @@ class Candidates:
     box: Slots | None
     cylinder_box: Slots | None
     convex: Slots | None
+    hulls: HullTable = struct.field(pytree_node=False)  # of the meshes among their colliders
 
     @property
     def start(self) -> Start | None:
@@ -59,7 +62,7 @@ class Candidates:
         return self if self.convex is None else self.replace(convex=_started(self.convex, start))
 
 
-def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach: Array | float = 0.0) -> Candidates:
+def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach: Array | float = 0.0) -> Candidates:
     """Select the nearest pairs of each kind; all arrays lanes last.
 
     Args:
@@ -78,15 +81,7 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach
     if planes := rows_of_kinds[PAIR_KINDS.index("plane")]:
         ranks = jnp.concatenate([_heights(pairs, planes, pos, mat, half), ranks[planes:]])
     ranks = fence(jnp.where(pairs.place >= 0, ranks, _NEVER))
-    wanted = (
-        config.plane_pairs,
-        config.sphere_pairs,
-        config.capsule_pairs,
-        config.box_pairs,
-        config.cylinder_box_pairs,
-        config.convex_pairs,
-    )
-    counts = [min(most, rows) for most, rows in zip(wanted, rows_of_kinds, strict=True)]
+    counts = [min(most, rows) for most, rows in zip(config.accuracy.pairs, rows_of_kinds, strict=True)]
     firsts = np.cumsum((0, *rows_of_kinds[:-1])).tolist()
     close = fence(ranks < pairs.margin + reach)
     indices, near = [], []
@@ -94,14 +89,15 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: PhysicsConfig, reach
         if count:
             kind = slice(first, first + rows)
             near.append(fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
-            indices.append(first + _smallest(ranks[kind], count, near[-1], config))
-    layouts = lay_out(near, [len(x) for x in indices], config)
+            indices.append(first + _smallest(ranks[kind], count, near[-1], config.execution))
+    layouts = lay_out(near, [len(x) for x in indices], config.execution)
     known = _look_up_pairs(geometry, layouts, fence(jnp.concatenate(indices)))
     selected = iter(layouts)
     slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
-        slots[-1] = _started(convex, _starts(convex, poses_for(convex.layout, kin), config))
-    return Candidates(*slots)
+        start = _starts(convex, poses_for(convex.layout, kin), geometry.hulls, config)
+        slots[-1] = _started(convex, start)
+    return Candidates(*slots, hulls=geometry.hulls)
 
 
 def _half_extents(bounds: Bounds, mat: Array) -> Array:
@@ -120,12 +116,12 @@ def _started(slots: Slots, start: Start | None) -> Slots:
     return slots.replace(pairs=slots.pairs.replace(start=start))
 
 
-def _starts(slots: Slots, poses: Array, config: PhysicsConfig) -> Start:
-    """Search the start of the convex pairs' narrow phase, from scratch."""
+def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> Start:
+    """Where the narrow phase of the convex pairs starts."""
 
     def search(pairs: NearPairs) -> Start:
         shapes = place(pairs, poses, slots.layout)
-        return fence(find_start(*shapes, config.convex_search_iterations, config.kernels))
+        return fence(find_start(*shapes, hulls, config.accuracy.convex_search_iterations, config.execution.kernels))
 
     return by_block(slots.layout, search, slots.pairs)
 
@@ -151,10 +147,10 @@ def _heights(pairs: PairRows, count: int, pos: Array, mat: Array, half: Array) -
     return spatial.dot(normal, other_pos - plane_pos) - spatial.dot(jnp.abs(normal), other_half)
 
 
-def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> Array:
+def _smallest(rank: Array, count: int, needed: Array, execution: Execution) -> Array:
     """(count, L) indices of the smallest entries of (P, L) in rising order, at least the first `needed` (L,)."""
     rows = jax.lax.broadcasted_iota(jnp.int32, rank.shape, 0)
-    if not config.adaptive:  # by counting, which is two kernels instead of some to each pair
+    if not execution.early_exit:  # by counting, which is two kernels instead of some to each pair
         # Fenced: XLA's GPU backend would turn arrays around so that what is summed lies side by side.
         before = rank[:, None], rows[:, None]
         smaller = fence((before[0] < rank) | ((before[0] == rank) & (before[1] < rows)))
@@ -172,7 +168,7 @@ def _smallest(rank: Array, count: int, needed: Array, config: PhysicsConfig) -> 
         return jnp.where(rows == best, jnp.inf, rank), put_rows(order, best[None], first)
 
     order = jnp.zeros((count, rank.shape[1]), jnp.int32)
-    return for_groups(count, 1, needed, config, pick, (rank, order))[1]
+    return for_groups(count, 1, needed, execution, pick, (rank, order))[1]
 
 
 def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> tuple[NearPairs, Array]:

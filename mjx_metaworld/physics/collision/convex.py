@@ -23,13 +23,12 @@ import numpy as np
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.descent_kernel import descend_in_kernel, kernel_of
-from mjx_metaworld.physics.collision.hull_support import Hulls, furthest_vertex, hull_index, hulls_of
+from mjx_metaworld.physics.collision.hull_support import Hulls, HullTable, cube_directions, furthest_vertex
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Shape, Start
 from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.rows import take
-from mjx_metaworld.scenes.hulls import cube_directions, load_hulls
 
 Array = jax.Array
 Tree = TypeVar("Tree")
@@ -85,9 +84,9 @@ class Deepest(NamedTuple):
     balls: Array  # (2 S, L) radii of the first bodies' balls, then the second ones'
 
 
-def find_start(shape1: Shape, shape2: Shape, iterations: int, kernels: bool | None = False) -> Start:
+def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, kernels: bool = False) -> Start:
     """Search the contact of world-frame shapes from scratch."""
-    pair = _relate(shape1, shape2)
+    pair = _relate(shape1, shape2, hulls)
     body1, body2 = _single(pair.both, 0, 2), _single(pair.both, 1, 2)
     face_normal, face_overlap = fence(_best_face(pair, body1, body2, shape1))
     # Deep contacts have several local minima: two descents compete for a few steps, the better one goes on.
@@ -121,19 +120,25 @@ def find_start(shape1: Shape, shape2: Shape, iterations: int, kernels: bool | No
 
 
 def collide_convex(
-    shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int, kernels: bool | None = False
+    shape1: Shape,
+    shape2: Shape,
+    hulls: HullTable,
+    margin: Array,
+    start: Start,
+    iterations: int,
+    kernels: bool = False,
 ) -> tuple[Points, Start]:
-    """Contact of world-frame convex shapes, one point a slot; also the start for when they have moved a little."""
-    deepest, following = find_deepest(shape1, shape2, start, iterations, kernels)
+    """Contact of world-frame convex shapes, one point a slot, and where to start when they have moved a little."""
+    deepest, following = find_deepest(shape1, shape2, hulls, start, iterations, kernels)
     on_first = _combine(deepest.weights, deepest.corners[:, 3:])
     return contact_of(deepest, on_first, shape2, margin), following
 
 
 def find_deepest(
-    shape1: Shape, shape2: Shape, start: Start, iterations: int, kernels: bool | None = False
+    shape1: Shape, shape2: Shape, hulls: HullTable, start: Start, iterations: int, kernels: bool = False
 ) -> tuple[Deepest, Start]:
-    """Minimize the overlap of the cores of world-frame shapes by descent from a start; also the next start."""
-    pair = _relate(shape1, shape2)
+    """Where the cores of world-frame shapes overlap least, by descent from a start; and the start to go on from."""
+    pair = _relate(shape1, shape2, hulls)
     begun = _resume(pair, start)
 
     def step(i: Array, s: _Descent) -> _Descent:
@@ -177,14 +182,14 @@ def contact_of(deepest: Deepest, on_first: Array, shape2: Shape, margin: Array) 
     return Points(dist[None], world[:, None], spatial.rotate(shape2.mat, normal)[:, None])
 
 
-def _relate(shape1: Shape, shape2: Shape) -> _Pair:
+def _relate(shape1: Shape, shape2: Shape, hulls: HullTable) -> _Pair:
     kind, size, hull = (
         jnp.concatenate(each, axis=-2)
         for each in ((shape1.type, shape2.type), (shape1.size, shape2.size), (shape1.hull, shape2.hull))
     )
     return fence(
         _Pair(
-            both=_body(kind, size, hull),
+            both=_body(kind, size, hull, hulls),
             pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
             mat=spatial.matmul_tn(shape2.mat, shape1.mat),
         )
@@ -232,14 +237,14 @@ def _resume(pair: _Pair, start: Start) -> _Descent:
     return fence(_Descent(normal, far, corners, start.weights, nearest))
 
 
-def _body(kind: Array, size: Array, hull: Array) -> _Body:
+def _body(kind: Array, size: Array, hull: Array, table: HullTable) -> _Body:
     zero = jnp.zeros_like(size[0])
     length = jnp.where((kind == _CAPSULE) | (kind == _CYLINDER), size[1], zero)
     return _Body(
         half=jnp.where(kind == _BOX, size, jnp.stack([zero, zero, length])),
         disc=jnp.where(kind == _CYLINDER, size[0], zero),
         ball=jnp.where((kind == _SPHERE) | (kind == _CAPSULE), size[0], zero),
-        hulls=hulls_of(kind, hull),
+        hulls=Hulls.of(table, kind, hull),
     )
 
 
@@ -294,8 +299,9 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
     dtype = pair.pos.dtype
     cube = jnp.asarray(cube_directions().T, dtype)[:, :, None, None]  # (3, 26, 1, 1)
     # The table holds reaches along the cube's directions; opposite ones stand at opposite ends of the list.
-    reach = jnp.asarray(load_hulls().reach[:, ::-1], dtype)
-    hull_reach = jnp.moveaxis(reach[hull_index(shape2.type, shape2.hull)], -1, 0)
+    table = pair.both.hulls.table
+    reach = jnp.asarray(table.reach[:, ::-1], dtype)
+    hull_reach = jnp.moveaxis(reach[table.index(shape2.type, shape2.hull)], -1, 0)
     local = spatial.rotate_back(pair.mat[:, :, None], cube)
     overlaps = spatial.dot(cube, pair.pos[:, None]) + hull_reach
     overlaps = fence(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
@@ -319,8 +325,8 @@ def _descend_by_kernel(pair: _Pair, s: _Descent, steps: int, again: bool = False
     """Run `steps` steps of `_descend` in a kernel, the first one perhaps `again`."""
     body, hulls = pair.both, pair.both.hulls
     bodies = body.half, body.disc, hulls.row, hulls.resolution, pair.pos, pair.mat
-    kernel = kernel_of(len(s.depth), steps, again, _STAND_OFF, _TINY)
-    return _Descent(*descend_in_kernel(kernel, bodies, s))
+    kernel = kernel_of(hulls.table, len(s.depth), steps, again, _STAND_OFF, _TINY)
+    return _Descent(*descend_in_kernel(kernel, bodies, s, hulls.table))
 
 
 def _descend(pair: _Pair, s: _Descent, again: Array | bool = False) -> _Descent:

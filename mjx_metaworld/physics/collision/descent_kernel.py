@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import cuda, nvrtc
-from mjx_metaworld.physics.collision.hull_support import INDEX_BITS, OFFSET
-from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
+from mjx_metaworld.physics.collision.hull_support import CANDIDATES, INDEX_BITS, OFFSET, HullTable
 
 Array = jax.Array
 
@@ -20,10 +19,11 @@ _THREADS = 128
 _APART = 0.1
 
 
-def kernel_of(slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
-    """Kernel for `slots` pairs an environment.
+def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
+    """The kernel for so many pairs to an environment.
 
     Args:
+        hulls: of the meshes.
         slots: number of pairs.
         steps: of the descent.
         again: whether the first step evaluates the direction at hand.
@@ -36,7 +36,7 @@ def kernel_of(slots: int, steps: int, again: bool, stand_off: float, tiny: float
             "STEPS": steps,
             "AGAIN": int(again),
             "CANDIDATES": CANDIDATES,
-            "ORIGIN": int(load_hulls().first_row[-1]),
+            "ORIGIN": int(hulls.first_row[-1]),
             "APART": _APART,
             "INDEX_BITS": INDEX_BITS,
             "OFFSET": OFFSET,
@@ -47,16 +47,19 @@ def kernel_of(slots: int, steps: int, again: bool, stand_off: float, tiny: float
     return cuda.Kernel(Path(__file__).with_name("descent.cu"), _THREADS, _THREADS, macros, rows=slots)
 
 
-def descend_in_kernel(kernel: cuda.Kernel, bodies: Sequence[Array], start: Sequence[Array]) -> list[Array]:
-    """Run the kernel: the end of a descent.
+def descend_in_kernel(
+    kernel: cuda.Kernel, bodies: Sequence[Array], start: Sequence[Array], hulls: HullTable
+) -> list[Array]:
+    """The end of a descent.
 
     Args:
         kernel: of `kernel_of`.
         bodies: (..., 2 S, L) half, disc, row and resolution of both bodies, (..., S, L) position and matrix.
         start: (..., S, L) normal, depth, corners, weights and nearest point.
+        hulls: of the meshes.
 
     Returns:
         The same as `start`.
     """
     results = [jax.ShapeDtypeStruct(x.shape[:-1], jnp.float32) for x in start]
-    return cuda.call(kernel, results, (*bodies, *start), (jnp.asarray(load_hulls().candidates, np.float32),))
+    return cuda.call(kernel, results, (*bodies, *start), (jnp.asarray(hulls.candidates, np.float32),))

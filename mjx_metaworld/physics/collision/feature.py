@@ -24,6 +24,7 @@ import mujoco
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import Deepest, contact_of, find_deepest
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Shape, Start
 
@@ -49,14 +50,20 @@ class _Side(NamedTuple):
 
 
 def touch(
-    shape1: Shape, shape2: Shape, margin: Array, start: Start, iterations: int, kernels: bool | None = False
+    shape1: Shape,
+    shape2: Shape,
+    hulls: HullTable,
+    margin: Array,
+    start: Start,
+    iterations: int,
+    kernels: bool = False,
 ) -> tuple[Points, Start]:
-    """`collide_convex`, differentiable with respect to the poses of the shapes."""
-    held = jax.lax.stop_gradient((shape1, shape2, start))
-    deepest, following = jax.lax.stop_gradient(find_deepest(*held, iterations, kernels))
+    """What `collide_convex` returns, with the derivative by the poses of the shapes."""
+    held1, held2, start = jax.lax.stop_gradient((shape1, shape2, start))
+    deepest, following = jax.lax.stop_gradient(find_deepest(held1, held2, hulls, start, iterations, kernels))
     pos = spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos)
     mat = spatial.matmul_tn(shape2.mat, shape1.mat)
-    deepest, on_first = _follow(deepest, pos, mat, held[0], held[1])
+    deepest, on_first = _follow(deepest, pos, mat, held1, held2)
     return contact_of(deepest, on_first, shape2, margin), following
 
 

@@ -1,4 +1,4 @@
-"""The collision geometry of all scenes: tables that stay where they are, looked up by scene.
+"""Collision geometry of all scenes: tables that stay where they are, looked up by scene.
 
 Only what the broad phase needs of every collider and pair is laid out for the lanes; everything else is read from the
 tables for the few pairs that are near.
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Colliders, Pairs, Scene
 
@@ -35,16 +36,17 @@ class PairRows(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """Colliders and pairs of all scenes (numpy, equal for all lanes), and each lane's scene."""
+    """Colliders, pairs and hulls of all scenes (numpy, equal for all lanes), and which scene is whose."""
 
     colliders: Colliders  # leading axes (S, C)
     pairs: Pairs  # leading axes (S, P)
+    hulls: HullTable
     scene: Array  # (L,) int32
 
     @classmethod
-    def of(cls, scenes: Scene, scene: Array) -> Geometry:
-        """Geometry of lanes whose scenes are rows (L,) of the stacked scenes."""
-        return cls(scenes.colliders, scenes.pairs, scene)
+    def of(cls, scenes: Scene, hulls: HullTable, scene: Array) -> Geometry:
+        """That of lanes whose scenes are rows (L,) of the stacked scenes."""
+        return cls(scenes.colliders, scenes.pairs, hulls, scene)
 
     def bounds(self) -> Bounds:
         """The lanes' colliders."""

@@ -1,44 +1,74 @@
-"""Support function of mesh hulls by table look-up; see `scenes.hulls` for the table."""
+"""Support function of mesh hulls by table look-up.
+
+The support function of a hull asks for the vertex furthest along a direction. Directions are sorted into the cells of
+a grid on the faces of a cube, and for every cell the table lists the few vertices that can be furthest there, so that
+one evaluation looks at `CANDIDATES` vertices, whatever the size of the hull.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
+from flax import struct
 
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.sums import fold
-from mjx_metaworld.scenes.hulls import CANDIDATES, load_hulls
 
 Array = jax.Array
 
 _MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
+CANDIDATES = 12  # vertices listed for a cell
 INDEX_BITS = (CANDIDATES - 1).bit_length()
 # Added to reaches of at most 0.3 m before the low bits of the float give way to an index: what is left resolves
 # 2^-20 m, so the vertex found is furthest to within a micrometre.
 OFFSET = 0.5
 
 
-class Hulls(NamedTuple):
-    """Address of each slot's hull in the table (trailing axes (S, L))."""
+@dataclass(frozen=True, eq=False)
+class HullTable:
+    """Support tables of H hulls, then of a hull that is the single point at the origin (numpy float64).
+
+    The cell of a direction d: the axis k of its largest component, the sign, and the components k + 1 and k + 2
+    divided by the largest one, on a grid of `resolution` squares. Tables become constants of a program, and compare by
+    identity, so that one can be static data of a pytree.
+    """
+
+    candidates: np.ndarray  # (rows, 3, CANDIDATES) vertices in the frame of a geom that shows the mesh
+    first_row: np.ndarray  # (H + 1,) row of a hull's first cell
+    resolution: np.ndarray  # (H + 1,) cells along a side of a cube face
+    reach: np.ndarray  # (H + 1, 26) support along `cube_directions`
+    error: np.ndarray  # (H + 1,) largest shortfall of the support in m over the tested directions
+
+    def index(self, kind: Array, hull: Array) -> Array:
+        """(S, L) hulls of shapes by their `type` and `hull`; of those that are no mesh the last one."""
+        return jnp.where(kind == _MESH, hull, len(self.first_row) - 1)
+
+
+def cube_directions() -> np.ndarray:
+    """(26, 3) unit vectors to the faces, edges and corners of a cube."""
+    grid = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    grid = grid[np.abs(grid).sum(1) > 0]
+    return grid / np.linalg.norm(grid, axis=1, keepdims=True)
+
+
+@struct.dataclass
+class Hulls:
+    """Hulls of the slots, as places in a table (trailing axes (S, L))."""
 
     row: Array  # (S, L) int32 of its first cell
     resolution: Array  # (S, L) int32
+    table: HullTable = struct.field(pytree_node=False)
 
-
-def hulls_of(kind: Array, hull: Array) -> Hulls:
-    """The hulls of shapes by their `type` and `hull`; those that are no mesh get the single point at the origin."""
-    table = load_hulls()
-    index = hull_index(kind, hull)
-    return Hulls(jnp.asarray(table.first_row, jnp.int32)[index], jnp.asarray(table.resolution, jnp.int32)[index])
-
-
-def hull_index(kind: Array, hull: Array) -> Array:
-    """(S, L) row of the hull table."""
-    return jnp.where(kind == _MESH, hull, len(load_hulls().first_row) - 1)
+    @classmethod
+    def of(cls, table: HullTable, kind: Array, hull: Array) -> Hulls:
+        """The hulls of shapes by their `type` and `hull`; those that are no mesh get the single point at the origin."""
+        index = table.index(kind, hull)
+        first_row, resolution = (jnp.asarray(x, jnp.int32)[index] for x in (table.first_row, table.resolution))
+        return cls(first_row, resolution, table)
 
 
 def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
@@ -56,15 +86,16 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     row = fence(hulls.row + (face * hulls.resolution + i) * hulls.resolution + j)
 
     # Float32 also where the rest is float64: the index shares the bits of the reach.
-    table = load_hulls().candidates.astype(np.float32)
-    cells = jnp.asarray(table).at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    candidates = hulls.table.candidates
+    table = jnp.asarray(candidates.astype(np.float32))
+    cells = table.at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
     vertices = jnp.moveaxis(fence(cells), (-2, -1), (0, 1))  # (3, CANDIDATES, S, L)
     single = direction.astype(jnp.float32)
     reach = vertices[0] * single[0] + vertices[1] * single[1] + vertices[2] * single[2]
     number = jax.lax.broadcasted_iota(jnp.int32, reach.shape, 0)
     keys = (jax.lax.bitcast_convert_type(reach + OFFSET, jnp.int32) >> INDEX_BITS << INDEX_BITS) | number
     best = fold("max", keys)
-    points = np.swapaxes(load_hulls().candidates, 1, 2).reshape(-1, 3)
+    points = np.swapaxes(candidates, 1, 2).reshape(-1, 3)
     # Fenced, or it would be computed number by number for each coordinate that is looked up.
     chosen = fence(row * CANDIDATES + (best & ((1 << INDEX_BITS) - 1)))
     return jnp.moveaxis(jnp.asarray(points, direction.dtype)[chosen], -1, 0)

@@ -1,7 +1,7 @@
 """Layout of the selected pairs of a kind: slot by slot for every lane, or packed across the lanes of a chunk.
 
 Lanes differ much in how many of their pairs are near, and a loop over slots that ends at the largest count still visits
-more than twice what there is. So, where loops may end early (`PhysicsConfig.adaptive`), the near pairs of all lanes of
+more than twice what there is. So, where loops may end early (`Execution.early_exit`), the near pairs of all lanes of
 a chunk stand side by side, lane after lane, in blocks that fill the vector registers. Both layouts end in two axes:
 slots and lanes, or blocks and entries of a block; what works on single pairs need not know which. What is known of a
 pair is kept in arrays that all kinds share, one kind's blocks after the other's.
@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import TILES
-from mjx_metaworld.physics.model import PhysicsConfig
 from mjx_metaworld.physics.rows import put_rows, rows_at
 
 Array = jax.Array
@@ -49,10 +49,10 @@ class Layout:
         return 0 if x.shape[-2] == self.blocks else self.first
 
 
-def lay_out(near: list[Array], slots: list[int], config: PhysicsConfig) -> list[Layout]:
+def lay_out(near: list[Array], slots: list[int], execution: Execution) -> list[Layout]:
     """Lay out, for every kind, up to `slots` pairs for each lane, of which the first `near` (L,) count."""
-    if config.adaptive:
-        return _packed(near, slots, config)
+    if execution.early_exit:
+        return _packed(near, slots, execution)
     firsts = np.cumsum([0, *slots[:-1]]).tolist()
     return [_by_lane(*each) for each in zip(near, slots, firsts, strict=True)]
 
@@ -63,8 +63,8 @@ def _by_lane(near: Array, slots: int, first: int) -> Layout:
     return Layout(entry, near, None, None, first, blocks=slots, width=lanes)
 
 
-def _packed(near: list[Array], slots: list[int], config: PhysicsConfig) -> list[Layout]:
-    lanes, width = near[0].shape[0], config.pair_group
+def _packed(near: list[Array], slots: list[int], execution: Execution) -> list[Layout]:
+    lanes, width = near[0].shape[0], execution.pair_group
     counts = jnp.moveaxis(jax.lax.all_gather(jnp.stack(near), TILES), 0, 1).reshape(len(near), -1)
     blocks = [-(-count * counts.shape[1] // width) for count in slots]
     first_blocks, first_slots = (np.cumsum([0, *x]).tolist() for x in (blocks, slots))

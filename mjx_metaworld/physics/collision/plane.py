@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.collision.hull_support import furthest_vertex, hulls_of
+from mjx_metaworld.physics.collision.hull_support import Hulls, HullTable, furthest_vertex
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Shape
 
@@ -29,7 +29,7 @@ _SPHERE, _CAPSULE, _CYLINDER, _BOX = (
 _CORNERS = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]], float)
 
 
-def collide_planes(plane: Shape, other: Shape) -> Points:
+def collide_planes(plane: Shape, other: Shape, hulls: HullTable) -> Points:
     """Contact of world-frame planes with any shape, up to four points a slot."""
     normal = plane.mat[:, 2]
     down = -spatial.rotate_back(other.mat, normal)  # the plane's normal, reversed, in the shape's frame
@@ -41,7 +41,7 @@ def collide_planes(plane: Shape, other: Shape) -> Points:
         points, count = routine(down, other.size)
         lowest = jnp.where(other.type == kind, points, lowest)
         exists = jnp.where(other.type == kind, count, exists)
-    vertex = furthest_vertex(hulls_of(other.type, other.hull), down)
+    vertex = furthest_vertex(Hulls.of(hulls, other.type, other.hull), down)
     is_mesh = other.type > _BOX
     lowest = jnp.where(is_mesh, vertex[:, None], lowest)
     exists = jnp.where(is_mesh, _first(exists), exists)

@@ -12,9 +12,10 @@ import numpy as np
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Slots
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest
-from mjx_metaworld.physics.model import Contacts, PhysicsConfig
+from mjx_metaworld.physics.model import Contacts
 from mjx_metaworld.physics.rows import put_rows, take
 
 Array = jax.Array
@@ -27,12 +28,12 @@ _PARTS = 23
 _WORD, _HALVES = 32, (16, 8, 4, 2, 1)
 
 
-def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts:
-    """Keep the `config.max_contacts` deepest active points."""
-    count = config.max_contacts
-    size = contacts_at_once(count, config)
+def reduce(found: list[tuple[Slots, Points]], config: EngineConfig) -> Contacts:
+    """Keep the `config.accuracy.max_contacts` deepest active points."""
+    count = config.accuracy.max_contacts
+    size = contacts_at_once(count, config.execution)
     dists = [_of_lanes(s, p.dist) for s, p in found]
-    if not config.adaptive:
+    if not config.execution.early_exit:
         # Or XLA's GPU backend would compute the ends of all kinds in one kernel of branches.
         dists = jax.lax.optimization_barrier(dists)
     dist = jnp.concatenate(dists)
@@ -77,7 +78,7 @@ def reduce(found: list[tuple[Slots, Points]], config: PhysicsConfig) -> Contacts
         return put_rows(rows, pick(first), first)
 
     none = jnp.zeros((count, Contacts.COLUMNS, dist.shape[-1]), dist.dtype)
-    return Contacts(for_groups(count, size, num_contacts, config, add_group, none))
+    return Contacts(for_groups(count, size, num_contacts, config.execution, add_group, none))
 
 
 def _of_lanes(slots: Slots, dist: Array) -> Array:
@@ -122,9 +123,9 @@ def _origins(found: list[tuple[Slots, Points]]) -> _Origins:
     return _Origins(*np.concatenate(rows, axis=1))
 
 
-def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) -> Array:
+def _threshold(dist: Array, active: Array, total: Array, config: EngineConfig) -> Array:
     """A distance below which at most `max_contacts` active points lie, and at which just that many would."""
-    count = config.max_contacts
+    count = config.accuracy.max_contacts
     low = jnp.min(dist, axis=0)
     high = jnp.max(dist, axis=0)
     touching = fence(jnp.where(active, dist, jnp.inf))
@@ -141,7 +142,7 @@ def _threshold(dist: Array, active: Array, total: Array, config: PhysicsConfig) 
         fits = jnp.sum(touching <= levels[:, None], axis=1) <= count
         return jnp.max(jnp.where(fits, levels, low), axis=0), jnp.min(jnp.where(fits, high, levels), axis=0)
 
-    if config.adaptive:
+    if config.execution.early_exit:
         bisections = jnp.where(highest(total) > count, _BISECTIONS, 0)
         lower, _ = jax.lax.fori_loop(0, bisections, halve, (low, high))
     else:

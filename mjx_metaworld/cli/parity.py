@@ -1,0 +1,79 @@
+"""`mjx-metaworld parity`: every level of parity with the live CPU reference, measured and written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mjx_metaworld.build.machine import versions
+from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.env import make
+from mjx_metaworld.parity import pictures as picture_parity
+from mjx_metaworld.parity.episodes import collect, reference_episodes, run_experts, silence_policies
+from mjx_metaworld.parity.measure import measure_steps, with_episodes
+from mjx_metaworld.parity.pictures import PictureDifference
+from mjx_metaworld.parity.report import Row, Sampling, markdown
+from mjx_metaworld.rendering.render import choose_backend
+from mjx_metaworld.suites import goals, resolve
+
+
+@dataclass(frozen=True)
+class Parity(Sampling):
+    """Measure parity with the live CPU reference: rewards, resets, one control step, closed loop."""
+
+    processes: int = 2  # that run the reference
+    pictures: bool = False  # compare pictures of the same states instead
+    document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
+    output: Path | None = Path("out/parity.json")  # all figures as JSON
+
+
+def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDifference]:
+    """Measure, print the table, and write it where the arguments say."""
+    silence_policies()
+    return _compare_pictures(args, console) if args.pictures else _measure(args, console)
+
+
+def _compare_pictures(args: Parity, console: Console) -> list[PictureDifference]:
+    names = [spec.name for spec in resolve(args.tasks)]
+    backend = choose_backend()
+    with _progress(console) as progress:
+        bar = progress.add_task("pictures", total=len(names))
+        differences = picture_parity.compare_pictures(names, backend, lambda: progress.advance(bar))
+    table = picture_parity.markdown(differences, backend)
+    console.print(table, markup=False, soft_wrap=True)
+    if args.document is not None:
+        rewrite_section(args.document, "pictures", table)
+    return differences
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=console)
+
+
+def _measure(args: Parity, console: Console) -> list[Row]:
+    with _progress(console) as progress:
+        loading = progress.add_task(f"loading {args.tasks}", total=None)
+        env = make(args.tasks)
+        release_freed()
+        progress.remove_task(loading)
+        rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
+        names = [spec.name for spec in env.tasks]
+        with reference_episodes(names, rand_vecs, args.num_steps, args.processes) as reference:
+            rows = measure_steps(args, env, progress)
+            run = run_experts(env, rand_vecs, args.num_steps, progress)
+            rows = with_episodes(rows, run.stats, collect(reference, progress))
+    table = markdown(args, rows)
+    console.print(table, markup=False, soft_wrap=True)
+    if args.output is not None:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        figures = {"versions": versions(), "rows": [asdict(row) for row in rows]}
+        args.output.write_text(json.dumps(figures, indent=1) + "\n")
+    if args.document is not None:
+        rewrite_section(args.document, "parity", table)
+    return rows

@@ -1,0 +1,77 @@
+"""Configuration of the engine: backends by name, and bad values refused with what is allowed."""
+
+import dataclasses
+import math
+
+import pytest
+
+import mjx_metaworld as mw
+from mjx_metaworld.physics.config import ACCELERATOR, CPU, CUDA, EngineConfig, Execution, PhysicsConfig, execution_of
+
+
+def test_backends_have_names(monkeypatch):
+    named = {name: execution_of(name) for name in ("cpu", "accelerator", "cuda")}
+    assert named == {"cpu": CPU, "accelerator": ACCELERATOR, "cuda": CUDA}
+    own = dataclasses.replace(CPU, tile=8)
+    assert execution_of(own) is own
+    for platform, execution in (("cpu", CPU), ("gpu", CUDA), ("tpu", ACCELERATOR)):
+        monkeypatch.setattr("jax.default_backend", lambda platform=platform: platform)
+        assert execution_of("auto") is execution
+
+
+def test_an_unknown_backend_is_refused_before_anything_is_built():
+    with pytest.raises(ValueError, match="unknown backend 'gpu'; available: auto, cpu, accelerator, cuda, or an Exec"):
+        mw.make("reach-v3", backend="gpu")
+
+
+def test_an_environment_holds_accuracy_and_execution():
+    physics = PhysicsConfig(max_contacts=16)
+    env = mw.make("reach-v3", physics=physics, backend="accelerator")
+    assert env.engine.config == EngineConfig(physics, ACCELERATOR)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("substeps", 0, "an integer >= 1"),
+        ("box_pairs", -1, "an integer >= 0"),
+        ("solver_iterations", 2.5, "an integer >= 1"),
+        ("convex_iterations", True, "an integer >= 1"),
+        ("max_contacts", -4, "an integer >= 1"),
+        ("max_contacts", 30, "a multiple of 4"),
+        ("solver_tolerance", math.nan, "a finite number >= 0"),
+        ("solver_tolerance", -1e-3, "a finite number >= 0"),
+        ("solver_tolerance", math.inf, "a finite number >= 0"),
+    ],
+)
+def test_bad_accuracy_is_refused(field, value, allowed):
+    with pytest.raises(ValueError, match=f"PhysicsConfig.{field} must be {allowed}, got {value!r}"):
+        PhysicsConfig(**{field: value})
+
+
+def test_some_pairs_must_be_tested():
+    kinds = [field.name for field in dataclasses.fields(PhysicsConfig) if field.name.endswith("_pairs")]
+    assert len(kinds) == 6
+    with pytest.raises(ValueError, match="at least one kind of pairs"):
+        PhysicsConfig(**dict.fromkeys(kinds, 0))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("tile", -1, "an integer >= 0"),
+        ("block", 1.5, "an integer >= 0"),
+        ("pair_group", 0, "an integer >= 1"),
+        ("compaction", -4, "an integer >= 0"),
+        ("early_exit", 1, "True or False"),
+        ("kernels", None, "True or False"),
+    ],
+)
+def test_bad_execution_is_refused(field, value, allowed):
+    with pytest.raises(ValueError, match=f"Execution.{field} must be {allowed}, got {value!r}"):
+        Execution(**{field: value})
+
+
+def test_groups_must_divide_the_contacts():
+    with pytest.raises(ValueError, match=r"contact_group must be 0 or a divisor of max_contacts \(48\), got 5"):
+        EngineConfig(PhysicsConfig(), Execution(contact_group=5))
