@@ -101,7 +101,7 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
 
 
 def _tile_axes(tree: Any, execution: Execution) -> Any:
-    """Where the arrays of a chunk have their axis of tiles: first, or nowhere where the tiles share packed pairs."""
+    """Axis of tiles in the arrays of a chunk: the first, or None where the tiles share packed pairs."""
 
     def of_node(node: Any) -> Any:
         if execution.early_exit and isinstance(node, Points):

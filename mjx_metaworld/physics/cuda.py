@@ -52,7 +52,7 @@ class Kernel(NamedTuple):
 
 
 def where_cuda(wanted: bool, like: Array, kernel: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
-    """By a kernel where the program turns out to be for CUDA, the numbers are float32 and the kernel can be had.
+    """`kernel()` if `wanted` and lowered for CUDA, in float32, with NVRTC available; else `otherwise()`.
 
     Both ways close over what they work on, in which some numbers must stay constants.
     """

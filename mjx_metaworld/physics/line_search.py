@@ -35,7 +35,7 @@ class _Bracket(NamedTuple):
 
 
 def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: Array, config: EngineConfig) -> Array:
-    """Minimize the cost along a line by Newton's method on its derivative, kept inside a bracket; the step (L,).
+    """Step (L,) that minimizes the cost along a line, by Newton's method on its derivative inside a bracket.
 
     The contacts' slopes are along the line.
 

@@ -76,7 +76,7 @@ def whole_step_kernel(contacts: int) -> cuda.Kernel:
 
 
 def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> cuda.Kernel:
-    """The kernel of all steps, for problems of so many contacts."""
+    """Kernel of all Newton steps, for problems of so many contacts."""
     threads = -(-max(_ENTRIES, 4 * contacts) // 32) * 32
     macros = nvrtc.defines(
         {

@@ -26,7 +26,7 @@ _LEAST = 64
 
 
 def pack_size(lanes: int, execution: Execution) -> int:
-    """How many of so many lanes are worked on together where some need more than others; 0: all, from the start."""
+    """Size of the sub-batch in which unconverged environments are solved; 0 solves the whole batch at once."""
     share = execution.compaction
     return lanes // share if share and not execution.early_exit and lanes >= _LEAST * share else 0
 

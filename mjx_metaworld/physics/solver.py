@@ -136,7 +136,7 @@ def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, con
 
 
 def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: EngineConfig) -> _End:
-    """Solve from the warm start: a whole step for all, and all steps for those that it does not bring to the end."""
+    """Solve from the warm start: one full step for all environments, then all steps for the unconverged ones."""
     count = len(problem.rows.contact_d)  # one group, whatever `contact_group` says, as `Columns` hold
     start = _start(problem, qacc_warmstart)
 
@@ -151,7 +151,7 @@ def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: 
 
 
 def _iterate(problem: Problem, start: Iterate, config: EngineConfig, ends_early: bool) -> _End:
-    """Newton steps from a start, perhaps no more than until all lanes at hand have converged."""
+    """Newton steps from a start; where `ends_early` until all lanes at hand have converged."""
 
     def step(s: Iterate) -> Iterate:
         return _newton_step(problem, s, config)
@@ -286,7 +286,7 @@ def _newton_step(problem: Problem, s: Iterate, config: EngineConfig) -> Iterate:
 
 
 def _full_step(problem: Problem, start: Iterate, execution: Execution) -> tuple[_End, Array]:
-    """A whole Newton step with few contacts, and (L,) where these are all and it ends at the optimum."""
+    """A full Newton step with the first few contacts; also (L,) True where these are all and it ends at the optimum."""
     residuals = residuals_of(start.contacts)
     few = problem.of_contacts(min(_FEW, len(residuals)))
     rows = few.rows

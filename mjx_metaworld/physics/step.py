@@ -143,7 +143,7 @@ def _of_tile(constants: Tree, load: Array) -> Tree:
 
 
 def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) -> Array:
-    """(L,) how much closer to each other two colliders may come within a control step, in metres.
+    """Bound (L,) in metres on how much closer two colliders may come within a control step.
 
     Twice what the bodies' speeds amount to, as an object at rest that is struck may leave twice as fast as the hand,
     and what an acceleration of 128 m/s² adds.

@@ -107,7 +107,7 @@ def find(
 def routines(
     candidates: Candidates, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> dict[str, tuple[Slots, Routine]]:
-    """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
+    """Selected pairs and collision routine of each kind of pair that occurs, convex ones last."""
     hulls = candidates.hulls
     search = config.accuracy.convex_iterations, config.execution.kernels
     kinds: dict[str, tuple[Slots | None, Routine]] = {

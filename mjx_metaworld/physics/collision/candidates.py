@@ -117,7 +117,7 @@ def _started(slots: Slots, start: Start | None) -> Slots:
 
 
 def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> Start:
-    """Where the narrow phase of the convex pairs starts."""
+    """Search the start of the convex pairs' narrow phase, from scratch."""
 
     def search(pairs: NearPairs) -> Start:
         shapes = place(pairs, poses, slots.layout)

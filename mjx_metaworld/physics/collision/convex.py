@@ -128,7 +128,7 @@ def collide_convex(
     iterations: int,
     kernels: bool = False,
 ) -> tuple[Points, Start]:
-    """Contact of world-frame convex shapes, one point a slot, and where to start when they have moved a little."""
+    """Contact of world-frame convex shapes, one point a slot; also the start for when they have moved a little."""
     deepest, following = find_deepest(shape1, shape2, hulls, start, iterations, kernels)
     on_first = _combine(deepest.weights, deepest.corners[:, 3:])
     return contact_of(deepest, on_first, shape2, margin), following
@@ -137,7 +137,7 @@ def collide_convex(
 def find_deepest(
     shape1: Shape, shape2: Shape, hulls: HullTable, start: Start, iterations: int, kernels: bool = False
 ) -> tuple[Deepest, Start]:
-    """Where the cores of world-frame shapes overlap least, by descent from a start; and the start to go on from."""
+    """Minimize the overlap of the cores of world-frame shapes by descent from a start; also the next start."""
     pair = _relate(shape1, shape2, hulls)
     begun = _resume(pair, start)
 

@@ -58,7 +58,7 @@ def touch(
     iterations: int,
     kernels: bool = False,
 ) -> tuple[Points, Start]:
-    """What `collide_convex` returns, with the derivative by the poses of the shapes."""
+    """`collide_convex`, differentiable with respect to the poses of the shapes."""
     held1, held2, start = jax.lax.stop_gradient((shape1, shape2, start))
     deepest, following = jax.lax.stop_gradient(find_deepest(held1, held2, hulls, start, iterations, kernels))
     pos = spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos)

@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, scenes: Scene, hulls: HullTable, scene: Array) -> Geometry:
-        """That of lanes whose scenes are rows (L,) of the stacked scenes."""
+        """Geometry of lanes whose scenes are rows (L,) of the stacked scenes."""
         return cls(scenes.colliders, scenes.pairs, hulls, scene)
 
     def bounds(self) -> Bounds:
