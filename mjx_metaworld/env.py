@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
-from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.build.tables import TaskTable, build_tables
+from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first

@@ -13,9 +13,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
 
-from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
 

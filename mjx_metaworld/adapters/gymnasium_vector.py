@@ -17,9 +17,9 @@ from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
 from mjx_metaworld.adapters.sub_env import SubEnv
-from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
+from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.suites import goal_batch

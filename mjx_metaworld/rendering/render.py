@@ -20,9 +20,9 @@ import jax
 import mujoco
 import numpy as np
 
-from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.to_mujoco import OriginalScene

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
-from mjx_metaworld.build.checks import as_integer, check_integer
+from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
