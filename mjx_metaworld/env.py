@@ -18,16 +18,16 @@ from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, Physi
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
-from mjx_metaworld.physics.model import PhysicsState
+from mjx_metaworld.physics.model import PART_QPOS, PhysicsState
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks.branches import switch
+from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
-OBJECT = slice(4, 7)  # the first object's position in the observation
 _GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 
 
@@ -221,8 +221,8 @@ class MetaWorldEnv:
             load=jnp.zeros((), jnp.int32),
         )
         poses = self.engine.poses(table.scene, physics)
-        fresh = observation.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
-        frame = observation.reset_frame(fresh, settled, placement, table.stale_reset)
+        fresh = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
+        frame = observation.reset_frame(fresh, settled.frame, placement.prop_pos - settled.prop_pos, table.stale_reset)
         zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
         return State(
             physics=physics,
@@ -273,12 +273,12 @@ class MetaWorldEnv:
         ctrl = jnp.stack([action[3], -action[3]])
         physics, poses = self.engine.step(table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl)
 
-        readings = observation.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
+        readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
         raw = observation.stack_frames(
             readings.frame, episode.previous_frame, episode.goal, goal_observable=self.goal_observable
         )
         obs = jnp.clip(raw, table.obs_low, table.obs_high)
-        distance = norm(obs[OBJECT] - episode.goal)
+        distance = norm(obs[observation.OBJECT] - episode.goal)
         first_distance = jnp.where(episode.step == 0, distance, episode.first_distance)
         inputs = RewardInputs(
             obs=obs,
@@ -288,7 +288,7 @@ class MetaWorldEnv:
             left_pad=readings.left_pad,
             right_pad=readings.right_pad,
             points=readings.points,
-            part_qpos=physics.qpos[-3:],
+            part_qpos=physics.qpos[PART_QPOS],
             touching=poses.touching,
             goal=episode.goal,
             object_init=episode.object_init,

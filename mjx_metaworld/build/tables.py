@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
 from mjx_metaworld.build.hulls import metaworld_hulls
-from mjx_metaworld.observation import PointTable, observation_bounds, point_table
+from mjx_metaworld.build.points import point_table
+from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
@@ -20,6 +21,7 @@ from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.hulls import keep_hulls
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
+from mjx_metaworld.tasks.points import PointTable
 from mjx_metaworld.tasks.spec import TaskSpec
 
 
@@ -78,7 +80,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
 
 def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:
     pad = (0, num_rand - len(spec.rand_low))
-    obs_low, obs_high = observation_bounds(spec, goal_observable=goal_observable)
+    obs_low, obs_high = observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable)
     return TaskTable(
         scene=np.int32(scene),
         points=points,

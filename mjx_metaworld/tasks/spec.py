@@ -18,6 +18,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, OBJECT_QUAT, OBJECT_Z, SECOND_OBJECT
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene
 from mjx_metaworld.types import Metrics
 
@@ -83,6 +84,11 @@ class Settled:
     frame: Float[Array, "18"]  # the observed frame: hand, gripper opening, objects
     points: Float[Array, "points 3"]
 
+    @property
+    def object_height(self) -> Float[Array, ""]:
+        """Observed height of the first object."""
+        return self.frame[OBJECT_Z]
+
 
 @struct.dataclass
 class Placement:
@@ -118,17 +124,27 @@ class RewardInputs:
     @property
     def hand(self) -> Float[Array, "3"]:
         """Observed position of the body `hand`."""
-        return self.obs[:3]
+        return self.obs[HAND]
 
     @property
     def opening(self) -> Float[Array, ""]:
         """Observed gripper opening, 0 (closed) to 1."""
-        return self.obs[3]
+        return self.obs[GRIPPER]
 
     @property
     def object(self) -> Float[Array, "3"]:
         """Observed position of the first object."""
-        return self.obs[4:7]
+        return self.obs[OBJECT]
+
+    @property
+    def object_quat(self) -> Float[Array, "4"]:
+        """Observed orientation of the first object, by its own convention."""
+        return self.obs[OBJECT_QUAT]
+
+    @property
+    def second_object(self) -> Float[Array, "3"]:
+        """Observed position of the second object."""
+        return self.obs[SECOND_OBJECT]
 
 
 @struct.dataclass
