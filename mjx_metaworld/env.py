@@ -148,7 +148,7 @@ class MetaWorldEnv:
             key: the only source of randomness.
             task: index into `tasks`; drawn uniformly when None.
         """
-        task_key, goal_key, row_key, episode_key = jax.random.split(key, 4)
+        task_key, goal_key, row_key, next_key = jax.random.split(key, 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
         task = jnp.asarray(task, jnp.int32)
@@ -156,7 +156,7 @@ class MetaWorldEnv:
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
         rand_vec = jnp.where(count > 1, banked, self._draw_goal(goal_key, task))
-        return self._start(task, rand_vec, self._settled(row), episode_key)
+        return self._start(task, rand_vec, self._settled(row), next_key)
 
     def reset_to(
         self,
@@ -208,7 +208,7 @@ class MetaWorldEnv:
         return self._by_task(task, [_placer(spec) for spec in self.tasks], rand_vec, settled)
 
     def _start(
-        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, key: Key[Array, ""]
+        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: Key[Array, ""]
     ) -> State:
         table = self.rows(task)
         placement = self._place(task, rand_vec, settled)
@@ -233,7 +233,7 @@ class MetaWorldEnv:
             metrics=Metrics(*[zero] * 7),
             task=task,
             episode=Episode(
-                key=key,
+                next_key=next_key,
                 rand_vec=rand_vec,
                 goal=placement.goal,
                 object_init=placement.object_init,

@@ -74,7 +74,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         metrics=Metrics(*[zero] * 7),
         task=jnp.asarray(task, jnp.int32),
         episode=Episode(
-            key=jax.random.key(0),
+            next_key=jax.random.key(0),
             rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
             goal=_floats(goal),
             object_init=_floats(object_init),
