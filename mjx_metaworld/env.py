@@ -198,8 +198,7 @@ class MetaWorldEnv:
         table = self.rows(task)
         uniform = jax.random.uniform(key, (_GOAL_DRAWS, self.rand_vec_size))
         candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
-        accepted = self._by_task(task, [_accepter(spec) for spec in self.tasks], candidates)
-        return candidates[jnp.argmax(accepted)]
+        return candidates[jnp.argmax(table.separation.accepts(candidates))]
 
     def _settled(self, row: Int[Array, ""]) -> Settled:
         return jax.tree.map(lambda x: jnp.asarray(x, float)[row], self._bank.settled)
@@ -347,15 +346,6 @@ def _checked_action(action: Any) -> Array:
     if not jnp.issubdtype(action.dtype, jnp.floating):
         raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
     return action
-
-
-def _accepter(spec: TaskSpec) -> Callable[[Array], Array]:
-    """Which of several padded goal vectors the task accepts."""
-
-    def accepts(candidates: Array) -> Array:
-        return jax.vmap(lambda rand_vec: jnp.asarray(spec.accepts(rand_vec[: len(spec.rand_low)]), bool))(candidates)
-
-    return accepts
 
 
 def _placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:

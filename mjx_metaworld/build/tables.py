@@ -22,7 +22,7 @@ from mjx_metaworld.scenes.hulls import keep_hulls
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
 from mjx_metaworld.tasks.points import PointTable
-from mjx_metaworld.tasks.spec import TaskSpec
+from mjx_metaworld.tasks.spec import Separation, TaskSpec
 
 
 @struct.dataclass
@@ -33,6 +33,7 @@ class TaskTable:
     points: PointTable
     rand_low: Float[Array, "tasks rand"]  # padded with zeros
     rand_high: Float[Array, "tasks rand"]
+    separation: Separation  # of the goal vectors that a reset draws
     hand_init: Float[Array, "tasks 3"]
     hand_low: Float[Array, "tasks 3"]
     hand_high: Float[Array, "tasks 3"]
@@ -86,6 +87,7 @@ def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_
         points=points,
         rand_low=np.pad(np.asarray(spec.rand_low, float), pad),
         rand_high=np.pad(np.asarray(spec.rand_high, float), pad),
+        separation=spec.separation,
         hand_init=np.asarray(spec.hand_init, float),
         hand_low=np.asarray(spec.hand_low, float),
         hand_high=np.asarray(spec.hand_high, float),
