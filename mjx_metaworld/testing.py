@@ -9,6 +9,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld.build.readings import read_point, read_skeleton
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.observation import FRAMES
 from mjx_metaworld.physics.model import PART_QPOS, PhysicsState
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
@@ -73,7 +74,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         metrics=Metrics(*[zero] * 7),
         task=jnp.asarray(task, jnp.int32),
         episode=Episode(
-            key=jax.random.key(0),
+            next_key=jax.random.key(0),
             rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
             goal=_floats(goal),
             object_init=_floats(object_init),
@@ -139,7 +140,7 @@ def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndar
         frames, goal = np.tile(cpu_env._prev_obs, 2), cpu_env._target_pos
     else:
         assert cpu_env._last_stable_obs is not None
-        frames, goal = cpu_env._last_stable_obs[:36], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
+        frames, goal = cpu_env._last_stable_obs[FRAMES], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
     obs = np.concatenate([frames, goal if env.goal_observable else np.zeros(3)])
     return np.append(obs, np.eye(len(env.tasks))[task]) if env.one_hot else obs
 

@@ -120,7 +120,7 @@ def restart(env: MetaWorldEnv, state: State, done: Bool[Array, ""], *, resample_
         done: whether the episode has ended.
         resample_task: draw the task anew, uniformly among `env.tasks`, instead of keeping it.
     """
-    key = jax.random.fold_in(state.episode.key, 1)
+    key = jax.random.fold_in(state.episode.next_key, 1)
     fresh = env.reset(key) if resample_task else env.reset(key, state.task)
     return select_envs(done, fresh, state)
 

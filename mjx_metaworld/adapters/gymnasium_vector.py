@@ -331,7 +331,7 @@ def _metric_infos(metrics: Metrics, mask: np.ndarray) -> Infos:
 
 
 def _observation_space(tasks: Sequence[TaskSpec], goal_observable: bool, num_one_hot: int) -> Box:
-    bounds = [observation_bounds(spec, goal_observable=goal_observable) for spec in tasks]
+    bounds = [observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable) for spec in tasks]
     low, high = np.min([low for low, _ in bounds], axis=0), np.max([high for _, high in bounds], axis=0)
     # Observations are clipped in float32, where a bound may be rounded to a place beyond itself.
     low, high = np.minimum(low, low.astype(np.float32)), np.maximum(high, high.astype(np.float32))

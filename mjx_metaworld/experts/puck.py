@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld.experts.common import act, expert, first, goal_of, hand_of, object_of, plus, xy_distance, z_distance
+from mjx_metaworld.observation import GRIPPER
 
 
 @expert("reach-v3")
@@ -31,7 +32,7 @@ def _pick_place(obs: Array) -> Array:
     target = first(
         (xy_distance(hand, puck) > 0.02, plus(puck, 0.0, 0.0, 0.1)),
         ((z_distance(hand, puck) > 0.05) & (puck[2] < 0.04), plus(puck, 0.0, 0.0, 0.03)),
-        (obs[3] > 0.73, hand),  # wait for the gripper to close
+        (obs[GRIPPER] > 0.73, hand),  # wait for the gripper to close
         otherwise=goal_of(obs),
     )
     near = jnp.sqrt(jnp.sum((hand - seen) ** 2)) < 0.07

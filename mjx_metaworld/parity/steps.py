@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.observation import FRAME, OBSERVATION
 from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.testing import reward_inputs_from_metaworld, state_from_metaworld
@@ -23,7 +24,6 @@ from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import reset_to_goals
 
 Style = Literal["expert", "random"]
-FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
 
 
 class Steps(NamedTuple):
@@ -133,5 +133,5 @@ def reset_error(env: MetaWorldEnv, task: int, rand_vecs: np.ndarray) -> float:
     cpu_env = reference_env(name)
     theirs = [start_reference(cpu_env, name, v, goal_observable=env.goal_observable).copy() for v in rand_vecs]
     cpu_env.close()
-    ours = reset_to_goals(env, [rand_vecs], [task]).obs[:, :39]
+    ours = reset_to_goals(env, [rand_vecs], [task]).obs[:, OBSERVATION]
     return float(np.max(np.abs(np.asarray(ours, float) - theirs)))

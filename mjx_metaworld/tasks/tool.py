@@ -35,7 +35,7 @@ def _within_handle(s: RewardInputs, half_length: float) -> Array:
 
 def _upright(s: RewardInputs, ideal: tuple[float, float, float, float]) -> Array:
     """1 where the tool's orientation is `ideal`, falling to 0."""
-    error = rewards.norm(s.obs[7:11] - jnp.asarray(ideal, s.obs.dtype))
+    error = rewards.norm(s.object_quat - jnp.asarray(ideal, s.obs.dtype))
     return jnp.maximum(1.0 - error / 0.4, 0.0)
 
 

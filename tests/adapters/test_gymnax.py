@@ -9,9 +9,9 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnax import GymnaxEnv
+from mjx_metaworld.observation import GOAL
 
 NUM_ENVS = 4
-GOAL = slice(36, 39)
 
 
 def rollout(env, params, num_steps: int):

@@ -14,6 +14,7 @@ from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert
+from mjx_metaworld.observation import OBSERVATION
 from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, on_host
@@ -103,7 +104,8 @@ def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.nda
         def step(state: State, _: None) -> tuple[State, Frames]:
             action = jnp.clip(policy(state.obs, state.task), -1.0, 1.0)
             after = jax.vmap(env.step)(state, action)
-            return after, Frames(state.physics, state.obs[:, :39], action, after.reward, after.metrics.success > 0)
+            obs, success = state.obs[:, OBSERVATION], after.metrics.success > 0
+            return after, Frames(state.physics, obs, action, after.reward, success)
 
         return jax.lax.scan(step, state, length=_CHUNK)
 

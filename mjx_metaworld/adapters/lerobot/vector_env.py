@@ -14,13 +14,14 @@ from gymnasium.vector.utils import batch_space
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
+from mjx_metaworld.observation import HAND_AND_GRIPPER, OBSERVATION_SIZE
 from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
 ObsType = Literal["pixels_agent_pos", "pixels", "state"]
-AGENT_POS = 4  # the hand's position and the gripper's opening lead the Meta-World observation
-ENVIRONMENT_STATE = 39
+AGENT_POS = HAND_AND_GRIPPER.stop  # the hand's position and the gripper's opening lead the Meta-World observation
+ENVIRONMENT_STATE = OBSERVATION_SIZE
 
 
 class LeRobotVectorEnv(VectorEnv):
