@@ -1,4 +1,4 @@
-"""Where on the skeleton the places and orientations lie that a task observes or refers to, found in its scene."""
+"""Places and orientations of a task on the skeleton, found in its scene."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class PointTable:
 
 @struct.dataclass
 class Readings:
-    """What the reference reads from the simulation after a step."""
+    """Quantities that the reference reads from the simulation after a step."""
 
     tcp: Float[Array, "3"]
     left_tip: Float[Array, "3"]

@@ -182,7 +182,7 @@ class Separation:
     second: Float[Array, "2"]  # the second place where it is fixed, else zero; m
 
     def accepts(self, rand_vec: Float[Array, "*draws rand"]) -> Bool[Array, "*draws"]:
-        """Whether the reference would keep goal vectors, padded or not; both numpy or both JAX."""
+        """True where the reference would keep goal vectors, padded or not; both numpy or both JAX."""
         first, both = rand_vec[..., 0:2], rand_vec[..., 3:5]
         if first.shape[-1] < 2:  # no place at all: none that could be apart
             return (0.0 * rand_vec).sum(-1) >= self.square
