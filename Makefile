@@ -12,7 +12,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help python demo test test-full build smoke nightly lint format type check bench docs notebooks lock clean
+.PHONY: help python demo test test-full build smoke nightly newest lint format type check bench docs notebooks lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,7 +53,9 @@ build: .venv/demo  ## wheel and sdist, in dist/
 smoke: build  ## install the wheel where nothing else is, and step it there, in the locked versions
 	$(BIN)/python tests/install/smoke.py
 
-nightly: test-full build  ## all long forms, and the wheel with the newest of everything on each Python at hand
+nightly: test-full newest  ## all long forms, then `newest`; with -k also where a long form fails
+
+newest: build  ## install the wheel with the newest of everything on each Python at hand, and check jax at length
 	$(BIN)/python tests/install/smoke.py --newest --pythons all
 
 lint: .venv/dev  ## format and lint, checked only

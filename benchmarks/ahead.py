@@ -56,7 +56,7 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 @dataclass(frozen=True)
 class Args:
-    """What to compile, and for what."""
+    """Program to compile, and the device to compile it for."""
 
     device: Literal["h100", "v5e"] = "h100"
     tasks: str = "MT50"

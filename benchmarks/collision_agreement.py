@@ -1,4 +1,4 @@
-"""How the collision stage agrees with MuJoCo C along expert rollouts, by pair kind; prints Markdown tables.
+"""Agreement of the collision stage with MuJoCo C along expert rollouts, by pair kind; prints Markdown tables.
 
 Poses are MuJoCo's own, so that only collision is compared. A pair counts as touching on one side alone when the other
 finds none within the margin. Depth and normal are of the pair's deepest point; the position is the largest distance
@@ -64,7 +64,7 @@ def disagreement_table(comparisons: list[Comparison]) -> str:
 
 
 def slot_table(snapshots: list[Snapshot]) -> str:
-    """How many pairs of each kind touch at once, and in which tasks the most."""
+    """Number of pairs of each kind that touch at once, and the tasks where it is largest."""
     counts: dict[str, list[tuple[int, str]]] = defaultdict(list)
     models: dict[SceneSpec, mujoco.MjModel] = {}
     for s in snapshots:

@@ -34,7 +34,7 @@ from mjx_metaworld.suites import resolve
 
 @dataclass(frozen=True)
 class Args:
-    """What to run."""
+    """Systems and batch sizes to run."""
 
     num_envs: tuple[int, ...] = (256, 1024, 4096)  # of MT50, in ours and EnvPool
     mt10_envs: tuple[int, ...] = (1024,)  # of MT10; none leaves it out

@@ -87,7 +87,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def _ratio(row: Row, rows: Sequence[Row]) -> float | None:
-    """How many times one `metaworld` process's steps, on the same suite."""
+    """Speed relative to one `metaworld` process, on the same suite."""
     for other in rows:
         if other.system == BASELINE and other.suite == row.suite and not isinstance(other.outcome, str):
             assert not isinstance(row.outcome, str)

@@ -31,7 +31,7 @@ _ACTION_STEPS = 500
 
 @dataclass(frozen=True)
 class Job:
-    """What one process measures."""
+    """Measurement that one process makes."""
 
     peer: str  # a key of PEERS
     tasks: tuple[str, ...]  # lane i runs task i modulo their number
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Figure:
-    """What it found."""
+    """Result of a measurement."""
 
     env_steps_per_second: float
     setup_s: float  # until the first step is done, compilation included

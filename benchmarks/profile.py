@@ -1,4 +1,4 @@
-"""Where a control step's time goes on a GPU: its kernels, summed by the file of this package that each comes from.
+"""Profile of a control step on a GPU: times of its kernels, summed by the file of this package that each is from.
 
 Read from JAX's profiler while a batch runs under random actions. Unlike `benchmarks.stages`, which runs every stage
 alone, this is the whole program as it is; a kernel into which several stages were fused counts for the one that its
@@ -44,7 +44,7 @@ _STEPS = 10  # control steps in the call that is profiled
 
 @dataclass(frozen=True)
 class Args:
-    """What to profile."""
+    """Environment to profile."""
 
     tasks: str = "MT50"
     num_envs: int = 16384

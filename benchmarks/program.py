@@ -1,4 +1,4 @@
-"""What an optimized program of XLA's, read as text, is made of: fusions, kernel launches, memory traffic.
+"""Counts of an optimized XLA program, read as text: fusions, kernel launches, memory traffic.
 
 Kernels of our own, which are calls with PTX, count as fusions.
 

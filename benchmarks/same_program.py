@@ -41,7 +41,7 @@ _LABEL = re.compile(r"""jax\.(?:result_info|arg_info) = "[^"]*"|\s*loc\([^()]*\)
 
 @dataclass(frozen=True)
 class Args:
-    """Where to write fingerprints, and which earlier ones to compare with."""
+    """Programs to fingerprint, the file to write to, and earlier fingerprints to compare with."""
 
     tasks: tuple[str, ...] = ("MT50", "reach-v3")
     platforms: tuple[str, ...] = ("cpu", "tpu", "gpu")

@@ -1,4 +1,4 @@
-"""What every stage of a control step costs: compile time, run time, and the size of the compiled program.
+"""Cost of every stage of a control step: compile time, run time, and the size of the compiled program.
 
 Each stage is compiled and timed alone, on the layout that the environment uses, with the outputs of the stages before
 it as inputs; the states are fresh episodes of all tasks. XLA may fuse across the seams of the whole step, so the sum
@@ -41,7 +41,7 @@ from mjx_metaworld.physics.solver import solve
 
 @dataclass(frozen=True)
 class Args:
-    """What to measure."""
+    """Stages and batch sizes to measure."""
 
     tasks: str = "MT50"
     num_envs: tuple[int, ...] = (256, 1024, 4096)
@@ -101,7 +101,7 @@ def compile_and_time(name: str, fn: Callable[..., Any], args: tuple, num_envs: i
 
 
 def _tile_axes(tree: Any, execution: Execution) -> Any:
-    """Where the arrays of a chunk have their axis of tiles: first, or nowhere where the tiles share packed pairs."""
+    """Axis of tiles in the arrays of a chunk: the first, or None where the tiles share packed pairs."""
 
     def of_node(node: Any) -> Any:
         if execution.early_exit and isinstance(node, Points):

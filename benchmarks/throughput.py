@@ -25,7 +25,7 @@ from mjx_metaworld.physics.config import Backend, execution_of
 
 @dataclass(frozen=True)
 class Args:
-    """What to measure."""
+    """Batches to measure."""
 
     tasks: tuple[str, ...] = ("MT10", "MT50")
     num_envs: tuple[int, ...] = (256, 1024, 4096)
@@ -84,7 +84,7 @@ def _measure(args: Args) -> list[Throughput]:
 
 
 def _name(figure: Throughput) -> str:
-    """What was measured, in two words."""
+    """Name of a measurement, in two words."""
     return f"{figure.tasks} on {figure.devices}"
 
 

@@ -34,7 +34,7 @@ FILE = RESULTS / "training.json"
 
 @dataclass(frozen=True)
 class Training:
-    """Which runs to make."""
+    """Runs to make."""
 
     tasks: Annotated[tuple[str, ...], Positional] = ()
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -40,7 +40,7 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
 
 @functools.cache
 def compiler_options(backend: str) -> dict[str, bool | int | str]:
-    """What `jit` asks of the compiler of a backend, without the options that the installed one does not know."""
+    """Compiler options of `jit` on a backend, without those that the installed compiler does not know."""
     if backend != "cpu":
         return {}
     return {name: value for name, value in _CPU_OPTIONS.items() if _is_known(name, value)}

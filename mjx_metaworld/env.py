@@ -12,16 +12,17 @@ from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
-from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.build.tables import TaskTable, build_tables
+from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
-from mjx_metaworld.physics.model import Arm, PhysicsState, Scene
+from mjx_metaworld.physics.model import PART_QPOS, Arm, PhysicsState, Scene
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks.branches import switch
+from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
@@ -31,7 +32,6 @@ EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
-OBJECT = slice(4, 7)  # the first object's position in the observation
 _GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 
 
@@ -156,7 +156,7 @@ class MetaWorldEnv:
             key: the only source of randomness.
             task: index into `tasks`; drawn uniformly when None.
         """
-        task_key, goal_key, row_key, episode_key = jax.random.split(key, 4)
+        task_key, goal_key, row_key, next_key = jax.random.split(key, 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
         task = jnp.asarray(task, jnp.int32)
@@ -164,7 +164,7 @@ class MetaWorldEnv:
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
         rand_vec = jnp.where(count > 1, banked, self._draw_goal(goal_key, task))
-        return self._start(task, rand_vec, self._settled(row), episode_key)
+        return self._start(task, rand_vec, self._settled(row), next_key)
 
     def reset_to(
         self,
@@ -206,8 +206,7 @@ class MetaWorldEnv:
         table = self.rows(task)
         uniform = jax.random.uniform(key, (_GOAL_DRAWS, self.rand_vec_size))
         candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
-        accepted = self._by_task(task, [_accepter(spec) for spec in self.tasks], candidates)
-        return candidates[jnp.argmax(accepted)]
+        return candidates[jnp.argmax(table.separation.accepts(candidates))]
 
     def _settled(self, row: Int[Array, ""]) -> Settled:
         return jax.tree.map(lambda x: jnp.asarray(x, float)[row], self._bank.settled)
@@ -216,7 +215,7 @@ class MetaWorldEnv:
         return self._by_task(task, [_placer(spec) for spec in self.tasks], rand_vec, settled)
 
     def _start(
-        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, key: Key[Array, ""]
+        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: Key[Array, ""]
     ) -> State:
         table = self.rows(task)
         placement = self._place(task, rand_vec, settled)
@@ -229,8 +228,8 @@ class MetaWorldEnv:
             load=jnp.zeros((), jnp.int32),
         )
         poses = self.engine.poses(table.scene, physics)
-        fresh = observation.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
-        frame = observation.reset_frame(fresh, settled, placement, table.stale_reset)
+        fresh = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
+        frame = observation.reset_frame(fresh, settled.frame, placement.prop_pos - settled.prop_pos, table.stale_reset)
         zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
         return State(
             physics=physics,
@@ -241,7 +240,7 @@ class MetaWorldEnv:
             metrics=Metrics(*[zero] * 7),
             task=task,
             episode=Episode(
-                key=key,
+                next_key=next_key,
                 rand_vec=rand_vec,
                 goal=placement.goal,
                 object_init=placement.object_init,
@@ -281,12 +280,12 @@ class MetaWorldEnv:
         ctrl = jnp.stack([action[3], -action[3]])
         physics, poses = self.engine.step(table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl)
 
-        readings = observation.read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
+        readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
         raw = observation.stack_frames(
             readings.frame, episode.previous_frame, episode.goal, goal_observable=self.goal_observable
         )
         obs = jnp.clip(raw, table.obs_low, table.obs_high)
-        distance = norm(obs[OBJECT] - episode.goal)
+        distance = norm(obs[observation.OBJECT] - episode.goal)
         first_distance = jnp.where(episode.step == 0, distance, episode.first_distance)
         inputs = RewardInputs(
             obs=obs,
@@ -296,7 +295,7 @@ class MetaWorldEnv:
             left_pad=readings.left_pad,
             right_pad=readings.right_pad,
             points=readings.points,
-            part_qpos=physics.qpos[-3:],
+            part_qpos=physics.qpos[PART_QPOS],
             touching=poses.touching,
             goal=episode.goal,
             object_init=episode.object_init,
@@ -355,15 +354,6 @@ def _checked_action(action: Any) -> Array:
     if not jnp.issubdtype(action.dtype, jnp.floating):
         raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
     return action
-
-
-def _accepter(spec: TaskSpec) -> Callable[[Array], Array]:
-    """Which of several padded goal vectors the task accepts."""
-
-    def accepts(candidates: Array) -> Array:
-        return jax.vmap(lambda rand_vec: jnp.asarray(spec.accepts(rand_vec[: len(spec.rand_low)]), bool))(candidates)
-
-    return accepts
 
 
 def _placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:

@@ -1,4 +1,4 @@
-"""Which tasks belong together, and the reference's frozen goals.
+"""Suites of tasks, and the reference's frozen goals.
 
 The suites are the installed metaworld package's own lists, and the four difficulty groups into which Seo et al. divide
 the tasks (Masked World Models for Visual Control, 2022); LeRobot evaluates by these groups.

@@ -9,6 +9,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld.build.readings import read_point, read_skeleton
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.observation import FRAMES
 from mjx_metaworld.physics.engine import Engine, Poses
 from mjx_metaworld.physics.model import FINGER_DOFS, FREE, LINK0, PART_QPOS, PhysicsState
 from mjx_metaworld.scenes.bodies import map_bodies
@@ -102,7 +103,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         metrics=Metrics(*[zero] * 7),
         task=jnp.asarray(task, jnp.int32),
         episode=Episode(
-            key=jax.random.key(0),
+            next_key=jax.random.key(0),
             rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
             goal=_floats(goal),
             object_init=_floats(object_init),
@@ -119,7 +120,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
 def reward_inputs_from_metaworld(
     cpu_env: SawyerXYZEnv, spec: TaskSpec, obs: np.ndarray, action: np.ndarray
 ) -> RewardInputs:
-    """What the reference's `evaluate_state(obs, action)` looks at, now (numpy leaves, float64).
+    """Quantities that the reference's `evaluate_state(obs, action)` reads, now (numpy leaves, float64).
 
     Args:
         cpu_env: a live metaworld environment that runs the task.
@@ -161,14 +162,14 @@ def first_distance(cpu_env: SawyerXYZEnv) -> np.ndarray:
 
 
 def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndarray:
-    """What the reference last returned, with the goal shown or hidden and the task appended as `env` does it."""
+    """Last observation of the reference, with the goal shown or hidden and the task appended as `env` does it."""
     spec = env.tasks[task]
     assert cpu_env._target_pos is not None
     if cpu_env.curr_path_length == 0:  # a first observation is not clipped, and its history is itself
         frames, goal = np.tile(cpu_env._prev_obs, 2), cpu_env._target_pos
     else:
         assert cpu_env._last_stable_obs is not None
-        frames, goal = cpu_env._last_stable_obs[:36], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
+        frames, goal = cpu_env._last_stable_obs[FRAMES], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
     obs = np.concatenate([frames, goal if env.goal_observable else np.zeros(3)])
     return np.append(obs, np.eye(len(env.tasks))[task]) if env.one_hot else obs
 

@@ -37,9 +37,9 @@ class Metrics:
 
 @struct.dataclass
 class Episode:
-    """What reset fixed, and the little that an episode accumulates."""
+    """Constants of an episode, fixed at reset, and the little that it accumulates."""
 
-    key: Key[Array, ""]  # the key that drew this episode; autoreset splits the next one from it
+    next_key: Key[Array, ""]  # a restart folds it in and draws the next episode; it did not draw this one
     rand_vec: Float[Array, " rand"]  # as in a metaworld Task, padded with zeros to the env's longest
     goal: Float[Array, "3"]  # the reference's _target_pos
     object_init: Float[Array, "3"]  # the reference's obj_init_pos
@@ -81,4 +81,4 @@ class Transition:
 
 def on_host(state: State) -> State:
     """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers."""
-    return jax.device_get(state.replace(episode=state.episode.replace(key=None)))
+    return jax.device_get(state.replace(episode=state.episode.replace(next_key=None)))

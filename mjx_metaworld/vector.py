@@ -13,9 +13,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
 
-from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
 
@@ -120,7 +120,7 @@ def restart(env: MetaWorldEnv, state: State, done: Bool[Array, ""], *, resample_
         done: whether the episode has ended.
         resample_task: draw the task anew, uniformly among `env.tasks`, instead of keeping it.
     """
-    key = jax.random.fold_in(state.episode.key, 1)
+    key = jax.random.fold_in(state.episode.next_key, 1)
     fresh = env.reset(key) if resample_task else env.reset(key, state.task)
     return select_envs(done, fresh, state)
 
@@ -161,7 +161,7 @@ def _compiled_reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
 
 
 def _any(done: Bool[Array, "envs"]) -> Bool[Array, ""]:
-    """Whether an episode has ended.
+    """True if an episode has ended.
 
     By sums of groups first: a GPU computes all that a reward is made of where it looks for an end, and would do so in a
     single block.

@@ -10,12 +10,14 @@ from scipy.spatial.transform import Rotation
 from support.metaworld_reference import EACH_TASK, SPECS, reset_to
 
 from mjx_metaworld import observation, suites
+from mjx_metaworld.build.points import point_table
 from mjx_metaworld.build.readings import read_point, read_skeleton
 from mjx_metaworld.parity.record import rollout
 from mjx_metaworld.parity.reference import reference_policy
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
 from mjx_metaworld.scenes.catalog import load_scene
+from mjx_metaworld.tasks.points import matrix_to_quat, read
 
 
 def skeleton_poses(env, prop: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -40,21 +42,21 @@ def test_readings_and_observation_equal_the_reference(name: str) -> None:
     # Not the environment's own model: the reference writes into that one at reset.
     model = load_scene(spec.scene_spec)
     bodies = map_bodies(model, spec.scene_spec.prop)
-    table = observation.point_table(spec, model, bodies, num_objects=2, num_points=6)
-    low, high = observation.observation_bounds(spec, goal_observable=True)
+    table = point_table(spec, model, bodies, num_objects=2, num_points=6)
+    low, high = observation.observation_bounds(spec.goal_low, spec.goal_high, goal_observable=True)
     # The reference adds some of its bounds up at run time: one rounding.
     np.testing.assert_allclose(low, env.sawyer_observation_space.low, rtol=1e-15)
     np.testing.assert_allclose(high, env.sawyer_observation_space.high, rtol=1e-15)
-    read = jax.jit(observation.read)
+    compiled = jax.jit(read)
     policy = reference_policy(name).get_action
-    previous = obs[:18]
+    previous = obs[observation.FRAME]
     with jax.enable_x64(True):
         # Beyond the hand space now and then, so that clipping shows.
         for turn in rollout(env, obs, policy, style="noisy", num_steps=80):
             obs = turn.take().obs
             poses = skeleton_poses(env, spec.scene_spec.prop)
             qpos = read_skeleton(env.data, bodies).qpos
-            readings = read(table, *poses, env.data.body("hand").xpos.copy(), qpos)
+            readings = compiled(table, *poses, env.data.body("hand").xpos.copy(), qpos)
             goal = jnp.asarray(env._target_pos)
             ours = jnp.clip(observation.stack_frames(readings.frame, previous, goal, goal_observable=True), low, high)
             previous = readings.frame
@@ -70,8 +72,8 @@ def test_readings_and_observation_equal_the_reference(name: str) -> None:
 def test_hidden_goal_is_zero() -> None:
     name = "reach-v3"
     env, obs = reset_to(name, suites.goals(name, seed=2)[0][0], goal_observable=False)
-    assert (obs[36:] == 0.0).all()
-    low, high = observation.observation_bounds(SPECS[name], goal_observable=False)
+    assert (obs[observation.GOAL] == 0.0).all()
+    low, high = observation.observation_bounds(SPECS[name].goal_low, SPECS[name].goal_high, goal_observable=False)
     np.testing.assert_array_equal(low, env.sawyer_observation_space.low)
     np.testing.assert_array_equal(high, env.sawyer_observation_space.high)
     frame = jnp.arange(18.0)
@@ -86,5 +88,5 @@ def test_matrix_to_quat_has_scipys_signs() -> None:
     for batch in (rotations, axes):
         mats = batch.as_matrix()
         with jax.enable_x64(True):
-            quats = jax.jit(observation.matrix_to_quat)(mats)
+            quats = jax.jit(matrix_to_quat)(mats)
         np.testing.assert_allclose(quats, Rotation.from_matrix(mats).as_quat(), rtol=0, atol=1e-12)

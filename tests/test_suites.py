@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
+import jax
 import metaworld
 import numpy as np
 import pytest
@@ -68,6 +70,27 @@ def test_goals_lie_in_bounds_and_are_accepted() -> None:
         assert (vectors >= spec.rand_low).all()
         assert (vectors <= spec.rand_high).all()
         assert all(spec.accepts(v) for v in vectors)
+
+
+def test_the_accept_rule_is_one_formula_for_numpy_and_jax() -> None:
+    """On padded vectors, as a batch of all tasks draws them, and on a task's own; against the rule task by task."""
+    rng, counts = np.random.default_rng(0), np.zeros(2, int)
+    for spec in suites.resolve("MT50"):
+        vectors = rng.uniform(spec.rand_low, spec.rand_high, (200, len(spec.rand_low))).astype(np.float32)
+        other = vectors[:, 3:5] if spec.separate_from is None else np.asarray(spec.separate_from, np.float32)
+        apart = vectors[:, :2] - other if spec.min_separation else np.zeros((200, 2))
+        expected = np.sum(apart**2, axis=1) >= spec.min_separation**2
+        assert [bool(spec.accepts(v)) for v in vectors] == expected.tolist(), spec.name
+        padded = np.pad(vectors, ((0, 0), (0, 7 - vectors.shape[1])))
+        by_jax = jax.jit(spec.separation.accepts)(padded)
+        np.testing.assert_array_equal(by_jax, expected, err_msg=spec.name)
+        counts += np.bincount(expected, minlength=2)
+    assert (counts > 100).all()
+
+
+def test_a_goal_vector_without_places_is_accepted() -> None:
+    spec = dataclasses.replace(TASKS[0], rand_low=(), rand_high=(), min_separation=0.0, separate_from=None)
+    assert spec.accepts(np.zeros(0))
 
 
 def test_mt10_is_metaworlds() -> None:

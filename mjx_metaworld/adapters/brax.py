@@ -28,7 +28,7 @@ from mjx_metaworld.vector import VectorEnv
 
 @struct.dataclass
 class PipelineState:
-    """What brax carries and restores as `pipeline_state`."""
+    """State that brax carries and restores as `pipeline_state`."""
 
     env: State
     solved: Bool[Array, ""]  # whether a step of this episode was a success
@@ -101,7 +101,7 @@ def wrap(
     action_repeat: int = 1,
     randomization_fn: Callable[..., Any] | None = None,
 ) -> Wrapper:
-    """What brax's `wrap_env_fn` asks for: like brax's own wrapping, but every episode has a fresh task and goal.
+    """Wrapper for brax's `wrap_env_fn`: like brax's own, but every episode has a fresh task and goal.
 
     Brax's own starts a lane's episodes all alike, with the goal of its first. Where jax no longer has
     `device_put_replicated`, brax's agents are given one here; `jax` itself is left alone.

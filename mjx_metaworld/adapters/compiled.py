@@ -22,7 +22,7 @@ from mjx_metaworld.vector import select_envs
 
 
 class StepOutput(NamedTuple):
-    """What the host reads after a step."""
+    """Outputs of a step that the host reads."""
 
     obs: Float[Array, "envs 39"]
     reward: Float[Array, " envs"]

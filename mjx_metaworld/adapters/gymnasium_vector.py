@@ -17,9 +17,9 @@ from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
 from mjx_metaworld.adapters.sub_env import SubEnv
-from mjx_metaworld.build.checks import as_integer, check_integer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
+from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.suites import goal_batch
@@ -32,7 +32,7 @@ Infos = dict[str, Any]
 
 
 class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """What `gym.make_vec("Meta-World/MT10", ...)` returns, computed here.
+    """Vector environment that stands in for `gym.make_vec("Meta-World/MT10", ...)`, computed here.
 
     Spaces, dtypes, infos, episode statistics, frozen goals and the order in which they are drawn are metaworld's; but
     the observation space shows the goals' true bounds where metaworld's says zero, and a seed given to `reset`
@@ -331,7 +331,7 @@ def _metric_infos(metrics: Metrics, mask: np.ndarray) -> Infos:
 
 
 def _observation_space(tasks: Sequence[TaskSpec], goal_observable: bool, num_one_hot: int) -> Box:
-    bounds = [observation_bounds(spec, goal_observable=goal_observable) for spec in tasks]
+    bounds = [observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable) for spec in tasks]
     low, high = np.min([low for low, _ in bounds], axis=0), np.max([high for _, high in bounds], axis=0)
     # Observations are clipped in float32, where a bound may be rounded to a place beyond itself.
     low, high = np.minimum(low, low.astype(np.float32)), np.maximum(high, high.astype(np.float32))

@@ -15,7 +15,7 @@ from mjx_metaworld.vector import VectorEnv
 
 @struct.dataclass
 class GymnaxParams:
-    """What clients read of gymnax's `params`. Nothing to tune: options are those of `mjx_metaworld.make`."""
+    """Gymnax's `params`, as far as clients read them. Nothing to tune: options are those of `mjx_metaworld.make`."""
 
     max_steps_in_episode: int = struct.field(pytree_node=False)
 

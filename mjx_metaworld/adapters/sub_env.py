@@ -1,4 +1,4 @@
-"""The sub-environments of a batch as gymnasium users know them: which task, which goals, and which goal comes next."""
+"""Sub-environments of a batch as gymnasium users know them: a task, its goals, and the choice of the next one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from metaworld import env_dict
 
-from mjx_metaworld.build.checks import as_integer
+from mjx_metaworld.physics.checks import as_integer
 from mjx_metaworld.suites import goals as frozen_goals
 from mjx_metaworld.tasks import TaskSpec
 

@@ -64,7 +64,7 @@ def _draw(spec: TaskSpec) -> np.ndarray:
 
 
 def _prop_positions(spec: TaskSpec, rand_vecs: np.ndarray, settled: Settled) -> np.ndarray:
-    """Where the task puts its prop for these goal vectors; the state it settled in has no part in that."""
+    """Positions of the task's prop for these goal vectors; the state it settled in has no part in that."""
     with jax.ensure_compile_time_eval():  # an environment may be built inside a function that is being traced
         one = jax.tree.map(lambda x: jnp.asarray(x[0]), settled)
         return np.asarray(jax.vmap(lambda rand_vec: spec.place(rand_vec, one).prop_pos)(jnp.asarray(rand_vecs)), float)

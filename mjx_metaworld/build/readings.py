@@ -1,4 +1,4 @@
-"""What the reference reads from a MuJoCo simulation, on the host: places, the observed frame, the skeleton's state."""
+"""Readings of a MuJoCo simulation as the reference takes them: places, the observed frame, the skeleton's state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mjx_metaworld.observation import FRAME_SIZE
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.scenes.bodies import BodyMap
 from mjx_metaworld.tasks.spec import Orientation, Point, TaskSpec
@@ -66,7 +67,7 @@ def read_frame(data: mujoco.MjData, spec: TaskSpec) -> np.ndarray:
     opening = np.clip(np.linalg.norm(claws) / 0.1, 0.0, 1.0)
     objects = [(read_point(data, o.position), read_orientation(data, o.orientation)) for o in spec.objects]
     frame = np.concatenate([data.body("hand").xpos, [opening], *(part for pair in objects for part in pair)])
-    return np.pad(frame, (0, 18 - frame.size))
+    return np.pad(frame, (0, FRAME_SIZE - frame.size))
 
 
 def read_tcp(data: mujoco.MjData) -> np.ndarray:

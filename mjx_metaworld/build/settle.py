@@ -33,7 +33,7 @@ _OPEN_GRIPPER = (-1.0, 1.0)
 
 
 def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
-    """Let the hand of a task come to rest, or look up in the cache how it did.
+    """Let the hand of a task come to rest, or read the outcome from the cache.
 
     Args:
         spec: the task.
@@ -106,7 +106,7 @@ def _fields() -> tuple[str, ...]:
 
 
 def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
-    """Where the outcome lies: the name tells versions and task, the digest everything else that it depends on."""
+    """Path of the cached outcome: the name tells versions and task, the digest all else that it depends on."""
     inputs = repr((spec.scene_spec, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
     places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
     digest = hashlib.sha256(inputs.encode() + places).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What an environment looks up by task: every task's data as arrays with a leading task axis, built on the host."""
+"""Tables that an environment looks up by task: arrays with a leading task axis, built on the host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
 from mjx_metaworld.build.hulls import metaworld_hulls
-from mjx_metaworld.observation import PointTable, observation_bounds, point_table
+from mjx_metaworld.build.points import point_table
+from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
@@ -20,7 +21,8 @@ from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.hulls import keep_hulls
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene, stack_scenes
-from mjx_metaworld.tasks.spec import TaskSpec
+from mjx_metaworld.tasks.points import PointTable
+from mjx_metaworld.tasks.spec import Separation, TaskSpec
 
 
 @struct.dataclass
@@ -31,6 +33,7 @@ class TaskTable:
     points: PointTable
     rand_low: Float[Array, "tasks rand"]  # padded with zeros
     rand_high: Float[Array, "tasks rand"]
+    separation: Separation  # of the goal vectors that a reset draws
     hand_init: Float[Array, "tasks 3"]
     hand_low: Float[Array, "tasks 3"]
     hand_high: Float[Array, "tasks 3"]
@@ -40,7 +43,7 @@ class TaskTable:
 
 
 class Tables(NamedTuple):
-    """Everything an environment is made of (numpy leaves, float64)."""
+    """All data that an environment is made of (numpy leaves, float64)."""
 
     arm: Arm
     scenes: Scene  # the distinct scenes, with a leading scene axis
@@ -78,12 +81,13 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
 
 def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:
     pad = (0, num_rand - len(spec.rand_low))
-    obs_low, obs_high = observation_bounds(spec, goal_observable=goal_observable)
+    obs_low, obs_high = observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable)
     return TaskTable(
         scene=np.int32(scene),
         points=points,
         rand_low=np.pad(np.asarray(spec.rand_low, float), pad),
         rand_high=np.pad(np.asarray(spec.rand_high, float), pad),
+        separation=spec.separation,
         hand_init=np.asarray(spec.hand_init, float),
         hand_low=np.asarray(spec.hand_low, float),
         hand_high=np.asarray(spec.hand_high, float),

@@ -195,7 +195,7 @@ def _print_help() -> None:
 
 
 def _plain(result: Any) -> Any:
-    """What json can write, from nested lists of dataclasses."""
+    """Convert nested lists of dataclasses to values that json can write."""
     if dataclasses.is_dataclass(result) and not isinstance(result, type):
         return dataclasses.asdict(result)
     return [_plain(item) for item in result] if isinstance(result, list) else result

@@ -37,7 +37,7 @@ class Train:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where a run stands."""
+    """Progress of a run."""
 
     folder: str
     env_steps: int

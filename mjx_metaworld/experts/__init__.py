@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import fixtures, puck, tools
 from mjx_metaworld.experts.common import POLICIES
+from mjx_metaworld.observation import OBSERVATION
 from mjx_metaworld.types import Policy
 
 __all__ = ["expert", "expert_policy", "fixtures", "puck", "tools"]
@@ -33,7 +34,7 @@ def expert_policy(task_names: Sequence[str]) -> Policy:
     policies = [POLICIES[name] for name in task_names]
 
     def policy(obs: Float[Array, " obs"], task: Int[Array, ""]) -> Float[Array, "4"]:
-        return jax.lax.switch(task, policies, obs[:39])
+        return jax.lax.switch(task, policies, obs[OBSERVATION])
 
     return policy
 

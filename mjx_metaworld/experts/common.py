@@ -7,6 +7,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mjx_metaworld.observation import GOAL, HAND, OBJECT, SECOND_OBJECT
+
 Vector = Float[Array, "3"]
 Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # the policy of one task
 
@@ -26,12 +28,17 @@ def expert(*task_names: str) -> Callable[[Script], Script]:
 
 def hand_of(obs: Array) -> Vector:
     """Observed position of the hand."""
-    return obs[:3]
+    return obs[HAND]
 
 
 def object_of(obs: Array, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Vector:
     """The first object's position plus a constant offset."""
-    return plus(obs[4:7], x, y, z)
+    return plus(obs[OBJECT], x, y, z)
+
+
+def second_object_of(obs: Array) -> Vector:
+    """Observed position of the second object."""
+    return obs[SECOND_OBJECT]
 
 
 def plus(v: Vector, x: float, y: float, z: float) -> Vector:
@@ -41,7 +48,7 @@ def plus(v: Vector, x: float, y: float, z: float) -> Vector:
 
 def goal_of(obs: Array) -> Vector:
     """Observed position of the goal."""
-    return obs[36:39]
+    return obs[GOAL]
 
 
 def xy_distance(a: Array, b: Array) -> Array:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mjx_metaworld.experts.common import act, expert, first, goal_of, hand_of, object_of, plus, xy_distance, z_distance
+from mjx_metaworld.observation import GRIPPER
 
 
 @expert("reach-v3")
@@ -31,7 +32,7 @@ def _pick_place(obs: Array) -> Array:
     target = first(
         (xy_distance(hand, puck) > 0.02, plus(puck, 0.0, 0.0, 0.1)),
         ((z_distance(hand, puck) > 0.05) & (puck[2] < 0.04), plus(puck, 0.0, 0.0, 0.03)),
-        (obs[3] > 0.73, hand),  # wait for the gripper to close
+        (obs[GRIPPER] > 0.73, hand),  # wait for the gripper to close
         otherwise=goal_of(obs),
     )
     near = jnp.sqrt(jnp.sum((hand - seen) ** 2)) < 0.07
@@ -39,7 +40,7 @@ def _pick_place(obs: Array) -> Array:
 
 
 def _over_wall(hand: Array, low: float, high: float, top: float) -> Array:
-    """Whether the hand is by the wall, `low <= x <= high`, and below `top`."""
+    """True where the hand is by the wall, `low <= x <= high`, and below `top`."""
     return (low <= hand[0]) & (hand[0] <= high) & (hand[1] >= 0.60) & (hand[1] <= 0.80) & (hand[2] < top)
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld.experts.common import act, expert, first, goal_of, hand_of, object_of, plus, xy_distance, z_distance
+from mjx_metaworld.experts.common import (
+    act,
+    expert,
+    first,
+    goal_of,
+    hand_of,
+    object_of,
+    plus,
+    second_object_of,
+    xy_distance,
+    z_distance,
+)
 
 
 @expert("peg-insert-side-v3")
@@ -188,10 +199,10 @@ def _move_with_stick(obs: Array, stick: Array, thermos: Array, goal: Array, gain
 @expert("stick-push-v3")
 def _stick_push(obs: Array) -> Array:
     goal = plus(goal_of(obs), 0.0, 0.0, 0.132)
-    return _move_with_stick(obs, object_of(obs, x=0.015, z=0.03), obs[11:14], goal, 10.0)
+    return _move_with_stick(obs, object_of(obs, x=0.015, z=0.03), second_object_of(obs), goal, 10.0)
 
 
 @expert("stick-pull-v3")
 def _stick_pull(obs: Array) -> Array:
-    thermos, goal = plus(obs[11:14], -0.015, 0.0, 0.03), plus(goal_of(obs), -0.05, 0.0, 0.0)
+    thermos, goal = plus(second_object_of(obs), -0.015, 0.0, 0.03), plus(goal_of(obs), -0.05, 0.0, 0.0)
     return _move_with_stick(obs, object_of(obs, x=-0.015, z=0.03), thermos, goal, 25.0)

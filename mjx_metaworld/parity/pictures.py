@@ -1,4 +1,4 @@
-"""How close pictures are to the live CPU reference's: the same state, drawn here and there with the same library."""
+"""Differences of pictures from the live CPU reference's: the same state, drawn with the same library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VISIBLE = 2  # of 255: what rounding a colour can do
 
 @dataclass(frozen=True)
 class PictureDifference:
-    """Where the two pictures of a state differ."""
+    """Difference of the two pictures of a state."""
 
     task: str
     camera: str

@@ -122,7 +122,7 @@ def episode(
 
 
 class EpisodeOutcome(NamedTuple):
-    """What an episode of the reference came to."""
+    """Result of an episode of the reference."""
 
     success: bool  # at any step
     episode_return: float

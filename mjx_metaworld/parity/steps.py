@@ -1,4 +1,4 @@
-"""How close rewards, resets and one control step are to the live CPU reference's, from injected states.
+"""Errors of rewards, resets and one control step against the live CPU reference, from injected states.
 
 The reference rolls out; before each of its steps its state is injected here, and both sides take the same action. So
 an error cannot hide behind the divergence of two trajectories, and chaos cannot feign one.
@@ -16,14 +16,13 @@ from jaxtyping import Array
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.observation import FRAME, OBSERVATION
 from mjx_metaworld.parity.record import Style, rollout
 from mjx_metaworld.parity.reference import reference_env, reference_policy, start_reference
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.testing import reward_inputs_from_metaworld, state_from_metaworld
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import reset_to_goals
-
-FRAME = slice(0, 18)  # the part of the observation that the step computes; the rest is history and goal
 
 
 class Steps(NamedTuple):
@@ -128,5 +127,5 @@ def reset_error(env: MetaWorldEnv, task: int, rand_vecs: np.ndarray) -> float:
     cpu_env = reference_env(name)
     theirs = [start_reference(cpu_env, name, v, goal_observable=env.goal_observable).copy() for v in rand_vecs]
     cpu_env.close()
-    ours = reset_to_goals(env, [rand_vecs], [task]).obs[:, :39]
+    ours = reset_to_goals(env, [rand_vecs], [task]).obs[:, OBSERVATION]
     return float(np.max(np.abs(np.asarray(ours, float) - theirs)))

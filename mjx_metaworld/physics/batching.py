@@ -1,4 +1,4 @@
-"""From one environment to lanes: how a batch is laid out while physics runs.
+"""Layout of a batch while physics runs: environments divided into chunks of SIMD tiles, lanes on the last axis.
 
 Physics stages work on component-first, lanes-last arrays. `lanes_last` wraps such a function as a function of one
 environment; `jax.vmap` of the result does not map the stages one environment at a time but regroups the whole batch
@@ -113,7 +113,7 @@ batching.primitive_batchers[_lanes_p] = _batching_rule
 
 
 class Division(NamedTuple):
-    """How a batch is divided: `size` environments, padded, into chunks of tiles of lanes."""
+    """Division of a batch: `size` environments, padded, into chunks of tiles of lanes."""
 
     size: int
     chunks: int
@@ -128,14 +128,14 @@ class Division(NamedTuple):
         return cls(size, chunks, -(-size // (chunks * lanes)), lanes)
 
     def divide(self, x: jax.Array) -> jax.Array:
-        """(chunks, tiles, ..., lanes) from (size, ...)."""
+        """Divide an array: (chunks, tiles, ..., lanes) from (size, ...)."""
         padding = self.chunks * self.tiles * self.lanes - self.size
         if padding:
             x = jnp.concatenate([x, jnp.broadcast_to(x[-1:], (padding, *x.shape[1:]))])
         return jnp.moveaxis(x.reshape(self.chunks, self.tiles, self.lanes, *x.shape[1:]), 2, -1)
 
     def join(self, x: jax.Array) -> jax.Array:
-        """(size, ...) from (chunks, tiles, ..., lanes)."""
+        """Join an array again: (size, ...) from (chunks, tiles, ..., lanes)."""
         x = jnp.moveaxis(x, -1, 2)
         return x.reshape(-1, *x.shape[3:])[: self.size]
 

@@ -1,7 +1,8 @@
-"""Friction cones: cost, force and curvature of contacts, from the residuals J qacc - aref of their four rows.
+"""Friction cones: cost, force and curvature of contacts, from the residuals J qacc - aref (MuJoCo's Jaref).
 
 The cost of a contact is half D times the squared distance to its friction cone's dual, so it has three zones: free
-(zero), sticking (all rows quadratic), and in between, sliding on the cone.
+(zero; MuJoCo's satisfied), sticking (all four rows quadratic; MuJoCo's quadratic), and in between sliding (MuJoCo's
+cone).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TINY = 1e-15
 
 
 class Cone(NamedTuple):
-    """Where contacts stand relative to their friction cones; `normal` and `tangent` are of J qacc - aref."""
+    """Zones of contacts relative to their friction cones; `normal` and `tangent` are of J qacc - aref."""
 
     normal: Array  # (K, L)
     tangent: Array  # (K, L) length over the three tangential rows
@@ -59,7 +60,7 @@ def contact_costs(cone: Cone, d: Array, mu: Array) -> Array:
 
 
 def contact_forces(cone: Cone, d: Array, mu: Array) -> tuple[Array, Array]:
-    """Normal forces (K, L), and (K, L) what multiplies the tangential residuals to give the tangential forces."""
+    """Normal forces (K, L), and factors (K, L) from the tangential residuals to the tangential forces."""
     pull = d / (1.0 + mu * mu) * (cone.normal - mu * cone.tangent)
     normal = _by_zone(cone, -d * cone.normal, -pull)
     tangential = _by_zone(cone, -d, pull * mu / jnp.maximum(cone.tangent, TINY))
@@ -67,7 +68,7 @@ def contact_forces(cone: Cone, d: Array, mu: Array) -> tuple[Array, Array]:
 
 
 class Factors(NamedTuple):
-    """What makes the rows W and the forces of contacts from their Jacobians and residuals; all (K, L)."""
+    """Per-contact coefficients of W, where W^T W is the contacts' Hessian, and of the contact force; all (K, L)."""
 
     normal_own: Array
     normal_along: Array
@@ -78,7 +79,7 @@ class Factors(NamedTuple):
 
 
 def factors(cone: Cone, d: Array, mu: Array) -> Factors:
-    """Those of contacts.
+    """Compute the coefficients of contacts.
 
     Row r of W is own[r] J[r] + along[r] (residual's tangent . J), the latter product shared by the four rows.
     """

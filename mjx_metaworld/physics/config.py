@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import jax
 
+from mjx_metaworld.physics.checks import check_integer
+
 CONTACTS_PER_GROUP = 4  # contacts that a CPU works on together; their rows fit the first-level cache
 
 
 def _check_integer(config: Any, name: str, *, least: int) -> None:
-    value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{type(config).__name__}.{name} must be an integer >= {least}, got {value!r}")
+    number = check_integer(f"{type(config).__name__}.{name}", getattr(config, name), least)
+    object.__setattr__(config, name, number)  # a numpy integer would decide dtypes of what it is multiplied with
 
 
 @dataclass(frozen=True)

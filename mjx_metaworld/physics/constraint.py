@@ -45,7 +45,7 @@ MOCAP_QUAT = np.array([1.0, 0.0, 1.0, 0.0]) / np.sqrt(2.0)
 # A range that no joint leaves.
 _NO_LIMITS = np.array([-1e10, 1e10])
 
-# Where the position of a dof stands that may have limits; those of the free body have none.
+# Index into qpos of every dof that may have limits; those of the free body have none.
 _QPOS_OF_DOFS = np.concatenate([np.arange(FREE_DOFS.stop), np.arange(PART_QPOS.start, PART_QPOS.stop)])
 
 # The bodies that a dof moves are consecutive, so a pair of comparisons tells whether it moves a given body.
@@ -95,12 +95,12 @@ class Constraints:
 
     @property
     def contact_rows(self) -> ContactRows:
-        """Those of the contacts."""
+        """Rows of the contacts."""
         return ContactRows(self.contact_jac, self.contact_d, self.contact_aref, self.contact_mu)
 
 
 class Impedance(NamedTuple):
-    """What solref and solimp say about a row at its present violation."""
+    """Stiffness, damping and impedance of a row at its present violation, from its solref and solimp."""
 
     stiffness: Array  # K, 1/s^2
     damping: Array  # B, 1/s

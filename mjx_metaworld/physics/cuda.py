@@ -1,4 +1,4 @@
-"""Kernels in CUDA C as operations of JAX, where XLA would make hundreds of kernels of a loop.
+"""CUDA C kernels as JAX operations, for loops of which XLA would make hundreds of kernels.
 
 XLA takes PTX as a custom call of its own, so nothing has to be built or registered; NVRTC, which JAX's plugin for CUDA
 brings along, makes it from the source. Pallas was tried first (benchmarks/LOG.md, section 24): the passes of its Triton
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Kernel(NamedTuple):
-    """A kernel that works on each environment by itself."""
+    """A CUDA kernel that works on each environment by itself."""
 
     source: Path  # CUDA C, whose function has the file's name
     lanes: int  # environments in a block
@@ -37,7 +37,7 @@ class Kernel(NamedTuple):
     rows: int = 1  # blocks for the same environments, along the grid's second axis
 
     def ptx(self, lanes: int) -> str:
-        """The compiled kernel for so many environments.
+        """Compile the kernel for `lanes` environments.
 
         Raises:
             CompileError: see `nvrtc.compile_ptx`.
@@ -47,12 +47,12 @@ class Kernel(NamedTuple):
         return nvrtc.compile_ptx(source, self.all_macros(lanes), headers)
 
     def all_macros(self, lanes: int) -> tuple[tuple[str, str], ...]:
-        """The macros with which the source is compiled for so many environments."""
+        """Macros with which the source is compiled for `lanes` environments."""
         return (*self.macros, ("LANES", str(lanes)))
 
 
 def where_cuda(wanted: bool, like: Array, kernel: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
-    """By a kernel where the program turns out to be for CUDA, the numbers are float32 and the kernel can be had.
+    """`kernel()` if `wanted` and lowered for CUDA, in float32, with NVRTC available; else `otherwise()`.
 
     Both ways close over what they work on, in which some numbers must stay constants.
     """
@@ -63,7 +63,7 @@ def where_cuda(wanted: bool, like: Array, kernel: Callable[[], Result], otherwis
 
 @functools.cache
 def _devices_are_new() -> bool:
-    """Whether all GPUs at hand, of which there may be none, run what is compiled for `nvrtc.ARCHITECTURE`."""
+    """True if all GPUs at hand, of which there may be none, run code compiled for `nvrtc.ARCHITECTURE`."""
     try:
         devices = jax.local_devices(backend="cuda")
     except RuntimeError:  # none: the program is compiled for one that is elsewhere
@@ -99,7 +99,7 @@ def _abstract_eval(*avals, kernel, results, tables):
 
 
 def _batching_rule(arrays, dims, *, kernel, results, tables):
-    """More lanes: nobody's result depends on others."""
+    """Fold the mapped axis into the lanes, whose results do not depend on each other."""
     own, shared = arrays[: len(arrays) - tables], arrays[len(arrays) - tables :]
     if any(dim is not None for dim in dims[len(own) :]):
         raise ValueError("tables must be the same for all environments")

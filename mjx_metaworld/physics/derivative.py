@@ -42,7 +42,7 @@ _SOLVER_ITERATIONS, _LINESEARCH_ITERATIONS, _CONVEX_ITERATIONS = 20, 10, 12
 
 
 class Moved(NamedTuple):
-    """What a control step changes or hands on, and can be differentiated."""
+    """Differentiable part of a physics state, before or after a control step."""
 
     qpos: Array
     qvel: Array
@@ -51,7 +51,7 @@ class Moved(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is read from its outcome."""
+    """Differentiable part of the poses after a control step."""
 
     xpos: Array
     xmat: Array

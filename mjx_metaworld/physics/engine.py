@@ -26,7 +26,7 @@ Array = jax.Array
 
 @struct.dataclass
 class Poses:
-    """What observation and reward read after a control step."""
+    """Poses after a control step, for observation and reward."""
 
     xpos: Array  # (14, 3) skeleton bodies
     xmat: Array  # (14, 3, 3)
@@ -75,7 +75,7 @@ class Engine:
         return lanes_last(fn, lanes=self._lanes, chunk=self._chunk, **options)
 
     def division(self, num_envs: int) -> Division:
-        """How this engine lays out a batch."""
+        """Division of a batch into this engine's chunks and tiles."""
         return Division.of(num_envs, self._lanes or num_envs, self._chunk)
 
     def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:

@@ -1,4 +1,4 @@
-"""Where the compiler must not fuse what stands before into what follows, nor lay it out anew: a primitive."""
+"""Optimization barrier, as a primitive of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jax.interpreters import ad, batching, mlir
 
 
 def fence(*arrays: Any) -> Any:
-    """Keep the compiler from fusing, and so recomputing, what stands before this point into what follows.
+    """Optimization barrier: keep XLA from recomputing the arrays inside every consumer.
 
     XLA's CPU backend duplicates a producer into every consumer that it fuses with; in a chain of small dependent
     steps the duplication is exponential. It drops `optimization_barrier` before it fuses (jaxlib 0.10.2), but does not
@@ -54,7 +54,7 @@ def _identity(*arrays):
 
 
 def _lanes_last(*arrays):
-    """Arrays whose last axis lies side by side in memory."""
+    """Fix the arrays' layout: the last axis is contiguous in memory."""
     return [with_layout_constraint(x, Layout(tuple(range(x.ndim)))) if x.ndim > 2 else x for x in arrays]
 
 
@@ -70,7 +70,7 @@ batching.primitive_batchers[_fence_p] = _batching_rule
 
 
 def _fence_linear(values):
-    """Fenced tangents or cotangents, of which symbolic zeros stay what they are."""
+    """Put a barrier on tangents or cotangents; symbolic zeros stay what they are."""
     fenced = iter(_fence_p.bind(*(v for v in values if type(v) is not ad.Zero)))
     return [v if type(v) is ad.Zero else next(fenced) for v in values]
 

@@ -1,4 +1,4 @@
-"""Loops over groups of contacts or pairs that stop where the busiest environment at hand has no more of them.
+"""Loops over groups of contacts or pairs whose trip count is the largest that an environment at hand needs.
 
 Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
 share a chunk and a tile (see `batching.py`), and a loop over groups then ends at the largest count in its chunk, or in
@@ -28,7 +28,7 @@ TILES = "tiles"
 
 
 def highest(count: Array) -> Array:
-    """() the largest entry of all lanes of all tiles of the chunk at hand."""
+    """Maximum () over all lanes of all tiles of the chunk at hand."""
     return jax.lax.pmax(jnp.max(count), TILES)
 
 
@@ -66,7 +66,7 @@ def for_groups(
 def repeat(
     body: Callable[[Carry], Carry], start: Carry, finished: Callable[[Carry], Array], limit: int, ends_early: bool
 ) -> Carry:
-    """Apply `body` at most `limit` times; perhaps no longer than until all lanes at hand have `finished` (L,)."""
+    """Apply `body` `limit` times, or where `ends_early` until all lanes at hand have `finished` (L,)."""
     if not ends_early:
         return jax.lax.fori_loop(0, limit, lambda _, s: body(s), start)
 

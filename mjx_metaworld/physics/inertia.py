@@ -1,4 +1,4 @@
-"""Inertia and the forces that do not come from constraints.
+"""Mass matrix, and the forces that do not come from constraints (MuJoCo's `mj_crb`, `qfrc_smooth`).
 
 The mass matrix is block diagonal: the robot (9 dofs), the free body (6), the fixture's part (3). Centres of mass,
 moments and forces are in world axes about points of the bodies themselves (joint anchors, composite centres of mass)

@@ -1,4 +1,4 @@
-"""Arrays of single environments that a batch lays out components first, lanes last."""
+"""Component-first, lanes-last layout, under `jax.vmap`, of arrays of single environments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tree = TypeVar("Tree")
 
 
 def components_first(tree: Tree) -> Tree:
-    """The same arrays, which `jax.vmap` lays out as rows of one array, the lanes side by side in each.
+    """Identity that `jax.vmap` maps to rows of one array, with the lanes contiguous in each row.
 
     Mapped as they come, the three numbers of a position lie next to each other, and code over lanes that reads them
     takes the compiler several times as many instructions to vectorize.

@@ -43,7 +43,7 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
 
 
 def _solve(size: int, matrix: Array, rhs: Array) -> Array:
-    """The solution by pivot blocks of a size, the last one of what is left."""
+    """Solve by pivot blocks of `size` rows; the last block takes what is left."""
     # Single rows and columns keep their axes, see `sums.py`.
     rest = jnp.concatenate([matrix, rhs[:, None]], axis=1)
     eliminated = []
@@ -91,7 +91,7 @@ def _solve_pivot(block: Array, rows: Array) -> Array:
 
 
 def _less(value: Array, a: list[Array], b: list[Array]) -> Array:
-    """The value less the products of `a` and what stands first in `b`, one after the other."""
+    """Subtract the products of `a` and the leading entries of `b` from a value, one after the other."""
     for x, y in zip(a, b, strict=False):
         value = value - x * y
     return value

@@ -1,4 +1,4 @@
-"""The minimum of the solver's cost along a line."""
+"""Line search: the minimum of the solver's cost along a direction."""
 
 from __future__ import annotations
 
@@ -35,12 +35,11 @@ class _Bracket(NamedTuple):
 
 
 def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: Array, config: EngineConfig) -> Array:
-    """Minimize the cost along a line by Newton's method on its derivative, kept inside a bracket; the step (L,).
+    """Step (L,) that minimizes the cost along a line, by Newton's method on its derivative inside a bracket.
 
     The contacts' slopes are along the line.
 
-    Lanes that are `full` take the whole step unless it raises the cost. Those that are `done`, which `full` includes,
-    do not need a step at all.
+    `full` (L,): accept step 1 unless it raises the cost. `done` (L,), all of which are `full`: no step is needed.
 
     The cost is convex, so every point with a negative derivative costs less than the start. The step is the end of
     the bracket with the smaller derivative, and the lower end should the other one cost more than the start.

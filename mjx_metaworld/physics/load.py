@@ -1,4 +1,4 @@
-"""How much work an environment is, so that environments with alike loads can be computed together.
+"""Cost estimate of environments, by which those of similar cost are computed together.
 
 The solver's loops over contacts and its iterations end where the busiest environment of a tile needs no more of them
 (see `groups.py`), those that select contacts and make their rows where the busiest of a chunk has no more.
@@ -18,7 +18,7 @@ _ITERATION, _GROUP = 2, 1
 
 
 def load_of(constraints: Constraints, iterations: Array) -> Array:
-    """(L,) int32 key by which environments are sorted, of one substep.
+    """Cost estimate (L,) int32 of one substep, the key by which environments are sorted.
 
     Args:
         constraints: the substep's rows.

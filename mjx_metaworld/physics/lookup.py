@@ -1,4 +1,4 @@
-"""Rows of constant tables, all looked up at once."""
+"""Look-up of rows in constant tables, all of them in one gather."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows_of_lanes(tables: Any, row: Array) -> Any:
 
 
 def _side_by_side(tables: Any) -> tuple[np.ndarray, Callable[[Array], Any]]:
-    """All tables as one (n, columns), so that a look-up is one kernel, and what divides the columns again."""
+    """Concatenate all leaves into one (n, columns) table; also the function that splits a row into the pytree again."""
     leaves, structure = jax.tree.flatten(tables)
     table = np.concatenate([np.asarray(x).reshape(len(x), -1) for x in leaves], axis=1)
     ends = np.cumsum([math.prod(x.shape[1:]) for x in leaves]).tolist()

@@ -1,4 +1,4 @@
-"""What the physics stages read and hand to each other.
+"""Data of the physics stages: the robot's constants, scenes, state, kinematics and contacts.
 
 Shapes below are those of one environment. Inside the physics every leaf of `Scene`, `Kinematics`, `Candidates` and
 `Contacts` carries one more axis at its **end**, the lanes (environments); see `spatial.py` for why. Units are SI;

@@ -1,4 +1,4 @@
-"""The Newton solution by kernels, on devices of CUDA: what `whole_step.cu` and `newton.cu` read and find.
+"""The Newton solver as CUDA kernels: operands and results of `whole_step.cu` and `newton.cu`.
 
 The first makes one whole step for all environments, 32 to a block, which is the solution of nearly all. The second
 gives a block to each of the others, so that the hardest of them takes no longer than it must.
@@ -28,7 +28,7 @@ _ENTRIES = NV * (NV + 1) // 2 + NV  # of the Hessian and the gradient, each a th
 
 
 class Found(NamedTuple):
-    """What the kernels find."""
+    """Result of the kernels."""
 
     qacc: Array  # (18, L)
     normal_force: Array  # (K, L) of the contacts, N
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """What the kernels read, in their order."""
+    """Operands of the kernels, in their order."""
 
     smooth_hessian: Array  # (18, 18, L)
     smooth_force: Array  # (18, L)
@@ -52,7 +52,7 @@ class Operands(NamedTuple):
 
     @classmethod
     def of(cls, problem: Problem, qacc_warmstart: Array) -> Operands:
-        """Those of a problem whose contacts are all there."""
+        """Operands of a problem that holds the rows of all of its contacts."""
         rows = problem.rows
         return cls(
             problem.smooth_hessian,
@@ -70,13 +70,13 @@ class Operands(NamedTuple):
 
 
 def whole_step_kernel(contacts: int) -> cuda.Kernel:
-    """The kernel of one whole step, for problems of so many contacts."""
+    """Kernel of one full Newton step, for problems of so many contacts."""
     macros = nvrtc.defines({"BLOCKS": _BLOCKS, "CONTACTS": contacts, "TINY": TINY})
     return cuda.Kernel(Path(__file__).with_name("whole_step.cu"), _LANES, _THREADS, macros)
 
 
 def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> cuda.Kernel:
-    """The kernel of all steps, for problems of so many contacts."""
+    """Kernel of all Newton steps, for problems of so many contacts."""
     threads = -(-max(_ENTRIES, 4 * contacts) // 32) * 32
     macros = nvrtc.defines(
         {
@@ -94,7 +94,7 @@ def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> cuda.Kernel:
 
 
 def results_of(contacts: int) -> list[jax.ShapeDtypeStruct]:
-    """Shapes and types of what both kernels find: qacc, normal forces, and whether it is solved or iterations."""
+    """Shapes and types of both kernels' results: qacc, normal forces, and whether it is solved or iterations."""
     return [
         jax.ShapeDtypeStruct((NV,), jnp.float32),
         jax.ShapeDtypeStruct((contacts,), jnp.float32),

@@ -46,7 +46,7 @@ def compile_ptx(source: str, macros: tuple[tuple[str, str], ...], headers: tuple
 
 
 def is_there() -> bool:
-    """Whether NVRTC can be loaded."""
+    """True if NVRTC can be loaded."""
     try:
         _library()
     except CompileError:
@@ -82,7 +82,7 @@ def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
 
 
 def _text(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
-    """What NVRTC has made of a program."""
+    """Output of NVRTC for a program: its PTX or its log."""
     size = ctypes.c_size_t()
     _check(nvrtc, getattr(nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
     text = ctypes.create_string_buffer(size.value)

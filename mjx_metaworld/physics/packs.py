@@ -1,8 +1,8 @@
-"""Few environments need most of the work: on hardware that runs all side by side, these few are gathered into packs.
+"""Compaction of unconverged environments: gather them into sub-batches, the packs, and solve only those.
 
-There a loop ends when the slowest of thousands of environments has finished, and all pay for its length. So all
-environments get what nearly all of them need, and those that need more are worked on in packs, which are as many as it
-takes: nobody's result depends on how many others are in need.
+On hardware that runs all side by side a loop ends when the slowest of thousands of environments has finished, and all
+pay for its length. So all environments get what nearly all of them need, and those that need more are solved in packs,
+as many as it takes: nobody's result depends on how many others are in need.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _LEAST = 64
 
 
 def pack_size(lanes: int, execution: Execution) -> int:
-    """How many of so many lanes are worked on together where some need more than others; 0: all, from the start."""
+    """Size of the sub-batch in which unconverged environments are solved; 0 solves the whole batch at once."""
     share = execution.compaction
     return lanes // share if share and not execution.early_exit and lanes >= _LEAST * share else 0
 
 
 def in_packs(fn: Callable[[Args], Result], pending: Array, args: Args, found: Result, size: int) -> Result:
-    """Results in which `fn` has replaced those of the lanes that are pending.
+    """Replace the results of pending lanes by those of `fn`, one sub-batch after another.
 
     Args:
         fn: from the arguments of `size` lanes to their results.

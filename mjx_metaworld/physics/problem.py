@@ -1,4 +1,4 @@
-"""What the Newton solver works on: its problem, what it keeps of contacts, and its iterates."""
+"""Data of the Newton solver: its problem, the contacts' residuals and slopes, and its iterates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Array = jax.Array
 
 
 class Columns(NamedTuple):
-    """What is kept of contacts, n of them."""
+    """Residuals, slopes and coefficients of n contacts."""
 
-    residual: Array  # (n, 4, L) J qacc - aref
-    slope: Array  # (n, 4, L) its change along the search direction, where there is one
+    residual: Array  # (n, 4, L) J qacc - aref, MuJoCo's Jaref
+    slope: Array  # (n, 4, L) its change along the search direction, where there is one; MuJoCo's Jv
     d: Array  # (n, L) as in `Constraints`
     mu: Array  # (n, L)
     sliding_d: Array  # (n, L) D / (1 + mu^2)
 
     @classmethod
     def at(cls, residual: Array, d: Array, mu: Array) -> Columns:
-        """Those of contacts with these residuals, without a direction."""
+        """Columns of contacts with these residuals, without a direction."""
         return cls(residual, residual, d, mu, d / (1.0 + mu * mu))
 
     def side_by_side(self) -> Array:
-        """(n, 11, L) the same in one array, so that a group of contacts is one slice."""
+        """Concatenate into one array (n, 11, L), so that a group of contacts is one slice."""
         return jnp.concatenate([self.residual, self.slope, *(x[:, None] for x in self[2:])], axis=1)
 
 
@@ -43,12 +43,12 @@ NUM_COLUMNS = 11
 
 
 def residuals_of(contacts: Kept) -> Array:
-    """(K, 4, L) of all contacts."""
+    """Residuals (K, 4, L) of all contacts."""
     return contacts.residual if isinstance(contacts, Columns) else contacts[:, _RESIDUAL]
 
 
 def columns_at(contacts: Kept, first: Array | int, size: int) -> Columns:
-    """Those of the group of contacts that starts at a row."""
+    """Columns of the group of contacts that starts at a row."""
     if isinstance(contacts, Columns):
         return contacts
     group = rows_at(first, size, contacts)
@@ -83,7 +83,7 @@ class Problem(NamedTuple):
     at_once: int  # contacts in a group
 
     def of_contacts(self, count: int) -> Problem:
-        """The same with the first contacts alone, where all are one group."""
+        """Problem with the first `count` contacts alone, where all are one group."""
         rows = self.rows
         rows = rows.replace(
             contact_d=rows.contact_d[:count],
@@ -104,7 +104,7 @@ class Problem(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """Where an iteration stands."""
+    """Iterate of the solver."""
 
     qacc: Array  # (18, L)
     contacts: Kept

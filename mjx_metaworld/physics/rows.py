@@ -1,4 +1,4 @@
-"""Rows of an array at a place that is known when the program runs, and is the same for all lanes and tiles.
+"""Slices and updates of rows at a dynamic index that is the same for all lanes and tiles.
 
 `jax.lax.dynamic_slice` and `jax.lax.dynamic_update_slice` turn into a gather and a scatter when they are mapped, even
 where the place is not, and each of those brings the small kernels that bound its indices. The primitives here stay the
@@ -22,7 +22,7 @@ Array = jax.Array
 
 
 def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any:
-    """`size` rows of each array from a row on: a list, or the only one's.
+    """Slice `size` rows of each array, from `first` on; a tuple, or the only array.
 
     They are fenced: a slice at a moving place that is fused into arithmetic is slow.
     """
@@ -35,7 +35,7 @@ def row_at(x: Array, row: Array) -> Array:
 
 
 def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0, column: int = 0) -> Array:
-    """An array with its rows replaced from a row on; `column` is the first that they cover of the axis behind."""
+    """Replace rows of an array, from `first` on; `column` is the first that they cover of the axis behind."""
     if isinstance(first, int) and rows.shape == x.shape:
         return rows
     axis %= x.ndim
@@ -46,7 +46,7 @@ def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0, column: i
 
 
 def take(x: Array, rows: np.ndarray, axis: int) -> Array:
-    """Rows of an array at places that are constants, none of them negative, along an axis."""
+    """Gather rows of an array along an axis at constant indices, none of them negative."""
     places = (slice(None),) * axis + (jnp.asarray(rows, jnp.int32),)
     return x.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
 

@@ -9,9 +9,9 @@ Inside, everything is padded to the 18 dofs: at this size dense arrays cost less
 weld's rows are always active and quadratic, so they are part of the smooth cost. An environment that has converged
 stays as it is, so that its result does not depend on how long the others of its batch take.
 
-On hardware that runs all environments side by side, the first step is a whole one with few contacts, which nearly
-always ends at the optimum; the few environments that need more are solved in packs. Devices of CUDA do the like in two
-kernels of our own (`newton_kernel.py`).
+On hardware that runs all environments side by side, the first step is a full one with few contacts, which nearly
+always ends at the optimum; the few environments that need more are gathered and solved in packs (`packs.py`). Devices
+of CUDA do the like in two kernels of our own (`newton_kernel.py`).
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class Solution(NamedTuple):
 
 
 class _End(NamedTuple):
-    """What is kept of the last iterate."""
+    """The last iterate, as far as it is needed."""
 
     qacc: Array  # (18, L)
-    residual: Array  # (K, 4, L) J qacc - aref of the contacts
+    residual: Array  # (K, 4, L) J qacc - aref of the contacts, MuJoCo's Jaref
     count: Array  # (L,) int32 iterations before that
 
 
@@ -136,7 +136,7 @@ def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, con
 
 
 def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: EngineConfig) -> _End:
-    """Solve from the warm start: a whole step for all, and all steps for those that it does not bring to the end."""
+    """Solve from the warm start: one full step for all environments, then all steps for the unconverged ones."""
     count = len(problem.rows.contact_d)  # one group, whatever `contact_group` says, as `Columns` hold
     start = _start(problem, qacc_warmstart)
 
@@ -151,7 +151,7 @@ def _solve_in_packs(problem: Problem, qacc_warmstart: Array, size: int, config: 
 
 
 def _iterate(problem: Problem, start: Iterate, config: EngineConfig, ends_early: bool) -> _End:
-    """Newton steps from a start, perhaps no more than until all lanes at hand have converged."""
+    """Newton steps from a start; where `ends_early` until all lanes at hand have converged."""
 
     def step(s: Iterate) -> Iterate:
         return _newton_step(problem, s, config)
@@ -286,7 +286,7 @@ def _newton_step(problem: Problem, s: Iterate, config: EngineConfig) -> Iterate:
 
 
 def _full_step(problem: Problem, start: Iterate, execution: Execution) -> tuple[_End, Array]:
-    """A whole Newton step with few contacts, and (L,) where these are all and it ends at the optimum."""
+    """A full Newton step with the first few contacts; also (L,) True where these are all and it ends at the optimum."""
     residuals = residuals_of(start.contacts)
     few = problem.of_contacts(min(_FEW, len(residuals)))
     rows = few.rows
@@ -301,13 +301,13 @@ def _full_step(problem: Problem, start: Iterate, execution: Execution) -> tuple[
 
 
 def _stays(contacts: Columns, residual: Array) -> Array:
-    """(n, L) whether contacts stay in their quadratic zone when their residuals become these (n, 4, L)."""
+    """(n, L) True for contacts that stay in their quadratic zone when their residuals become these (n, 4, L)."""
     before, after = locate(contacts.residual, contacts.mu), locate(residual, contacts.mu)
     return (before.free & after.free) | (before.sticking & after.sticking) | (contacts.d == 0.0)
 
 
 def _limits_stay(problem: Problem, descent: Descent, step: Array | float) -> Array:
-    """(L,) whether no limit becomes active or inactive."""
+    """(L,) True where no limit becomes active or inactive."""
     rows = problem.rows
     after = descent.limit + step * rows.limit_jac * descent.direction
     return fold("and", ((descent.limit < 0.0) == (after < 0.0)) | (rows.limit_d == 0.0))
@@ -321,7 +321,7 @@ def _relative_size(change: Array, qacc: Array) -> Array:
 def _derivatives(
     problem: Problem, s: Iterate, limit: Array, smooth_gradient: Array, execution: Execution
 ) -> tuple[Array, Array]:
-    """Gradient (18, L) and Hessian (18, 18, L) of the cost; without contacts, perhaps, where `s` has converged.
+    """Gradient (18, L) and Hessian (18, 18, L) of the cost; contacts may be missing where `s` has converged.
 
     The contacts' part of the Hessian is W^T W with four rows of W to a contact. With n the normal row, e the tangential
     direction and P the projection off it, a sticking contact's 4x4 Hessian is D I; on the cone it is

@@ -133,7 +133,7 @@ def control_step(
 
 
 def _of_tile(constants: Tree, load: Array) -> Tree:
-    """Constants as values that a tile has of its own, because its `load` (L,) says so.
+    """Make constants depend on a tile's `load` (L,), so that each tile counts as having its own.
 
     JAX maps the body of a loop once more where a carry turns out to differ among tiles only after the first round,
     which for a substep is a quarter of what tracing a step takes (benchmarks/LOG.md, section 21). The compiler drops
@@ -143,7 +143,7 @@ def _of_tile(constants: Tree, load: Array) -> Tree:
 
 
 def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) -> Array:
-    """(L,) how much closer to each other two colliders may come within a control step, in metres.
+    """Bound (L,) in metres on how much closer two colliders may come within a control step.
 
     Twice what the bodies' speeds amount to, as an object at rest that is struck may leave twice as fast as the hand,
     and what an acceleration of 128 m/s² adds.
@@ -157,7 +157,7 @@ def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) ->
 
 
 def _touching(contacts: Contacts, normal_force: Array) -> Array:
-    """Whether each pad's contacts with the main object carry force (metaworld's `touching_object`)."""
+    """(L,) True where each pad's contacts with the main object carry force (metaworld's `touching_object`)."""
 
     def presses(pad: int) -> Array:
         force = jnp.where(contacts.active & (contacts.touch == pad), normal_force, 0.0)

@@ -1,4 +1,4 @@
-"""Short sums, written out where that makes them vectorize and left to the compiler's reductions elsewhere.
+"""Short reductions, written out where that makes them vectorize and left to the compiler elsewhere.
 
 Sums over a handful of rows are most of the arithmetic here. XLA's CPU backend makes a reduction a loop of its own that
 neither vectorizes over the lanes nor fuses with what stands before, so rows are added one by one there; its GPU backend
@@ -33,7 +33,7 @@ _REDUCTIONS: dict[Operation, Callable[..., Array]] = {"add": jnp.sum, "max": jnp
 
 
 def fold(op: Operation, x: Array, axis: int = 0) -> Array:
-    """The rows of an array combined along an axis, on CPU one after the other from the first on if they are few."""
+    """Reduce an array along an axis by `op`; a short axis is written out on CPU, from the first row on."""
     return _fold_p.bind(x, op=op, axis=axis % x.ndim)
 
 
@@ -104,7 +104,7 @@ def _jvp(primals, tangents, *, op, axis):
 
 
 def _transpose(cotangent, *factors, op, axis):
-    """Cotangents of the one factor that is not known, which the sum is linear in."""
+    """Cotangent of the one unknown factor, in which the sum is linear."""
     if type(cotangent) is ad.Zero:
         return [ad.Zero(x.aval) if ad.is_undefined_primal(x) else None for x in factors]
     known = [x for x in factors if not ad.is_undefined_primal(x)]

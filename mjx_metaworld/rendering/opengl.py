@@ -24,7 +24,7 @@ _CREATION = threading.Lock()  # mujoco.egl opens its display in the first contex
 
 
 def library(backend: str) -> str:
-    """What to install for a backend, in words."""
+    """Name, in words, of the library to install for a backend."""
     return _LIBRARIES[backend]
 
 

@@ -20,9 +20,9 @@ import jax
 import mujoco
 import numpy as np
 
-from mjx_metaworld.build.checks import check_integer
 from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.to_mujoco import OriginalScene
@@ -201,7 +201,7 @@ def _first_that_works() -> Backend:
 
 
 class _Studio:
-    """What a thread keeps between pictures: scenes with a model of their own, and an OpenGL context."""
+    """A thread's cache between pictures: scenes with a model of their own, and an OpenGL context."""
 
     def __init__(self, max_scenes: int) -> None:
         self._max_scenes = max_scenes

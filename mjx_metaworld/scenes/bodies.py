@@ -1,4 +1,4 @@
-"""Which skeleton body carries each body of an original scene, and where.
+"""Map from the bodies of an original scene to the skeleton bodies that carry them.
 
 Bodies are told apart by the kinematic tree, since many are unnamed and their order differs between scenes: the arm is
 the chain of moving bodies that ends at the body welded to the mocap, the claws are the moving children of its end, the

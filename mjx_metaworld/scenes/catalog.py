@@ -1,4 +1,4 @@
-"""The scenes of Meta-World: which file, and which body a task moves in it.
+"""Catalogue of Meta-World's scenes: the file, and the body that a task moves in it.
 
 The 50 tasks share 36 scene files. They are read from the installed `metaworld` package; nothing is copied from it.
 """

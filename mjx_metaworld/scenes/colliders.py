@@ -93,7 +93,7 @@ def _by_kind(pairs: Pairs) -> list[Pairs]:
 
 
 def pair_kind(model: mujoco.MjModel, pair: tuple[int, int]) -> str:
-    """Which of `PAIR_KINDS` a pair in narrow-phase order (lower geom type first) belongs to."""
+    """Kind, of `PAIR_KINDS`, of a pair in narrow-phase order (lower geom type first)."""
     type1, type2 = (int(model.geom_type[g]) for g in pair)
     if type1 == _PLANE:
         return "plane"
@@ -141,7 +141,7 @@ def passes_filters(model: mujoco.MjModel, g1: int, g2: int) -> bool:
 
 
 class _TouchTest:
-    """Whether two geoms that MuJoCo would test can ever touch.
+    """Test if two geoms that MuJoCo would test can ever touch.
 
     Three arguments rule pairs out; all else is kept.
     - The robot stays where the mocap can lead it: it touches no static geom outside that box, the floor included.

@@ -1,4 +1,4 @@
-"""One of many branches, as a batch computes it: all of them, of which each lane keeps its own."""
+"""Choice among branches in a batch: all of them run, and each lane keeps the result of its own."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def place_box_unpressed(rand_vec: Array, settled: Settled) -> Placement:
 
 
 def travel(s: RewardInputs, axis: int) -> Array:
-    """How far a button goes, from its start to the hole's bottom."""
+    """Travel of a button from its start to the hole's bottom, in m."""
     return jnp.abs(s.goal[axis] - s.points_init[START][axis])
 
 

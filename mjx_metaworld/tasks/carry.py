@@ -93,7 +93,7 @@ def pick_out_of_hole(s: RewardInputs) -> Outcome:
 
 def place_before_shelf(rand_vec: Array, settled: Settled) -> Placement:
     """Block at the goal vector in xy, at the height at which it settled; goal on the shelf."""
-    block, goal = rand_vec[:3].at[2].set(settled.frame[6]), rand_vec[3:6]
+    block, goal = rand_vec[:3].at[2].set(settled.object_height), rand_vec[3:6]
     placement = put_free_body(start(settled, goal=goal, object_init=block), block)
     return put_prop(placement, shifted(goal, (0.0, 0.0, -0.3)))
 
@@ -146,7 +146,7 @@ BIN = (0.12, 0.7, 0.0)
 
 def place_in_bin(rand_vec: Array, settled: Settled) -> Placement:
     """Cube at the goal vector in xy, at the height at which it settled; goal in the other bin."""
-    cube = rand_vec[:3].at[2].set(settled.frame[6])
+    cube = rand_vec[:3].at[2].set(settled.object_height)
     return put_free_body(start(settled, goal=jnp.asarray(BIN, cube.dtype), object_init=cube), cube)
 
 
@@ -301,7 +301,7 @@ def box_close_v1(s: RewardInputs) -> Outcome:
 def box_close(s: RewardInputs) -> Outcome:
     """Put the lid on a box. Randomised: lid xy, box xy. Success: the lid within 8 cm of the goal."""
     grab = (jnp.clip(s.action[3], -1.0, 1.0) + 1.0) / 2.0
-    tilt = rewards.norm(s.obs[7:11] - jnp.asarray((0.707, 0.0, 0.0, 0.707), s.obs.dtype))
+    tilt = rewards.norm(s.object_quat - jnp.asarray((0.707, 0.0, 0.0, 0.707), s.obs.dtype))
     lid = shifted(s.object, (0.0, 0.0, 0.02))
     floor = _funnel(rewards.norm(s.hand[:2] - lid[:2]), 0.02, 0.04, 0.4)
     at_handle = rewards.tolerance(rewards.norm(s.hand - lid), (0.0, 0.02), 0.5)

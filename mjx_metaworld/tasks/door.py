@@ -34,7 +34,7 @@ def place_closed_door(rand_vec: Array, settled: Settled) -> Placement:
 
 
 def _ready_to_open(hand: Array, handle: Array) -> Array:
-    """Whether the hand is by the handle, having come down to it from above along a funnel-shaped floor."""
+    """Readiness (0 to 1) of the hand: by the handle, come down to it from above along a funnel-shaped floor."""
     threshold = 0.12
     radius = rewards.norm(hand[:2] - handle[:2])
     outside = radius > threshold

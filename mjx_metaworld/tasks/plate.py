@@ -68,7 +68,7 @@ def _outcome(s: RewardInputs, reward: Array, grasp: Array, in_place: Array) -> O
 
 
 def _progress(s: RewardInputs, less: float) -> tuple[Array, Array]:
-    """How near the gripper is to the plate and the plate to the goal; `less` is taken off both margins."""
+    """Closeness (0 to 1) of gripper to plate and of plate to goal; `less` is taken off both margins."""
     bounds = (0.0, TARGET_RADIUS)
     in_place = rewards.tolerance(rewards.norm(s.object - s.goal), bounds, rewards.norm(s.object_init - s.goal) - less)
     grasp = rewards.tolerance(rewards.norm(s.tcp - s.object), bounds, rewards.norm(s.tcp_init - s.object_init) - less)

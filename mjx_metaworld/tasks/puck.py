@@ -7,6 +7,7 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from mjx_metaworld.observation import OBJECT_Z
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, start
 from mjx_metaworld.tasks.spec import (
@@ -34,7 +35,7 @@ def place_at_goal_vector(rand_vec: Array, settled: Settled) -> Placement:
 
 def place_on_table(rand_vec: Array, settled: Settled) -> Placement:
     """As `place_at_goal_vector` in xy, but puck and goal both at the height at which the puck settled."""
-    height = settled.frame[6:7]
+    height = settled.frame[OBJECT_Z : OBJECT_Z + 1]
     puck = jnp.concatenate([rand_vec[:2], height])
     goal = jnp.concatenate([rand_vec[3:5], height])
     return put_free_body(start(settled, goal=goal, object_init=puck), puck)

@@ -1,4 +1,4 @@
-"""What a task is: a frozen declaration plus two pure functions, `place` and `reward`.
+"""Declaration of a task: frozen data plus two pure functions, `place` and `reward`.
 
 A task sees physical quantities only, never the physics: `place` turns a goal vector into the state that an episode
 starts from, `reward` (and `reward_v1`) turns a `RewardInputs` into an `Outcome`. Shapes are those of one environment.
@@ -18,6 +18,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, OBJECT_QUAT, OBJECT_Z, SECOND_OBJECT
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene
 from mjx_metaworld.types import Metrics
 
@@ -46,7 +47,7 @@ class Point(NamedTuple):
 
 
 class Orientation(NamedTuple):
-    """How the reference observes an object's orientation.
+    """Convention by which the reference observes an object's orientation.
 
     `wxyz` is a body's `xquat`; `xyzw` is scipy's quaternion of the frame's rotation matrix; `identity` and `zero` are
     the constants (1, 0, 0, 0) and (0, 0, 0, 0), which name no frame.
@@ -83,6 +84,11 @@ class Settled:
     frame: Float[Array, "18"]  # the observed frame: hand, gripper opening, objects
     points: Float[Array, "points 3"]
 
+    @property
+    def object_height(self) -> Float[Array, ""]:
+        """Observed height of the first object."""
+        return self.frame[OBJECT_Z]
+
 
 @struct.dataclass
 class Placement:
@@ -118,17 +124,27 @@ class RewardInputs:
     @property
     def hand(self) -> Float[Array, "3"]:
         """Observed position of the body `hand`."""
-        return self.obs[:3]
+        return self.obs[HAND]
 
     @property
     def opening(self) -> Float[Array, ""]:
         """Observed gripper opening, 0 (closed) to 1."""
-        return self.obs[3]
+        return self.obs[GRIPPER]
 
     @property
     def object(self) -> Float[Array, "3"]:
         """Observed position of the first object."""
-        return self.obs[4:7]
+        return self.obs[OBJECT]
+
+    @property
+    def object_quat(self) -> Float[Array, "4"]:
+        """Observed orientation of the first object, by its own convention."""
+        return self.obs[OBJECT_QUAT]
+
+    @property
+    def second_object(self) -> Float[Array, "3"]:
+        """Observed position of the second object."""
+        return self.obs[SECOND_OBJECT]
 
 
 @struct.dataclass
@@ -155,6 +171,24 @@ class Outcome:
             obj_to_target=jnp.asarray(self.obj_to_target, dtype),
             unscaled_reward=self.reward,
         )
+
+
+@struct.dataclass
+class Separation:
+    """Least distance in xy between two places of a goal vector, which the reference draws again where it is less."""
+
+    square: Float[Array, ""]  # of the distance, m²; 0 accepts every goal vector
+    holds_both: Float[Array, ""]  # 1 where entries 3 and 4 are the second place, 0 where that is fixed
+    second: Float[Array, "2"]  # the second place where it is fixed, else zero; m
+
+    def accepts(self, rand_vec: Float[Array, "*draws rand"]) -> Bool[Array, "*draws"]:
+        """True where the reference would keep goal vectors, padded or not; both numpy or both JAX."""
+        first, both = rand_vec[..., 0:2], rand_vec[..., 3:5]
+        if first.shape[-1] < 2:  # no place at all: none that could be apart
+            return (0.0 * rand_vec).sum(-1) >= self.square
+        second = self.second if both.shape[-1] < 2 else self.holds_both * both + self.second
+        apart = first - second
+        return (apart * apart).sum(-1) >= self.square
 
 
 Place = Callable[[Array, Settled], Placement]
@@ -198,12 +232,18 @@ class TaskSpec:
         return find_scene(self.scene)
 
     def accepts(self, rand_vec: Array) -> Array | bool:
-        """Whether the reference would keep this goal vector `(rand,)` (numpy or JAX) or draw another."""
-        if self.min_separation == 0.0:
-            return True
-        other = rand_vec[3:5] if self.separate_from is None else np.asarray(self.separate_from)
-        apart = rand_vec[:2] - other
-        return (apart * apart).sum() >= self.min_separation**2
+        """True if the reference would keep this goal vector `(rand,)` (numpy or JAX), not draw another."""
+        return self.separation.accepts(rand_vec)
+
+    @property
+    def separation(self) -> Separation:
+        """`min_separation` and `separate_from` as numbers (numpy, float64)."""
+        holds_both = self.min_separation > 0.0 and self.separate_from is None
+        return Separation(
+            square=np.float64(self.min_separation**2),
+            holds_both=np.float64(holds_both),
+            second=np.asarray(self.separate_from or (0.0, 0.0), float),
+        )
 
 
 _REGISTRY: dict[str, TaskSpec] = {}

@@ -91,7 +91,7 @@ def stick_push(s: RewardInputs) -> Outcome:
     """Push a thermos with a stick. Randomised: stick xy, goal. Success: stick held, thermos within 12 cm of it."""
     radius = 0.12
     stick = s.object + jnp.asarray((0.015, 0.0, 0.0), s.goal.dtype)
-    stick_init, thermos = s.points_init[STICK], s.obs[11:14]
+    stick_init, thermos = s.points_init[STICK], s.second_object
     tcp_to_stick = rewards.norm(stick - s.tcp)
     stick_margin = rewards.norm(stick_init - s.goal) - radius
     stick_in_place = rewards.tolerance(rewards.norm(stick - s.goal), (0.0, radius), stick_margin)
@@ -115,14 +115,14 @@ def stick_push(s: RewardInputs) -> Outcome:
 
 
 def _inserted(s: RewardInputs) -> Array:
-    """Whether the stick's end is in the thermos' handle."""
-    end, handle = s.points[STICK_END], s.obs[11:14]
+    """True where the stick's end is in the thermos' handle."""
+    end, handle = s.points[STICK_END], s.second_object
     return (end[0] >= handle[0]) & (jnp.abs(end[1] - handle[1]) <= 0.04) & (jnp.abs(end[2] - handle[2]) <= 0.06)
 
 
 def stick_pull_v1(s: RewardInputs) -> Outcome:
     """Pull the thermos; success is that of v2."""
-    success = (rewards.norm(s.obs[11:14] - s.goal) <= 0.12) & _inserted(s)
+    success = (rewards.norm(s.second_object - s.goal) <= 0.12) & _inserted(s)
     return _hold_and_move_v1(s, wide=0.01, narrow=0.001).replace(success=success)
 
 
@@ -147,7 +147,7 @@ def stick_pull(s: RewardInputs) -> Outcome:
     bounds = (0.0, 0.05)
     to_thermos = jnp.asarray((0.05, 0.0, 0.0), s.goal.dtype)
     scale = jnp.asarray((1.0, 1.0, 2.0), s.goal.dtype)
-    stick_init, handle = s.points_init[STICK], s.obs[11:14]
+    stick_init, handle = s.points_init[STICK], s.second_object
     thermos = handle + to_thermos
     margin = rewards.norm((stick_init - s.object_init - to_thermos) * scale)
     stick_in_place = rewards.tolerance(rewards.norm((s.object - thermos) * scale), bounds, margin)

@@ -120,7 +120,7 @@ def sweep(s: RewardInputs) -> Outcome:
 
 def place_for_sweep_into(rand_vec: Array, settled: Settled) -> Placement:
     """Cube at the goal vector in xy, at the height at which it settled; the goal is the table's hole."""
-    cube = rand_vec[:3].at[2].set(settled.frame[6])
+    cube = rand_vec[:3].at[2].set(settled.object_height)
     goal = jnp.asarray(HOLE, cube.dtype)
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
 

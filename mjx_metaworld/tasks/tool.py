@@ -35,12 +35,12 @@ def _within_handle(s: RewardInputs, half_length: float) -> Array:
 
 def _upright(s: RewardInputs, ideal: tuple[float, float, float, float]) -> Array:
     """1 where the tool's orientation is `ideal`, falling to 0."""
-    error = rewards.norm(s.obs[7:11] - jnp.asarray(ideal, s.obs.dtype))
+    error = rewards.norm(s.object_quat - jnp.asarray(ideal, s.obs.dtype))
     return jnp.maximum(1.0 - error / 0.4, 0.0)
 
 
 def _outcome(s: RewardInputs, grab: Array, in_place: Array, upright: Array, success: Array, full: Array) -> Outcome:
-    """`full` is where the reward is 10."""
+    """Reward and metrics of a tool's task; the reward is 10 where `full`."""
     return Outcome(
         reward=jnp.where(full, 10.0, (2.0 * grab + 6.0 * in_place) * upright),
         success=success,

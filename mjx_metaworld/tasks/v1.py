@@ -40,7 +40,7 @@ def report(reward: Scalar, distance: Scalar, within: float, *, grasp_success: fl
 
 
 def report_success(reward: Scalar, success: Bool[Array, ""]) -> Outcome:
-    """Of the tasks that judge success themselves and report no distance."""
+    """Report of the tasks that judge success themselves and give no distance."""
     return Outcome(
         reward=reward,
         success=success,
@@ -110,7 +110,7 @@ def approach(
 
 
 class Lift(NamedTuple):
-    """How far an object is lifted."""
+    """Reward of lifting an object, and whether the lift is complete."""
 
     reward: Scalar
     complete: Bool[Array, ""]  # at the wanted height, and not dropped

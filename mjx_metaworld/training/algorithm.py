@@ -1,4 +1,4 @@
-"""What a learning algorithm is to the training loop, and the environments it learns in."""
+"""Interface of a learning algorithm to the training loop, and the environments it learns in."""
 
 from __future__ import annotations
 

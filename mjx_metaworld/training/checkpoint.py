@@ -28,7 +28,7 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come."""
+    """Progress of a run."""
 
     iteration: int = 0
     env_steps: int = 0
@@ -98,7 +98,7 @@ class Checkpoints:
 
 
 class Run(NamedTuple):
-    """What a run folder is about."""
+    """Configuration and first random key of a run."""
 
     config: TrainConfig
     key: list[int]  # the words of the random key that it began with
@@ -134,7 +134,7 @@ def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict
 
 
 def read_run(folder: Path) -> Run:
-    """What the run in a folder trains.
+    """Read the configuration and first random key of the run in a folder.
 
     Raises:
         CheckpointError: if there is none.
@@ -168,7 +168,7 @@ def _named_arrays(state: Any) -> dict[str, Array]:
 
 
 def _wanted(template: Any, places: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """What to read, and where to: left to itself, orbax would look for the devices that wrote it."""
+    """Arrays to read, with their shardings: left to itself, orbax would look for the devices that wrote them."""
     by_name = {jax.tree_util.keystr(path): place for path, place in jax.tree_util.tree_leaves_with_path(places)}
     arrays = jax.eval_shape(_named_arrays, template)
     return {

@@ -70,7 +70,7 @@ def algorithm_name(config: AlgorithmConfig) -> str:
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
-    """In which fields that shape the learning two runs differ, in words; how long and how often do not count."""
+    """Fields that shape the learning in which two runs differ, in words; how long and how often do not count."""
     shaping = ("tasks", "reward_version")
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in shaping]
     if type(one.algorithm) is not type(other.algorithm):
@@ -84,7 +84,7 @@ def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
 
 
 def as_json(config: TrainConfig) -> dict[str, Any]:
-    """What `from_json` reads back."""
+    """Configuration as JSON data, which `from_json` reads back."""
     return dataclasses.asdict(config) | {
         "algorithm": {"name": algorithm_name(config.algorithm), **dataclasses.asdict(config.algorithm)}
     }

@@ -1,4 +1,4 @@
-"""Where a train state lies on several devices: the environments' lanes divided, everything else whole on each.
+"""Sharding of a train state over several devices: the environments' lanes divided, all else whole on each.
 
 What an algorithm computes from the lanes is divided as they are, by jit's own partitioning. All functions take `lanes`,
 which says how a leading axis of lanes lies on the devices (`VectorEnv.sharding`); None is one device.

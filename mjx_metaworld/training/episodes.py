@@ -43,7 +43,7 @@ def spread_starts(
 
 
 def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, " envs"]:
-    """Which lanes end their first episode early, after the given iteration of `horizon` steps.
+    """Mask of lanes that end their first episode early, after the given iteration of `horizon` steps.
 
     All lanes start together; cutting the first episodes short spreads the later starts evenly over an episode's
     length, so that a batch always holds all of its phases.

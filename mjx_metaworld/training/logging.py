@@ -1,4 +1,4 @@
-"""What a run leaves behind: a table on the terminal, JSON lines, TensorBoard, plots."""
+"""Records of a run: a table on the terminal, JSON lines, TensorBoard, plots."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from mjx_metaworld.training.devices import placement
 
 @runtime_checkable
 class Records(Protocol):
-    """Where the loop reports to."""
+    """Receiver of the loop's reports."""
 
     def iteration(self, progress: Progress, report: Any) -> None:
         """An iteration is done."""
@@ -30,7 +30,7 @@ class Records(Protocol):
 
 
 class Schedule(NamedTuple):
-    """How long, and how often; all in environment steps over all lanes."""
+    """Length of a run, and intervals of evaluations and checkpoints; in environment steps over all lanes."""
 
     env_steps: int
     eval_every: int
@@ -82,7 +82,7 @@ def run_loop(
 
 
 def finished(progress: Progress, schedule: Schedule) -> bool:
-    """Whether a run has come to its end."""
+    """True if a run has come to its end."""
     solved = schedule.stop_at_success is not None and progress.success >= schedule.stop_at_success
     return solved or progress.env_steps >= schedule.env_steps
 

@@ -24,7 +24,7 @@ class Moments:
 
 
 def no_moments(shape: tuple[int, ...]) -> Moments:
-    """Of nothing yet: mean 0, variance 1, which the first batch replaces."""
+    """Moments of nothing yet: mean 0, variance 1, which the first batch replaces."""
     return Moments(count=jnp.zeros(shape), mean=jnp.zeros(shape), variance=jnp.ones(shape))
 
 
@@ -38,14 +38,14 @@ def merge(old: Moments, new: Moments) -> Moments:
 
 
 def batch_moments(values: Float[Array, "... d"]) -> Moments:
-    """Of each of the last axis' entries, over all leading axes."""
+    """Moments of each of the last axis' entries, over all leading axes."""
     rows = values.reshape(-1, values.shape[-1])
     count = jnp.full(rows.shape[-1], float(rows.shape[0]))
     return Moments(count=count, mean=rows.mean(0), variance=rows.var(0))
 
 
 def task_moments(values: Float[Array, "..."], task: Int[Array, "..."], num_tasks: int) -> Moments:
-    """Of scalars by task, each with shape (tasks,)."""
+    """Moments of scalars by task, each with shape (tasks,)."""
     share = jax.nn.one_hot(task.reshape(-1), num_tasks)
     count = share.sum(0)
     mean = values.reshape(-1) @ share / jnp.maximum(count, 1.0)
@@ -63,7 +63,7 @@ def standardise(moments: Moments, obs: Float[Array, "... obs"]) -> Float[Array, 
 
 @struct.dataclass
 class RewardScale:
-    """By how much each task's rewards are divided: the root mean square of its discounted returns so far.
+    """Divisor of each task's rewards: the root mean square of its discounted returns so far.
 
     Nothing is subtracted from rewards, since that would pay for or punish longer episodes. The mean square, unlike the
     variance, is not near zero where all returns are alike.
@@ -73,13 +73,13 @@ class RewardScale:
     moments: Moments  # of these sums, by task
 
     def divisor(self) -> Float[Array, " tasks"]:
-        """What to divide a task's rewards by."""
+        """Divisor of each task's rewards."""
         seen = jnp.sqrt(self.moments.variance + self.moments.mean**2)
         return jnp.where(self.moments.count > 0, jnp.maximum(seen, _MIN_SCALE), 1.0)
 
 
 def no_reward_scale(num_envs: int, num_tasks: int) -> RewardScale:
-    """Before the first reward: divides by one."""
+    """Reward scale before the first reward: divides by one."""
     return RewardScale(running=jnp.zeros(num_envs), moments=no_moments((num_tasks,)))
 
 

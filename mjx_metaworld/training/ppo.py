@@ -41,7 +41,7 @@ _MIN_RATE, _MAX_RATE = 1e-5, 1e-2
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """What PPO learns with; a batch is `num_envs * horizon` transitions.
+    """Hyperparameters of PPO; a batch is `num_envs * horizon` transitions.
 
     Raises:
         ValueError: for a field out of range, or a batch that does not divide into the minibatches.
@@ -92,7 +92,7 @@ class PPOState:
 
 @struct.dataclass
 class PPOReport:
-    """What an iteration measured: episodes by task, the rest as means over the updates."""
+    """Figures of an iteration: episodes by task, the rest as means over the updates."""
 
     episodes: EpisodeReport
     policy_loss: Float[Array, ""]
@@ -104,7 +104,7 @@ class PPOReport:
 
 
 class _Batch(NamedTuple):
-    """What the updates see, row by row."""
+    """Data of the updates, row by row."""
 
     obs: Float[Array, "n obs"]  # standardised
     task: Int[Array, " n"]

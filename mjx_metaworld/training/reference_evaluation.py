@@ -20,7 +20,7 @@ from mjx_metaworld.types import EPISODE_STEPS, Policy
 
 
 class ReferenceEvaluation(NamedTuple):
-    """What metaworld's evaluation gives, by task: an episode ends at its first success."""
+    """Result of metaworld's evaluation, by task: an episode ends at its first success."""
 
     success: np.ndarray  # (tasks,) share of the goals
     episode_return: np.ndarray  # (tasks,) mean, up to the first success

@@ -46,7 +46,7 @@ _NUM_CRITICS = 2  # of which the smaller value counts
 
 @dataclass(frozen=True)
 class SACConfig:
-    """What SAC learns with; a rollout is `num_envs * horizon` transitions.
+    """Hyperparameters of SAC; a rollout is `num_envs * horizon` transitions.
 
     Raises:
         ValueError: for a field out of range, or a rollout that is not due a whole number of updates.
@@ -91,7 +91,7 @@ class SACConfig:
 
 @struct.dataclass
 class Learner:
-    """What the updates change."""
+    """Networks, temperatures and optimizer states, which the updates change."""
 
     actor: Any  # parameters
     critics: Any  # parameters, with a leading axis of critics
@@ -118,7 +118,7 @@ class SACState:
 
 @struct.dataclass
 class SACReport:
-    """What an iteration measured: episodes, entropy and temperature by task, the rest as means over the updates.
+    """Figures of an iteration: episodes, entropy and temperature by task, the rest as means over the updates.
 
     But for the episodes, all is NaN before the first update.
     """
@@ -156,7 +156,7 @@ def value_target(
     temperature: Float[Array, " n"],
     gamma: float,
 ) -> Float[Array, " n"]:
-    """What an action is worth: its reward, and the smaller soft value of its successor unless the episode terminated.
+    """Target value of an action: its reward, and its successor's smaller soft value unless the episode terminated.
 
     Args:
         reward: of the step.

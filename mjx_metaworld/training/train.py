@@ -27,7 +27,7 @@ PLOT_FILE = "success.png"
 
 
 class Trained(NamedTuple):
-    """What a run, or its newest checkpoint, holds."""
+    """Result of a run, or of its newest checkpoint."""
 
     config: TrainConfig
     env: MetaWorldEnv
@@ -93,7 +93,7 @@ def train(
 
 
 def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
-    """Where a run goes unless told otherwise: its tasks, its algorithm and its seed below `out/train`."""
+    """Default folder of a run: its tasks, its algorithm and its seed below `out/train`."""
     tasks = config.tasks if isinstance(config.tasks, str) else "+".join(config.tasks)
     seed = "-".join(str(word) for word in key_words(key)).removeprefix("0-")  # of `jax.random.key(7)` 7 alone
     return Path("out", "train", f"{tasks}-{algorithm_name(config.algorithm)}-{seed}")

@@ -20,9 +20,9 @@ from brax.training.agents.ppo import train as ppo
 from brax.training.agents.sac import train as sac
 
 from mjx_metaworld.adapters.brax import BraxEnv, wrap
+from mjx_metaworld.observation import GOAL
 
 NUM_ENVS = 4
-GOAL = slice(36, 39)
 
 
 pytestmark = pytest.mark.usefixtures("kinematic")

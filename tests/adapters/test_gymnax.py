@@ -9,11 +9,11 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnax import GymnaxEnv
+from mjx_metaworld.observation import GOAL
 
 pytestmark = pytest.mark.usefixtures("kinematic")
 
 NUM_ENVS = 4
-GOAL = slice(36, 39)
 
 
 def rollout(env, params, num_steps: int):

@@ -33,11 +33,11 @@ def test_an_environment_holds_accuracy_and_execution():
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [
-        ("substeps", 0, "an integer >= 1"),
+        ("substeps", 0, "a positive integer"),
         ("box_pairs", -1, "an integer >= 0"),
-        ("solver_iterations", 2.5, "an integer >= 1"),
-        ("convex_iterations", True, "an integer >= 1"),
-        ("max_contacts", -4, "an integer >= 1"),
+        ("solver_iterations", 2.5, "a positive integer"),
+        ("convex_iterations", True, "a positive integer"),
+        ("max_contacts", -4, "a positive integer"),
         ("max_contacts", 30, "a multiple of 4"),
         ("solver_tolerance", math.nan, "a finite number >= 0"),
         ("solver_tolerance", -1e-3, "a finite number >= 0"),
@@ -61,7 +61,7 @@ def test_some_pairs_must_be_tested():
     [
         ("tile", -1, "an integer >= 0"),
         ("block", 1.5, "an integer >= 0"),
-        ("pair_group", 0, "an integer >= 1"),
+        ("pair_group", 0, "a positive integer"),
         ("compaction", -4, "an integer >= 0"),
         ("early_exit", 1, "True or False"),
         ("kernels", None, "True or False"),

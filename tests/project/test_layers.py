@@ -22,10 +22,10 @@ PACKAGE = Path(mw.__file__).parent
 # Experts stand above the environment since they are made for one; a reward never asks an expert.
 ROWS = (
     ("physics", "compile"),
-    ("types",),
+    ("types", "observation"),
     ("scenes",),
     ("tasks",),
-    ("observation", "suites"),
+    ("suites",),
     ("build",),
     ("env",),
     ("vector", "experts", "rendering", "testing"),

@@ -73,7 +73,12 @@ def test_place_equals_a_reset_of_the_reference(name: str) -> None:
             model = env.model
             state = read_skeleton(env.data, map_bodies(model, spec.scene_spec.prop))
             fresh = placed_frame(spec, placement, model)
-            frame = observation.reset_frame(jnp.asarray(fresh), settled, placement, jnp.asarray(spec.stale_reset))
+            frame = observation.reset_frame(
+                jnp.asarray(fresh),
+                settled.frame,
+                placement.prop_pos - settled.prop_pos,
+                jnp.asarray(spec.stale_reset),
+            )
             first = observation.stack_frames(frame, frame, placement.goal, goal_observable=True)
 
         pairs = {

@@ -75,7 +75,7 @@ class MjxMetaWorldEnv(EnvConfig):
 
     @property
     def gym_id(self) -> str:
-        """Asked for by LeRobot before 0.6 only, which steps single gymnasium environments.
+        """Gymnasium id, asked for by LeRobot before 0.6 only, which steps single gymnasium environments.
 
         Raises:
             NotImplementedError: always.
@@ -87,7 +87,7 @@ class MjxMetaWorldEnv(EnvConfig):
 
     @property
     def gym_kwargs(self) -> dict[str, Any]:
-        """What the vector environments are built with, besides their task."""
+        """Keyword arguments of the vector environments, besides their task."""
         return {
             "obs_type": self.obs_type,
             "one_hot": self._one_hot_tasks(),

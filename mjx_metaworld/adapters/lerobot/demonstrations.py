@@ -14,6 +14,7 @@ from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import expert
+from mjx_metaworld.observation import OBSERVATION
 from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, on_host
@@ -41,7 +42,7 @@ class Demonstration(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the task was solved."""
+        """True if the task was solved."""
         return bool(self.frames.success[-1])
 
     def states(self) -> State:
@@ -92,7 +93,7 @@ def demonstrate(
 
 
 def _rank_within(tasks: np.ndarray) -> np.ndarray:
-    """How many equal entries stand before each entry of a sorted array."""
+    """Number of equal entries before each entry of a sorted array."""
     return np.arange(len(tasks)) - np.searchsorted(tasks, tasks)
 
 
@@ -103,7 +104,8 @@ def _compile(env: MetaWorldEnv, batch_size: int) -> Callable[[np.ndarray, np.nda
         def step(state: State, _: None) -> tuple[State, Frames]:
             action = jnp.clip(policy(state.obs, state.task), -1.0, 1.0)
             after = jax.vmap(env.step)(state, action)
-            return after, Frames(state.physics, state.obs[:, :39], action, after.reward, after.metrics.success > 0)
+            obs, success = state.obs[:, OBSERVATION], after.metrics.success > 0
+            return after, Frames(state.physics, obs, action, after.reward, success)
 
         return jax.lax.scan(step, state, length=_CHUNK)
 

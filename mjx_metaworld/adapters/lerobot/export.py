@@ -59,7 +59,7 @@ class MissingLeRobotError(ImportError):
 
 @dataclass(frozen=True)
 class Written:
-    """How many episodes of a task are in the dataset."""
+    """Number of a task's episodes in the dataset."""
 
     task: str
     episodes: int

@@ -1,4 +1,4 @@
-"""Which goals LeRobot's own Meta-World environment draws for a seed, so that the same seeds mean the same episodes."""
+"""Goals of LeRobot's own Meta-World environment for a seed, so that the same seeds mean the same episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How LeRobot names tasks, groups them and puts them into words."""
+"""LeRobot's names, groups and texts of the tasks."""
 
 from __future__ import annotations
 

@@ -14,13 +14,14 @@ from gymnasium.vector.utils import batch_space
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
-from mjx_metaworld.build.checks import as_integer, check_integer
+from mjx_metaworld.observation import HAND_AND_GRIPPER, OBSERVATION_SIZE
+from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
 ObsType = Literal["pixels_agent_pos", "pixels", "state"]
-AGENT_POS = 4  # the hand's position and the gripper's opening lead the Meta-World observation
-ENVIRONMENT_STATE = 39
+AGENT_POS = HAND_AND_GRIPPER.stop  # the hand's position and the gripper's opening lead the Meta-World observation
+ENVIRONMENT_STATE = OBSERVATION_SIZE
 
 
 class LeRobotVectorEnv(VectorEnv):
@@ -94,12 +95,12 @@ class LeRobotVectorEnv(VectorEnv):
 
     @cached_property
     def observation_space(self) -> spaces.Space:  # type: ignore[override]
-        """Of all lanes; as large as four observations, so it is made when it is asked for."""
+        """Observation space of all lanes; as large as four observations, so it is made when it is asked for."""
         return batch_space(self.single_observation_space, self.num_envs)
 
     @cached_property
     def single_observation_space(self) -> spaces.Dict:  # type: ignore[override]
-        """Of one lane."""
+        """Observation space of one lane."""
         width, height = self._size
         parts: dict[str, spaces.Space] = {}
         if self._obs_type != "state":
@@ -214,7 +215,7 @@ class LeRobotVectorEnv(VectorEnv):
         return tuple(self._draw(nothing_moved).copy())
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """What every lane has under a name: "task", "task_description", "_max_episode_steps", "render" and so on.
+        """Look up a name in every lane: "task", "task_description", "_max_episode_steps", "render" and so on.
 
         Raises:
             AttributeError: if there is no such name.
@@ -238,5 +239,5 @@ class LeRobotVectorEnv(VectorEnv):
 
 
 def environment_state_size(obs_type: ObsType, one_hot_size: int) -> int:
-    """How many numbers "environment_state" holds; 0 if it is not observed."""
+    """Size of "environment_state"; 0 if it is not observed."""
     return (ENVIRONMENT_STATE if obs_type == "state" else 0) + one_hot_size

@@ -1,4 +1,4 @@
-"""Collision detection: which pairs are near, where they touch, and which contacts the solver gets.
+"""Collision detection: broad phase, narrow phase, and selection of the contacts that the solver gets.
 
 `broadphase` picks the nearest pairs of a scene, `narrowphase` finds the contacts of those; `collide` does both. When
 the bodies have moved a little, the narrow phase goes on from where it ended (`Candidates.going_on`).
@@ -42,7 +42,7 @@ __all__ = [
     "routines",
 ]
 
-# From the shapes of pairs to their contact points, and to where the search for these starts the next time, if it does.
+# From the shapes of pairs to their contact points, and to the start of the next search, if there is one.
 Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
 # The same of general convex pairs, from both shapes, hulls, margins, starts, the number of iterations, and whether to
 # use kernels.
@@ -57,7 +57,7 @@ def collide(geometry: Geometry, kin: Kinematics, config: EngineConfig) -> Contac
 def narrowphase(
     candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> tuple[Contacts, Candidates]:
-    """Contacts of the selected pairs, and these pairs with what speeds the next search up; all arrays lanes last.
+    """Contacts of the selected pairs; also these pairs with the start of the next search. All arrays lanes last.
 
     Args:
         candidates: the selected pairs.
@@ -72,7 +72,7 @@ def narrowphase(
 def find_points(
     candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> tuple[list[tuple[Slots, Points]], Start | None]:
-    """The contact points of every kind of pair before the reduction, and where convex pairs start the next time."""
+    """Contact points of every kind of pair, before the deepest are selected; also the convex pairs' next start."""
     kinds = routines(candidates, config, convex).values()
     some = next(slots for slots, _ in kinds)
     # Where no pairs are left out there is no reason to place them kind by kind.
@@ -84,7 +84,7 @@ def find_points(
 def find(
     slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, Shape] | None = None
 ) -> tuple[Points, Start | None]:
-    """What a routine finds of the selected pairs of one kind, in their layout.
+    """Contact points of the selected pairs of one kind, in the pairs' layout; also the next start, if there is one.
 
     Args:
         slots: of the kind.
@@ -107,7 +107,7 @@ def find(
 def routines(
     candidates: Candidates, config: EngineConfig, convex: ConvexRoutine = collide_convex
 ) -> dict[str, tuple[Slots, Routine]]:
-    """The kinds of pairs that there are, convex ones last, each with its selected pairs and what collides them."""
+    """Selected pairs and collision routine of each kind of pair that occurs, convex ones last."""
     hulls = candidates.hulls
     search = config.accuracy.convex_iterations, config.execution.kernels
     kinds: dict[str, tuple[Slots | None, Routine]] = {

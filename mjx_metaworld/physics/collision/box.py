@@ -210,7 +210,7 @@ def _from_corner(c: _Clip, with_a: tuple[bool, ...], with_b: tuple[bool, ...]) -
 
 
 def _crossings(c: _Clip, project) -> tuple[Array, Array]:
-    """Where edges of the incident face enter and leave the rectangle (8 points)."""
+    """Points at which edges of the incident face enter and leave the rectangle (8 points)."""
     start = _from_corner(c, (False, False, True, False), (False, False, False, True))
     along_a = np.array([True, False, False, True])[:, None, None]
     step = jnp.where(along_a, c.edge_a[:, None], c.edge_b[:, None])
@@ -246,7 +246,7 @@ def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Arr
     corners = jnp.asarray(_CORNERS, origin.dtype).T[:, :, None, None] * c.half[:, None]
 
     def over(corner: Array, det: Array) -> tuple[Array, Array, Array]:
-        """Whether corners (2, ..., S, L) are inside, the points (3, ..., S, L) above them, and squared distances."""
+        """Project corners (2, ..., S, L): inside or not, the points (3, ..., S, L) above them, squared distances."""
         x, y = corner[0] - origin[0], corner[1] - origin[1]
         u, v = (x * b[1] - y * b[0]) / det, (y * a[0] - x * a[1]) / det
         u_in, v_in = (u > 0) & (u < 1), (v > 0) & (v < 1)
@@ -300,7 +300,7 @@ def _outside(points: Array, ref_size: Array, inc: Array, inc_size: Array, center
 
 
 def _relative_to(point: Array, size: Array) -> tuple[Array, Array]:
-    """Whether points are outside the inflated box, and whether they are inside the deflated one."""
+    """Test points: outside the inflated box, and inside the deflated one."""
     far = jnp.abs(point)
     size = size[:, None]
     return jnp.any(far > _REMOVE_RATIO * size, axis=0), jnp.all(far * _REMOVE_RATIO < size, axis=0)

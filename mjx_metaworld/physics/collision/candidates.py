@@ -54,7 +54,7 @@ class Candidates:
 
     @property
     def start(self) -> Start | None:
-        """Where the narrow phase of the convex kind starts."""
+        """Start of the convex kind's narrow phase; None where there is no such pair."""
         return None if self.convex is None else self.convex.pairs.start
 
     def going_on(self, start: Start | None) -> Candidates:
@@ -117,7 +117,7 @@ def _started(slots: Slots, start: Start | None) -> Slots:
 
 
 def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> Start:
-    """Where the narrow phase of the convex pairs starts."""
+    """Search the start of the convex pairs' narrow phase, from scratch."""
 
     def search(pairs: NearPairs) -> Start:
         shapes = place(pairs, poses, slots.layout)
@@ -140,7 +140,7 @@ def _look_up(gap: Array, pairs: PairRows) -> Array:
 
 
 def _heights(pairs: PairRows, count: int, pos: Array, mat: Array, half: Array) -> Array:
-    """(count, L) how far the second collider of the first pairs, which are those with a plane, is above the plane."""
+    """(count, L) height of the second collider above the plane, in the first pairs, which are those with a plane."""
     geom1, geom2 = jnp.divmod(jnp.maximum(pairs.place[None, :count], 0), pos.shape[1])
     plane_pos, normal = jnp.take_along_axis(pos, geom1, axis=1), jnp.take_along_axis(mat[:, 2], geom1, axis=1)
     other_pos, other_half = jnp.take_along_axis(pos, geom2, axis=1), jnp.take_along_axis(half, geom2, axis=1)

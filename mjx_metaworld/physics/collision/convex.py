@@ -128,7 +128,7 @@ def collide_convex(
     iterations: int,
     kernels: bool = False,
 ) -> tuple[Points, Start]:
-    """Contact of world-frame convex shapes, one point a slot, and where to start when they have moved a little."""
+    """Contact of world-frame convex shapes, one point a slot; also the start for when they have moved a little."""
     deepest, following = find_deepest(shape1, shape2, hulls, start, iterations, kernels)
     on_first = _combine(deepest.weights, deepest.corners[:, 3:])
     return contact_of(deepest, on_first, shape2, margin), following
@@ -137,7 +137,7 @@ def collide_convex(
 def find_deepest(
     shape1: Shape, shape2: Shape, hulls: HullTable, start: Start, iterations: int, kernels: bool = False
 ) -> tuple[Deepest, Start]:
-    """Where the cores of world-frame shapes overlap least, by descent from a start; and the start to go on from."""
+    """Minimize the overlap of the cores of world-frame shapes by descent from a start; also the next start."""
     pair = _relate(shape1, shape2, hulls)
     begun = _resume(pair, start)
 
@@ -157,7 +157,7 @@ def find_deepest(
 
 
 def _start_at(pair: _Pair, s: _Descent) -> Start:
-    """What is left of a descent when the bodies have moved: its direction and its simplex in their frames.
+    """Start that a descent leaves for when the bodies have moved: its direction and its simplex in their frames.
 
     The direction turns with the first body, which is the one with faces where the other is a mesh: a table's face stays
     what it is. In the frame of a lid on that table it would be off by the angle that the lid has turned by, and the
@@ -322,7 +322,7 @@ def _query(s: _Descent) -> Array:
 
 
 def _descend_by_kernel(pair: _Pair, s: _Descent, steps: int, again: bool = False) -> _Descent:
-    """So many steps of `_descend`, the first one perhaps `again`."""
+    """Run `steps` steps of `_descend` in a kernel, the first one perhaps `again`."""
     body, hulls = pair.both, pair.both.hulls
     bodies = body.half, body.disc, hulls.row, hulls.resolution, pair.pos, pair.mat
     kernel = kernel_of(hulls.table, len(s.depth), steps, again, _STAND_OFF, _TINY)
@@ -383,7 +383,7 @@ def _grow(s: _Descent, corner: Array) -> _Descent:
 
 
 def _share(edge: Array, offset: Array) -> Array:
-    """Where along an edge the point nearest to a place lies, 0 to 1; both relative to the edge's begin."""
+    """Share (0 to 1) of an edge at the point nearest to a place; both relative to the edge's begin."""
     return jnp.clip(spatial.dot(edge, offset) / jnp.maximum(spatial.dot(edge, edge), 1e-18), 0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The descent of `convex.py` as one kernel, on devices of CUDA: what `descent.cu` reads and finds."""
+"""The descent of `convex.py` as one CUDA kernel: operands and results of `descent.cu`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _APART = 0.1
 
 
 def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
-    """The kernel for so many pairs to an environment.
+    """Kernel for `slots` pairs an environment.
 
     Args:
         hulls: of the meshes.
@@ -50,7 +50,7 @@ def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: 
 def descend_in_kernel(
     kernel: cuda.Kernel, bodies: Sequence[Array], start: Sequence[Array], hulls: HullTable
 ) -> list[Array]:
-    """The end of a descent.
+    """Run the kernel: the end of a descent.
 
     Args:
         kernel: of `kernel_of`.

@@ -42,7 +42,7 @@ _FLAT = 1e-6
 
 
 class _Side(NamedTuple):
-    """What one body adds to the cores' difference, in the frame of the second body."""
+    """One body's share of the cores' difference, in the frame of the second body."""
 
     vertices: Array  # (3, 3 corners, S, L) the body's own, in its frame, without the disc
     radius: Array  # (S, L) of the disc, zero where the direction is that of its cap
@@ -58,7 +58,7 @@ def touch(
     iterations: int,
     kernels: bool = False,
 ) -> tuple[Points, Start]:
-    """What `collide_convex` returns, with the derivative by the poses of the shapes."""
+    """`collide_convex`, differentiable with respect to the poses of the shapes."""
     held1, held2, start = jax.lax.stop_gradient((shape1, shape2, start))
     deepest, following = jax.lax.stop_gradient(find_deepest(held1, held2, hulls, start, iterations, kernels))
     pos = spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos)
@@ -68,7 +68,7 @@ def touch(
 
 
 def _follow(deepest: Deepest, pos: Array, mat: Array, shape1: Shape, shape2: Shape) -> tuple[Deepest, Array]:
-    """Let what was found follow the first body's pose (pos, mat); also its deepest point on the first body's core."""
+    """Make the deepest direction a function of the first body's pose (pos, mat); also the point on that body's core."""
     held_pos, held_mat = jax.lax.stop_gradient((pos, mat))
     n = deepest.normal
     corners, weights = _heaviest_first(deepest)

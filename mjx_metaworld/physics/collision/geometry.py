@@ -19,7 +19,7 @@ Array = jax.Array
 
 
 class Bounds(NamedTuple):
-    """The lanes' colliders as far as their bounding boxes need them, components first."""
+    """Collider data for bounding boxes, of the lanes' scenes; components first."""
 
     body: Array  # (C, L) int32 skeleton body
     type: Array  # (C, L) int32 mujoco.mjtGeom
@@ -29,7 +29,7 @@ class Bounds(NamedTuple):
 
 
 class PairRows(NamedTuple):
-    """The lanes' pairs as far as ranking needs them."""
+    """Pair data for ranking, of the lanes' scenes."""
 
     place: Array  # (P, L) int32 of the pair among all combinations (C, C) of colliders, -1 on padding
     margin: Array  # (P, L)
@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, scenes: Scene, hulls: HullTable, scene: Array) -> Geometry:
-        """That of lanes whose scenes are rows (L,) of the stacked scenes."""
+        """Geometry of lanes whose scenes are rows (L,) of the stacked scenes."""
         return cls(scenes.colliders, scenes.pairs, hulls, scene)
 
     def bounds(self) -> Bounds:

@@ -1,4 +1,4 @@
-"""How the selected pairs of a kind are laid out: slot by slot for every lane, or packed across the lanes of a chunk.
+"""Layout of the selected pairs of a kind: slot by slot for every lane, or packed across the lanes of a chunk.
 
 Lanes differ much in how many of their pairs are near, and a loop over slots that ends at the largest count still visits
 more than twice what there is. So, where loops may end early (`Execution.early_exit`), the near pairs of all lanes of
@@ -29,9 +29,9 @@ Result = TypeVar("Result")
 
 @struct.dataclass
 class Layout:
-    """Where the near pairs of a kind stand; arrays of pairs end in two axes (A, B)."""
+    """Indices of the near pairs of a kind; arrays of pairs end in two axes (A, B)."""
 
-    entry: Array  # (S, L) where a lane's slot stands in the flattened axes (A, B)
+    entry: Array  # (S, L) index of a lane's slot in the flattened axes (A, B)
     near: Array  # (L,) int32: slots from this one on cannot touch within the control step
     starts: Array | None  # (T * L,) first entry of every lane of the chunk, where packed
     total: Array | None  # () entries in use, where packed
@@ -41,11 +41,11 @@ class Layout:
 
     @property
     def is_packed(self) -> bool:
-        """Whether entries of all lanes of the chunk stand side by side."""
+        """True if entries of all lanes of the chunk stand side by side."""
         return self.total is not None
 
     def place_of(self, x: Array) -> int:
-        """Where this kind's blocks begin in an array of this kind's pairs or of all kinds'."""
+        """First block of this kind in an array of this kind's pairs or of all kinds'."""
         return 0 if x.shape[-2] == self.blocks else self.first
 
 
@@ -83,7 +83,7 @@ def _packed(near: list[Array], slots: list[int], execution: Execution) -> list[L
 
 
 def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Result:
-    """What is known of the pairs of all kinds, in arrays that they share.
+    """Gather the data of the pairs of all kinds into arrays that they share.
 
     Args:
         layouts: of the kinds.
@@ -121,25 +121,25 @@ def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Resu
 
 
 def _owners(starts: Array, entry: Array, slots: Array) -> tuple[Array, Array]:
-    """For entries (A, B) the lane of the chunk, of those that start at `starts`, and the slot of that lane."""
+    """Lane of the chunk, and slot of that lane, of packed entries (A, B); `starts` holds the lanes' first entries."""
     lane = jnp.searchsorted(starts, entry, side="right", method="scan_unrolled") - 1
     return fence(lane, jnp.clip(entry - starts[lane], 0, slots - 1))
 
 
 def all_tiles(x: Array, layout: Layout) -> Array:
-    """(T, ...) an array of all tiles of the chunk where entries may be of any of them, else this tile's alone."""
+    """Gather an array from all tiles of the chunk, (T, ...), where pairs are packed; else add an axis, (1, ...)."""
     return jax.lax.all_gather(x, TILES) if layout.is_packed else x[None]
 
 
 def take(x: Array, row: Array, lane: Array) -> Array:
-    """Rows of lanes: from (T, n, ..., L) the (..., A, B) entries at rows (A, B) of lanes (A, B) of the chunk."""
+    """Gather rows of lanes: from (T, n, ..., L) the (..., A, B) at rows (A, B) of lanes (A, B) of the chunk."""
     rows, *inner, lanes = x.shape[1:]
     size = math.prod(inner)
     return _entries(x, (lane // lanes * rows + row) * (size * lanes) + lane % lanes, lanes, inner)
 
 
 def take_shared(x: np.ndarray, row: Array) -> Array:
-    """Rows of a table that all lanes share: from (n, ...) the (..., A, B) entries at rows (A, B)."""
+    """Gather rows of a table that all lanes share: from (n, ...) the (..., A, B) at rows (A, B)."""
     return _entries(jnp.asarray(x), row * math.prod(x.shape[1:]), 1, list(x.shape[1:]))
 
 

@@ -1,4 +1,4 @@
-"""What a narrow-phase routine returns."""
+"""Contact points as a narrow-phase routine returns them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Points(NamedTuple):
 
 
 def least(score: Array, *values: Array) -> tuple[Array, ...]:
-    """The first of the smallest of few scores (n, S, L), its number, and what of (..., n, S, L) values belongs to it.
+    """Minimum of few scores (n, S, L), its index (the first at a tie), and the values (..., n, S, L) at that index.
 
     Compared one by one, which vectorizes over the lanes and fuses, where a reduction is a kernel of its own. What is
     given is read once for each comparison, so it should be fenced.

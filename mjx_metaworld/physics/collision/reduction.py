@@ -1,4 +1,4 @@
-"""From the contact points of all kinds to the few that the solver gets."""
+"""Selection of the deepest contact points of all kinds, as the contacts that the solver gets."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def reduce(found: list[tuple[Slots, Points]], config: EngineConfig) -> Contacts:
 
 
 def _of_lanes(slots: Slots, dist: Array) -> Array:
-    """(N S, L) the distances (N, A, B) of the lanes' slots."""
+    """(N S, L) distances of the lanes' slots from (N, A, B)."""
     lanes = slots.layout.near.shape[0]
     if slots.layout.is_packed:
         dist = dist.reshape(dist.shape[0], -1)[:, slots.layout.entry]
@@ -100,7 +100,7 @@ def _at(columns: Array, index: Array) -> Array:
 
 
 class _Origins(NamedTuple):
-    """Of every point of a lane, N S of each kind, where it is from: its slot, and what to add to the slot's entry."""
+    """Indices of every point of a lane, N S of each kind: its slot, and offsets to add to the slot's entry."""
 
     slot: np.ndarray  # among the slots of all kinds
     kind: np.ndarray

@@ -1,4 +1,4 @@
-"""The selected pairs of a kind, and how their shapes are carried to the world."""
+"""Selected pairs of a kind, and the poses of their shapes in the world."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Shape:
 
 @struct.dataclass
 class Start:
-    """Where the search for the contact of general convex shapes starts: a direction and a simplex near the answer."""
+    """Start of the contact search of general convex shapes: a direction and a simplex near the answer."""
 
     normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 1
     first: Array  # (3, 3, S, L) the corners' points of shape 1 in its frame, components first
@@ -45,7 +45,7 @@ _COLUMNS = 18
 
 
 def collider_table(colliders: Colliders) -> np.ndarray:
-    """(n, 18) everything that makes a `Shape`, of colliders with one leading axis; its integers are small and exact."""
+    """Table (n, 18) of a `Shape`'s data, of colliders with one leading axis; its integers are small and exact."""
     c = colliders
     whole = np.stack([c.body, c.type, c.hull], axis=1)
     return np.concatenate([whole, c.pos, c.mat.reshape(-1, 9), c.size], axis=1)
@@ -53,7 +53,7 @@ def collider_table(colliders: Colliders) -> np.ndarray:
 
 @struct.dataclass
 class NearPairs:
-    """What the narrow phase knows of selected pairs, of one kind or of all; trailing axes as their layout has them.
+    """Geometry of selected pairs, of one kind or of all; trailing axes as their layout has them.
 
     It is kept in one array, so that a block of pairs is one slice.
     """
@@ -102,7 +102,7 @@ class Slots:
 
 
 def poses_for(layout: Layout, kin: Kinematics) -> Array:
-    """(T, 14, 12, L) positions and matrices of the bodies of this tile, or of all tiles where pairs may be of any."""
+    """(T, 14, 12, L) positions and matrices of the bodies of this tile, or of all tiles where pairs are packed."""
     poses = jnp.concatenate([kin.xpos, kin.xmat.reshape(kin.xmat.shape[0], 9, -1)], axis=1)
     return all_tiles(poses, layout)
 

@@ -1,4 +1,4 @@
-"""Checks of numbers that callers give, so that all parts refuse bad ones in the same words."""
+"""Checks of numbers that callers give, so that all parts, from the engine to the adapters, refuse them alike."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def check_integer(name: str, value: object, low: int = 1, high: int | None = Non
     if high is not None:
         allowed = f"an integer from {low} to {high}"
     else:
-        allowed = "a positive integer" if low == 1 else f"an integer of at least {low}"
+        allowed = "a positive integer" if low == 1 else f"an integer >= {low}"
     raise ValueError(f"{name} must be {allowed}, got {value!r}")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mjx_metaworld.build.checks import as_integer, check_integer
+from mjx_metaworld.physics.checks import as_integer, check_integer
 
 
 @pytest.mark.parametrize("value", [3, np.int32(3), np.uint8(3), np.array(3), jnp.asarray(3)])
@@ -35,7 +35,7 @@ def test_nor_is_a_traced_array():
         (0, 1, None, "size must be a positive integer, got 0"),
         (True, 1, None, "size must be a positive integer, got True"),
         (2.5, 1, None, r"size must be a positive integer, got 2\.5"),
-        (-1, 0, None, "size must be an integer of at least 0, got -1"),
+        (-1, 0, None, "size must be an integer >= 0, got -1"),
         (np.int64(9), 1, 8, r"size must be an integer from 1 to 8, got .*9"),
     ],
 )
