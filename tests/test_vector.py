@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,13 @@ def test_successive_episodes_have_new_goals(short_episodes):
     _, state, transition = short_episodes
     goals = np.stack([transition.obs[0, :, 36:], transition.obs[3, :, 36:], state.obs[:, 36:]])
     assert len(np.unique(goals.reshape(-1, 3), axis=0)) == 12
+
+
+def test_every_field_of_a_transition_is_as_annotated(short_episodes):
+    _, _, transition = short_episodes
+    one = jax.tree.map(lambda x: x[0, 0], transition)
+    for name, annotation in typing.get_type_hints(mw.Transition).items():
+        assert isinstance(getattr(one, name), annotation), name
 
 
 def test_termination_on_success_restarts_too():

@@ -181,7 +181,9 @@ class Separation:
     holds_both: Float[Array, ""]  # 1 where entries 3 and 4 are the second place, 0 where that is fixed
     second: Float[Array, "2"]  # the second place where it is fixed, else zero; m
 
-    def accepts(self, rand_vec: Float[Array, "*draws rand"]) -> Bool[Array, "*draws"]:
+    def accepts(
+        self, rand_vec: Float[Array | np.ndarray, "*draws rand"]
+    ) -> Bool[Array | np.ndarray, "*draws"] | np.bool_:
         """True where the reference would keep goal vectors, padded or not; both numpy or both JAX."""
         first, both = rand_vec[..., 0:2], rand_vec[..., 3:5]
         if first.shape[-1] < 2:  # no place at all: none that could be apart
@@ -231,7 +233,7 @@ class TaskSpec:
         """The scene's file and prop."""
         return find_scene(self.scene)
 
-    def accepts(self, rand_vec: Array) -> Array | bool:
+    def accepts(self, rand_vec: Array | np.ndarray) -> Array | np.ndarray | np.bool_ | bool:
         """True if the reference would keep this goal vector `(rand,)` (numpy or JAX), not draw another."""
         return self.separation.accepts(rand_vec)
 

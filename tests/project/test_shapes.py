@@ -1,0 +1,22 @@
+"""The shapes and types that the package's annotations promise, checked by jaxtyping and beartype.
+
+In a process of its own, in which functions are decorated as their modules are imported. Everything else is tested
+undecorated: the checks would take their time at every call that is traced.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_what_is_public_keeps_its_annotations():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+    command = [sys.executable, "-W", "ignore", "-m", "support.checked_shapes"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.startswith("checked")
