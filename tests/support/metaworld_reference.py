@@ -93,9 +93,7 @@ def record(name: str, goals: int = 2) -> Recording:
     for rand_vec in suites.goals(name, seed=1)[0][:goals]:
         for style, size in wander.items():
             env, first = reset_to(name, rand_vec)
-            turns = rollout(
-                env, first, policy, style=style, num_steps=steps, rng=rng, wander=size, bound=np.inf, rounded=False
-            )
+            turns = rollout(env, first, policy, style=style, num_steps=steps, rng=rng, wander=size, bound=np.inf)
             for turn in turns:
                 obs, reward, metrics = turn.take()
                 inputs = reward_inputs_from_metaworld(env, spec, obs, turn.action)

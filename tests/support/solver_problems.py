@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import mjx_metaworld as mw
 from mjx_metaworld.parity.dissect import constraints_of, mass_of, record, to_lanes
 from mjx_metaworld.physics.config import ACCELERATOR, EngineConfig
 from mjx_metaworld.physics.groups import TILES
@@ -19,7 +20,7 @@ NUM_CONTACTS = 32  # all recorded states fit
 
 def in_one_tile(fn, *args):
     """`fn` of lanes-last arrays, as the engine calls it where all environments are one tile."""
-    out = jax.jit(jax.vmap(fn, axis_name=TILES))(*jax.tree.map(lambda x: jnp.asarray(x)[None], args))
+    out = mw.jit(jax.vmap(fn, axis_name=TILES))(*jax.tree.map(lambda x: jnp.asarray(x)[None], args))
     return jax.tree.map(lambda x: np.asarray(x)[0], out)
 
 
