@@ -217,7 +217,6 @@ class MetaWorldEnv:
             mocap_pos=table.hand_init,
             prop_pos=placement.prop_pos,
             qacc_warmstart=settled.qacc_warmstart,
-            load=jnp.zeros((), jnp.int32),
         )
         poses = self.engine.poses(table.scene, physics)
         fresh = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
@@ -243,6 +242,7 @@ class MetaWorldEnv:
                 step=jnp.zeros((), jnp.int32),
                 invalid_action=no,
             ),
+            cost_estimate=jnp.zeros((), jnp.int32),
         )
 
     # --- step ---
@@ -270,7 +270,9 @@ class MetaWorldEnv:
         shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
         mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
         ctrl = jnp.stack([action[3], -action[3]])
-        physics, poses = self.engine.step(table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl)
+        physics, poses, cost_estimate = self.engine.step(
+            table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl, state.cost_estimate
+        )
 
         readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
         raw = observation.stack_frames(
@@ -310,6 +312,7 @@ class MetaWorldEnv:
             episode=episode.replace(
                 first_distance=first_distance, previous_frame=readings.frame, step=step, invalid_action=~finite
             ),
+            cost_estimate=cost_estimate,
         )
 
     # --- by task ---

@@ -65,7 +65,6 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
             mocap_pos=_floats(cpu_env.data.mocap_pos[0]),
             prop_pos=_floats(np.zeros(3) if prop is None else cpu_env.model.body(prop).pos),
             qacc_warmstart=_floats(skeleton.qacc_warmstart),
-            load=jnp.zeros((), jnp.int32),
         ),
         obs=_floats(_observation(env, task, cpu_env)),
         reward=zero,
@@ -85,6 +84,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
             step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
             invalid_action=no,
         ),
+        cost_estimate=jnp.zeros((), jnp.int32),
     )
 
 

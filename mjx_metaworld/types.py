@@ -63,6 +63,7 @@ class State:
     metrics: Metrics
     task: Int[Array, ""]  # index into `env.tasks`
     episode: Episode
+    cost_estimate: Int[Array, ""]  # the engine's: orders environments on a CPU; any value gives the same results
 
 
 @struct.dataclass

@@ -1,6 +1,6 @@
 """Loops over groups of contacts or pairs whose trip count is the largest that an environment at hand needs.
 
-Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
+Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike costs
 share a chunk and a tile (see `batching.py`), and a loop over groups then ends at the largest count in its chunk, or in
 its tile where a stage runs tile by tile. That needs a trip count that depends on data, which serial hardware likes;
 elsewhere all groups are visited (`Execution.early_exit`), or all contacts are one group (`contact_group`).

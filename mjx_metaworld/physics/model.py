@@ -163,7 +163,6 @@ class PhysicsState:
     mocap_pos: Array  # (3,)
     prop_pos: Array  # (3,) constant within an episode
     qacc_warmstart: Array  # (18,)
-    load: Array  # () int32: how much work the last step was, see `load.py`; only orders environments
 
 
 @struct.dataclass

@@ -282,7 +282,7 @@ def physics_states_of(states: Sequence[RecordedState], dtype=np.float32) -> Phys
     """What a substep starts from."""
     names = ("qpos", "qvel", "mocap_pos", "prop_pos", "qacc_warmstart")
     leaves = {name: to_lanes([getattr(state, name) for state in states], dtype) for name in names}
-    return PhysicsState(**leaves, load=jnp.zeros(len(states), jnp.int32))
+    return PhysicsState(**leaves)
 
 
 def kinematics_of(states: Sequence[RecordedState], dtype=np.float32) -> Kinematics:
