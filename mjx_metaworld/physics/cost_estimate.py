@@ -1,4 +1,4 @@
-"""Estimate of how much work an environment's step was, so that environments of alike cost are computed together.
+"""Cost estimate of environments, by which those of similar cost are computed together.
 
 The solver's loops over contacts and its iterations end where the busiest environment of a tile needs no more of them
 (see `groups.py`), those that select contacts and make their rows where the busiest of a block has no more.
@@ -18,7 +18,7 @@ _ITERATION, _GROUP = 2, 1
 
 
 def estimate_cost(constraints: Constraints, iterations: Array) -> Array:
-    """Cost (L,) int32 of one substep, by which environments are sorted.
+    """Cost estimate (L,) int32 of one substep, the key by which environments are sorted.
 
     Args:
         constraints: the substep's rows.

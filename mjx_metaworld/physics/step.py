@@ -137,7 +137,7 @@ def control_step(
 
 
 def _of_tile(constants: Tree, own: Array) -> Tree:
-    """Constants as values that a tile has of its own, as `own` (L,) is.
+    """Make constants depend on a tile's `own` numbers (L,), so that each tile counts as having its own.
 
     JAX maps the body of a loop once more where a carry turns out to differ among tiles only after the first round,
     which for a substep is a quarter of what tracing a step takes (benchmarks/LOG.md, section 21). The compiler drops
