@@ -86,7 +86,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._autoreset = _autoreset_mode(autoreset_mode)
         names = [spec.name for spec in tasks]
         config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
-        self._programs = programs(tuple(names), goal_observable, reward_function_version, config)
+        self._programs = programs(tuple(tasks), goal_observable, reward_function_version, config)
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)

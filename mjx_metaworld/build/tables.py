@@ -11,6 +11,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
+from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.build.points import point_table
 from mjx_metaworld.observation import observation_bounds
@@ -53,16 +54,21 @@ class Tables(NamedTuple):
 
 
 def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
-    """Project the scenes of some tasks and stack everything."""
+    """Project the scenes of some tasks and stack everything.
+
+    Raises:
+        ValueError: if a task or a scene from outside this package does not fit; the message lists all that is wrong.
+    """
+    check_tasks(specs)
     num_points = max(len(spec.points) for spec in specs)
     num_objects = max(len(spec.objects) for spec in specs)
     num_rand = max(len(spec.rand_low) for spec in specs)
     scenes: dict[tuple[SceneSpec, str | None], Scene] = {}
     rows: dict[str, TaskTable] = {}
     # Scene by scene, because compiling one takes longest.
-    for spec in sorted(specs, key=lambda spec: spec.scene):
+    for spec in sorted(specs, key=lambda spec: spec.scene_name):
         model = load_scene(spec.scene_spec)
-        keep_hulls(spec.scene)
+        keep_hulls(spec.scene_name)
         bodies = map_bodies(model, spec.scene_spec.prop)
         place = (spec.scene_spec, spec.main_geom)
         if place not in scenes:

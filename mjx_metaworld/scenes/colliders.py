@@ -31,8 +31,8 @@ _ROBOT = (layout.HAND, layout.RIGHT_CLAW, layout.LEFT_CLAW)
 # Where robot geometry can be: the largest box over the 50 tasks to which metaworld clips the mocap, which holds the
 # hand to within millimetres (3 cm are allowed here), grown by the reach of the gripper's geoms from the hand
 # (11.2 cm at most, in any orientation that the hand takes).
-_ROBOT_LOW = np.array([-0.5, 0.35, -0.15]) - 0.145
-_ROBOT_HIGH = np.array([0.5, 1.0, 0.5]) + 0.145
+MOCAP_LOW, MOCAP_HIGH = np.array([-0.5, 0.35, -0.15]), np.array([0.5, 1.0, 0.5])
+_ROBOT_LOW, _ROBOT_HIGH = MOCAP_LOW - 0.145, MOCAP_HIGH + 0.145
 
 # Padding rows pass the same arithmetic as real ones, so they must not divide by zero: MuJoCo's defaults.
 _PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 2.0, 1.0, 1.0])
@@ -41,6 +41,7 @@ _PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 
 _OVERSHOOT = 0.02
 _RELATIVE_OVERSHOOT = 0.1
 _JOINT_SAMPLES = 41
+_STEP = 0.04  # m that a point moves at most between two samples; half of it is allowed for as clearance
 
 
 def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str | None) -> tuple[Colliders, Pairs]:
@@ -190,7 +191,8 @@ class _TouchTest:
         for joint in joints:
             low, high = model.jnt_range[joint]
             slack = _OVERSHOOT + _RELATIVE_OVERSHOOT * (high - low)
-            axes.append(np.linspace(low - slack, high + slack, count))
+            travel = (high - low + 2 * slack) * self._arm(joint)
+            axes.append(np.linspace(low - slack, high + slack, max(count, 1 + int(np.ceil(travel / _STEP)))))
         samples = []
         for values in np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(joints)):
             data = mujoco.MjData(model)
@@ -199,11 +201,21 @@ class _TouchTest:
             samples.append(data)
         return samples
 
+    def _arm(self, joint: int) -> float:
+        """How far the farthest colliding point moves per unit of a joint: 1 for slides, for hinges its distance."""
+        model = self._model
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
+            return 1.0
+        carried = np.flatnonzero(model.body_weldid[model.geom_bodyid] == model.jnt_bodyid[joint])
+        geoms = carried[(model.geom_contype[carried] | model.geom_conaffinity[carried]) != 0]
+        data = _forward(model)
+        reach = np.linalg.norm(data.geom_xpos[geoms] - data.xanchor[joint], axis=1) + model.geom_rbound[geoms]
+        return float(reach.max(initial=0.0))
+
     def _meets(self, samples: list[mujoco.MjData] | None, g1: int, g2: int) -> bool:
         if samples is None:
             return True
-        # Between two samples a point moves less than 2 cm, a fifth of the longest arm (the door) times its step.
-        clearance = 0.02
+        clearance = _STEP / 2
         return any(mujoco.mj_geomDistance(self._model, data, g1, g2, 1.0, None) < clearance for data in samples)
 
 

@@ -23,6 +23,11 @@ _SOURCES: dict[str, tuple[str, ...]] = {
 NAMES: tuple[str, ...] = tuple(name for names in _SOURCES.values() for name in names)
 
 
+def source_of(name: str) -> str:
+    """The scene that a hull is taken from."""
+    return next(file for file, names in _SOURCES.items() if name in names)
+
+
 @cache
 def keep_hulls(file: str) -> tuple[np.ndarray, ...]:
     """The hulls that are taken from a scene, if any; they are kept, so ask while the scene itself still is."""
