@@ -188,7 +188,7 @@ def register() -> None:
 
 
 def _register(name: str, single: str | None, vector: str, **kwargs: str) -> None:
-    if f"{NAMESPACE}/{name}" not in gymnasium.registry:
+    if f"{NAMESPACE}/{name}" not in gymnasium.envs.registration.registry:
         gymnasium.register(f"{NAMESPACE}/{name}", entry_point=single, vector_entry_point=vector, kwargs=kwargs)
 
 

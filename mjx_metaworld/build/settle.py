@@ -117,7 +117,7 @@ def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
 
 
 def _content(model: mujoco.MjModel) -> str:
-    """A digest of a compiled scene: versions tell metaworld's scenes apart, files elsewhere change under their names."""
+    """A digest of a compiled scene. Versions tell metaworld's scenes apart; other files change under their names."""
     buffer = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, buffer)
     return hashlib.sha256(buffer.tobytes()).hexdigest()

@@ -22,8 +22,12 @@ FLAG = "--import"
 
 def named(argv: Sequence[str]) -> list[str]:
     """The files and modules that arguments name by `--import`, before anything else looks at the arguments."""
-    found = [argument.removeprefix(f"{FLAG}=") for argument in argv if argument.startswith(f"{FLAG}=")]
-    return found + [name for flag, name in itertools.pairwise(argv) if flag == FLAG]
+    following = itertools.zip_longest(argv, argv[1:])
+    return [
+        name if argument == FLAG else argument.removeprefix(f"{FLAG}=")
+        for argument, name in following
+        if argument.startswith(f"{FLAG}=") or (argument == FLAG and name is not None)
+    ]
 
 
 def import_tasks(argv: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from mjx_metaworld.experts import fixtures, puck, tools
 from mjx_metaworld.experts.common import POLICIES
 from mjx_metaworld.observation import OBSERVATION
 from mjx_metaworld.tasks.registry import registered
-from mjx_metaworld.tasks.spec import Expert, TaskSpec
+from mjx_metaworld.tasks.spec import Script, TaskSpec
 from mjx_metaworld.types import Policy
 
 __all__ = ["expert", "expert_policy", "fixtures", "puck", "tools"]
@@ -61,7 +61,7 @@ def _name(task: str | TaskSpec) -> str:
     return task if isinstance(task, str) else task.name
 
 
-def _policy(task: str | TaskSpec, asked: tuple[str, ...] = ()) -> Expert | None:
+def _policy(task: str | TaskSpec, asked: tuple[str, ...] = ()) -> Script | None:
     """A task's expert: its own, that of the task which it names, or the one in this package."""
     name = _name(task)
     if name in asked:

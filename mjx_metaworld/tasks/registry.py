@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from mjx_metaworld.scenes.catalog import SceneSpec
-from mjx_metaworld.tasks.spec import NAME, Expert, Observed, Place, Point, Reward, TaskSpec, Vec3
+from mjx_metaworld.tasks.spec import NAME, Observed, Place, Point, Reward, Script, TaskSpec, Vec3
 
 # Names that mean something else to the command line or to the gymnasium adapter.
 RESERVED = ("all", "MT1", "ML1", "ML1-train", "ML1-test")
@@ -57,7 +57,7 @@ def task(
     stale_reset: bool = _NOT_GIVEN,
     extra_substeps: int = _NOT_GIVEN,
     settles_against_prop: bool = _NOT_GIVEN,
-    expert: Expert | str | None = None,
+    expert: Script | str | None = None,
     suites: tuple[str, ...] = (),
 ) -> Callable[[Reward], Reward]:
     """Register a reward function, with the other fields of its `TaskSpec`, under a task name.

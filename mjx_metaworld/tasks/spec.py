@@ -195,7 +195,7 @@ class Separation:
 
 Place = Callable[[Array, Settled], Placement]
 Reward = Callable[[RewardInputs], Outcome]
-Expert = Callable[[Float[Array, "39"]], Float[Array, "4"]]
+Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # a scripted policy of one task
 RewardVersion = Literal["v1", "v2"]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # what file names, gymnasium's ids and command lines all take
@@ -231,7 +231,7 @@ class TaskSpec:
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
     extra_substeps: int = 0  # substeps after the hand has settled and `tcp` is read, before anything is placed
     settles_against_prop: bool = False  # the settled state depends on where the prop stands
-    expert: Expert | str | None = None  # a scripted policy, or the task whose policy serves; metaworld's are by name
+    expert: Script | str | None = None  # a scripted policy, or the task whose policy serves; metaworld's are by name
     suites: tuple[str, ...] = ()  # suites of one's own that the task belongs to
 
     def __post_init__(self) -> None:
