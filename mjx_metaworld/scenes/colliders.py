@@ -7,7 +7,7 @@ and equal solmix, which all scenes have: condim, friction and margin by maximum,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import mujoco
@@ -17,6 +17,7 @@ from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Pairs
 from mjx_metaworld.scenes.bodies import BodyMap
 from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
+from mjx_metaworld.scenes.hulls import is_metaworlds
 
 _PLANE, _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
     int(mujoco.mjtGeom.mjGEOM_PLANE),
@@ -44,20 +45,22 @@ _JOINT_SAMPLES = 41
 _STEP = 0.04  # m that a point moves at most between two samples; half of it is allowed for as clearance
 
 
-def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str | None) -> tuple[Colliders, Pairs]:
+def project_colliders(
+    model: mujoco.MjModel, body_map: BodyMap, main_geom: str | None, hull_rows: Mapping[int, int] | None = None
+) -> tuple[Colliders, Pairs]:
     """Colliders and pairs of an original scene on the skeleton (numpy leaves, rows not padded).
 
     Args:
         model: the original scene as MuJoCo compiles it.
         body_map: which skeleton body carries each body of it.
         main_geom: the geom of the task's main object, whose contact with the pads counts as touching.
+        hull_rows: rows of the hull table of meshes that are not metaworld's.
     """
     pairs = find_pairs(model, body_map)
     used = sorted({geom for pair in pairs for geom in pair})
     row = {geom: i for i, geom in enumerate(used)}
     poses = [_geom_pose(model, body_map, geom) for geom in used]
     aabb = model.geom_aabb[used]
-    meshes = [model.mesh(model.geom_dataid[g]).name if model.geom_type[g] == _MESH else HULL_NAMES[0] for g in used]
     colliders = Colliders(
         body=body_map.body[model.geom_bodyid[used]].astype(np.int32),
         type=model.geom_type[used].astype(np.int32),
@@ -66,12 +69,26 @@ def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str |
         size=model.geom_size[used],
         # A plane has no bounding box; it is never asked for one.
         extent=np.where((model.geom_type[used] == _PLANE)[:, None], 0.0, np.abs(aabb[:, :3]) + aabb[:, 3:]),
-        hull=np.array([HULL_NAMES.index(name) for name in meshes], np.int32),
+        hull=np.array([_hull_row(model, geom, hull_rows or {}) for geom in used], np.int32),
     )
     kinds = [pair_kind(model, pair) for pair in pairs]
     ordered = [pair for kind in PAIR_KINDS for pair, its_kind in zip(pairs, kinds, strict=True) if its_kind == kind]
     counts = tuple(kinds.count(kind) for kind in PAIR_KINDS)
     return colliders, _make_pairs(model, ordered, counts, row, main_geom)
+
+
+def _hull_row(model: mujoco.MjModel, geom: int, hull_rows: Mapping[int, int]) -> int:
+    if model.geom_type[geom] != _MESH:
+        return 0
+    mesh = int(model.geom_dataid[geom])
+    return hull_rows[mesh] if mesh in hull_rows else HULL_NAMES.index(model.mesh(mesh).name)
+
+
+def own_meshes(model: mujoco.MjModel, body_map: BodyMap) -> tuple[int, ...]:
+    """The meshes of a scene that can touch something and are not among metaworld's hulls."""
+    used = {geom for pair in find_pairs(model, body_map) for geom in pair}
+    meshes = {int(model.geom_dataid[geom]) for geom in used if model.geom_type[geom] == _MESH}
+    return tuple(mesh for mesh in sorted(meshes) if not is_metaworlds(model, mesh))
 
 
 def stack_colliders(projected: Sequence[tuple[Colliders, Pairs]]) -> tuple[Colliders, Pairs]:

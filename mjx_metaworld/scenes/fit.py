@@ -17,8 +17,6 @@ from mjx_metaworld.physics.model import Arm
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene, load_scene
 from mjx_metaworld.scenes.colliders import find_pairs
-from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
-from mjx_metaworld.scenes.hulls import hull_vertices, source_of
 from mjx_metaworld.scenes.project import load_arm
 
 _LINKS = tuple(f"right_l{i}" for i in range(7))
@@ -267,26 +265,6 @@ def _contacts(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:
             yield f"{name} of {_geoms(model, np.array(used)[bad])}"
     if np.ptp(model.geom_priority):
         yield "geoms of different priority"
-    yield from _meshes(model, used)
-
-
-def _meshes(model: mujoco.MjModel, used: list[int]) -> Iterator[str]:
-    """Colliding meshes must be among metaworld's, whose hulls there is a table of."""
-    for g in used:
-        if model.geom_type[g] != mujoco.mjtGeom.mjGEOM_MESH:
-            continue
-        mesh = int(model.geom_dataid[g])
-        name = model.mesh(mesh).name
-        if name not in HULL_NAMES:
-            yield f"the mesh {name!r} of {_geoms(model, [g])} may collide; only meshes that collide in metaworld's can"
-        elif not _same_hull(model, mesh, name):
-            yield f"the mesh {name!r} of {_geoms(model, [g])} is not the one that metaworld calls so"
-
-
-def _same_hull(model: mujoco.MjModel, mesh: int, name: str) -> bool:
-    source = load_scene(find_scene(source_of(name)))
-    own, needed = hull_vertices(model, mesh), hull_vertices(source, source.mesh(name).id)
-    return own.shape == needed.shape and np.allclose(own, needed, rtol=0, atol=_SAME)
 
 
 def _is_floor(model: mujoco.MjModel, geom: int) -> bool:

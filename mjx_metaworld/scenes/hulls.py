@@ -23,11 +23,6 @@ _SOURCES: dict[str, tuple[str, ...]] = {
 NAMES: tuple[str, ...] = tuple(name for names in _SOURCES.values() for name in names)
 
 
-def source_of(name: str) -> str:
-    """The scene that a hull is taken from."""
-    return next(file for file, names in _SOURCES.items() if name in names)
-
-
 @cache
 def keep_hulls(file: str) -> tuple[np.ndarray, ...]:
     """The hulls that are taken from a scene, if any; they are kept, so ask while the scene itself still is."""
@@ -40,6 +35,15 @@ def keep_hulls(file: str) -> tuple[np.ndarray, ...]:
 def load_hulls() -> tuple[np.ndarray, ...]:
     """Read the hulls' vertices (n, 3) from the installed scenes, in the order of `NAMES`."""
     return tuple(vertices for file in _SOURCES for vertices in keep_hulls(file))
+
+
+def is_metaworlds(model: mujoco.MjModel, mesh: int) -> bool:
+    """Whether a mesh is the one of its name that collides in metaworld's scenes."""
+    name = model.mesh(mesh).name
+    if name not in NAMES:
+        return False
+    own, needed = hull_vertices(model, mesh), load_hulls()[NAMES.index(name)]
+    return own.shape == needed.shape and np.allclose(own, needed, rtol=0.0, atol=1e-9)  # rounding of one compilation
 
 
 def hull_vertices(model: mujoco.MjModel, mesh: int) -> np.ndarray:

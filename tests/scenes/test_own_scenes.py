@@ -12,10 +12,14 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld.build import settle as settling
+from mjx_metaworld.build.hulls import hulls_with
+from mjx_metaworld.physics.collision.hull_support import cube_directions
 from mjx_metaworld.scenes import catalog
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
 from mjx_metaworld.scenes.fit import check_scene, problems
+from mjx_metaworld.scenes.hulls import NAMES
 from mjx_metaworld.scenes.mjcf import metaworld_assets, read_mjcf
+from mjx_metaworld.scenes.stack import build_scene, own_hulls
 from mjx_metaworld.tasks import Observed, Outcome, Placement, Point, RewardInputs, Settled, rewards, task
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 
@@ -183,15 +187,23 @@ def test_contacts_that_the_stages_do_not_compute(tmp_path):
     assert "geom egg may collide but are of type ellipsoid" in found(write(tmp_path, FREE + egg))
 
 
-def test_meshes_must_be_among_those_with_hulls(tmp_path):
-    asset = '<asset><mesh name="{}" vertex="0 0 0  0.1 0 0  0 0.1 0  0 0 0.1"/></asset>'
-    world = FREE + '<geom name="rock" type="mesh" mesh="{}" pos="0 0.6 0.3"/>'
-    text = found(write(tmp_path, world.format("rock"), more=asset.format("rock")))
-    assert "the mesh 'rock' of geom rock may collide" in text
-    text = found(write(tmp_path, world.format("boxtop"), more=asset.format("boxtop")))
-    assert "'boxtop' of geom rock is not the one that metaworld calls so" in text
+ROCK = '<asset><mesh name="{}" vertex="0 0 0  0.1 0 0  0 0.1 0  0 0 0.1"/></asset>'
+
+
+def test_meshes_that_collide_have_hulls_of_their_own(tmp_path):
+    world = FREE + '<geom type="mesh" mesh="{}" pos="0 0.6 0.3"/>'
+    assert found(write(tmp_path, world.format("rock"), more=ROCK.format("rock"))) == ""
+    for name in ("rock", "boxtop"):  # a name of metaworld's does not make it metaworld's mesh
+        spec = SceneSpec(write(tmp_path, world.format(name), more=ROCK.format(name)))
+        (vertices,) = own_hulls(spec)
+        assert vertices.shape == (4, 3)
+        table = hulls_with([vertices])
+        row = build_scene(spec, None, first_hull=len(NAMES)).colliders.hull
+        assert sorted(set(row.tolist())) == [NAMES.index("eGripperBase"), len(NAMES)]
+        np.testing.assert_allclose(table.reach[len(NAMES)], (cube_directions() @ vertices.T).max(1))
+        assert len(table.first_row) == len(NAMES) + 2  # and the point at the origin, which comes last
     silent = FREE + '<geom type="mesh" mesh="rock" contype="0" conaffinity="0"/>'
-    assert found(write(tmp_path, silent, more=asset.format("rock"))) == ""
+    assert own_hulls(SceneSpec(write(tmp_path, silent, more=ROCK.format("rock")))) == ()
 
 
 def test_the_robot_must_be_metaworlds(tmp_path):
@@ -278,8 +290,12 @@ def test_the_cache_of_settled_hands_goes_by_the_scenes_content(tmp_path, monkeyp
 
 @pytest.mark.full
 def test_an_own_scene_moves_as_in_mujoco(tmp_path):
-    """Both a free body and a part with a slide and a hinge, pushed by the hand."""
-    declare(SceneSpec(write(tmp_path), "stand"), points=(Point("body", "flap"),))
+    """A free body that meets a mesh, and a part with a slide and a hinge, pushed by the hand."""
+    rock = '<geom type="mesh" mesh="rock" pos="0 0.75 0.025" euler="0.3 0.2 0.5"/>'
+    declare(
+        SceneSpec(write(tmp_path, FREE + FLAP + rock, more=ROCK.format("rock")), "stand"),
+        points=(Point("body", "flap"),),
+    )
     env = mw.make("own-task")
     state = mw.jit(env.reset)(jax.random.key(1))
     step = mw.jit(env.step)
