@@ -175,7 +175,7 @@ def goal_batch(
     return task, np.concatenate([np.pad(v, ((0, 0), (0, size - np.shape(v)[1]))) for v in rand_vecs])
 
 
-def draw_goal(generator: np.random.RandomState, spec: TaskSpec) -> np.ndarray:
+def draw_goal(generator: np.random.RandomState | np.random.Generator, spec: TaskSpec) -> np.ndarray:
     """One goal vector as a reset of the reference draws it: again until the task accepts it.
 
     Raises:

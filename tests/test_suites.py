@@ -88,7 +88,7 @@ def test_the_accept_rule_is_one_formula_for_numpy_and_jax() -> None:
 
 
 def test_a_goal_vector_without_places_is_accepted() -> None:
-    spec = dataclasses.replace(TASKS[0], rand_low=(), rand_high=(), min_separation=0.0, separate_from=None)
+    spec = dataclasses.replace(registered()[0], rand_low=(), rand_high=(), min_separation=0.0, separate_from=None)
     assert spec.accepts(np.zeros(0))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
+from gymnasium.envs import registration
 from gymnasium.vector import AutoresetMode
 
 from mjx_metaworld.adapters.gymnasium_vector import RENDER_MODES, MetaWorldVectorEnv
@@ -188,7 +189,7 @@ def register() -> None:
 
 
 def _register(name: str, single: str | None, vector: str, **kwargs: str) -> None:
-    if f"{NAMESPACE}/{name}" not in gymnasium.envs.registration.registry:
+    if f"{NAMESPACE}/{name}" not in registration.registry:
         gymnasium.register(f"{NAMESPACE}/{name}", entry_point=single, vector_entry_point=vector, kwargs=kwargs)
 
 

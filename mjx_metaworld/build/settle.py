@@ -49,7 +49,7 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
         model = load_scene(spec.scene_spec)
         if prop_positions is None:
             prop = spec.scene_spec.prop
-            prop_positions = np.zeros((1, 3)) if prop is None else model.body(prop).pos[None]
+            prop_positions = np.zeros((1, 3)) if prop is None else np.array(model.body(prop).pos)[None]
         runs = _simulate_all(model, spec, prop_positions)
         settled = Settled(**{name: np.stack([getattr(run, name) for run in runs]) for name in _fields()})
         _write(path, settled)

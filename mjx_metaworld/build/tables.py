@@ -27,8 +27,7 @@ from mjx_metaworld.tasks.points import PointTable
 from mjx_metaworld.tasks.spec import Separation, TaskSpec
 
 
-@struct.dataclass
-class TaskTable:
+class TaskTable(struct.PyTreeNode):
     """Data of all tasks of an environment; a step gathers its task's row."""
 
     scene: Int[Array, " tasks"]  # row of the stacked scenes

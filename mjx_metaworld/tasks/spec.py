@@ -69,8 +69,7 @@ class Observed(NamedTuple):
     orientation: Orientation = UNOBSERVED
 
 
-@struct.dataclass
-class Settled:
+class Settled(struct.PyTreeNode):
     """The end of the reference's `_reset_hand`, before the task places its objects.
 
     `qpos` and `qvel` are the state proper. Everything measured is as `mjData` holds it at that moment, which is one
@@ -91,8 +90,7 @@ class Settled:
         return self.frame[OBJECT_Z]
 
 
-@struct.dataclass
-class Placement:
+class Placement(struct.PyTreeNode):
     """The state that an episode starts from, and what the reference remembers of it."""
 
     qpos: Float[Array, "19"]
@@ -103,8 +101,7 @@ class Placement:
     points_init: Float[Array, "points 3"]  # the task's points as the reference remembers them
 
 
-@struct.dataclass
-class RewardInputs:
+class RewardInputs(struct.PyTreeNode):
     """The physical quantities of one transition, after the control step's final `mj_forward`."""
 
     obs: Float[Array, "39"]  # clipped to the observation bounds, as the reference passes it
@@ -148,8 +145,7 @@ class RewardInputs:
         return self.obs[SECOND_OBJECT]
 
 
-@struct.dataclass
-class Outcome:
+class Outcome(struct.PyTreeNode):
     """A task's reward and what the reference reports beside it; truth values may be booleans."""
 
     reward: Array
@@ -175,8 +171,7 @@ class Outcome:
         )
 
 
-@struct.dataclass
-class Separation:
+class Separation(struct.PyTreeNode):
     """Least distance in xy between two places of a goal vector, which the reference draws again where it is less."""
 
     square: Float[Array, ""]  # of the distance, m²; 0 accepts every goal vector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs import registration
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
@@ -45,14 +46,14 @@ def test_every_suite_and_task_is_registered():
 @pytest.fixture
 def own_task(scratch_registry, monkeypatch):
     """A task and two suites, declared after the adapter was imported."""
-    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    monkeypatch.setattr(registration, "registry", dict(gym.registry))
     on_change(register)
     task("reach-again", like="reach-v3", suites=("reaches",))(resolve("reach-v3")[0].reward)
     register_suite("pair-train", ["reach-again", "reach-v3"])
 
 
 def test_what_is_declared_later_is_registered(own_task):
-    registry = gym.envs.registration.registry
+    registry = registration.registry
     assert registry["mjx-metaworld/reach-again"].kwargs == {"env_name": "reach-again"}
     assert registry["mjx-metaworld/reach-again"].entry_point is not None
     assert registry["mjx-metaworld/reaches"].kwargs == {"env_name": "reaches"}
