@@ -118,7 +118,7 @@ def _find(item: str | TaskSpec) -> tuple[TaskSpec, ...]:
 
 
 def in_metaworld(spec: TaskSpec) -> bool:
-    """Whether the reference has a task of this name."""
+    """True if the reference has a task of this name."""
     return spec.name in env_dict.ALL_V3_ENVIRONMENTS
 
 

@@ -1,4 +1,4 @@
-"""What all commands share on the command line, beside their own arguments."""
+"""Arguments that all commands share on the command line, beside their own."""
 
 from __future__ import annotations
 

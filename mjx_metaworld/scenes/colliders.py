@@ -219,7 +219,7 @@ class _TouchTest:
         return samples
 
     def _arm(self, joint: int) -> float:
-        """How far the farthest colliding point moves per unit of a joint: 1 for slides, for hinges its distance."""
+        """Distance that the farthest colliding point moves per unit of a joint: 1 for slides, for hinges its radius."""
         model = self._model
         if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
             return 1.0

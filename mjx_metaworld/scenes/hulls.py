@@ -38,7 +38,7 @@ def load_hulls() -> tuple[np.ndarray, ...]:
 
 
 def is_metaworlds(model: mujoco.MjModel, mesh: int) -> bool:
-    """Whether a mesh is the one of its name that collides in metaworld's scenes."""
+    """True if a mesh is the one of its name that collides in metaworld's scenes."""
     name = model.mesh(mesh).name
     if name not in NAMES:
         return False

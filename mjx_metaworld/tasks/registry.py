@@ -24,7 +24,7 @@ class Origin(NamedTuple):
     function: str
 
     def is_rerun_of(self, earlier: Origin) -> bool:
-        """Whether this is the same function of the same module or file; a notebook's cells differ in their files."""
+        """True for the same function of the same module or file; a notebook's cells differ in their files."""
         return self.function == earlier.function and (self.module == earlier.module or self.file == earlier.file)
 
 
@@ -170,7 +170,7 @@ def registered() -> tuple[TaskSpec, ...]:
 
 
 def is_built_in(spec: TaskSpec) -> bool:
-    """Whether a task is one that this package declares."""
+    """True if a task is one that this package declares."""
     return _tasks.get(spec.name) is spec and _origins[spec.name].module.startswith(f"{__package__}.")
 
 

@@ -122,6 +122,6 @@ def routines(
 
 
 def _started(pairs: NearPairs) -> Start:
-    """Where the search of convex pairs starts, which the broad phase has found for these and no others."""
+    """Start of the search of convex pairs, which the broad phase has found for these and no others."""
     assert pairs.start is not None
     return pairs.start
