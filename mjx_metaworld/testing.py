@@ -47,8 +47,8 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         ValueError: if `cpu_env` runs another task's scene, or no episode.
     """
     spec = env.tasks[task]
-    if not cpu_env.fullpath.endswith(f"/{spec.scene}.xml"):
-        raise ValueError(f"{spec.name} lives in scene {spec.scene}, not in {cpu_env.fullpath}")
+    if spec.scene_spec.own is not None or not cpu_env.fullpath.endswith(f"/{spec.scene_name}.xml"):
+        raise ValueError(f"{spec.name} lives in scene {spec.scene_name}, not in {cpu_env.fullpath}")
     goal, object_init = cpu_env._target_pos, cpu_env.obj_init_pos
     if goal is None or object_init is None or cpu_env._last_rand_vec is None:
         raise ValueError("the reference environment has not been reset")

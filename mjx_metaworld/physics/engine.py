@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array
 
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
@@ -21,11 +22,8 @@ from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
 
-Array = jax.Array
 
-
-@struct.dataclass
-class Poses:
+class Poses(struct.PyTreeNode):
     """Poses after a control step, for observation and reward."""
 
     xpos: Array  # (14, 3) skeleton bodies

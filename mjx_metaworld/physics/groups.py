@@ -13,12 +13,12 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.rows import row_at
 
-Array = jax.Array
 Carry = TypeVar("Carry")
 Args = TypeVar("Args")
 Result = TypeVar("Result")
