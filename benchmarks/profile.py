@@ -76,13 +76,16 @@ def stages_of(kernels: Iterable[Kernel], program: str, steps: int) -> list[Stage
         steps: control steps that ran.
     """
     files = _files(program)
-    times: collections.Counter[str] = collections.Counter()
+    times: collections.defaultdict[str, float] = collections.defaultdict(float)
     launches: collections.Counter[str] = collections.Counter()
     for kernel in kernels:
         stage = files.get(kernel.name, kernel.name)
         times[stage] += kernel.seconds
         launches[stage] += 1
-    return [Stage(name, round(1e3 * time / steps, 3), launches[name] / steps) for name, time in times.most_common()]
+    return [
+        Stage(name, round(1e3 * time / steps, 3), launches[name] / steps)
+        for name, time in sorted(times.items(), key=lambda item: -item[1])
+    ]
 
 
 def _files(program: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ _PICTURE = 320  # pixels a side
 def page(spec: TaskSpec, *, picture: bool) -> str:
     """A task's page in Markdown, with its picture `NAME.png` beside it if there is one."""
     task, *facts = spec.description.split(". ")
-    suites = ", ".join(name for name in list_suites() if spec in resolve(name))
+    suites = ", ".join(name for name in list_suites() if spec in resolve(name)) or "none"
     box = "\n".join(
         f"| {i} | {low:g} | {high:g} |" for i, (low, high) in enumerate(zip(spec.rand_low, spec.rand_high, strict=True))
     )
@@ -32,7 +32,7 @@ def page(spec: TaskSpec, *, picture: bool) -> str:
         f"{task}.",
         *([f"![{spec.name} at the first step of its first frozen goal]({spec.name}.png)"] if picture else []),
         "\n".join(f"- {fact.rstrip('.')}." for fact in facts),
-        f"- Scene: `{spec.scene}`.\n- Suites: {suites}.",
+        f"- Scene: `{spec.scene_name}`.\n- Suites: {suites}.",
         "## Goal vector",
         "Bounds of `rand_vec`, from which a reset draws uniformly."
         + (_apart(spec) if spec.min_separation else "")
@@ -40,8 +40,7 @@ def page(spec: TaskSpec, *, picture: bool) -> str:
         f"| entry | low | high |\n| --- | ---: | ---: |\n{box}",
         "## Declaration, reward and success",
         f"```python\n{_source(spec.reward)}\n```",
-        "## Reward of version 1",
-        f"```python\n{_source(spec.reward_v1)}\n```",
+        *([] if spec.reward_v1 is None else ["## Reward of version 1", f"```python\n{_source(spec.reward_v1)}\n```"]),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -20,7 +20,7 @@ from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PART_QPOS, Arm, PhysicsState, Scene
-from mjx_metaworld.suites import resolve
+from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
@@ -36,7 +36,7 @@ _GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rej
 
 
 def make(
-    tasks: str | Sequence[str],
+    tasks: Tasks,
     *,
     goal_observable: bool = True,
     one_hot: bool = False,
@@ -50,7 +50,8 @@ def make(
     """Build an environment for a task, a list of tasks, or a suite.
 
     Args:
-        tasks: a name such as "reach-v3", several names, or a suite such as "MT10".
+        tasks: a name such as "reach-v3", a suite such as "MT10", a declaration (`TaskSpec`), or several of these in any
+            mix, such as `["MT10", "my-task", spec]`.
         goal_observable: whether the last three entries of the Meta-World observation show the goal or zeros.
         one_hot: append the task's one-hot vector to the observation.
         reward_version: which of the reference's reward functions, "v2" (0 to 10) or the older "v1" (unbounded).
@@ -62,7 +63,8 @@ def make(
         engine: what simulates; by default MuJoCo's physics. `testing.KinematicEngine` compiles in a second instead.
 
     Raises:
-        ValueError: for an unknown task or suite (with near matches), reward version, episode length or backend.
+        ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
+            not fit, a reward version that there is not, a bad episode length or an unknown backend.
     """
     if reward_version not in REWARD_VERSIONS:
         raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
@@ -103,6 +105,8 @@ class MetaWorldEnv:
         backend: Backend | Execution = "auto",
         engine: EngineFactory | None = None,
     ) -> None:
+        for spec in tasks:
+            spec.reward_of(reward_version)  # raises where the task has none
         self.tasks = tasks
         self.goal_observable = goal_observable
         self.one_hot = one_hot
@@ -225,7 +229,6 @@ class MetaWorldEnv:
             mocap_pos=table.hand_init,
             prop_pos=placement.prop_pos,
             qacc_warmstart=settled.qacc_warmstart,
-            load=jnp.zeros((), jnp.int32),
         )
         poses = self.engine.poses(table.scene, physics)
         fresh = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
@@ -251,6 +254,7 @@ class MetaWorldEnv:
                 step=jnp.zeros((), jnp.int32),
                 invalid_action=no,
             ),
+            cost_estimate=jnp.zeros((), jnp.int32),
         )
 
     # --- step ---
@@ -278,7 +282,9 @@ class MetaWorldEnv:
         shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
         mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
         ctrl = jnp.stack([action[3], -action[3]])
-        physics, poses = self.engine.step(table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl)
+        physics, poses, cost_estimate = self.engine.step(
+            table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl, state.cost_estimate
+        )
 
         readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
         raw = observation.stack_frames(
@@ -318,6 +324,7 @@ class MetaWorldEnv:
             episode=episode.replace(
                 first_distance=first_distance, previous_frame=readings.frame, step=step, invalid_action=~finite
             ),
+            cost_estimate=cost_estimate,
         )
 
     # --- by task ---
@@ -362,6 +369,8 @@ def _placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
     def place(rand_vec: Array, settled: Settled) -> Placement:
         num_points = len(spec.points)
         placement = spec.place(rand_vec[: len(spec.rand_low)], settled.replace(points=settled.points[:num_points]))
+        if not isinstance(placement, Placement):
+            raise TypeError(f"`place` of task {spec.name!r} must return a Placement, got {type(placement).__name__}")
         missing = settled.points.shape[0] - num_points
         return placement.replace(points_init=jnp.pad(placement.points_init, ((0, missing), (0, 0))))
 
@@ -374,9 +383,11 @@ def _rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs]
 
     def reward(inputs: RewardInputs) -> Metrics:
         num_points = len(spec.points)
-        outcome: Outcome = rewarded(
+        outcome = rewarded(
             inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
         )
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"the reward of task {spec.name!r} must return an Outcome, got {type(outcome).__name__}")
         return outcome.metrics()
 
     return reward

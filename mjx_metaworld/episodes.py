@@ -20,16 +20,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-@struct.dataclass
-class EpisodeStats:
+class EpisodeStats(struct.PyTreeNode):
     """Success and return of episodes, of which there may be any leading axes; in progress, those so far."""
 
     success: Bool[Array | np.ndarray, "*episodes"]  # at any step
     episode_return: Float[Array | np.ndarray, "*episodes"]  # sum of the rewards
 
 
-@struct.dataclass
-class Episodes:
+class Episodes(struct.PyTreeNode):
     """A batch of episodes in progress."""
 
     state: State  # leading axis envs

@@ -1,25 +1,29 @@
 """Suites of tasks, and the reference's frozen goals.
 
-The suites are the installed metaworld package's own lists, and the four difficulty groups into which Seo et al. divide
-the tasks (Masked World Models for Visual Control, 2022); LeRobot evaluates by these groups.
+The suites are the installed metaworld package's own lists, the four difficulty groups into which Seo et al. divide
+the tasks (Masked World Models for Visual Control, 2022; LeRobot evaluates by these groups), and suites of one's own.
 
 MT1 and ML1 need no suite: both are one task, by its name, ML1 with `goal_observable=False`.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from metaworld import env_dict
 
-from mjx_metaworld.tasks import TASKS, TaskSpec
+from mjx_metaworld.tasks import TaskSpec
+from mjx_metaworld.tasks.registry import announce, find_task, registered, tagged, tags, take_suite_name
 
 NUM_GOALS = 50  # frozen goals a task, metaworld's _N_GOALS
 GOALS_SEED = 1  # of the frozen goals on which figures are reported
+_MAX_DRAWS = 100_000  # of one goal vector, before its task counts as one that accepts none
 
-_BY_NAME = {spec.name: spec for spec in TASKS}
+Tasks: TypeAlias = str | TaskSpec | Sequence[str | TaskSpec]
+"""A task or a suite by its name, a task's declaration, or several of these in any mix."""
+
 _REFERENCE_SUITES = {"MT10": env_dict.MT10_V3, "MT25": env_dict.MT25_V3, "MT50": env_dict.MT50_V3} | {
     f"{name}-{split}": suite[split]
     for name, suite in (("ML10", env_dict.ML10_V3), ("ML25", env_dict.ML25_V3), ("ML45", env_dict.ML45_V3))
@@ -39,52 +43,108 @@ _DIFFICULTIES = {
     "hard": "assembly hand-insert pick-out-of-hole pick-place push push-back",
     "very_hard": "shelf-place disassemble stick-pull stick-push pick-place-wall",
 }
-_SUITES = {name: tuple(_BY_NAME[task] for task in tasks) for name, tasks in _REFERENCE_SUITES.items()} | {
-    name: tuple(_BY_NAME[f"{task}-v3"] for task in tasks.split()) for name, tasks in _DIFFICULTIES.items()
+# Suites with a list of tasks: of their names, so that a task that is declared again is found anew.
+_listed: dict[str, tuple[str, ...]] = {name: tuple(tasks) for name, tasks in _REFERENCE_SUITES.items()} | {
+    name: tuple(f"{task}-v3" for task in tasks.split()) for name, tasks in _DIFFICULTIES.items()
 }
+_OWN_FROM = len(_listed)  # suites of one's own come behind these
+for _name in _listed:
+    take_suite_name(_name)
+
+
+def register_suite(name: str, tasks: Tasks) -> None:
+    """Declare a suite of one's own: the tasks of these names, in this order.
+
+    A suite that ends in "-train" or "-test" is one for meta-learning, as metaworld's "ML10-train". The same name may be
+    given again, with other tasks. Tasks can also join a suite where they are declared, by `suites=("my-suite",)`.
+
+    Args:
+        name: of the suite.
+        tasks: as `mw.make` takes them.
+
+    Raises:
+        ValueError: if the name is metaworld's, a task's or no name, or if a task is unknown, given twice, or has no
+            name that it can be found by; and if there are none.
+    """
+    if name in list(_listed)[:_OWN_FROM]:
+        raise ValueError(f"suite {name!r} is metaworld's, or one of the difficulty groups")
+    specs = resolve(tasks)
+    unregistered = [spec.name for spec in specs if spec not in registered()]
+    if unregistered:
+        raise ValueError(f"suite {name!r} takes declared tasks; declare {', '.join(unregistered)} with @task")
+    take_suite_name(name)
+    _listed[name] = tuple(spec.name for spec in specs)
+    announce()
 
 
 def list_tasks() -> list[str]:
-    """The names of all tasks, in metaworld's order."""
-    return [name for name in env_dict.ALL_V3_ENVIRONMENTS if name in _BY_NAME]
+    """The names of all tasks: metaworld's in its order, then those of one's own in order of declaration."""
+    names = [spec.name for spec in registered()]
+    order = list(env_dict.ALL_V3_ENVIRONMENTS)
+    return [name for name in order if name in names] + [name for name in names if name not in order]
 
 
 def list_suites() -> list[str]:
-    """The names of all suites: metaworld's, then the difficulty groups from easy to very_hard."""
-    return list(_SUITES)
+    """The names of all suites: metaworld's, the difficulty groups from easy to very_hard, then those of one's own."""
+    return [*_listed, *tags()]
 
 
-def resolve(tasks: str | Sequence[str]) -> tuple[TaskSpec, ...]:
-    """The tasks of a suite (in its authors' order), of one name, or of several names in the given order.
+def resolve(tasks: Tasks) -> tuple[TaskSpec, ...]:
+    """The tasks of names, suites (in their authors' order) and declarations, in the given order.
 
     Raises:
-        ValueError: if a name is unknown, given twice, or if there are none.
+        ValueError: if a name is unknown, a task is given twice, or there are none.
+        TypeError: if something is neither a name nor a declaration.
     """
-    if isinstance(tasks, str):
-        return _SUITES[tasks] if tasks in _SUITES else (_find(tasks),)
-    specs = tuple(_find(name) for name in tasks)
+    given = (tasks,) if isinstance(tasks, str | TaskSpec) else tuple(tasks)
+    specs = tuple(spec for item in given for spec in _find(item))
     if not specs:
         raise ValueError("no tasks given")
-    if len({spec.name for spec in specs}) < len(specs):
-        raise ValueError(f"a task is given twice: {', '.join(tasks)}")
+    names = [spec.name for spec in specs]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"a task is given twice: {', '.join(twice)}")
     return specs
 
 
-def _find(name: str) -> TaskSpec:
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    near = difflib.get_close_matches(name, [*_BY_NAME, *_SUITES], n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise ValueError(f"unknown task or suite {name!r}{hint} See list_tasks() and list_suites().")
+def _find(item: str | TaskSpec) -> tuple[TaskSpec, ...]:
+    if isinstance(item, TaskSpec):
+        return (item,)
+    if not isinstance(item, str):
+        raise TypeError(f"tasks are names or TaskSpecs, got {item!r}")
+    if item in _listed:
+        return tuple(find_task(name) for name in _listed[item])
+    return tagged(item) or (find_task(item, list_suites()),)
 
 
-def goals(tasks: str | Sequence[str], seed: int) -> tuple[np.ndarray, ...]:
+def in_metaworld(spec: TaskSpec) -> bool:
+    """True if the reference has a task of this name."""
+    return spec.name in env_dict.ALL_V3_ENVIRONMENTS
+
+
+def require_metaworld(tasks: Sequence[TaskSpec], purpose: str) -> None:
+    """Refuse tasks that the reference does not have where it is run beside.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    missing = [spec.name for spec in tasks if not in_metaworld(spec)]
+    if missing:
+        raise ValueError(f"{purpose} compares with metaworld, which has no {', '.join(missing)}")
+
+
+def goals(tasks: Tasks, seed: int) -> tuple[np.ndarray, ...]:
     """The reference's frozen goal vectors, `(50, rand)` float64 a task, in the order of `resolve(tasks)`.
 
     They equal the `rand_vec`s in `metaworld.MT10(seed=seed).train_tasks` and so on; for one task those of
     `metaworld.MT1(name, seed=seed)` and `ML1(name, seed=seed).train_tasks`, whose test tasks have `seed + 1`. The
     reference draws all tasks of a suite from one generator, so a task's goals depend on the tasks before it. A reset
     there prepares the episode twice and only the second draw is kept.
+
+    A task that metaworld does not have gets goals drawn the same way, uniformly within its own bounds.
+
+    Raises:
+        ValueError: for unknown tasks, or a task that accepts no goal within its bounds.
     """
     generator = np.random.RandomState(seed)
     suite = []
@@ -115,9 +175,14 @@ def goal_batch(
     return task, np.concatenate([np.pad(v, ((0, 0), (0, size - np.shape(v)[1]))) for v in rand_vecs])
 
 
-def draw_goal(generator: np.random.RandomState, spec: TaskSpec) -> np.ndarray:
-    """One goal vector as a reset of the reference draws it: again until the task accepts it."""
-    while True:
+def draw_goal(generator: np.random.RandomState | np.random.Generator, spec: TaskSpec) -> np.ndarray:
+    """One goal vector as a reset of the reference draws it: again until the task accepts it.
+
+    Raises:
+        ValueError: if it accepts none of very many.
+    """
+    for _ in range(_MAX_DRAWS):
         rand_vec = generator.uniform(spec.rand_low, spec.rand_high)
         if spec.accepts(rand_vec):
             return rand_vec
+    raise ValueError(f"task {spec.name!r} accepts no goal within its bounds: min_separation is {spec.min_separation}")

@@ -22,8 +22,7 @@ StochasticPolicy: TypeAlias = Callable[
 ]
 
 
-@struct.dataclass
-class Metrics:
+class Metrics(struct.PyTreeNode):
     """The reference's seven `info` entries, field for field."""
 
     success: Float[Array, ""]
@@ -35,8 +34,7 @@ class Metrics:
     unscaled_reward: Float[Array, ""]
 
 
-@struct.dataclass
-class Episode:
+class Episode(struct.PyTreeNode):
     """Constants of an episode, fixed at reset, and the little that it accumulates."""
 
     next_key: Key[Array, ""]  # a restart folds it in and draws the next episode; it did not draw this one
@@ -51,8 +49,7 @@ class Episode:
     invalid_action: Bool[Array, ""]  # True after a step whose action held NaN or infinity (it was taken as zero)
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """One environment between two control steps."""
 
     physics: PhysicsState
@@ -63,10 +60,10 @@ class State:
     metrics: Metrics
     task: Int[Array, ""]  # index into `env.tasks`
     episode: Episode
+    cost_estimate: Int[Array, ""]  # the engine's: orders environments on a CPU; any value gives the same results
 
 
-@struct.dataclass
-class Transition:
+class Transition(struct.PyTreeNode):
     """One step of a vector environment; `next_obs` is the true successor, also at an episode's end."""
 
     obs: Float[Array, " obs"]

@@ -101,7 +101,7 @@ class VectorEnv:
     def _on_devices(self, fn: Callable[..., Out], *args: Any) -> Out:
         """`fn(*args)`, where every leaf has a leading axis of lanes and each device computes its own part of it.
 
-        Left to itself, the partitioner would spread the sorting of a batch by load and its loop over chunks over all
+        Left to itself, the partitioner would spread the sorting of a batch by cost and its loop over chunks over all
         devices; so each has its own, as if its lanes were the whole batch.
         """
         if self.sharding is None:

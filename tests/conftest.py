@@ -16,6 +16,19 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 import pytest  # noqa: E402
 
 
+@pytest.fixture
+def scratch_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks and suites that a test declares are forgotten at its end."""
+    from mjx_metaworld import suites
+    from mjx_metaworld.tasks import registry
+
+    for name in ("_tasks", "_origins"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    monkeypatch.setattr(registry, "_suites", set(registry._suites))
+    monkeypatch.setattr(registry, "_listeners", [])  # gymnasium's registry, say, would not forget
+    monkeypatch.setattr(suites, "_listed", dict(suites._listed))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run the long forms, marked `full`")
 

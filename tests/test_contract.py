@@ -174,7 +174,7 @@ def step_in_order(order: np.ndarray) -> tuple[State, State]:
 def test_a_lane_depends_on_its_place_by_rounding_alone():
     """XLA computes the places at the end of a loop, which fill no vector register, one by one, where it may fuse a
     multiplication with an addition and so round once less; in some ten of these lanes a last bit of qvel differs.
-    Exchanging whole tiles moves places, too: environments of equal load are sorted in the order given, and near pairs
+    Exchanging whole tiles moves places, too: environments of equal cost are sorted in the order given, and near pairs
     are packed in the order of their environments.
     """
     tiles_exchanged = np.r_[16:32, 0:16, 32:LANES]
@@ -186,7 +186,7 @@ def test_a_lane_depends_on_its_place_by_rounding_alone():
 
 def test_a_lane_does_not_depend_on_its_neighbours():
     """Every second lane is given another task and wild numbers; the lanes between give the same, but for the rounding
-    that comes with their place: sorted among neighbours of other loads they stand elsewhere in a tile (see above).
+    that comes with their place: sorted among neighbours of other costs they stand elsewhere in a tile (see above).
     """
     rng, state = np.random.default_rng(2), walk(QUICK_STEPS).state
     action = jnp.asarray(rng.uniform(-1, 1, (LANES, 4)), jnp.float32)

@@ -74,7 +74,7 @@ def test_objects_stay_and_nothing_touches():
     env = environment()
     state = jax.tree.map(lambda x: x[0], last)
     scene = env.rows(state.task).scene
-    assert not jax.jit(env.engine.step)(scene, state.physics, jnp.ones(2))[1].touching
+    assert not jax.jit(env.engine.step)(scene, state.physics, jnp.ones(2), state.cost_estimate)[1].touching
 
 
 def test_resets_are_those_of_the_true_engine():

@@ -26,8 +26,7 @@ from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import VectorEnv
 
 
-@struct.dataclass
-class PipelineState:
+class PipelineState(struct.PyTreeNode):
     """State that brax carries and restores as `pipeline_state`."""
 
     env: State
@@ -69,7 +68,7 @@ class BraxEnv(Env):
         """Start an episode of a task drawn uniformly; `rng` is a key of either kind."""
         state = self.env.reset(rng)
         zero = jnp.zeros_like(state.reward)
-        pipeline_state = PipelineState(state, jnp.zeros((), bool))
+        pipeline_state: Any = PipelineState(state, jnp.zeros((), bool))  # where brax declares its own
         info = {"truncation": zero, "terminal_obs": state.obs}
         return BraxState(pipeline_state, state.obs, zero, zero, _metrics(state, pipeline_state.solved), info)
 
@@ -80,7 +79,7 @@ class BraxEnv(Env):
         success = after.metrics.success > 0
         done = after.terminated.astype(after.reward.dtype)
         truncation = (after.truncated & ~after.terminated).astype(after.reward.dtype)
-        return state.replace(
+        return state.replace(  # pyright: ignore[reportAttributeAccessIssue] - flax gives it, unseen
             pipeline_state=PipelineState(after, before.solved | success),
             obs=after.obs,
             reward=after.reward,
@@ -122,9 +121,11 @@ class FreshAutoResetWrapper(Wrapper):
         """One step, then a new episode in the lanes whose episode ended."""
         # As brax's AutoResetWrapper: the count of steps outlives the step that ended an episode.
         steps = jnp.where(state.done, 0.0, state.info["steps"])
-        state = state.replace(done=jnp.zeros_like(state.done), info=state.info | {"steps": steps})
-        state = self.env.step(state, action)
-        done = state.done > 0
-        old: Any = state.pipeline_state  # our PipelineState, where brax declares its own
-        fresh = VectorEnv(self.unwrapped.env, done.shape[0]).restart(old.env, done)
-        return state.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)
+        counted: Any = state  # with `replace`, which flax gives and brax's types do not show
+        counted = counted.replace(done=jnp.zeros_like(state.done), info=state.info | {"steps": steps})
+        counted = self.env.step(counted, action)
+        done = counted.done > 0
+        old: Any = counted.pipeline_state  # our PipelineState, where brax declares its own
+        unwrapped: Any = self.unwrapped
+        fresh = VectorEnv(unwrapped.env, done.shape[0]).restart(old.env, done)
+        return counted.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)

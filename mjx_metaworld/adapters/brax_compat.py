@@ -35,7 +35,7 @@ def provide_device_put_replicated() -> None:
     stand_in = _JaxOfBrax()
     for name, module in list(sys.modules.items()):
         if name.startswith("brax.training.") and getattr(module, "jax", None) is jax:
-            module.jax = stand_in  # what `import jax` in that module has bound
+            module.__dict__["jax"] = stand_in  # what `import jax` in that module has bound
 
 
 def device_put_replicated(x: Any, devices: Sequence[Any]) -> Any:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.config import EngineConfig
-from mjx_metaworld.tasks.spec import RewardVersion
+from mjx_metaworld.tasks.spec import RewardVersion, TaskSpec
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import select_envs
 
@@ -41,7 +41,7 @@ class Programs(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def programs(
-    tasks: tuple[str, ...], goal_observable: bool, reward_version: RewardVersion, config: EngineConfig
+    tasks: tuple[TaskSpec, ...], goal_observable: bool, reward_version: RewardVersion, config: EngineConfig
 ) -> Programs:
     """The functions for a list of tasks and options, the same object for the same arguments."""
     env = make(

@@ -1,9 +1,9 @@
 """Meta-World for gymnasium: `gym.make_vec("mjx-metaworld/MT10", ...)` after importing this module.
 
-Registered are all suites (multi-task and difficulty suites, "ML10-train" and so on), all tasks by their names, and
-"MT1", "ML1-train", "ML1-test", which take `env_name`. The arguments are those of metaworld's own registrations, so
-"Meta-World/MT10" becomes "mjx-metaworld/MT10" and nothing else changes. A task by its name is also a single
-environment, `gym.make("mjx-metaworld/reach-v3")`.
+Registered are, whether they are declared before or after the import, all suites (multi-task and difficulty suites,
+"ML10-train" and so on), all tasks by their names, and "MT1", "ML1-train", "ML1-test", which take `env_name`. The
+arguments are those of metaworld's own registrations, so "Meta-World/MT10" becomes "mjx-metaworld/MT10" and nothing else
+changes. A task by its name is also a single environment, `gym.make("mjx-metaworld/reach-v3")`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
+from gymnasium.envs import registration
 from gymnasium.vector import AutoresetMode
 
 from mjx_metaworld.adapters.gymnasium_vector import RENDER_MODES, MetaWorldVectorEnv
 from mjx_metaworld.adapters.sub_env import SubEnv, TaskSelect, deal_goals, deal_tasks
-from mjx_metaworld.suites import list_suites, list_tasks, resolve
+from mjx_metaworld.suites import Tasks, list_suites, list_tasks, resolve
+from mjx_metaworld.tasks.registry import on_change
 from mjx_metaworld.types import CONTROL_RATE
 
 __all__ = ["NAMESPACE", "MetaWorldGymEnv", "MetaWorldVectorEnv", "SubEnv", "make_ml", "make_mt", "register"]
@@ -26,7 +28,7 @@ VectorStrategy = Literal["sync", "async"]
 
 
 def make_mt(
-    env_name: str | list[str],
+    env_name: Tasks,
     *,
     num_envs: int = 1,
     seed: int | None = None,
@@ -37,7 +39,7 @@ def make_mt(
     """Environments for multi-task learning.
 
     Args:
-        env_name: a suite, a task, or a list of tasks.
+        env_name: a suite, a task, or a list of tasks, as `mjx_metaworld.make` takes them.
         num_envs: at least the number of tasks, which are dealt round-robin; 1 stands for one environment a task.
         seed: of the frozen goals, and of the choice among them; None draws one.
         task_select: "random" or "pseudorandom", see `SubEnv`.
@@ -170,15 +172,15 @@ def _first_lane(infos: dict[str, Any]) -> dict[str, Any]:
 
 
 def register() -> None:
-    """Register everything; importing this module does it."""
+    """Register all names that there are; importing this module does it, and every later declaration."""
     here = "mjx_metaworld.adapters.gymnasium"
     vector = f"{here}:make_mt"
     for task in list_tasks():
         _register(task, f"{here}:MetaWorldGymEnv", vector, env_name=task)
     _register("MT1", f"{here}:MetaWorldGymEnv", vector)
     for suite in list_suites():
-        name, _, split = suite.partition("-")
-        if split:
+        name, _, split = suite.rpartition("-")
+        if split in ("train", "test"):
             _register(suite, None, f"{here}:make_ml", env_name=name, split=split)
         else:
             _register(suite, None, vector, env_name=suite)
@@ -187,8 +189,8 @@ def register() -> None:
 
 
 def _register(name: str, single: str | None, vector: str, **kwargs: str) -> None:
-    if f"{NAMESPACE}/{name}" not in gymnasium.registry:
+    if f"{NAMESPACE}/{name}" not in registration.registry:
         gymnasium.register(f"{NAMESPACE}/{name}", entry_point=single, vector_entry_point=vector, kwargs=kwargs)
 
 
-register()
+on_change(register)

@@ -86,7 +86,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._autoreset = _autoreset_mode(autoreset_mode)
         names = [spec.name for spec in tasks]
         config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
-        self._programs = programs(tuple(names), goal_observable, reward_function_version, config)
+        self._programs = programs(tuple(tasks), goal_observable, reward_function_version, config)
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)
@@ -140,13 +140,14 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         self._check_open()
         mask = self._checked_mask((options or {}).get("reset_mask"))
+        seeds: Any = seed  # one a lane from here on
         if (first := as_integer(seed)) is not None:
             super().reset(seed=first)
-            seed = [first + i for i in range(self.num_envs)]
-        if seed is not None:
-            if len(seed) != self.num_envs:
-                raise ValueError(f"seed must have one entry for each of the {self.num_envs} lanes, got {len(seed)}")
-            for lane, lane_seed, chosen in zip(self._lanes, seed, mask, strict=True):
+            seeds = [first + i for i in range(self.num_envs)]
+        if seeds is not None:
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"seed must have one entry for each of the {self.num_envs} lanes, got {len(seeds)}")
+            for lane, lane_seed, chosen in zip(self._lanes, seeds, mask, strict=True):
                 if chosen and lane_seed is not None:
                     lane.seed(lane_seed)
         self._restart(mask)

@@ -13,8 +13,7 @@ from mjx_metaworld.types import State
 from mjx_metaworld.vector import VectorEnv
 
 
-@struct.dataclass
-class GymnaxParams:
+class GymnaxParams(struct.PyTreeNode):
     """Gymnax's `params`, as far as clients read them. Nothing to tune: options are those of `mjx_metaworld.make`."""
 
     max_steps_in_episode: int = struct.field(pytree_node=False)

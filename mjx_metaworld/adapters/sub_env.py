@@ -30,7 +30,7 @@ class SubEnv:
             that is shuffled every time round, and only when `sample_tasks` is called.
 
     Attributes:
-        task_name: metaworld's class name of the task, such as "SawyerReachEnvV3".
+        task_name: metaworld's class name of the task, such as "SawyerReachEnvV3"; of a task of one's own its name.
         terminate_on_success: whether a success ends the episode.
         sample_tasks_on_reset: whether a reset chooses a goal anew.
     """
@@ -44,7 +44,8 @@ class SubEnv:
             raise ValueError(f"goals of {spec.name} must have shape (n, {len(spec.rand_low)}), got {goals.shape}")
         self.spec = spec
         self.env_id = name
-        self.task_name = env_dict.ALL_V3_ENVIRONMENTS[spec.name].__name__
+        reference = env_dict.ALL_V3_ENVIRONMENTS.get(spec.name)
+        self.task_name = spec.name if reference is None else reference.__name__
         self.goals = goals
         self.terminate_on_success = False
         self.sample_tasks_on_reset = task_select == "random"

@@ -23,8 +23,7 @@ _DRAWS = 128  # goal vectors of a task that settles against its prop
 _SEED = 0
 
 
-@struct.dataclass
-class SettledBank:
+class SettledBank(struct.PyTreeNode):
     """Rows of all tasks, one after the other."""
 
     settled: Settled  # leading axis rows; points padded

@@ -25,6 +25,11 @@ def metaworld_hulls() -> HullTable:
     return build_hulls(load_hulls())
 
 
+def hulls_with(own: Sequence[np.ndarray]) -> HullTable:
+    """Build the table of metaworld's meshes and of others behind them, from the vertices (n, 3) of these."""
+    return build_hulls([*load_hulls(), *own]) if own else metaworld_hulls()
+
+
 def build_hulls(hulls: Sequence[np.ndarray]) -> HullTable:
     """Build the table of hulls from their vertices (n, 3), m, in the frame of a geom that shows the mesh."""
     hulls = [*hulls, np.zeros((1, 3))]

@@ -64,7 +64,7 @@ def _locate(
 def _locate_orientation(
     orientation: Orientation, model: mujoco.MjModel, bodies: BodyMap
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    if orientation.kind is None:
+    if orientation.kind is None or orientation.name is None:
         return _locate("body", "world", model, bodies)
     return _locate(orientation.kind, orientation.name, model, bodies)
 

@@ -49,7 +49,7 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
         model = load_scene(spec.scene_spec)
         if prop_positions is None:
             prop = spec.scene_spec.prop
-            prop_positions = np.zeros((1, 3)) if prop is None else model.body(prop).pos[None]
+            prop_positions = np.zeros((1, 3)) if prop is None else np.array(model.body(prop).pos)[None]
         runs = _simulate_all(model, spec, prop_positions)
         settled = Settled(**{name: np.stack([getattr(run, name) for run in runs]) for name in _fields()})
         _write(path, settled)
@@ -107,11 +107,20 @@ def _fields() -> tuple[str, ...]:
 
 def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
     """Path of the cached outcome: the name tells versions and task, the digest all else that it depends on."""
-    inputs = repr((spec.scene_spec, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
+    scene = spec.scene_spec
+    described = scene if scene.own is None else (_content(load_scene(scene)), scene.prop)
+    inputs = repr((described, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
     places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
     digest = hashlib.sha256(inputs.encode() + places).hexdigest()[:16]
     folder = f"settle{_FORMAT}-metaworld{versions('metaworld')['metaworld']}-mujoco{mujoco.__version__}"
     return Path(platformdirs.user_cache_dir("mjx-metaworld")) / folder / f"{spec.name}-{digest}.npz"
+
+
+def _content(model: mujoco.MjModel) -> str:
+    """A digest of a compiled scene. Versions tell metaworld's scenes apart; other files change under their names."""
+    buffer = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, buffer)
+    return hashlib.sha256(buffer.tobytes()).hexdigest()
 
 
 def _read(path: Path) -> Settled | None:

@@ -11,22 +11,23 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
-from mjx_metaworld.build.hulls import metaworld_hulls
+from mjx_metaworld.build.check import check_tasks
+from mjx_metaworld.build.hulls import hulls_with
 from mjx_metaworld.build.points import point_table
 from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
 from mjx_metaworld.scenes.hulls import keep_hulls
 from mjx_metaworld.scenes.project import load_arm
-from mjx_metaworld.scenes.stack import build_scene, stack_scenes
+from mjx_metaworld.scenes.stack import build_scene, own_hulls, stack_scenes
 from mjx_metaworld.tasks.points import PointTable
 from mjx_metaworld.tasks.spec import Separation, TaskSpec
 
 
-@struct.dataclass
-class TaskTable:
+class TaskTable(struct.PyTreeNode):
     """Data of all tasks of an environment; a step gathers its task's row."""
 
     scene: Int[Array, " tasks"]  # row of the stacked scenes
@@ -53,20 +54,27 @@ class Tables(NamedTuple):
 
 
 def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
-    """Project the scenes of some tasks and stack everything."""
+    """Project the scenes of some tasks and stack everything.
+
+    Raises:
+        ValueError: if a task or a scene from outside this package does not fit; the message lists all that is wrong.
+    """
+    check_tasks(specs)
     num_points = max(len(spec.points) for spec in specs)
     num_objects = max(len(spec.objects) for spec in specs)
     num_rand = max(len(spec.rand_low) for spec in specs)
     scenes: dict[tuple[SceneSpec, str | None], Scene] = {}
+    hulls: list[np.ndarray] = []  # of meshes that are not metaworld's
     rows: dict[str, TaskTable] = {}
     # Scene by scene, because compiling one takes longest.
-    for spec in sorted(specs, key=lambda spec: spec.scene):
+    for spec in sorted(specs, key=lambda spec: spec.scene_name):
         model = load_scene(spec.scene_spec)
-        keep_hulls(spec.scene)
+        keep_hulls(spec.scene_name)
         bodies = map_bodies(model, spec.scene_spec.prop)
         place = (spec.scene_spec, spec.main_geom)
         if place not in scenes:
-            scenes[place] = build_scene(*place)
+            scenes[place] = build_scene(*place, first_hull=len(HULL_NAMES) + len(hulls))
+            hulls += own_hulls(spec.scene_spec)
         rows[spec.name] = _row(
             spec,
             scene=list(scenes).index(place),
@@ -76,7 +84,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
         )
     table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
     bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
-    return Tables(load_arm(model), stack_scenes(list(scenes.values())), metaworld_hulls(), table, bank)
+    return Tables(load_arm(model), stack_scenes(list(scenes.values())), hulls_with(hulls), table, bank)
 
 
 def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:

@@ -17,7 +17,7 @@ from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeRun
 from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, run_experts
 from mjx_metaworld.rendering.render import render
-from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, require_metaworld, resolve
 from mjx_metaworld.types import EPISODE_STEPS
 
 _COLUMNS = 5  # pictures a row
@@ -45,8 +45,9 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
     """Print the table and write the contact sheet.
 
     Raises:
-        ValueError: for an unknown suite or task.
+        ValueError: for an unknown suite or task, or one that metaworld lacks.
     """
+    require_metaworld(resolve(args.suite), "demo")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)

@@ -23,7 +23,7 @@ from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
 from mjx_metaworld.parity.reference import reference_env
-from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, in_metaworld
 from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
 from mjx_metaworld.vector import reset_to_goals
 
@@ -85,10 +85,13 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
         policy = load_policy(env, args.policy)
         rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
         names = [spec.name for spec in env.tasks]
+        there = [i for i, spec in enumerate(env.tasks) if in_metaworld(spec)]
         reference = None
         if args.policy == "expert":
             reference = background.enter_context(
-                reference_episodes(names, rand_vecs, num_steps, processes=args.processes)
+                reference_episodes(
+                    [names[i] for i in there], [rand_vecs[i] for i in there], num_steps, processes=args.processes
+                )
             )
         run = run_episodes(
             env,
@@ -99,9 +102,11 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
             bars=bars,
         )
         if reference is None:
-            outcomes = _on_reference(env, policy, rand_vecs, num_steps, bars)
+            found = _on_reference(env, policy, there, rand_vecs, num_steps, bars)
         else:
-            outcomes = collect(reference, bars)
+            found = collect(reference, bars)
+    by_task = dict(zip(there, found, strict=True))
+    outcomes = [by_task.get(i, []) for i in range(len(names))]
     stats = jax.tree.map(lambda x: x.reshape(len(names), num_goals), run.stats)
     rows = compare(names, stats, outcomes)
     title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
@@ -110,13 +115,19 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
 
 
 def _on_reference(
-    env: MetaWorldEnv, policy: StochasticPolicy, rand_vecs: Sequence[np.ndarray], num_steps: int, bars: Progress
+    env: MetaWorldEnv,
+    policy: StochasticPolicy,
+    tasks: Sequence[int],
+    rand_vecs: Sequence[np.ndarray],
+    num_steps: int,
+    bars: Progress,
 ) -> list[list[EpisodeOutcome]]:
-    """The same policy in the reference's environments, one after the other; one list a task."""
+    """The same policy in the reference's environments of some tasks, one after the other; one list a task."""
     act = jit(policy)
-    waiting = bars.add_task("CPU metaworld", total=len(rand_vecs) * len(rand_vecs[0]))
+    waiting = bars.add_task("CPU metaworld", total=len(tasks) * len(rand_vecs[0]))
     outcomes = []
-    for task, (spec, vectors) in enumerate(zip(env.tasks, rand_vecs, strict=True)):
+    for task in tasks:
+        spec, vectors = env.tasks[task], rand_vecs[task]
         suffix = np.eye(len(env.tasks))[task] if env.one_hot else np.zeros(0)
         outcomes.append([])
         for rand_vec in vectors:

@@ -10,8 +10,12 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mjx_metaworld.cli.imports import import_tasks
+
+if TYPE_CHECKING:
+    from mjx_metaworld.cli.invocation import Invocation
 
 PROG = "mjx-metaworld"
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes
@@ -108,16 +112,6 @@ COMMANDS = (
     ),
 )
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Invocation(Generic[T]):
-    """A command's own arguments, and what all commands share."""
-
-    command: T
-    json: bool = False  # print the result as JSON on stdout, and everything else on stderr
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command named on the command line; exits with 2 for bad input and 1 for what failed on the way."""
@@ -140,13 +134,14 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
     """
     _import("rich")
     tyro = _import("tyro")
+    invocation = importlib.import_module("mjx_metaworld.cli.invocation").Invocation
     arguments = getattr(_load(command), command.arguments)
     examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                Invocation[arguments],
+                invocation[arguments],
                 args=argv,
                 prog=f"{PROG} {command.name}",
                 description=f"{command.summary}\n\nexamples:\n{examples}",
@@ -166,6 +161,8 @@ def _main(argv: list[str]) -> int:
     if command is None:
         names = ", ".join(command.name for command in COMMANDS)
         raise ValueError(f"unknown command {argv[0]!r}; available: {names}")
+    if not {"-h", "--help"} & set(argv[1:]):
+        import_tasks(argv[1:])
     invocation = parse(command, argv[1:])
     console = _import("rich.console").Console(stderr=invocation.json)
     result = getattr(importlib.import_module(command.module), command.run)(invocation.command, console)
@@ -191,7 +188,10 @@ def _print_help() -> None:
     print("\nexamples:")
     for command in COMMANDS:
         print(f"  {PROG} {command.name} {command.examples[-1]}".rstrip())
-    print(f"\n`{PROG} COMMAND --help` lists a command's arguments; every command takes --json.")
+    print(
+        f"\n`{PROG} COMMAND --help` lists a command's arguments; every command takes --json,\n"
+        "and --import FILE.py, a file that declares tasks of your own."
+    )
 
 
 def _plain(result: Any) -> Any:

@@ -19,7 +19,7 @@ from mjx_metaworld.parity.measure import measure_steps, with_episodes
 from mjx_metaworld.parity.pictures import PictureDifference
 from mjx_metaworld.parity.report import Row, Sampling, markdown
 from mjx_metaworld.rendering.render import choose_backend
-from mjx_metaworld.suites import goals, resolve
+from mjx_metaworld.suites import goals, require_metaworld, resolve
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Parity(Sampling):
 
 def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDifference]:
     """Measure, print the table, and write it where the arguments say."""
+    require_metaworld(resolve(args.tasks), "parity")
     silence_policies()
     return _compare_pictures(args, console) if args.pictures else _measure(args, console)
 

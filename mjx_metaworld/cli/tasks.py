@@ -41,7 +41,7 @@ def run_tasks(args: Tasks, console: Console) -> list[Listed]:
     suites = {name: resolve(name) for name in list_suites()}
     specs = resolve(list_tasks() if args.suite == "all" else args.suite)
     listed = [
-        Listed(spec.name, spec.description, spec.scene, tuple(name for name, tasks in suites.items() if spec in tasks))
+        Listed(spec.name, spec.description, spec.scene_name, tuple(n for n, tasks in suites.items() if spec in tasks))
         for spec in specs
     ]
     if args.document is not None:

@@ -15,23 +15,28 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import fixtures, puck, tools
 from mjx_metaworld.experts.common import POLICIES
 from mjx_metaworld.observation import OBSERVATION
+from mjx_metaworld.tasks.registry import registered
+from mjx_metaworld.tasks.spec import Script, TaskSpec
 from mjx_metaworld.types import Policy
 
 __all__ = ["expert", "expert_policy", "fixtures", "puck", "tools"]
 
 
-def expert_policy(task_names: Sequence[str]) -> Policy:
+def expert_policy(tasks: Sequence[str | TaskSpec]) -> Policy:
     """The experts of several tasks as one function `(obs, task) -> action`, `task` an index into the names.
+
+    Those of metaworld's tasks are here, a task of one's own brings its expert in its declaration.
 
     Entries of `obs` beyond the 39th, such as a one-hot task id, are ignored.
 
     Raises:
         ValueError: if a task has no expert.
     """
-    missing = [name for name in task_names if name not in POLICIES]
+    found = {_name(task): _policy(task) for task in tasks}
+    missing = [name for name, policy in found.items() if policy is None]
     if missing:
-        raise ValueError(f"no scripted policy for {', '.join(missing)}")
-    policies = [POLICIES[name] for name in task_names]
+        raise ValueError(f"no scripted policy for {', '.join(missing)}; a task is declared with one by expert=...")
+    policies = [policy for policy in found.values() if policy is not None]
 
     def policy(obs: Float[Array, " obs"], task: Int[Array, ""]) -> Float[Array, "4"]:
         return jax.lax.switch(task, policies, obs[OBSERVATION])
@@ -45,8 +50,23 @@ def expert(env: MetaWorldEnv) -> Policy:
     They read the goal from the observation, so it must be observable.
 
     Raises:
-        ValueError: if the environment hides the goal.
+        ValueError: if the environment hides the goal, or a task has no expert.
     """
     if not env.goal_observable:
         raise ValueError("the scripted policies need an environment with goal_observable=True")
-    return expert_policy([spec.name for spec in env.tasks])
+    return expert_policy(env.tasks)
+
+
+def _name(task: str | TaskSpec) -> str:
+    return task if isinstance(task, str) else task.name
+
+
+def _policy(task: str | TaskSpec, asked: tuple[str, ...] = ()) -> Script | None:
+    """A task's expert: its own, that of the task which it names, or the one in this package."""
+    name = _name(task)
+    if name in asked:
+        raise ValueError(f"the experts of {', '.join(asked)} stand for each other")
+    spec = task if isinstance(task, TaskSpec) else next((spec for spec in registered() if spec.name == name), None)
+    if spec is None or spec.expert is None:
+        return POLICIES.get(name)
+    return _policy(spec.expert, (*asked, name)) if isinstance(spec.expert, str) else spec.expert

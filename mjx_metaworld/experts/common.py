@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mjx_metaworld.observation import GOAL, HAND, OBJECT, SECOND_OBJECT
+from mjx_metaworld.tasks.spec import Script
 
 Vector = Float[Array, "3"]
-Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # the policy of one task
 
 POLICIES: dict[str, Script] = {}
 

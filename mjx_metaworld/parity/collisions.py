@@ -1,4 +1,4 @@
-"""What MuJoCo C finds colliding in states along the reference's scripted experts, beside what the stages find."""
+"""Contacts of MuJoCo C in states along the reference's scripted experts, beside those of the stages."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ def _sort_points(batch: Batch, slots: Slots, points: Points, found: list[dict[Ge
     shared = points.normal.shape[1] == 1
     for n, s, lane in zip(*np.nonzero(active), strict=True):
         pair = tuple(_geom(batch, side, s, lane) for side in both)
-        normal = points.normal[:, 0 if shared else n, s, lane]
-        found[lane][pair].append(Contact(float(points.dist[n, s, lane]), points.pos[:, n, s, lane], normal))
+        pos, normal = points.pos[:, n, s, lane], points.normal[:, 0 if shared else n, s, lane]
+        found[lane][pair].append(Contact(float(points.dist[n, s, lane]), np.asarray(pos), np.asarray(normal)))
 
 
 def _geom(batch: Batch, shape: Shape, slot: int, lane: int) -> int:

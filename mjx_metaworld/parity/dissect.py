@@ -265,10 +265,10 @@ def scenes_of(states: Sequence[RecordedState], dtype=np.float32) -> Scene:
 
 
 def physics_states_of(states: Sequence[RecordedState], dtype=np.float32) -> PhysicsState:
-    """What a substep starts from."""
+    """States from which the substeps start."""
     names = ("qpos", "qvel", "mocap_pos", "prop_pos", "qacc_warmstart")
     leaves = {name: to_lanes([getattr(state, name) for state in states], dtype) for name in names}
-    return PhysicsState(**leaves, load=jnp.zeros(len(states), jnp.int32))
+    return PhysicsState(**leaves)
 
 
 def kinematics_of(states: Sequence[RecordedState], dtype=np.float32) -> Kinematics:
@@ -289,8 +289,10 @@ def contacts_of(states: Sequence[RecordedState], num_contacts: int, dtype=np.flo
         "dist": (), "pos": (3,), "frame": (3, 3), "body1": (), "body2": (), "margin": (),
         "friction": (2,), "torsional": (), "solref": (2,), "solimp": (5,), "invweight": (2,),
     }  # fmt: skip
-    kinds = {"body1": np.int32, "body2": np.int32, "torsional": bool}
-    rows = {k: np.zeros((len(states), num_contacts, *shape), kinds.get(k, float)) for k, shape in shapes.items()}
+    kinds: dict[str, type] = {"body1": np.int32, "body2": np.int32, "torsional": bool}
+    rows: dict[str, np.ndarray] = {
+        name: np.zeros((len(states), num_contacts, *shape), kinds.get(name, float)) for name, shape in shapes.items()
+    }
     rows["active"] = np.zeros((len(states), num_contacts), bool)
     rows["touch"] = np.zeros((len(states), num_contacts), np.int32)
     for i, state in enumerate(states):

@@ -21,7 +21,7 @@ Act = Callable[[np.ndarray], np.ndarray]  # (39,) -> (4,)
 
 
 class Taken(NamedTuple):
-    """What a control step of the reference returned, float64."""
+    """Result of a control step of the reference, float64."""
 
     obs: np.ndarray  # (39,)
     reward: float

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
@@ -39,7 +40,7 @@ def lanes_last(
         lanes: lanes in a tile, or 0 to put the whole (chunk of the) batch into one tile.
         chunk: environments computed at a time; larger batches run in a sequential loop over chunks. None: no loop.
         order: of the same arguments, batched, the keys (batch,) by which environments are sorted into chunks, so that
-            those with alike loads run together. None: in the order given.
+            those of alike cost run together. None: in the order given.
         alone: computes the same as `fn` without needing the axis of tiles; takes its place for a single environment.
             None: `fn` in one tile.
         shapes: of the arguments of one environment, the shapes and types of its result, so that a batch can be traced

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array
 
 from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.config import Execution
@@ -32,8 +32,6 @@ from mjx_metaworld.physics.model import (
 )
 from mjx_metaworld.physics.rows import put_rows, rows_at, take
 from mjx_metaworld.physics.sums import contract
-
-Array = jax.Array
 
 MIN_IMPEDANCE, MAX_IMPEDANCE = 1e-4, 0.9999  # mjMINIMP, mjMAXIMP
 MIN_FRICTION = 1e-5  # mjMINMU
@@ -72,8 +70,7 @@ class ContactRows(NamedTuple):
         )
 
 
-@struct.dataclass
-class Constraints:
+class Constraints(struct.PyTreeNode):
     """All rows of one substep, lanes last. A row with D = 0 has no effect.
 
     Contact rows are normal, two tangents and torsion. The torsional row is scaled by torsional / sliding friction,

@@ -62,25 +62,26 @@ def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[Moved,
     """A step of one environment that can be differentiated in reverse mode.
 
     Args:
-        step: from a scene's row, a `PhysicsState` and ctrl to a `PhysicsState` and `Poses`.
-        pullback: from the same arguments and the cotangents `Moved` and `Seen` of what it returns to those of the
-            state's `Moved` and of ctrl.
+        step: from a scene's row, a `PhysicsState`, ctrl and a cost estimate to a `PhysicsState`, `Poses` and the next
+            estimate.
+        pullback: from the first three arguments and the cotangents `Moved` and `Seen` of what it returns to those of
+            the state's `Moved` and of ctrl.
     """
 
     @jax.custom_vjp
-    def differentiable(scene: Array, state: PhysicsState, ctrl: Array) -> Any:
-        return step(scene, state, ctrl)
+    def differentiable(scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array) -> Any:
+        return step(scene, state, ctrl, cost_estimate)
 
-    def keep_inputs(scene: Array, state: PhysicsState, ctrl: Array) -> Any:
-        return step(scene, state, ctrl), (scene, state, ctrl)
+    def keep_inputs(scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array) -> Any:
+        return step(scene, state, ctrl, cost_estimate), (scene, state, ctrl)
 
     def pull_back(inputs: tuple[Array, PhysicsState, Array], cotangents: Any) -> Any:
         _, state, _ = inputs
-        new_state, poses = cotangents
+        new_state, poses, _ = cotangents
         seen = Seen(poses.xpos, poses.xmat, poses.hand_pos)
         moved, ctrl = pullback(*inputs, _moved(new_state), seen)
-        rest = {"qacc_warmstart": jnp.zeros_like(state.qacc_warmstart), "load": None}
-        return None, state.replace(**moved._asdict(), **rest), ctrl
+        unused = jnp.zeros_like(state.qacc_warmstart)
+        return None, state.replace(**moved._asdict(), qacc_warmstart=unused), ctrl, None
 
     differentiable.defvjp(keep_inputs, pull_back)
 

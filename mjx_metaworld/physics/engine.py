@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array
 
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
@@ -21,11 +22,8 @@ from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.step import control_step
 
-Array = jax.Array
 
-
-@struct.dataclass
-class Poses:
+class Poses(struct.PyTreeNode):
     """Poses after a control step, for observation and reward."""
 
     xpos: Array  # (14, 3) skeleton bodies
@@ -51,9 +49,13 @@ class Engine:
         alone = dataclasses.replace(config, execution=dataclasses.replace(config.execution, early_exit=False))
         step = self.on_lanes(
             functools.partial(self._step_lanes, config),
-            order=lambda scene, state, ctrl: state.load,
+            order=lambda scene, state, ctrl, cost: cost,
             alone=functools.partial(self._step_lanes, alone),
-            shapes=lambda scene, state, ctrl: (jax.tree.map(_shape, state), _poses_shapes(state.qpos.dtype)),
+            shapes=lambda scene, state, ctrl, cost: (
+                jax.tree.map(_shape, state),
+                _poses_shapes(state.qpos.dtype),
+                _shape(cost),
+            ),
         )
         pullback = self.on_lanes(
             functools.partial(self._pull_lanes, config),
@@ -78,26 +80,33 @@ class Engine:
         """Division of a batch into this engine's chunks and tiles."""
         return Division.of(num_envs, self._lanes or num_envs, self._chunk)
 
-    def step(self, scene: Array, state: PhysicsState, ctrl: Array) -> tuple[PhysicsState, Poses]:
+    def step(
+        self, scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array
+    ) -> tuple[PhysicsState, Poses, Array]:
         """One control step, and the forward pass that the reference makes before it observes.
 
         Args:
             scene: () row of the stacked scenes.
             state: the state of one environment.
             ctrl: (2,) targets of the finger servos.
+            cost_estimate: () int32 that the step before returned, 0 at first; any value gives the same results.
+
+        Returns:
+            The new state, its poses, and the next cost estimate, by which a CPU computes environments of alike cost
+            together.
         """
-        return self._step(scene, state, ctrl)
+        return self._step(scene, state, ctrl, cost_estimate)
 
     def poses(self, scene: Array, state: PhysicsState) -> Poses:
         """Poses of a state by forward kinematics alone; `touching` is False."""
         return self._poses(scene, state)
 
     def _step_lanes(
-        self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array
-    ) -> tuple[PhysicsState, Poses]:
+        self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array
+    ) -> tuple[PhysicsState, Poses, Array]:
         geometry = Geometry.of(self.scenes, self.hulls, scene)
-        state, kin, touching = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
-        return state, _poses(kin, touching)
+        made = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
+        return made.state, _poses(made.kin, made.touching), made.cost_estimate
 
     def _pull_lanes(
         self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen

@@ -1,6 +1,6 @@
 """Loops over groups of contacts or pairs whose trip count is the largest that an environment at hand needs.
 
-Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike loads
+Most environments have few contacts while a few have dozens. A batch is laid out so that environments with alike costs
 share a chunk and a tile (see `batching.py`), and a loop over groups then ends at the largest count in its chunk, or in
 its tile where a stage runs tile by tile. That needs a trip count that depends on data, which serial hardware likes;
 elsewhere all groups are visited (`Execution.early_exit`), or all contacts are one group (`contact_group`).
@@ -13,12 +13,12 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.rows import row_at
 
-Array = jax.Array
 Carry = TypeVar("Carry")
 Args = TypeVar("Args")
 Result = TypeVar("Result")

@@ -21,12 +21,10 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-
-Array = jax.Array
+from jaxtyping import Array
 
 NQ = 19
 NV = 18
@@ -92,8 +90,7 @@ class Arm(NamedTuple):
 PAIR_KINDS = ("plane", "sphere", "capsule", "box", "cylinder_box", "convex")
 
 
-@struct.dataclass
-class Pairs:
+class Pairs(struct.PyTreeNode):
     """Collider pairs of a scene, kind after kind, with MuJoCo's parameter mixing already applied (P rows, padded).
 
     The columns of `parameters`: margin (contacts with less distance are active; the gap is zero in every scene), 1
@@ -108,8 +105,7 @@ class Pairs:
     counts: tuple[int, ...] = struct.field(pytree_node=False)  # rows of each of `PAIR_KINDS`
 
 
-@struct.dataclass
-class Colliders:
+class Colliders(struct.PyTreeNode):
     """Collision geometry of a scene (C rows, padded)."""
 
     body: Array  # (C,) int32 skeleton body
@@ -121,8 +117,7 @@ class Colliders:
     hull: Array  # (C,) int32 row of the engine's hull table (0 where the collider is no mesh)
 
 
-@struct.dataclass
-class Scene:
+class Scene(struct.PyTreeNode):
     """One Meta-World scene projected onto the skeleton."""
 
     free_mass: Array  # ()
@@ -154,8 +149,7 @@ class Scene:
     pairs: Pairs
 
 
-@struct.dataclass
-class PhysicsState:
+class PhysicsState(struct.PyTreeNode):
     """All that must be carried from step to step."""
 
     qpos: Array  # (19,)
@@ -163,11 +157,9 @@ class PhysicsState:
     mocap_pos: Array  # (3,)
     prop_pos: Array  # (3,) constant within an episode
     qacc_warmstart: Array  # (18,)
-    load: Array  # () int32: how much work the last step was, see `load.py`; only orders environments
 
 
-@struct.dataclass
-class Kinematics:
+class Kinematics(struct.PyTreeNode):
     """World poses of the skeleton's bodies and the motion of each dof.
 
     A point p on a body that dof i moves has velocity `lin[i] + ang[i] x (p - anchor[i])` per unit of qvel[i].
@@ -182,8 +174,7 @@ class Kinematics:
     hand_quat: Array  # (4,) body `hand`
 
 
-@struct.dataclass
-class Contacts:
+class Contacts(struct.PyTreeNode):
     """The K kept contacts; rows with `active` False have no effect.
 
     They are kept in one array, so that a group of contacts is one slice.

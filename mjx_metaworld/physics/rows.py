@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
@@ -93,7 +94,7 @@ def _jvp_slice(primals, tangents, **params):
     (x, first), (x_dot, _) = primals, tangents
     out = _slice_p.bind(x, first, **params)
     if type(x_dot) is ad.Zero:
-        return out, [ad.Zero.from_primal_value(y) for y in out]
+        return out, [ad.Zero.from_primal_value(y) for y in out]  # pyright: ignore[reportAttributeAccessIssue] - untyped
     return out, _slice_p.bind(x_dot, first, **params)
 
 
@@ -134,7 +135,7 @@ def _jvp_put(primals, tangents, **params):
     x, rows, first = primals
     out = _put_p.bind(x, rows, first, **params)
     if all(type(t) is ad.Zero for t in tangents[:2]):
-        return out, [ad.Zero.from_primal_value(y) for y in out]
+        return out, [ad.Zero.from_primal_value(y) for y in out]  # pyright: ignore[reportAttributeAccessIssue] - untyped
     x_dot, rows_dot = (ad.instantiate_zeros(t) for t in tangents[:2])
     return out, _put_p.bind(x_dot, rows_dot, first, **params)
 

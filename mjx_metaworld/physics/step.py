@@ -12,10 +12,10 @@ from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
+from mjx_metaworld.physics.cost_estimate import estimate_cost
 from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.load import load_of
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
     FREE_DOFS,
@@ -45,6 +45,15 @@ class Forward(NamedTuple):
     candidates: Candidates  # with which the next evaluation begins
     constraints: Constraints
     solution: Solution
+
+
+class ControlStep(NamedTuple):
+    """Outcome of a control step; all arrays lanes last."""
+
+    state: PhysicsState
+    kin: Kinematics  # of that state
+    touching: Array  # (L,) bool: both finger pads press on the main object
+    cost_estimate: Array  # (L,) int32 how much work it was, see `cost_estimate.py`; zero without `early_exit`
 
 
 class Stages(NamedTuple):
@@ -90,13 +99,10 @@ def forward(
 
 def control_step(
     arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: EngineConfig
-) -> tuple[PhysicsState, Kinematics, Array]:
+) -> ControlStep:
     """Advance by `substeps` time steps, then evaluate the dynamics once more, as metaworld does.
 
     Candidate pairs are selected once, at the start: within 12.5 ms no pair comes near that was not among the nearest.
-
-    Returns:
-        The new state, its kinematics, and whether both finger pads press on the main object (L,).
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, config.accuracy))
@@ -105,41 +111,39 @@ def control_step(
     # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.
     @jax.named_scope("substep")
     def substep(index, carry):
-        state, _, _, rows, begin = carry
+        state, cost, _, _, rows, begin = carry
         now = forward(arm, scene, state, ctrl, candidates.going_on(begin), config, rows)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
         last = index == config.accuracy.substeps
-        # Loads order environments, which is of use only where loops end early.
-        load = state.load
-        if config.execution.early_exit:
-            load = load + load_of(now.constraints, now.solution.iterations)
+        if config.execution.early_exit:  # elsewhere the order of environments saves nothing
+            cost = cost + estimate_cost(now.constraints, now.solution.iterations)
         state = state.replace(
             qpos=jnp.where(last, state.qpos, qpos),
             qvel=jnp.where(last, state.qvel, qvel),
             qacc_warmstart=now.solution.qacc,
-            load=load,
         )
         touching = _touching(now.contacts, now.solution.contact_normal_force)
-        return state, now.kin, touching, now.constraints.contact_rows, now.candidates.start
+        return state, cost, now.kin, touching, now.constraints.contact_rows, now.candidates.start
 
     lanes = state.qpos.shape[-1]
     # The rows are handed on because filling them anew takes longer than what is written to them.
     rows = ContactRows.none(config.accuracy.max_contacts, lanes, state.qpos.dtype)
-    load, touching, rows = _of_tile((jnp.zeros_like(state.load), jnp.zeros(lanes, bool), rows), state.load)
-    start = (state.replace(load=load), kin, touching, rows, candidates.start)
-    state, kin, touching, *_ = jax.lax.fori_loop(0, config.accuracy.substeps + 1, substep, start)
-    return state, kin, touching
+    constants = jnp.zeros(lanes, jnp.int32), jnp.zeros(lanes, bool), rows
+    cost, touching, rows = _of_tile(constants, state.qpos[0])
+    start = (state, cost, kin, touching, rows, candidates.start)
+    state, cost, kin, touching, *_ = jax.lax.fori_loop(0, config.accuracy.substeps + 1, substep, start)
+    return ControlStep(state, kin, touching, cost)
 
 
-def _of_tile(constants: Tree, load: Array) -> Tree:
-    """Make constants depend on a tile's `load` (L,), so that each tile counts as having its own.
+def _of_tile(constants: Tree, own: Array) -> Tree:
+    """Make constants depend on a tile's `own` numbers (L,), so that each tile counts as having its own.
 
     JAX maps the body of a loop once more where a carry turns out to differ among tiles only after the first round,
     which for a substep is a quarter of what tracing a step takes (benchmarks/LOG.md, section 21). The compiler drops
     the selection between a thing and itself.
     """
-    return jax.tree.map(lambda x: jnp.where(load[0] == 0, x, x), constants)
+    return jax.tree.map(lambda x: jnp.where(own[0] == 0, x, x), constants)
 
 
 def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) -> Array:

@@ -108,7 +108,7 @@ def render(
                 report()
 
     # Lanes of one scene go to one thread, so that few threads have to load it.
-    files = np.array([spec.scene for spec in env.tasks])
+    files = np.array([spec.scene_name for spec in env.tasks])
     order = np.argsort(files[lanes.task], kind="stable")
     num_threads = min(num_threads or _default_threads(), max(count, 1))
     with _progress_bar(count) if progress else contextlib.nullcontext() as advance:

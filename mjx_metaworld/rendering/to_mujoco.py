@@ -110,10 +110,11 @@ def _mark_goal(model: mujoco.MjModel, spec: TaskSpec, lane: State) -> None:
     """Move the site that marks the goal to where the reference has it after a step.
 
     Each of its resets writes a world position into the site's local one. That marks another place than the goal in
-    scenes whose site hangs on a body away from the origin. Its steps write `data.site_xpos`, to no effect.
+    scenes whose site hangs on a body away from the origin. Its steps write `data.site_xpos`, to no effect. A scene of
+    one's own may have no such site.
     """
     site = _GOAL_SITES.get(spec.name, "goal")
-    if site is not None:
+    if site is not None and mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, site) >= 0:
         marked = lane.episode.goal
         if spec.name == "disassemble-v3":  # the peg's top instead of the goal
             marked = lane.episode.object_init + np.array([0.0, 0.0, 0.08])

@@ -1,4 +1,4 @@
-"""Catalogue of Meta-World's scenes: the file, and the body that a task moves in it.
+"""Catalogue of Meta-World's scenes, and scenes of one's own: the file, and the body that a task moves in it.
 
 The 50 tasks share 36 scene files. They are read from the installed `metaworld` package; nothing is copied from it.
 """
@@ -6,22 +6,51 @@ The 50 tasks share 36 scene files. They are read from the installed `metaworld` 
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import mujoco
 from metaworld.asset_path_utils import full_V3_path_for
 
+from mjx_metaworld.scenes.mjcf import Mjcf, read_mjcf
 
-class SceneSpec(NamedTuple):
+
+@dataclass(frozen=True)
+class SceneSpec:
     """A scene file and its prop.
 
     The prop is the one static body that a task may move at reset through `body_pos`, or None. Tasks that share a
     scene and move nothing leave the prop where the file puts it.
+
+    A file of one's own is read when the spec is made, and the spec stays what was read: make a new one after a change
+    of the file. It includes metaworld's files by paths that begin with `metaworld/`; `scenes.fit` tells what fits.
+
+    Attributes:
+        file: of metaworld's scenes the name within its folder `sawyer_xyz`, without the suffix; of one's own the path
+            of an MJCF file.
+        prop: the name of the prop.
+        own: what was read of a file of one's own, None for metaworld's.
+
+    Raises:
+        ValueError: if a file of one's own, or what it includes, cannot be read.
     """
 
-    file: str  # within metaworld's `sawyer_xyz` folder, without the suffix
-    prop: str | None
+    file: str | Path
+    prop: str | None = None
+    own: Mjcf | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.file, Path) or self.file.endswith(".xml"):
+            path = Path(self.file).absolute()
+            object.__setattr__(self, "file", path)
+            object.__setattr__(self, "own", read_mjcf(path))
+
+    @property
+    def name(self) -> str:
+        """The file's name without folder and suffix."""
+        return Path(self.file).stem
 
 
 SCENES: tuple[SceneSpec, ...] = (
@@ -68,18 +97,44 @@ SCENES: tuple[SceneSpec, ...] = (
 WELD_DATA = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
 
 
-def find_scene(file: str) -> SceneSpec:
-    """The scene of that file name (without folder and suffix)."""
-    return next(spec for spec in SCENES if spec.file == file)
+def find_scene(name: str) -> SceneSpec:
+    """Metaworld's scene of that file name (without folder and suffix).
+
+    Raises:
+        ValueError: if there is none, with near matches.
+    """
+    names = [str(spec.file) for spec in SCENES]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        raise ValueError(f"unknown scene {name!r}{hint} Give a scene of your own as SceneSpec(path of the file).")
+    return SCENES[names.index(name)]
 
 
 def load_scene(spec: SceneSpec) -> mujoco.MjModel:
-    """The original scene as metaworld's environments use it, weld data included; the caller's own copy."""
-    return copy.copy(_compile(spec.file))
+    """The original scene as metaworld's environments use it, weld data included; the caller's own copy.
+
+    Raises:
+        ValueError: if MuJoCo does not compile a scene of one's own; the message is MuJoCo's.
+    """
+    return copy.copy(_compile(spec))
 
 
 @functools.lru_cache(maxsize=2)  # 20 MB each; one scene's users ask for it in a row
-def _compile(file: str) -> mujoco.MjModel:
-    model = mujoco.MjModel.from_xml_path(full_V3_path_for(f"sawyer_xyz/{file}.xml"))
+def _compile(spec: SceneSpec) -> mujoco.MjModel:
+    if spec.own is None:
+        model = mujoco.MjModel.from_xml_path(full_V3_path_for(f"sawyer_xyz/{spec.file}.xml"))
+    else:
+        model = _compile_own(spec.file, spec.own.xml)
     model.eq_data[model.eq_type == mujoco.mjtEq.mjEQ_WELD] = WELD_DATA
     return model
+
+
+def _compile_own(path: str | Path, xml: str) -> mujoco.MjModel:
+    try:
+        return mujoco.MjModel.from_xml_string(xml)
+    except ValueError as error:
+        hint = ""
+        if "mass and inertia" in str(error):  # with metaworld's `inertiagrouprange`
+            hint = ". Beside metaworld's robot only geoms of groups 4 and 5 have mass: give the body an `inertial`"
+        raise ValueError(f"MuJoCo does not compile {path}: {error}{hint}") from error

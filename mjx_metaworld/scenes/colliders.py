@@ -7,7 +7,7 @@ and equal solmix, which all scenes have: condim, friction and margin by maximum,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import mujoco
@@ -17,6 +17,7 @@ from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Pairs
 from mjx_metaworld.scenes.bodies import BodyMap
 from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
+from mjx_metaworld.scenes.hulls import is_metaworlds
 
 _PLANE, _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
     int(mujoco.mjtGeom.mjGEOM_PLANE),
@@ -31,8 +32,8 @@ _ROBOT = (layout.HAND, layout.RIGHT_CLAW, layout.LEFT_CLAW)
 # Where robot geometry can be: the largest box over the 50 tasks to which metaworld clips the mocap, which holds the
 # hand to within millimetres (3 cm are allowed here), grown by the reach of the gripper's geoms from the hand
 # (11.2 cm at most, in any orientation that the hand takes).
-_ROBOT_LOW = np.array([-0.5, 0.35, -0.15]) - 0.145
-_ROBOT_HIGH = np.array([0.5, 1.0, 0.5]) + 0.145
+MOCAP_LOW, MOCAP_HIGH = np.array([-0.5, 0.35, -0.15]), np.array([0.5, 1.0, 0.5])
+_ROBOT_LOW, _ROBOT_HIGH = MOCAP_LOW - 0.145, MOCAP_HIGH + 0.145
 
 # Padding rows pass the same arithmetic as real ones, so they must not divide by zero: MuJoCo's defaults.
 _PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 2.0, 1.0, 1.0])
@@ -41,22 +42,25 @@ _PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 
 _OVERSHOOT = 0.02
 _RELATIVE_OVERSHOOT = 0.1
 _JOINT_SAMPLES = 41
+_STEP = 0.04  # m that a point moves at most between two samples; half of it is allowed for as clearance
 
 
-def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str | None) -> tuple[Colliders, Pairs]:
+def project_colliders(
+    model: mujoco.MjModel, body_map: BodyMap, main_geom: str | None, hull_rows: Mapping[int, int] | None = None
+) -> tuple[Colliders, Pairs]:
     """Colliders and pairs of an original scene on the skeleton (numpy leaves, rows not padded).
 
     Args:
         model: the original scene as MuJoCo compiles it.
         body_map: which skeleton body carries each body of it.
         main_geom: the geom of the task's main object, whose contact with the pads counts as touching.
+        hull_rows: rows of the hull table of meshes that are not metaworld's.
     """
     pairs = find_pairs(model, body_map)
     used = sorted({geom for pair in pairs for geom in pair})
     row = {geom: i for i, geom in enumerate(used)}
     poses = [_geom_pose(model, body_map, geom) for geom in used]
     aabb = model.geom_aabb[used]
-    meshes = [model.mesh(model.geom_dataid[g]).name if model.geom_type[g] == _MESH else HULL_NAMES[0] for g in used]
     colliders = Colliders(
         body=body_map.body[model.geom_bodyid[used]].astype(np.int32),
         type=model.geom_type[used].astype(np.int32),
@@ -65,12 +69,26 @@ def project_colliders(model: mujoco.MjModel, body_map: BodyMap, main_geom: str |
         size=model.geom_size[used],
         # A plane has no bounding box; it is never asked for one.
         extent=np.where((model.geom_type[used] == _PLANE)[:, None], 0.0, np.abs(aabb[:, :3]) + aabb[:, 3:]),
-        hull=np.array([HULL_NAMES.index(name) for name in meshes], np.int32),
+        hull=np.array([_hull_row(model, geom, hull_rows or {}) for geom in used], np.int32),
     )
     kinds = [pair_kind(model, pair) for pair in pairs]
     ordered = [pair for kind in PAIR_KINDS for pair, its_kind in zip(pairs, kinds, strict=True) if its_kind == kind]
     counts = tuple(kinds.count(kind) for kind in PAIR_KINDS)
     return colliders, _make_pairs(model, ordered, counts, row, main_geom)
+
+
+def _hull_row(model: mujoco.MjModel, geom: int, hull_rows: Mapping[int, int]) -> int:
+    if model.geom_type[geom] != _MESH:
+        return 0
+    mesh = int(model.geom_dataid[geom])
+    return hull_rows[mesh] if mesh in hull_rows else HULL_NAMES.index(model.mesh(mesh).name)
+
+
+def own_meshes(model: mujoco.MjModel, body_map: BodyMap) -> tuple[int, ...]:
+    """The meshes of a scene that can touch something and are not among metaworld's hulls."""
+    used = {geom for pair in find_pairs(model, body_map) for geom in pair}
+    meshes = {int(model.geom_dataid[geom]) for geom in used if model.geom_type[geom] == _MESH}
+    return tuple(mesh for mesh in sorted(meshes) if not is_metaworlds(model, mesh))
 
 
 def stack_colliders(projected: Sequence[tuple[Colliders, Pairs]]) -> tuple[Colliders, Pairs]:
@@ -190,7 +208,8 @@ class _TouchTest:
         for joint in joints:
             low, high = model.jnt_range[joint]
             slack = _OVERSHOOT + _RELATIVE_OVERSHOOT * (high - low)
-            axes.append(np.linspace(low - slack, high + slack, count))
+            travel = (high - low + 2 * slack) * self._arm(joint)
+            axes.append(np.linspace(low - slack, high + slack, max(count, 1 + int(np.ceil(travel / _STEP)))))
         samples = []
         for values in np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(joints)):
             data = mujoco.MjData(model)
@@ -199,11 +218,21 @@ class _TouchTest:
             samples.append(data)
         return samples
 
+    def _arm(self, joint: int) -> float:
+        """Distance that the farthest colliding point moves per unit of a joint: 1 for slides, for hinges its radius."""
+        model = self._model
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
+            return 1.0
+        carried = np.flatnonzero(model.body_weldid[model.geom_bodyid] == model.jnt_bodyid[joint])
+        geoms = carried[(model.geom_contype[carried] | model.geom_conaffinity[carried]) != 0]
+        data = _forward(model)
+        reach = np.linalg.norm(data.geom_xpos[geoms] - data.xanchor[joint], axis=1) + model.geom_rbound[geoms]
+        return float(reach.max(initial=0.0))
+
     def _meets(self, samples: list[mujoco.MjData] | None, g1: int, g2: int) -> bool:
         if samples is None:
             return True
-        # Between two samples a point moves less than 2 cm, a fifth of the longest arm (the door) times its step.
-        clearance = 0.02
+        clearance = _STEP / 2
         return any(mujoco.mj_geomDistance(self._model, data, g1, g2, 1.0, None) < clearance for data in samples)
 
 

@@ -10,21 +10,34 @@ import numpy as np
 from mjx_metaworld.physics.model import Scene
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
-from mjx_metaworld.scenes.colliders import project_colliders, stack_colliders
+from mjx_metaworld.scenes.colliders import own_meshes, project_colliders, stack_colliders
+from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
+from mjx_metaworld.scenes.hulls import hull_vertices
 from mjx_metaworld.scenes.project import project
 
 
-def build_scene(spec: SceneSpec, main_geom: str | None) -> Scene:
+def own_hulls(spec: SceneSpec) -> tuple[np.ndarray, ...]:
+    """Vertices (n, 3) of the hulls of a scene's meshes that can touch something and are not metaworld's."""
+    if spec.own is None:
+        return ()
+    model = load_scene(spec)
+    return tuple(hull_vertices(model, mesh) for mesh in own_meshes(model, map_bodies(model, spec.prop)))
+
+
+def build_scene(spec: SceneSpec, main_geom: str | None, first_hull: int = len(HULL_NAMES)) -> Scene:
     """Load a scene and project it onto the skeleton (numpy leaves).
 
     Args:
         spec: the scene.
         main_geom: the geom of the task's main object, whose contact with the pads counts as touching; None when the
             task does not ask.
+        first_hull: row of the hull table of the first of `own_hulls`.
     """
     model = load_scene(spec)
     body_map = map_bodies(model, spec.prop)
-    return project(model, body_map, *project_colliders(model, body_map, main_geom))
+    meshes = () if spec.own is None else own_meshes(model, body_map)
+    hull_rows = {mesh: first_hull + i for i, mesh in enumerate(meshes)}
+    return project(model, body_map, *project_colliders(model, body_map, main_geom, hull_rows))
 
 
 def stack_scenes(scenes: Sequence[Scene]) -> Scene:

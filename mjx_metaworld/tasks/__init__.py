@@ -1,5 +1,9 @@
-"""The tasks, a declaration and its reward functions each, by family; importing the package registers them."""
+"""The tasks, a declaration and its reward functions each, by family; importing the package registers them.
 
+The names beside the families are all that a declaration is made of, here and outside the package.
+"""
+
+from mjx_metaworld.scenes.catalog import SceneSpec
 from mjx_metaworld.tasks import (
     button,
     carry,
@@ -13,20 +17,43 @@ from mjx_metaworld.tasks import (
     lever,
     lock,
     peg,
+    placement,
     plate,
     puck,
+    rewards,
     stick,
     sweep,
     tool,
     wall,
     window,
 )
-from mjx_metaworld.tasks.spec import TaskSpec, registered
-
-TASKS: tuple[TaskSpec, ...] = registered()
+from mjx_metaworld.tasks.registry import registered, task
+from mjx_metaworld.tasks.spec import (
+    HAND_HIGH,
+    HAND_LOW,
+    UNOBSERVED,
+    Observed,
+    Orientation,
+    Outcome,
+    Placement,
+    Point,
+    RewardInputs,
+    Settled,
+    TaskSpec,
+)
 
 __all__ = [
-    "TASKS",
+    "HAND_HIGH",
+    "HAND_LOW",
+    "UNOBSERVED",
+    "Observed",
+    "Orientation",
+    "Outcome",
+    "Placement",
+    "Point",
+    "RewardInputs",
+    "SceneSpec",
+    "Settled",
     "TaskSpec",
     "button",
     "carry",
@@ -40,10 +67,14 @@ __all__ = [
     "lever",
     "lock",
     "peg",
+    "placement",
     "plate",
     "puck",
+    "registered",
+    "rewards",
     "stick",
     "sweep",
+    "task",
     "tool",
     "wall",
     "window",

@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     HAND_LOW,
@@ -18,7 +19,6 @@ from mjx_metaworld.tasks.spec import (
     RewardInputs,
     Settled,
     float32,
-    task,
 )
 
 HOLE, START = range(2)

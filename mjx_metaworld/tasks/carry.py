@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -18,7 +19,6 @@ from mjx_metaworld.tasks.spec import (
     RewardInputs,
     Settled,
     float32,
-    task,
 )
 
 HAND_INIT = (0.0, 0.6, 0.2)

@@ -11,6 +11,7 @@ from mjx_metaworld.physics.model import FREE_QPOS
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.button import press_forward, press_forward_v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -19,7 +20,6 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
-    task,
 )
 
 HAND_INIT = (0.0, 0.4, 0.2)

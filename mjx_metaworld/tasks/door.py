@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -17,7 +18,6 @@ from mjx_metaworld.tasks.spec import (
     RewardInputs,
     Settled,
     float32,
-    task,
 )
 
 HANDLE = Observed(Point("geom", "handle"), Orientation("xyzw", "geom", "handle"))

@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     Observed,
@@ -16,7 +17,6 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
-    task,
 )
 
 HAND_INIT = (0.0, 0.4, 0.2)

@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_prop, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     Observed,
@@ -18,7 +19,6 @@ from mjx_metaworld.tasks.spec import (
     RewardInputs,
     Settled,
     float32,
-    task,
 )
 
 HAND_LOW = (-0.5, 0.40, -0.15)

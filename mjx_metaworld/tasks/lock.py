@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_prop, set_part_joint, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     Observed,
@@ -19,7 +20,6 @@ from mjx_metaworld.tasks.spec import (
     Settled,
     Vec3,
     float32,
-    task,
 )
 
 HAND_INIT = float32(0.0, 0.6, 0.2)

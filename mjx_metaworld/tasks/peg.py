@@ -8,6 +8,7 @@ from jaxtyping import Array
 from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -16,7 +17,6 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
-    task,
 )
 
 HEAD, ZERO_1, ONE_1, ZERO_2, ONE_2 = range(5)

@@ -28,8 +28,7 @@ CONVENTIONS = {"zero": _ZERO, "identity": _IDENTITY, "wxyz": _WXYZ, "xyzw": _XYZ
 _MAX_APART = 0.1  # distance of the claws that counts as fully open
 
 
-@struct.dataclass
-class PointTable:
+class PointTable(struct.PyTreeNode):
     """Places and orientations of a task on the skeleton.
 
     Rows of the places: both finger tips, both pads, the observed objects, the task's points (padded).
@@ -46,8 +45,7 @@ class PointTable:
     observed: Float[Array, " objects"]  # 1 for an object, 0 for padding
 
 
-@struct.dataclass
-class Readings:
+class Readings(struct.PyTreeNode):
     """Quantities that the reference reads from the simulation after a step."""
 
     tcp: Float[Array, "3"]

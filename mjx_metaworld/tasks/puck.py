@@ -10,6 +10,7 @@ from jaxtyping import Array
 from mjx_metaworld.observation import OBJECT_Z
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -18,7 +19,6 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
-    task,
 )
 
 PUCK = Observed(Point("body", "obj"), Orientation("xyzw", "geom", "objGeom"))

@@ -9,6 +9,7 @@ views of `mjData.xpos`, so at every step they equal the current pads.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -68,8 +69,7 @@ class Observed(NamedTuple):
     orientation: Orientation = UNOBSERVED
 
 
-@struct.dataclass
-class Settled:
+class Settled(struct.PyTreeNode):
     """The end of the reference's `_reset_hand`, before the task places its objects.
 
     `qpos` and `qvel` are the state proper. Everything measured is as `mjData` holds it at that moment, which is one
@@ -90,8 +90,7 @@ class Settled:
         return self.frame[OBJECT_Z]
 
 
-@struct.dataclass
-class Placement:
+class Placement(struct.PyTreeNode):
     """The state that an episode starts from, and what the reference remembers of it."""
 
     qpos: Float[Array, "19"]
@@ -102,8 +101,7 @@ class Placement:
     points_init: Float[Array, "points 3"]  # the task's points as the reference remembers them
 
 
-@struct.dataclass
-class RewardInputs:
+class RewardInputs(struct.PyTreeNode):
     """The physical quantities of one transition, after the control step's final `mj_forward`."""
 
     obs: Float[Array, "39"]  # clipped to the observation bounds, as the reference passes it
@@ -147,8 +145,7 @@ class RewardInputs:
         return self.obs[SECOND_OBJECT]
 
 
-@struct.dataclass
-class Outcome:
+class Outcome(struct.PyTreeNode):
     """A task's reward and what the reference reports beside it; truth values may be booleans."""
 
     reward: Array
@@ -161,7 +158,8 @@ class Outcome:
 
     def metrics(self) -> Metrics:
         """The reference's seven info entries, all in the reward's dtype."""
-        dtype = self.reward.dtype
+        reward = jnp.asarray(self.reward)
+        dtype = reward.dtype
         return Metrics(
             success=jnp.asarray(self.success, dtype),
             near_object=jnp.asarray(self.near_object, dtype),
@@ -169,12 +167,11 @@ class Outcome:
             grasp_reward=jnp.asarray(self.grasp_reward, dtype),
             in_place_reward=jnp.asarray(self.in_place_reward, dtype),
             obj_to_target=jnp.asarray(self.obj_to_target, dtype),
-            unscaled_reward=self.reward,
+            unscaled_reward=reward,
         )
 
 
-@struct.dataclass
-class Separation:
+class Separation(struct.PyTreeNode):
     """Least distance in xy between two places of a goal vector, which the reference draws again where it is less."""
 
     square: Float[Array, ""]  # of the distance, m²; 0 accepts every goal vector
@@ -195,16 +192,24 @@ class Separation:
 
 Place = Callable[[Array, Settled], Placement]
 Reward = Callable[[RewardInputs], Outcome]
+Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # a scripted policy of one task
 RewardVersion = Literal["v1", "v2"]
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # what file names, gymnasium's ids and command lines all take
+_MAX_OBJECTS = 2  # that the observation has room for
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task: its scene, bounds and randomisation, what is observed, and the two functions."""
+    """A task: its scene, bounds and randomisation, what is observed, and the two functions.
+
+    Raises:
+        ValueError: for a field that cannot be right, with the task's name and all that is wrong.
+    """
 
     name: str
     description: str  # docstring of the reward function: what to do, what is randomised, what counts as success
-    scene: str  # file name of the scene, see `scenes.catalog`
+    scene: str | SceneSpec  # one of metaworld's by the name of its file, or a file of one's own
     hand_init: Vec3  # where the mocap stands while the hand settles
     rand_low: tuple[float, ...]  # bounds of the goal vector, the reference's _random_reset_space
     rand_high: tuple[float, ...]
@@ -213,7 +218,7 @@ class TaskSpec:
     objects: tuple[Observed, ...]
     place: Place
     reward: Reward
-    reward_v1: Reward  # the reference's first reward
+    reward_v1: Reward | None = None  # the reference's first reward
     points: tuple[Point, ...] = ()  # further places that the task refers to, by position in this tuple
     main_geom: str | None = None  # the geom of `RewardInputs.touching`, None where no reward asks for it
     hand_low: Vec3 = HAND_LOW
@@ -223,15 +228,66 @@ class TaskSpec:
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
     extra_substeps: int = 0  # substeps after the hand has settled and `tcp` is read, before anything is placed
     settles_against_prop: bool = False  # the settled state depends on where the prop stands
+    expert: Script | str | None = None  # a scripted policy, or the task whose policy serves; metaworld's are by name
+    suites: tuple[str, ...] = ()  # suites of one's own that the task belongs to
+
+    def __post_init__(self) -> None:
+        wrong = [*self._wrong_names(), *self._wrong_numbers()]
+        if wrong:
+            raise ValueError(f"task {self.name!r}: " + "; ".join(wrong))
+
+    def _wrong_names(self) -> list[str]:
+        wrong = []
+        if not NAME.fullmatch(self.name):
+            wrong.append("a name is made of letters, digits, '-', '_' and '.'")
+        if isinstance(self.suites, str) or not all(NAME.fullmatch(suite) for suite in self.suites):
+            wrong.append(f"suites must be a tuple of names, got {self.suites!r}")
+        try:
+            _ = self.scene_spec
+        except ValueError as error:
+            wrong.append(str(error))
+        if len(self.objects) > _MAX_OBJECTS:
+            wrong.append(f"objects must be at most {_MAX_OBJECTS}, got {len(self.objects)}")
+        return wrong
+
+    def _wrong_numbers(self) -> list[str]:
+        places = ("hand_init", "hand_low", "hand_high", "goal_low", "goal_high")
+        wrong = [
+            f"{name} must be three numbers, got {getattr(self, name)!r}" for name in places if not self._is_vec3(name)
+        ]
+        if wrong:
+            return wrong
+        for kind in ("rand", "goal", "hand"):
+            low, high = getattr(self, f"{kind}_low"), getattr(self, f"{kind}_high")
+            if len(low) != len(high) or not all(a <= b for a, b in zip(low, high, strict=True)):
+                wrong.append(f"{kind}_low must be as long as {kind}_high and nowhere above it, got {low} and {high}")
+        if self.min_separation and len(self.rand_low) < (5 if self.separate_from is None else 2):
+            wrong.append("min_separation needs a goal vector of two places, or of one and separate_from")
+        return wrong
+
+    def _is_vec3(self, name: str) -> bool:
+        return len(getattr(self, name)) == 3 and bool(np.isfinite(np.asarray(getattr(self, name), float)).all())
 
     def reward_of(self, version: RewardVersion) -> Reward:
-        """The reward function that the reference selects by `reward_function_version`."""
-        return self.reward if version == "v2" else self.reward_v1
+        """The reward function that the reference selects by `reward_function_version`.
+
+        Raises:
+            ValueError: if the task has none of that version.
+        """
+        reward = self.reward if version == "v2" else self.reward_v1
+        if reward is None:
+            raise ValueError(f"task {self.name!r} has no reward of version {version!r}; declare it with reward_v1=...")
+        return reward
 
     @property
     def scene_spec(self) -> SceneSpec:
         """The scene's file and prop."""
-        return find_scene(self.scene)
+        return self.scene if isinstance(self.scene, SceneSpec) else find_scene(self.scene)
+
+    @property
+    def scene_name(self) -> str:
+        """The name of the scene's file, without folder and suffix."""
+        return self.scene_spec.name
 
     def accepts(self, rand_vec: Array | np.ndarray) -> Array | np.ndarray | np.bool_ | bool:
         """True if the reference would keep this goal vector `(rand,)` (numpy or JAX), not draw another."""
@@ -246,28 +302,3 @@ class TaskSpec:
             holds_both=np.float64(holds_both),
             second=np.asarray(self.separate_from or (0.0, 0.0), float),
         )
-
-
-_REGISTRY: dict[str, TaskSpec] = {}
-
-
-def task(name: str, **fields: object) -> Callable[[Reward], Reward]:
-    """Register a reward function, with the other fields of its `TaskSpec`, under a task name.
-
-    Raises:
-        ValueError: if the name is taken.
-    """
-
-    def register(reward: Reward) -> Reward:
-        if name in _REGISTRY:
-            raise ValueError(f"task {name!r} is declared twice")
-        description = " ".join((reward.__doc__ or "").split())
-        _REGISTRY[name] = TaskSpec(name=name, description=description, reward=reward, **fields)
-        return reward
-
-    return register
-
-
-def registered() -> tuple[TaskSpec, ...]:
-    """All declared tasks, in order of declaration."""
-    return tuple(_REGISTRY.values())

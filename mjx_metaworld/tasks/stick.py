@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, set_part_joint, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -15,7 +16,6 @@ from mjx_metaworld.tasks.spec import (
     Point,
     RewardInputs,
     Settled,
-    task,
 )
 
 HAND_INIT = (0.0, 0.6, 0.2)

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 from mjx_metaworld.tasks.puck import HAND_INIT, PUCK, PUCK_GEOM, place_on_table
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -19,7 +20,6 @@ from mjx_metaworld.tasks.spec import (
     RewardInputs,
     Settled,
     float32,
-    task,
 )
 
 SWEEP_GOAL = (0.5, 0.01)  # x and z

@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from mjx_metaworld.tasks import rewards, v1
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, shifted, start
+from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
@@ -16,7 +17,6 @@ from mjx_metaworld.tasks.spec import (
     RewardInputs,
     Settled,
     float32,
-    task,
 )
 
 WRENCH = Observed(Point("site", "RoundNut-8"), Orientation("wxyz", "body", "RoundNut"))

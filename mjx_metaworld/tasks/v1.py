@@ -164,8 +164,8 @@ def move(
     grasp_success: float = 0.0,
 ) -> Outcome:
     """Reach the object (measured by `reach`, from between the finger tips by default), then bring `distance` to 0."""
-    reach = norm(s.object - s.tcp) if reach is None else reach
-    reward = -reach + gain(reach < REACHED, progress(distance, initial))
+    way: Scalar = norm(s.object - s.tcp) if reach is None else reach
+    reward = -way + gain(way < REACHED, progress(distance, initial))
     return report(reward, distance, within, grasp_success=grasp_success)
 
 
@@ -187,10 +187,10 @@ def pick_and_place(
 
     `datum` is the height from which the lift counts.
     """
-    floor = s.object_init[2] if floor is None else floor
-    height = floor + lift_by
+    ground: Scalar = s.object_init[2] if floor is None else floor
+    height = ground + lift_by
     reach, distance = norm(s.object - s.tcp), norm(s.object - s.goal)
-    lifted = lift(s.object[2], floor, height, reach, distance, datum=datum)
+    lifted = lift(s.object[2], ground, height, reach, distance, datum=datum)
     place = progress(distance, carry_way(s.object_init, height, s.goal))
     reward = approach(s, s.object) + lifted.reward + gain(lifted.complete & (reach < CARRIED), place)
     return report(reward, distance, within)

@@ -17,7 +17,8 @@ from mjx_metaworld.tasks.puck import (
     place_on_table,
     reach_v1,
 )
-from mjx_metaworld.tasks.spec import Outcome, RewardInputs, task
+from mjx_metaworld.tasks.registry import task
+from mjx_metaworld.tasks.spec import Outcome, RewardInputs
 
 RAND_LOW, RAND_HIGH = (-0.05, 0.6, 0.015), (0.05, 0.65, 0.015)
 AIR_LOW, AIR_HIGH = (-0.05, 0.85, 0.05), (0.05, 0.9, 0.3)

@@ -87,8 +87,7 @@ class Algorithm(NamedTuple):
     sharding: NamedSharding | None = None  # of the environments' lanes over several devices
 
 
-@struct.dataclass
-class EpisodeReport:
+class EpisodeReport(struct.PyTreeNode):
     """The episodes that ended during an iteration, by task; NaN where none did."""
 
     success: Float[Array, " tasks"]  # share with a success at any step

@@ -14,8 +14,7 @@ _OBS_LIMIT = 10.0  # standard deviations
 _MIN_SCALE = 1e-3  # of returns; a task without any reward is not divided by zero
 
 
-@struct.dataclass
-class Moments:
+class Moments(struct.PyTreeNode):
     """Mean and variance of all that was seen, with any shape of independent statistics."""
 
     count: Float[Array, "..."]
@@ -61,8 +60,7 @@ def standardise(moments: Moments, obs: Float[Array, "... obs"]) -> Float[Array, 
     return jnp.concatenate([scaled, obs[..., size:]], axis=-1)
 
 
-@struct.dataclass
-class RewardScale:
+class RewardScale(struct.PyTreeNode):
     """Divisor of each task's rewards: the root mean square of its discounted returns so far.
 
     Nothing is subtracted from rewards, since that would pay for or punish longer episodes. The mean square, unlike the

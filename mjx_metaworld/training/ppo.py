@@ -74,8 +74,7 @@ class PPOConfig:
             raise ValueError(f"minibatches must divide the batch of {batch} transitions, got {self.minibatches}")
 
 
-@struct.dataclass
-class PPOState:
+class PPOState(struct.PyTreeNode):
     """Everything that learning goes on from."""
 
     key: Key[Array, ""]
@@ -90,8 +89,7 @@ class PPOState:
     episodes: EpisodeStats
 
 
-@struct.dataclass
-class PPOReport:
+class PPOReport(struct.PyTreeNode):
     """Figures of an iteration: episodes by task, the rest as means over the updates."""
 
     episodes: EpisodeReport

@@ -16,6 +16,7 @@ from metaworld.evaluation import evaluation
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.parity.reference import reference_task
+from mjx_metaworld.suites import require_metaworld
 from mjx_metaworld.types import EPISODE_STEPS, Policy
 
 
@@ -41,7 +42,11 @@ def evaluate_on_reference(
         rand_vecs: (n, rand) goal vectors a task, the same n for all.
         num_steps: control steps an episode at most, up to the reference's 500.
         advance: called after every control step of all tasks, for a progress bar.
+
+    Raises:
+        ValueError: if metaworld lacks one of the tasks.
     """
+    require_metaworld(env.tasks, "the evaluation on CPU metaworld")
     names = [spec.name for spec in env.tasks]
     num_goals = len(rand_vecs[0])
     makers = [

@@ -17,8 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mjx_metaworld.types import Transition
 
 
-@struct.dataclass
-class Experience:
+class Experience(struct.PyTreeNode):
     """Steps to learn from; `next_obs` is the true successor, so that truncation needs no mark of its own."""
 
     obs: Float[Array, "... plain"]  # without the one-hot vector, which the task tells

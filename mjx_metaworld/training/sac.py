@@ -89,8 +89,7 @@ class SACConfig:
         return round(self.updates_per_step * self.num_envs * self.horizon)
 
 
-@struct.dataclass
-class Learner:
+class Learner(struct.PyTreeNode):
     """Networks, temperatures and optimizer states, which the updates change."""
 
     actor: Any  # parameters
@@ -102,8 +101,7 @@ class Learner:
     temperature_optimizer: optax.OptState
 
 
-@struct.dataclass
-class SACState:
+class SACState(struct.PyTreeNode):
     """Everything that learning goes on from."""
 
     key: Key[Array, ""]
@@ -116,8 +114,7 @@ class SACState:
     episodes: EpisodeStats
 
 
-@struct.dataclass
-class SACReport:
+class SACReport(struct.PyTreeNode):
     """Figures of an iteration: episodes, entropy and temperature by task, the rest as means over the updates.
 
     But for the episodes, all is NaN before the first update.

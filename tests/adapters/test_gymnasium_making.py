@@ -5,13 +5,16 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs import registration
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import mjx_metaworld as mw
-from mjx_metaworld.adapters.gymnasium import make_mt
+from mjx_metaworld.adapters.gymnasium import make_mt, register
 from mjx_metaworld.adapters.sub_env import deal_goals
-from mjx_metaworld.suites import resolve
+from mjx_metaworld.suites import register_suite, resolve
+from mjx_metaworld.tasks import task
+from mjx_metaworld.tasks.registry import on_change
 
 pytestmark = pytest.mark.usefixtures("kinematic")
 
@@ -40,6 +43,35 @@ def test_bad_arguments_are_refused(options, message):
 def test_every_suite_and_task_is_registered():
     ids = {name.removeprefix("mjx-metaworld/") for name in gym.registry if name.startswith("mjx-metaworld/")}
     assert ids == {*mw.list_suites(), *mw.list_tasks(), "MT1", "ML1-train", "ML1-test"}
+
+
+@pytest.fixture
+def own_task(scratch_registry, monkeypatch):
+    """A task and two suites, declared after the adapter was imported."""
+    monkeypatch.setattr(registration, "registry", dict(gym.registry))
+    on_change(register)
+    task("reach-again", like="reach-v3", suites=("reaches",))(resolve("reach-v3")[0].reward)
+    register_suite("pair-train", ["reach-again", "reach-v3"])
+
+
+def test_what_is_declared_later_is_registered(own_task):
+    registry = registration.registry
+    assert registry["mjx-metaworld/reach-again"].kwargs == {"env_name": "reach-again"}
+    assert registry["mjx-metaworld/reach-again"].entry_point is not None
+    assert registry["mjx-metaworld/reaches"].kwargs == {"env_name": "reaches"}
+    assert registry["mjx-metaworld/pair-train"].kwargs == {"env_name": "pair", "split": "train"}
+    (lane,) = deal_goals(resolve("reach-again"), 1, seed=SEED)
+    assert lane.task_name == "reach-again"
+
+
+@pytest.mark.full
+def test_a_task_of_ones_own_is_made(own_task):
+    env = gym.make("mjx-metaworld/reach-again", seed=SEED, render_mode="rgb_array", width=32, height=24)
+    env.reset()
+    assert env.step(env.action_space.sample())[0].shape == (39,)
+    assert np.asarray(env.render()).shape == (24, 32, 3)
+    envs = gym.make_vec("mjx-metaworld/pair-train", seed=SEED)
+    assert envs.get_attr("task_name") == ("reach-again", "SawyerReachEnvV3")
     envs = gym.make_vec("mjx_metaworld.adapters.gymnasium:mjx-metaworld/reach-v3", num_envs=3, seed=0)
     assert envs.num_envs == 3
     assert envs.spec is not None

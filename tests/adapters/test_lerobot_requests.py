@@ -9,6 +9,7 @@ from support.metaworld_reference import seeded_goal
 from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.tasks import distinct_tasks, task_groups, task_texts
 from mjx_metaworld.suites import list_tasks, resolve
+from mjx_metaworld.tasks import task as declare
 
 
 def test_groups_of_a_request():
@@ -34,6 +35,14 @@ def test_corrected_texts_tell_all_tasks_apart():
     assert corrected["push-back-v3"] != shared["push-back-v3"]
     with pytest.raises(ValueError, match="klingon"):
         task_texts("klingon", shared)  # type: ignore[arg-type]
+
+
+def test_a_task_of_ones_own_is_told_by_its_description(scratch_registry):
+    def reward(s):
+        """Reach once more. Success: at the goal."""
+
+    declare("reach-again", like="reach-v3")(reward)
+    assert task_texts("lerobot", {"reach-v3": "Reach"}) == {"reach-v3": "Reach", "reach-again": "Reach once more"}
 
 
 @pytest.mark.parametrize("task", ["pick-place-v3", "door-lock-v3"])  # the first rejects draws, the second does not

@@ -14,14 +14,14 @@ from mjx_metaworld.build.readings import read_frame, read_skeleton, write_skelet
 from mjx_metaworld.build.settle import settle
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.scenes.bodies import map_bodies
-from mjx_metaworld.tasks import TASKS
+from mjx_metaworld.tasks import registered
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 QUICK = ("reach-v3", "push-v3", "drawer-open-v3", "door-open-v3", "window-open-v3", "peg-insert-side-v3")
 
 
 def tasks() -> list:
-    return [pytest.param(t, id=t.name, marks=() if t.name in QUICK else pytest.mark.full) for t in TASKS]
+    return [pytest.param(t, id=t.name, marks=() if t.name in QUICK else pytest.mark.full) for t in registered()]
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_frame_reads_what_the_reference_observes(spec):
 
 
 def test_skeleton_state_survives_a_round_trip():
-    env = live_env(TASKS[0])
-    bodies = map_bodies(env.model, TASKS[0].scene_spec.prop)
+    env = live_env(registered()[0])
+    bodies = map_bodies(env.model, registered()[0].scene_spec.prop)
     state = read_skeleton(env.data, bodies)
     other = mujoco.MjData(env.model)
     write_skeleton(other, bodies, state)
@@ -92,35 +92,35 @@ def test_skeleton_state_survives_a_round_trip():
 
 
 def test_cache_is_used(cache, monkeypatch):
-    first = settle(TASKS[0])
+    first = settle(registered()[0])
     assert len(list(cache.rglob("*.npz"))) == 1
     monkeypatch.setattr(mujoco, "mj_step", lambda *_, **__: pytest.fail("simulated in spite of the cache"))
-    assert equal(settle(TASKS[0]), first)
+    assert equal(settle(registered()[0]), first)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip archive", b"PK\x03\x04 cut off"])
 def test_corrupt_cache_file_is_computed_again(cache, content):
-    first = settle(TASKS[0])
+    first = settle(registered()[0])
     (file,) = cache.rglob("*.npz")
     file.write_bytes(content)
-    assert equal(settle(TASKS[0]), first)
+    assert equal(settle(registered()[0]), first)
     assert file.stat().st_size > len(content)
 
 
 def test_truncated_cache_file_is_computed_again(cache):
-    first = settle(TASKS[0])
+    first = settle(registered()[0])
     (file,) = cache.rglob("*.npz")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert equal(settle(TASKS[0]), first)
+    assert equal(settle(registered()[0]), first)
 
 
 def test_unwritable_cache_does_no_harm(cache):
     cache.write_text("a file where the folder should be")
-    assert settle(TASKS[0]).qpos.shape == (1, layout.NQ)
+    assert settle(registered()[0]).qpos.shape == (1, layout.NQ)
 
 
 def test_many_prop_places_settle_in_one_call(cache):
-    spec = next(t for t in TASKS if t.scene_spec.prop is not None)
+    spec = next(t for t in registered() if t.scene_spec.prop is not None)
     places = np.array([[0.0, 0.8, 0.0], [0.1, 0.9, 0.0]])
     settled = settle(spec, places)
     assert settled.qpos.shape == (2, layout.NQ)

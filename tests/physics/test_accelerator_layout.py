@@ -42,7 +42,7 @@ def test_both_layouts_make_the_same_step_of_few_tasks():
     @jax.jit
     @jax.vmap
     def step_elsewhere(task, physics, ctrl):
-        return env.engine.step(env.rows(task).scene, physics, ctrl)[0]
+        return env.engine.step(env.rows(task).scene, physics, ctrl, jnp.int32(0))[0]
 
     found = step_elsewhere(task, physics, ctrl)
     assert np.abs(found.qpos - physics.qpos).max() > 1e-3  # it moves

@@ -25,7 +25,14 @@ QUICK = ("command_line.md", "new_task.md")  # these compile one reset at most; t
 
 def blocks(page: Path, language: str) -> list[str]:
     """The code blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    title = r"(?: title=[^\n]*)?"
+    return re.findall(rf"^```{language}{title}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def files(page: Path) -> dict[str, str]:
+    """What a page wants in files, by their names: its code blocks with a title."""
+    titled = r'^```\w+ title="([^"\n]+)"\n(.*?)^```'
+    return dict(re.findall(titled, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
 
 
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
@@ -46,11 +53,21 @@ def test_python_compiles(page):
     ],
     ids=lambda page: page.stem,
 )
-def test_python_runs(page):
+def test_python_runs(page, tmp_path):
     """All blocks of a page in one process of its own, so that a task that a page declares stays there."""
-    script = "\n".join(blocks(page, "python"))
+    titled = files(page)
+    for name, content in titled.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    script = "\n".join(code for code in blocks(page, "python") if code not in titled.values())
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path if titled else ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 

@@ -26,8 +26,7 @@ from mjx_metaworld.types import Metrics, Transition
 ACTION_SIZE = 2
 
 
-@struct.dataclass
-class ProbeState:
+class ProbeState(struct.PyTreeNode):
     """One lane a row."""
 
     obs: Float[Array, "envs obs"]

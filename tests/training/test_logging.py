@@ -38,8 +38,7 @@ from mjx_metaworld.training.normalize import (
 from mjx_metaworld.training.requires import require
 
 
-@struct.dataclass
-class Report:
+class Report(struct.PyTreeNode):
     episodes: EpisodeReport
     loss: Float[Array, ""]
 

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
-from mjx_metaworld.suites import goal_batch
+from mjx_metaworld.suites import goal_batch, resolve
+from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.types import State
 from mjx_metaworld.vector import select_envs
 
@@ -73,11 +74,11 @@ def step_unfinished(env: MetaWorldEnv, state: State, actions: Float[Array, "envs
 def simulator(tasks: tuple[str, ...], num_envs: int, max_episode_steps: int) -> Simulator:
     """The process's simulator for these tasks, batch size and episode length; compiled at the first call."""
     with _building:
-        return _build(tasks, num_envs, max_episode_steps)
+        return _build(resolve(tasks), num_envs, max_episode_steps)
 
 
 @functools.cache
-def _build(tasks: tuple[str, ...], num_envs: int, max_episode_steps: int) -> Simulator:
+def _build(tasks: tuple[TaskSpec, ...], num_envs: int, max_episode_steps: int) -> Simulator:
     # JAX would take most of a GPU's memory when it first uses it, and PyTorch lives there too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return Simulator(make(tasks, max_episode_steps=max_episode_steps, terminate_on_success=True), num_envs)

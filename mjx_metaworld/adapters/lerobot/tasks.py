@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks import TaskSpec
+from mjx_metaworld.tasks.registry import is_built_in, registered
 
 TaskTexts = Literal["lerobot", "corrected"]
 
@@ -42,7 +43,7 @@ def distinct_tasks(groups: Mapping[str, tuple[TaskSpec, ...]]) -> tuple[str, ...
 
 
 def task_texts(which: TaskTexts, lerobot_texts: Mapping[str, str]) -> dict[str, str]:
-    """Each task in words.
+    """Each task in words; one that LeRobot does not have by its own description.
 
     Args:
         which: "lerobot", as the installed LeRobot has them and its checkpoints were trained on, or "corrected", where
@@ -54,4 +55,5 @@ def task_texts(which: TaskTexts, lerobot_texts: Mapping[str, str]) -> dict[str, 
     """
     if which not in get_args(TaskTexts):
         raise ValueError(f"unknown task_texts {which!r}; available: {', '.join(get_args(TaskTexts))}")
-    return {**lerobot_texts, **(_CORRECTIONS if which == "corrected" else {})}
+    own = {spec.name: spec.description.split(". ")[0] for spec in registered() if not is_built_in(spec)}
+    return {**own, **lerobot_texts, **(_CORRECTIONS if which == "corrected" else {})}

@@ -73,7 +73,7 @@ class LeRobotVectorEnv(VectorEnv):
         (self._spec,) = resolve((task,))
         self._compiled_for = tuple(compiled_for) or (task,)
         self._max_episode_steps = max_episode_steps
-        self._obs_type = obs_type
+        self._obs_type: ObsType = obs_type
         self._one_hot = np.array([name == task for name in one_hot], float)
         self._size = (width, height)
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
@@ -127,7 +127,7 @@ class LeRobotVectorEnv(VectorEnv):
         Raises:
             ValueError: if there is not one seed a lane.
         """
-        seeds = [seed] * self.num_envs if seed is None else seed
+        seeds: Any = [seed] * self.num_envs if seed is None else seed
         if (first := as_integer(seeds)) is not None:
             seeds = range(first, first + self.num_envs)
         if len(seeds) != self.num_envs:

@@ -116,6 +116,12 @@ def routines(
         "capsule": (candidates.capsule, lambda a, b, _: (collide_capsules(a, b), None)),
         "box": (candidates.box, lambda a, b, pairs: (collide_boxes(a, b, pairs.margin), None)),
         "cylinder-box": (candidates.cylinder_box, lambda a, b, p: (collide_cylinder_boxes(a, b, p.margin), None)),
-        "convex": (candidates.convex, lambda a, b, pairs: convex(a, b, hulls, pairs.margin, pairs.start, *search)),
+        "convex": (candidates.convex, lambda a, b, p: convex(a, b, hulls, p.margin, _started(p), *search)),
     }
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}
+
+
+def _started(pairs: NearPairs) -> Start:
+    """Start of the search of convex pairs, which the broad phase has found for these and no others."""
+    assert pairs.start is not None
+    return pairs.start

@@ -40,8 +40,7 @@ _CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
 _NEVER = 1e9
 
 
-@struct.dataclass
-class Candidates:
+class Candidates(struct.PyTreeNode):
     """Pairs for the narrow phase, by kind in the order of `PAIR_KINDS`; None where no scene has such pairs."""
 
     plane: Slots | None

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
+from jaxtyping import Array
 
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Colliders, Pairs, Scene
-
-Array = jax.Array
 
 
 class Bounds(NamedTuple):
@@ -51,7 +49,7 @@ class Geometry(NamedTuple):
     def bounds(self) -> Bounds:
         """The lanes' colliders."""
         c = self.colliders
-        columns = (c.body, c.type, *(np.moveaxis(x, 1, -1) for x in (c.pos, c.mat, c.extent)))
+        columns = (c.body, c.type, *(np.moveaxis(np.asarray(x), 1, -1) for x in (c.pos, c.mat, c.extent)))
         return Bounds(*rows_of_lanes(columns, self.scene))
 
     def pair_rows(self) -> PairRows:

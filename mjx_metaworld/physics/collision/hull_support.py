@@ -55,8 +55,7 @@ def cube_directions() -> np.ndarray:
     return grid / np.linalg.norm(grid, axis=1, keepdims=True)
 
 
-@struct.dataclass
-class Hulls:
+class Hulls(struct.PyTreeNode):
     """Hulls of the slots, as places in a table (trailing axes (S, L))."""
 
     row: Array  # (S, L) int32 of its first cell

@@ -27,8 +27,7 @@ Array = jax.Array
 Result = TypeVar("Result")
 
 
-@struct.dataclass
-class Layout:
+class Layout(struct.PyTreeNode):
     """Indices of the near pairs of a kind; arrays of pairs end in two axes (A, B)."""
 
     entry: Array  # (S, L) index of a lane's slot in the flattened axes (A, B)

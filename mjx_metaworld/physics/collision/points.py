@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from mjx_metaworld.physics.fence import fence
-
-Array = jax.Array
 
 # The distance of a contact point that does not exist.
 NO_CONTACT = 1e6

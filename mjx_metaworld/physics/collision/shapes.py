@@ -18,8 +18,7 @@ Array = jax.Array
 _COLLIDING_BODIES = (HAND, RIGHT_CLAW, LEFT_CLAW, FREE, PROP, PART)
 
 
-@struct.dataclass
-class Shape:
+class Shape(struct.PyTreeNode):
     """One side of the selected pairs of a kind; trailing axes (S, L)."""
 
     body: Array  # (S, L) int32 skeleton body
@@ -30,8 +29,7 @@ class Shape:
     hull: Array  # (S, L) int32 row of the hull table, where it is a mesh
 
 
-@struct.dataclass
-class Start:
+class Start(struct.PyTreeNode):
     """Start of the contact search of general convex shapes: a direction and a simplex near the answer."""
 
     normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 1
@@ -51,8 +49,7 @@ def collider_table(colliders: Colliders) -> np.ndarray:
     return np.concatenate([whole, c.pos, c.mat.reshape(-1, 9), c.size], axis=1)
 
 
-@struct.dataclass
-class NearPairs:
+class NearPairs(struct.PyTreeNode):
     """Geometry of selected pairs, of one kind or of all; trailing axes as their layout has them.
 
     It is kept in one array, so that a block of pairs is one slice.
@@ -92,8 +89,7 @@ def sides(both: Shape) -> tuple[Shape, Shape]:
     return jax.tree.map(lambda x: x[..., :half, :], both), jax.tree.map(lambda x: x[..., half:, :], both)
 
 
-@struct.dataclass
-class Slots:
+class Slots(struct.PyTreeNode):
     """The selected pairs of one kind, those of a lane in the order of their gaps."""
 
     layout: Layout

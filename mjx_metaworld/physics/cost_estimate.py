@@ -1,7 +1,7 @@
 """Cost estimate of environments, by which those of similar cost are computed together.
 
 The solver's loops over contacts and its iterations end where the busiest environment of a tile needs no more of them
-(see `groups.py`), those that select contacts and make their rows where the busiest of a chunk has no more.
+(see `groups.py`), those that select contacts and make their rows where the busiest of a block has no more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = jax.Array
 _ITERATION, _GROUP = 2, 1
 
 
-def load_of(constraints: Constraints, iterations: Array) -> Array:
+def estimate_cost(constraints: Constraints, iterations: Array) -> Array:
     """Cost estimate (L,) int32 of one substep, the key by which environments are sorted.
 
     Args:

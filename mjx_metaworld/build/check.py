@@ -1,0 +1,72 @@
+"""Tasks and scenes from outside the package, checked before anything is built of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import mujoco
+import numpy as np
+
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
+from mjx_metaworld.scenes.fit import check_scene
+from mjx_metaworld.tasks.registry import is_built_in
+from mjx_metaworld.tasks.spec import TaskSpec
+
+_KINDS = {
+    "body": mujoco.mjtObj.mjOBJ_BODY,
+    "site": mujoco.mjtObj.mjOBJ_SITE,
+    "geom": mujoco.mjtObj.mjOBJ_GEOM,
+    "joint": mujoco.mjtObj.mjOBJ_JOINT,
+}
+
+
+def check_tasks(specs: Sequence[TaskSpec]) -> None:
+    """Refuse what does not fit among tasks that are not this package's.
+
+    Raises:
+        ValueError: with all that is wrong, scene by scene and task by task.
+    """
+    others = [spec for spec in specs if not is_built_in(spec)]
+    wrong = []
+    for scene in dict.fromkeys(spec.scene_spec for spec in others):
+        wrong += _wrong_in_scene(scene, [spec for spec in others if spec.scene_spec == scene])
+    if wrong:
+        raise ValueError("\n".join(wrong))
+
+
+def _wrong_in_scene(scene: SceneSpec, specs: Sequence[TaskSpec]) -> list[str]:
+    if scene.own is not None:
+        try:
+            check_scene(scene)
+        except ValueError as error:
+            return [str(error)]
+    model = load_scene(scene)
+    found = {spec.name: list(_problems(spec, model)) for spec in specs}
+    return [f"the task {name!r} does not fit:\n- " + "\n- ".join(lines) for name, lines in found.items() if lines]
+
+
+def _problems(spec: TaskSpec, model: mujoco.MjModel) -> Iterator[str]:
+    places = [observed.position for observed in spec.objects] + list(spec.points)
+    named = [(place.kind, place.name) for place in places]
+    named += [(o.orientation.kind, o.orientation.name) for o in spec.objects if o.orientation.kind is not None]
+    if spec.main_geom is not None:
+        named.append(("geom", spec.main_geom))
+    for kind, name in dict.fromkeys(named):
+        if kind not in _KINDS:
+            yield f"a place is of kind {', '.join(_KINDS)}, got {kind!r}"
+        elif name is None or mujoco.mj_name2id(model, _KINDS[kind], name) < 0:
+            yield f"scene {spec.scene_name} has no {kind} {name!r}; it has {', '.join(_names(model, kind))}"
+    if (np.array(spec.hand_low) < MOCAP_LOW).any() or (np.array(spec.hand_high) > MOCAP_HIGH).any():
+        yield (
+            f"hand_low and hand_high must lie within {MOCAP_LOW.tolist()} and {MOCAP_HIGH.tolist()}, beyond which the "
+            f"hand's contacts are not computed; got {spec.hand_low} and {spec.hand_high}"
+        )
+    if spec.settles_against_prop and spec.scene_spec.prop is None:
+        yield "settles_against_prop needs a scene with a prop"
+
+
+def _names(model: mujoco.MjModel, kind: str) -> list[str]:
+    count = {"body": model.nbody, "site": model.nsite, "geom": model.ngeom, "joint": model.njnt}[kind]
+    names = (mujoco.mj_id2name(model, _KINDS[kind], i) for i in range(count))
+    return [name for name in names if name]

@@ -1,0 +1,95 @@
+"""Tasks of one's own for the command line: Python files and modules that declare them, and installed packages.
+
+A package offers its tasks by an entry point of the group `mjx_metaworld.tasks` that names the module to import.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import itertools
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+GROUP = "mjx_metaworld.tasks"
+FLAG = "--import"
+
+
+def named(argv: Sequence[str]) -> list[str]:
+    """The files and modules that arguments name by `--import`, before anything else looks at the arguments."""
+    following = itertools.zip_longest(argv, argv[1:])
+    return [
+        name if argument == FLAG else argument.removeprefix(f"{FLAG}=")
+        for argument, name in following
+        if argument.startswith(f"{FLAG}=") or (argument == FLAG and name is not None)
+    ]
+
+
+def import_tasks(argv: Sequence[str]) -> None:
+    """Import what installed packages offer, then what the arguments name.
+
+    Raises:
+        ValueError: if something cannot be imported, with its name and the reason.
+    """
+    for point in entry_points(group=GROUP):
+        _run(point.load, f"entry point {point.name} of {GROUP}, {point.value}")
+    for name in named(argv):
+        is_file = name.endswith(".py") or "/" in name
+        _run(functools.partial(_load_file if is_file else _load_module, name), f"{FLAG} {name}")
+
+
+def _run(load: Callable[[], object], what: str) -> None:
+    try:
+        load()
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        raise ValueError(f"{what}: {_described(error)}{_place(error)}") from error
+
+
+def _load_module(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does
+    return importlib.import_module(name)
+
+
+def _load_file(name: str) -> ModuleType:
+    """Run a file as a module of its own name; what lies beside it can be imported by it, as by a script."""
+    path = Path(name).absolute()
+    if not path.is_file():
+        raise FileNotFoundError("there is no such file")
+    loaded = next((module for module in sys.modules.values() if getattr(module, "__file__", None) == str(path)), None)
+    if loaded is not None:
+        return loaded
+    if path.stem in sys.modules:
+        raise ImportError(f"another module is called {path.stem}; rename the file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def _described(error: BaseException) -> str:
+    text = str(error).strip()
+    if isinstance(error, FileNotFoundError | ImportError | ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """The line of the user's file that failed, if it got that far."""
+    frames = traceback.extract_tb(error.__traceback__)
+    not_theirs = ("site-packages", "<", str(Path(__file__).parents[1]), importlib.__path__[0])
+    theirs = [frame for frame in frames if not any(part in frame.filename for part in not_theirs)]
+    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""

@@ -1,0 +1,317 @@
+"""Scenes from outside metaworld: how their files are read, what fits, and that they are simulated as MuJoCo does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+import mjx_metaworld as mw
+from mjx_metaworld.build import settle as settling
+from mjx_metaworld.build.hulls import hulls_with
+from mjx_metaworld.physics.collision.hull_support import cube_directions
+from mjx_metaworld.scenes import catalog
+from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
+from mjx_metaworld.scenes.fit import check_scene, problems
+from mjx_metaworld.scenes.hulls import NAMES
+from mjx_metaworld.scenes.mjcf import metaworld_assets, read_mjcf
+from mjx_metaworld.scenes.stack import build_scene, own_hulls
+from mjx_metaworld.tasks import Observed, Outcome, Placement, Point, RewardInputs, Settled, rewards, task
+from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
+
+pytestmark = pytest.mark.usefixtures("scratch_registry")
+
+ROBOT = """
+  <actuator>
+    <position ctrllimited="true" ctrlrange="-1 1" joint="r_close" kp="400"/>
+    <position ctrllimited="true" ctrlrange="-1 1" joint="l_close" kp="400"/>
+  </actuator>
+  <equality><weld body1="mocap" body2="hand" solref="0.02 1"/></equality>
+"""
+WEIGHT = '<inertial pos="0 0 0" mass="0.05" diaginertia="2e-5 2e-5 2e-5"/>'
+FREE = f'<body name="ball" pos="0 0.6 0.03"><freejoint/>{WEIGHT}<geom type="sphere" size="0.025" condim="4"/></body>'
+FLAP = f"""
+  <body name="stand" pos="0 0.8 0">
+    <geom type="box" size="0.05 0.01 0.05" pos="0 0.1 0.05"/>
+    <body name="flap" pos="0 0 0.1">
+      <joint name="up" type="slide" axis="0 0 1" limited="true" range="0 0.1" damping="1"/>
+      <joint name="turn" type="hinge" axis="1 0 0" limited="true" range="-0.5 0.5" damping="1"/>
+      {WEIGHT}<geom type="box" size="0.03 0.03 0.005"/>
+    </body>
+  </body>
+"""
+
+
+def write(folder: Path, world: str = FREE + FLAP, *, robot: str = ROBOT, more: str = "", name: str = "own") -> Path:
+    path = folder / f"{name}.xml"
+    path.write_text(
+        f"""<mujoco>
+  <include file="metaworld/scene/basic_scene.xml"/>
+  <include file="metaworld/objects/assets/xyz_base_dependencies.xml"/>
+  <worldbody>
+    <include file="metaworld/objects/assets/xyz_base.xml"/>{world}
+  </worldbody>{robot}{more}
+</mujoco>"""
+    )
+    return path
+
+
+def found(path: Path, prop: str | None = None) -> str:
+    return "\n".join(problems(load_scene(SceneSpec(path, prop)), prop))
+
+
+# --- the files ---
+
+
+def test_includes_and_assets_are_found(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "ball.xml").write_text(f"<mujocoinclude>{FREE}</mujocoinclude>")
+    path = write(tmp_path, '<include file="parts/ball.xml"/>')
+    spec = SceneSpec(path)
+    assert (spec.name, spec.file) == ("own", path)
+    model = load_scene(spec)
+    assert model.body("ball").id > 0
+    assert mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, "eGripperBase") >= 0
+    np.testing.assert_array_equal(model.eq_data[0], catalog.WELD_DATA)
+
+
+def test_metaworlds_scenes_read_as_mujoco_reads_them():
+    path = metaworld_assets() / "sawyer_xyz" / "sawyer_drawer.xml"
+    ours = mujoco.MjModel.from_xml_string(read_mjcf(path).xml)
+    theirs = mujoco.MjModel.from_xml_path(str(path))
+    for name in ("body_pos", "geom_pos", "geom_size", "mesh_vert", "dof_invweight0", "opt", "jnt_range"):
+        own, needed = getattr(ours, name), getattr(theirs, name)
+        assert str(own) == str(needed) if name == "opt" else np.array_equal(own, needed)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot read the MJCF file .*nowhere.xml: No such file"):
+        SceneSpec("nowhere.xml")
+    with pytest.raises(ValueError, match=r"cannot read .*ball.xml \(included from .*own.xml\)"):
+        SceneSpec(write(tmp_path, '<include file="ball.xml"/>'))
+    with pytest.raises(ValueError, match="an include names no file"):
+        SceneSpec(write(tmp_path, "<include/>"))
+    with pytest.raises(ValueError, match=r"own.xml includes itself"):
+        SceneSpec(write(tmp_path, '<include file="own.xml"/>'))
+    with pytest.raises(ValueError, match=r"there is no file .*meshes/thing.stl"):
+        SceneSpec(write(tmp_path, more='<compiler meshdir="meshes"/><asset><mesh file="thing.stl"/></asset>'))
+    (tmp_path / "broken.xml").write_text("<mujoco>")
+    with pytest.raises(ValueError, match=r"broken.xml is no XML"):
+        SceneSpec(tmp_path / "broken.xml")
+    massless = '<body><freejoint/><geom size="0.1"/></body>'
+    with pytest.raises(ValueError, match=r"MuJoCo does not compile .*own.xml: .*give the body an `inertial`"):
+        check_scene(SceneSpec(write(tmp_path, massless)))
+
+
+def test_a_scene_stays_what_was_read(tmp_path):
+    before = SceneSpec(write(tmp_path))
+    after = SceneSpec(write(tmp_path, FREE.replace("0.025", "0.03")))
+    assert before != after
+    assert before == SceneSpec(write(tmp_path))
+    radii = [load_scene(spec).geom_size[load_scene(spec).body("ball").geomadr[0], 0] for spec in (before, after)]
+    assert radii == [0.025, 0.03]
+
+
+# --- what fits ---
+
+
+@pytest.mark.parametrize(
+    "spec", [*SCENES[::12], *(pytest.param(s, marks=pytest.mark.full) for s in SCENES)], ids=lambda s: s.name
+)
+def test_metaworlds_scenes_fit(spec):
+    assert list(problems(load_scene(spec), spec.prop)) == []
+
+
+def test_an_own_scene_fits(tmp_path):
+    assert found(write(tmp_path), "stand") == ""
+    assert found(write(tmp_path, ""), None) == ""
+
+
+def test_all_that_is_wrong_is_in_one_error(tmp_path):
+    box = '<geom type="box" size="0.1 0.1 0.1"'
+    hinges = f'<joint type="hinge"/><joint type="slide" frictionloss="1"/>{WEIGHT}'
+    world = (
+        FREE
+        + f'<body name="second"><freejoint/>{WEIGHT}</body>'
+        + f'<body name="arm" gravcomp="1">{hinges}<body name="ball_joint"><joint type="ball"/>{WEIGHT}</body></body>'
+        + f'<body name="other" mocap="true">{box} contype="0" conaffinity="0"/></body>'
+    )
+    more = """
+      <option timestep="0.005" cone="pyramidal" gravity="0 0 -1" density="1" integrator="implicit"/>
+      <contact><exclude body1="ball" body2="arm"/></contact>
+      <equality><connect body1="ball" anchor="0 0 0"/></equality>
+      <actuator><motor joint="right_j0"/></actuator>
+    """
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the texts below tell which
+        check_scene(SceneSpec(write(tmp_path, world, more=more), "nobody"))
+    message = str(caught.value)
+    for line in (
+        "own.xml does not fit:",
+        "option timestep is 0.005, must be 0.0025",
+        "option gravity is",
+        "option cone is",
+        "option integrator is",
+        "option density is 1.0",
+        "1 exclude elements",
+        "2 mocap bodies",
+        "frictionloss in the joints",
+        "gravcomp in the bodies arm",
+        "1 equality constraints besides the weld",
+        "3 actuators, on r_close, l_close, right_j0",
+        "2 free bodies, ball, second; there is room for one",
+        "2 bodies with joints, arm, ball_joint; there is room for one",
+        "the body arm moves by hinge, slide; it may have up to two slides, then one hinge",
+        "the body ball_joint moves by ball",
+        "the body ball_joint hangs on another moving body",
+        "there is no body 'nobody' to be the prop; bodies in the world: tablelink",
+    ):
+        assert f"{line}" in message
+
+
+def test_contacts_that_the_stages_do_not_compute(tmp_path):
+    world = FREE.replace("/></body>", ' margin="0.001" gap="0.001"/></body>') + (
+        '<body name="plate" pos="0 0.7 0"><geom name="slope" type="plane" size="1 1 0.1" condim="6"/></body>'
+        '<geom name="bar" type="capsule" size="0.01 0.1" pos="0 0.6 0.2" priority="1" solref="-100 -10"/>'
+    )
+    text = found(write(tmp_path, world))
+    assert "the planes geom slope must be level and below" in text
+    assert "condim 6 among what can touch" in text
+    assert "gap of a geom of ball" in text
+    assert "negative numbers) of geom bar" in text
+    assert "geoms of different priority" in text
+    egg = '<geom name="egg" type="ellipsoid" size="0.1 0.1 0.2" pos="0 0.6 0.3"/>'
+    assert "geom egg may collide but are of type ellipsoid" in found(write(tmp_path, FREE + egg))
+
+
+ROCK = '<asset><mesh name="{}" vertex="0 0 0  0.1 0 0  0 0.1 0  0 0 0.1"/></asset>'
+
+
+def test_meshes_that_collide_have_hulls_of_their_own(tmp_path):
+    world = FREE + '<geom type="mesh" mesh="{}" pos="0 0.6 0.3"/>'
+    assert found(write(tmp_path, world.format("rock"), more=ROCK.format("rock"))) == ""
+    for name in ("rock", "boxtop"):  # a name of metaworld's does not make it metaworld's mesh
+        spec = SceneSpec(write(tmp_path, world.format(name), more=ROCK.format(name)))
+        (vertices,) = own_hulls(spec)
+        assert vertices.shape == (4, 3)
+        table = hulls_with([vertices])
+        row = build_scene(spec, None, first_hull=len(NAMES)).colliders.hull
+        assert sorted(set(row.tolist())) == [NAMES.index("eGripperBase"), len(NAMES)]
+        np.testing.assert_allclose(table.reach[len(NAMES)], (cube_directions() @ vertices.T).max(1))
+        assert len(table.first_row) == len(NAMES) + 2  # and the point at the origin, which comes last
+    silent = FREE + '<geom type="mesh" mesh="rock" contype="0" conaffinity="0"/>'
+    assert own_hulls(SceneSpec(write(tmp_path, silent, more=ROCK.format("rock")))) == ()
+
+
+def test_the_robot_must_be_metaworlds(tmp_path):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace('<include file="metaworld/objects/assets/xyz_base.xml"/>', ""))
+    path.write_text(path.read_text().replace(ROBOT, ""))
+    text = found(path)
+    assert "it lacks body right_l0" in text
+    assert "site rightEndEffector" in text
+    assert "include metaworld/objects/assets/xyz_base_dependencies.xml" in text
+    assert "there must be one weld" in found(write(tmp_path, robot=""))
+    assert "0 actuators, on nothing" in found(write(tmp_path, robot=""))
+    stronger = ROBOT.replace('kp="400"', 'kp="500"')
+    assert "there must be metaworld's two" in found(write(tmp_path, robot=stronger))
+    own = tmp_path / "heavy.xml"
+    source = (metaworld_assets() / "objects" / "assets" / "xyz_base.xml").read_text()
+    own.write_text(source.replace('mass="5.3213"', 'mass="6"'))
+    path.write_text(write(tmp_path).read_text().replace("metaworld/objects/assets/xyz_base.xml", "heavy.xml"))
+    assert "the robot is not metaworld's: mass" in found(path)
+
+
+# --- tasks in them ---
+
+
+def reward(s: RewardInputs) -> Outcome:
+    """Push it. Success: near the goal."""
+    error = rewards.norm(s.object - s.goal)
+    return Outcome(1.0 - error, error < 0.05, 0.0, 0.0, 0.0, 0.0, error)  # pyright: ignore[reportArgumentType]
+
+
+def place(rand_vec: jax.Array, settled: Settled) -> Placement:
+    ball = rand_vec[:3]
+    placed = put_free_body(start(settled, goal=ball + jnp.array([0.0, 0.1, 0.0]), object_init=ball), ball)
+    return put_prop(placed, jnp.array([0.0, 0.8, 0.0]))
+
+
+def declare(scene: SceneSpec, name: str = "own-task", **fields) -> None:
+    defaults = {
+        "hand_init": (0.0, 0.5, 0.1),
+        "rand_low": (-0.05, 0.6, 0.025),
+        "rand_high": (0.05, 0.65, 0.025),
+        "goal_low": (-0.1, 0.5, 0.0),
+        "goal_high": (0.1, 0.9, 0.1),
+        "objects": (Observed(Point("body", "ball")),),
+        "place": place,
+    }
+    task(name, scene=scene, **defaults | fields)(reward)
+
+
+def test_a_task_whose_places_are_not_there_is_refused_before_anything_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr("mjx_metaworld.build.tables.build_bank", None)
+    declare(
+        SceneSpec(write(tmp_path, FREE)),
+        objects=(Observed(Point("body", "bal")),),
+        points=(Point("site", "gaol"),),
+        main_geom="stone",
+        hand_low=(-0.6, 0.4, 0.05),
+        settles_against_prop=True,
+    )
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the texts below tell which
+        mw.make(["reach-v3", "own-task"])
+    for line in (
+        "the task 'own-task' does not fit:",
+        "scene own has no body 'bal'; it has world",
+        "scene own has no site 'gaol'",
+        "scene own has no geom 'stone'",
+        "beyond which the hand's contacts are not computed; got (-0.6, 0.4, 0.05)",
+        "settles_against_prop needs a scene with a prop",
+    ):
+        assert line in str(caught.value)
+    declare(SceneSpec(write(tmp_path, FREE * 2)), "own-task-2")
+    with pytest.raises(ValueError, match=r"repeated name|own.xml does not fit"):
+        mw.make("own-task-2")
+
+
+def test_the_cache_of_settled_hands_goes_by_the_scenes_content(tmp_path, monkeypatch):
+    monkeypatch.setattr(settling.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    files = []
+    for world in (FREE, FREE.replace("0 0.6 0.03", "0 0.6 0.05"), FREE):
+        declare(SceneSpec(write(tmp_path, world)))
+        files.append(settling._cache_file(mw.suites.resolve("own-task")[0], None))
+    assert files[0] == files[2] != files[1]
+
+
+@pytest.mark.full
+def test_an_own_scene_moves_as_in_mujoco(tmp_path):
+    """A free body that meets a mesh, and a part with a slide and a hinge, pushed by the hand."""
+    rock = '<geom type="mesh" mesh="rock" pos="0 0.75 0.025" euler="0.3 0.2 0.5"/>'
+    declare(
+        SceneSpec(write(tmp_path, FREE + FLAP + rock, more=ROCK.format("rock")), "stand"),
+        points=(Point("body", "flap"),),
+    )
+    env = mw.make("own-task")
+    state = mw.jit(env.reset)(jax.random.key(1))
+    step = mw.jit(env.step)
+    model, data = mw.to_mujoco(env, state)
+    actions = [(0.0, 1.0, -0.5, 1.0)] * 30 + [(0.0, 0.5, 1.0, 1.0)] * 40
+    start_pos, start_flap = data.body("ball").xpos.copy(), data.body("flap").xpos.copy()
+    for action in actions:
+        state = step(state, jnp.array(action))
+        moved = data.mocap_pos[0] + np.array(action[:3]) / 100
+        data.mocap_pos[0] = np.clip(moved, env.tasks[0].hand_low, env.tasks[0].hand_high)
+        data.ctrl[:] = [action[3], -action[3]]
+        mujoco.mj_step(model, data, nstep=5)
+    mujoco.mj_forward(model, data)
+    ours = mw.to_mujoco(env, state)[1]
+    assert np.linalg.norm(data.body("ball").xpos - start_pos) > 0.05
+    assert np.linalg.norm(data.body("flap").xpos - start_flap) > 0.005
+    for body in ("ball", "flap", "hand"):
+        # The ball rolls between hand and rock, which amplifies float32's rounding: half a millimetre in 20 cm.
+        np.testing.assert_allclose(ours.body(body).xpos, data.body(body).xpos, atol=2e-3, err_msg=body)

@@ -1,0 +1,233 @@
+"""Tasks and suites declared outside the package: found by their names wherever names are taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mjx_metaworld as mw
+from mjx_metaworld import suites
+from mjx_metaworld.experts import expert_policy
+from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
+from mjx_metaworld.tasks import Outcome, RewardInputs, TaskSpec, drawer, registry, task
+
+pytestmark = pytest.mark.usefixtures("scratch_registry")
+
+DRAWER = resolve("drawer-open-v3")[0]
+
+
+def reward(s: RewardInputs) -> Outcome:
+    """Open it a little. Success: at once."""
+    return drawer.drawer_open(s)
+
+
+def declared(name: str, **fields) -> TaskSpec:
+    task(name, like="drawer-open-v3", **fields)(reward)
+    return resolve(name)[0]
+
+
+# --- declarations ---
+
+
+def test_a_declared_task_is_found_by_its_name():
+    before = mw.list_tasks()
+    spec = declared("half-open")
+    declared("another")
+    assert mw.list_tasks() == [*before, "half-open", "another"]  # metaworld's order, then that of declaration
+    assert resolve("half-open") == (spec,)
+    assert spec.description == "Open it a little. Success: at once."
+    assert (spec.scene, spec.rand_low, spec.place) == (DRAWER.scene, DRAWER.rand_low, DRAWER.place)
+    assert not in_metaworld(spec)
+    with pytest.raises(ValueError, match="did you mean half-open"):
+        resolve("half-opn")
+
+
+def test_names_suites_and_declarations_mix():
+    spec = dataclasses.replace(DRAWER, name="unregistered")
+    declared("half-open")
+    names = [spec.name for spec in resolve(["MT10", spec, "half-open"])]
+    assert names == [*(spec.name for spec in resolve("MT10")), "unregistered", "half-open"]
+    assert resolve(spec) == (spec,)
+    with pytest.raises(ValueError, match="given twice: drawer-open-v3"):
+        resolve(["MT10", DRAWER])
+    with pytest.raises(TypeError, match="names or TaskSpecs, got 3"):
+        resolve(["reach-v3", 3])  # pyright: ignore[reportArgumentType]
+
+
+def test_what_like_does_not_pass_on():
+    spec = declared("half-open")
+    assert (spec.reward_v1, spec.suites) == (None, ())
+    with pytest.raises(ValueError, match=r"'half-open' has no reward of version 'v1'.*reward_v1="):
+        mw.make("half-open", reward_version="v1")
+    assert declared("with-v1", reward_v1=DRAWER.reward_v1).reward_of("v1") is DRAWER.reward_v1
+
+
+def test_missing_and_wrong_fields_are_named_together():
+    with pytest.raises(ValueError, match=r"'new' lacks the fields hand_init, rand_low, .*, place"):
+        task("new", scene="sawyer_drawer")(reward)
+    with pytest.raises(ValueError, match=r"'new': unknown scene 'sawyer_drawr'; did you mean sawyer_drawer"):
+        declared("new", scene="sawyer_drawr")
+    with pytest.raises(ValueError, match=r"hand_init must be three numbers, got \(0.0, 1.0\)"):
+        declared("new", hand_init=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"rand_low must be as long as rand_high.*; min_separation needs"):
+        declared("new", rand_low=(0.0,), min_separation=0.1)
+    with pytest.raises(ValueError, match="objects must be at most 2, got 3"):
+        declared("new", objects=DRAWER.objects * 3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hand_hgh'"):
+        declared("new", hand_hgh=(0.0, 1.0, 0.5))
+    assert "new" not in mw.list_tasks()
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a/b", "a,b", "-v3"])
+def test_a_name_must_do_for_files_and_command_lines(name):
+    with pytest.raises(ValueError, match="a name is made of letters"):
+        declared(name)
+
+
+@pytest.mark.parametrize("name", ["MT10", "easy", "MT1", "all"])
+def test_names_with_another_meaning_are_refused(name):
+    with pytest.raises(ValueError, match=r"a suite has this name|has another meaning"):
+        declared(name)
+
+
+def test_a_name_is_declared_once():
+    def other(s: RewardInputs) -> Outcome:
+        return drawer.drawer_open(s)
+
+    declared("half-open")
+    with pytest.raises(ValueError, match=r"declared twice: by reward \(.*test_registry.py\) and by .*other"):
+        task("half-open", like="reach-v3")(other)
+    with pytest.raises(ValueError, match="declared twice"):
+        declared("reach-v3")
+
+
+MODULE = '''
+from mjx_metaworld.tasks import drawer, task
+
+@task("rerun", like="drawer-open-v3", rand_low=({low}, 0.9, 0.0))
+def rerun(s):
+    """Version {low}."""
+    return drawer.drawer_open(s)
+'''
+
+
+def run(path: Path, module: str) -> None:
+    spec = importlib.util.spec_from_file_location(module, path)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_the_same_code_run_again_replaces_its_task(tmp_path):
+    first = tmp_path / "mine.py"
+    first.write_text(MODULE.format(low=-0.1))
+    run(first, "mine")
+    (before,) = resolve("rerun")
+    first.write_text(MODULE.format(low=-0.05))
+    run(first, "__main__")  # the same file, as a script
+    (after,) = resolve("rerun")
+    assert (before.rand_low[0], after.rand_low[0], after.description) == (-0.1, -0.05, "Version -0.05.")
+    cell = tmp_path / "cell.py"  # a notebook's cells are files of their own in one module
+    cell.write_text(MODULE.format(low=-0.08))
+    run(cell, "__main__")
+    assert resolve("rerun")[0].rand_low[0] == -0.08
+    run(cell, "elsewhere")
+    with pytest.raises(ValueError, match="declared twice"):
+        run(first, "third")
+
+
+# --- suites ---
+
+
+def test_suites_by_tags_and_by_lists():
+    first, second = declared("first", suites=("mine", "both")), declared("second", suites=("both",))
+    register_suite("MT11", ["MT10", "first"])
+    assert mw.list_suites()[-3:] == ["MT11", "mine", "both"]
+    assert resolve("both") == (first, second)
+    assert len(resolve("MT11")) == 11
+    again = declared("first")  # left both suites; the list goes by the name
+    assert resolve("both") == (second,)
+    assert resolve("MT11")[-1] is again
+    register_suite("MT11", "second")
+    assert resolve("MT11") == (second,)
+
+
+def test_names_of_suites_are_checked():
+    declared("first", suites=("mine",))
+    for name, reason in (
+        ("MT10", "is metaworld's"),
+        ("first", "a task has this name"),
+        ("mine", "the tasks first join it"),
+        ("ML1-test", "another meaning"),
+        ("two words", "a name is made of"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            register_suite(name, ["reach-v3"])
+    with pytest.raises(ValueError, match="unknown task or suite 'raech-v3'"):
+        register_suite("new", ["raech-v3"])
+    with pytest.raises(ValueError, match="takes declared tasks; declare loose with @task"):
+        register_suite("new", [dataclasses.replace(DRAWER, name="loose")])
+    for tag, reason in (("MT10", "whose tasks are listed"), ("reach-v3", "a task has this name")):
+        with pytest.raises(ValueError, match=f"cannot join '{tag}'.*{reason}"):
+            declared("second", suites=(tag,))
+    with pytest.raises(ValueError, match="suites must be a tuple of names, got 'mine'"):
+        declared("second", suites="mine")
+
+
+def test_listeners_hear_of_every_declaration():
+    heard: list[int] = []
+    registry.on_change(lambda: heard.append(len(mw.list_tasks()) + len(mw.list_suites())))
+    declared("first")
+    register_suite("mine", ["first"])
+    assert np.diff(heard).tolist() == [1, 1]
+
+
+# --- goals and experts ---
+
+
+def test_goals_are_drawn_within_the_tasks_own_bounds():
+    spec = declared(
+        "far", rand_low=(-0.1, 0.6, 0.0, -0.1, 0.8, 0.0), rand_high=(0.1, 0.7, 0.0, 0.1, 0.9, 0.0), min_separation=0.25
+    )
+    (vectors,) = mw.goals("far", seed=3)
+    assert vectors.shape == (50, 6)
+    assert (vectors >= spec.rand_low).all()
+    assert (vectors <= spec.rand_high).all()
+    assert (np.linalg.norm(vectors[:, :2] - vectors[:, 3:5], axis=1) >= 0.25).all()
+    np.testing.assert_array_equal(vectors, mw.goals(spec, seed=3)[0])
+    # One generator for the suite: metaworld's goals do not depend on what comes behind them.
+    np.testing.assert_array_equal(mw.goals(["reach-v3", "far"], seed=3)[0], mw.goals("reach-v3", seed=3)[0])
+
+
+def test_a_task_that_accepts_no_goal_is_refused(monkeypatch):
+    monkeypatch.setattr(suites, "_MAX_DRAWS", 100)
+    near = declared("near", rand_low=(0.0,) * 6, rand_high=(0.1,) * 6, min_separation=1.0)
+    with pytest.raises(ValueError, match="'near' accepts no goal within its bounds"):
+        mw.goals(near, seed=0)
+
+
+def test_experts_of_ones_own():
+    obs = jnp.linspace(0.0, 1.0, 39)
+    own = declared("own", expert=lambda obs: jnp.full(4, obs[0] + 0.5))
+    declared("borrowed", expert="drawer-open-v3")
+    declared("lazy")
+    np.testing.assert_array_equal(expert_policy([own])(obs, jnp.int32(0)), jnp.full(4, 0.5))
+    both = expert_policy(["own", "borrowed"])
+    np.testing.assert_array_equal(both(obs, jnp.int32(0)), jnp.full(4, 0.5))
+    np.testing.assert_array_equal(both(obs, jnp.int32(1)), expert_policy(["drawer-open-v3"])(obs, jnp.int32(0)))
+    with pytest.raises(ValueError, match=r"no scripted policy for lazy; .*expert="):
+        expert_policy(["own", "lazy"])
+    declared("self", expert="self")
+    with pytest.raises(ValueError, match="stand for each other"):
+        expert_policy(["self"])
+
+
+def test_what_runs_beside_metaworld_names_the_tasks_that_it_lacks():
+    declared("own")
+    with pytest.raises(ValueError, match="demo compares with metaworld, which has no own"):
+        require_metaworld(resolve(["reach-v3", "own"]), "demo")
