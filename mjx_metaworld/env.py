@@ -24,7 +24,15 @@ from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
-from mjx_metaworld.tasks.spec import ACTION_SCALE, Outcome, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
+from mjx_metaworld.tasks.spec import (
+    ACTION_SCALE,
+    Placement,
+    RewardInputs,
+    RewardOutput,
+    RewardVersion,
+    Settled,
+    TaskSpec,
+)
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
 # Makes an environment's physics of the robot, the scenes of its tasks (stacked), their hulls, accuracy and layout.
@@ -386,8 +394,10 @@ def _rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs]
         outcome = rewarded(
             inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
         )
-        if not isinstance(outcome, Outcome):
-            raise TypeError(f"the reward of task {spec.name!r} must return an Outcome, got {type(outcome).__name__}")
+        if not isinstance(outcome, RewardOutput):
+            raise TypeError(
+                f"the reward of task {spec.name!r} must return an RewardOutput, got {type(outcome).__name__}"
+            )
         return outcome.metrics()
 
     return reward

@@ -48,7 +48,7 @@ class Forward(NamedTuple):
 
 
 class ControlStep(NamedTuple):
-    """Outcome of a control step; all arrays lanes last."""
+    """RewardOutput of a control step; all arrays lanes last."""
 
     state: PhysicsState
     kin: Kinematics  # of that state

@@ -13,10 +13,10 @@ from mjx_metaworld.tasks.spec import (
     HAND_LOW,
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -59,9 +59,9 @@ def approach(s: RewardInputs, radius: float) -> tuple[Array, Array]:
 
 def press_outcome(
     s: RewardInputs, reward: Array, to_press: Array, near: Array, pressed: Array, within: float
-) -> Outcome:
+) -> RewardOutput:
     """The metrics that all button tasks share; `within` is the success threshold."""
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=to_press <= within,
         near_object=rewards.norm(s.object - s.tcp) <= 0.05,
@@ -72,7 +72,7 @@ def press_outcome(
     )
 
 
-def _press_topdown(s: RewardInputs, gripper: Array) -> Outcome:
+def _press_topdown(s: RewardInputs, gripper: Array) -> RewardOutput:
     """Press from above with the gripper as `gripper` (0 to 1) wants it."""
     distance, near = approach(s, 0.01)
     to_press = jnp.abs(s.goal[Z] - s.object[Z])
@@ -81,7 +81,7 @@ def _press_topdown(s: RewardInputs, gripper: Array) -> Outcome:
     return press_outcome(s, reward, to_press, near, pressed, within=0.024)
 
 
-def press_topdown_v1(s: RewardInputs) -> Outcome:
+def press_topdown_v1(s: RewardInputs) -> RewardOutput:
     """Reach the button, then press it along z."""
     return v1.move(s, jnp.abs(s.goal[Z] - s.object[Z]), travel(s, Z), within=0.024)
 
@@ -99,7 +99,7 @@ def press_topdown_v1(s: RewardInputs) -> Outcome:
     place=place_box,
     reward_v1=press_topdown_v1,
 )
-def button_press_topdown(s: RewardInputs) -> Outcome:
+def button_press_topdown(s: RewardInputs) -> RewardOutput:
     """Press a button from above. Randomised: box xy. Success: the button within 2.4 cm of the hole's bottom in z."""
     return _press_topdown(s, gripper=1.0 - s.opening)
 
@@ -117,12 +117,12 @@ def button_press_topdown(s: RewardInputs) -> Outcome:
     place=place_box,
     reward_v1=press_topdown_v1,
 )
-def button_press_topdown_wall(s: RewardInputs) -> Outcome:
+def button_press_topdown_wall(s: RewardInputs) -> RewardOutput:
     """Press a button behind a wall from above. Randomised: box xy. Success: within 2.4 cm of the hole's bottom in z."""
     return _press_topdown(s, gripper=s.opening)
 
 
-def press_forward(s: RewardInputs, way: Array | float) -> Outcome:
+def press_forward(s: RewardInputs, way: Array | float) -> RewardOutput:
     """Press along y with an open gripper; `way` is how far the button goes."""
     distance, near = approach(s, 0.05)
     to_press = jnp.abs(s.goal[Y] - s.object[Y])
@@ -131,12 +131,12 @@ def press_forward(s: RewardInputs, way: Array | float) -> Outcome:
     return press_outcome(s, reward, to_press, near, pressed, within=0.02)
 
 
-def press_forward_v1(s: RewardInputs, way: Array | float, *, within: float) -> Outcome:
+def press_forward_v1(s: RewardInputs, way: Array | float, *, within: float) -> RewardOutput:
     """Reach the button with the left finger tip, then press it along y by `way`."""
     return v1.move(s, jnp.abs(s.goal[Y] - s.object[Y]), way, within=within, reach=v1.left_reach(s))
 
 
-def button_press_v1(s: RewardInputs) -> Outcome:
+def button_press_v1(s: RewardInputs) -> RewardOutput:
     """Press the button."""
     return press_forward_v1(s, travel(s, Y), within=0.02)
 
@@ -154,12 +154,12 @@ def button_press_v1(s: RewardInputs) -> Outcome:
     place=place_box_unpressed,
     reward_v1=button_press_v1,
 )
-def button_press(s: RewardInputs) -> Outcome:
+def button_press(s: RewardInputs) -> RewardOutput:
     """Press a button in a wall. Randomised: box xy. Success: the button within 2 cm of the hole's bottom in y."""
     return press_forward(s, travel(s, Y))
 
 
-def button_press_wall_v1(s: RewardInputs) -> Outcome:
+def button_press_wall_v1(s: RewardInputs) -> RewardOutput:
     """Press the button; the reference takes its way along z, where it is zero."""
     return press_forward_v1(s, travel(s, Z), within=0.03)
 
@@ -177,7 +177,7 @@ def button_press_wall_v1(s: RewardInputs) -> Outcome:
     place=place_box_unpressed,
     reward_v1=button_press_wall_v1,
 )
-def button_press_wall(s: RewardInputs) -> Outcome:
+def button_press_wall(s: RewardInputs) -> RewardOutput:
     """Press a button behind a wall. Randomised: box xy. Success: the button within 3 cm of the hole's bottom in y."""
     distance, near = approach(s, 0.01)
     to_press = jnp.abs(s.goal[Y] - s.object[Y])

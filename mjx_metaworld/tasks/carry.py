@@ -13,10 +13,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -42,7 +42,7 @@ def place_in_hole(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
 
 
-def pick_out_of_hole_v1(s: RewardInputs) -> Outcome:
+def pick_out_of_hole_v1(s: RewardInputs) -> RewardOutput:
     """Lift the cube by 11 cm, then carry it to the goal."""
     return v1.pick_and_place(s, lift_by=0.11, within=0.07, datum=s.object_init[2] - 0.02)
 
@@ -61,7 +61,7 @@ def pick_out_of_hole_v1(s: RewardInputs) -> Outcome:
     place=place_in_hole,
     reward_v1=pick_out_of_hole_v1,
 )
-def pick_out_of_hole(s: RewardInputs) -> Outcome:
+def pick_out_of_hole(s: RewardInputs) -> RewardOutput:
     """Lift a cube out of a hole. Randomised: goal. Success: the cube within 7 cm of the goal."""
     distance = rewards.norm(s.object - s.goal)
     tcp_to_cube = rewards.norm(s.object - s.tcp)
@@ -80,7 +80,7 @@ def pick_out_of_hole(s: RewardInputs) -> Outcome:
     grasped = (tcp_to_cube < 0.04) & (s.object[2] - 0.02 > s.object_init[2]) & (s.opening >= 0.33)
     bonus = 1.0 + 5.0 * rewards.hamacher_product(in_place, _above(s.tcp[2], floor, 0.02))
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(grasped, bonus, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < 0.05, 10.0, reward),
         success=distance <= 0.07,
         near_object=tcp_to_cube <= 0.03,
@@ -112,7 +112,7 @@ def place_before_shelf(rand_vec: Array, settled: Settled) -> Placement:
     place=place_before_shelf,
     reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
 )
-def shelf_place(s: RewardInputs) -> Outcome:
+def shelf_place(s: RewardInputs) -> RewardOutput:
     """Put a block on a shelf. Randomised: block xy, shelf xy. Success: the block within 7 cm of the goal."""
     radius, shelf = 0.05, 0.24
     distance = rewards.norm(s.object - s.goal)
@@ -130,7 +130,7 @@ def shelf_place(s: RewardInputs) -> Outcome:
     in_place = jnp.where(low & (y > s.goal[1]), 0.0, in_place)
     lifted = (tcp_to_block < 0.025) & (s.opening > 0.0) & (z - 0.01 > s.object_init[2])
     reward = base + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, reward),
         success=distance <= 0.07,
         near_object=tcp_to_block <= 0.03,
@@ -150,7 +150,7 @@ def place_in_bin(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=jnp.asarray(BIN, cube.dtype), object_init=cube), cube)
 
 
-def bin_picking_v1(s: RewardInputs) -> Outcome:
+def bin_picking_v1(s: RewardInputs) -> RewardOutput:
     """Lift the cube by 10 cm, carry it over the bin, let go."""
     z, floor = s.object[2], s.object_init[2]
     height = floor + 0.1
@@ -179,7 +179,7 @@ def bin_picking_v1(s: RewardInputs) -> Outcome:
     place=place_in_bin,
     reward_v1=bin_picking_v1,
 )
-def bin_picking(s: RewardInputs) -> Outcome:
+def bin_picking(s: RewardInputs) -> RewardOutput:
     """Carry a cube from one bin to the other. Randomised: cube xy. Success: the cube within 5 cm of the goal."""
     radius = 0.05
     distance = rewards.norm(s.object - s.goal)
@@ -202,7 +202,7 @@ def bin_picking(s: RewardInputs) -> Outcome:
     grasped = near & (s.object[2] - 0.02 > s.object_init[2]) & (s.opening >= 0.43)
     bonus = 1.0 + 5.0 * rewards.hamacher_product(above_floor, in_place)
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(grasped, bonus, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, reward),
         success=distance <= 0.05,
         near_object=near,
@@ -238,7 +238,7 @@ def place_ball_and_hoop(rand_vec: Array, settled: Settled) -> Placement:
     place=place_ball_and_hoop,
     reward_v1=partial(v1.pick_and_place, lift_by=0.3, within=0.08),
 )
-def basketball(s: RewardInputs) -> Outcome:
+def basketball(s: RewardInputs) -> RewardOutput:
     """Dunk a ball into a basket. Randomised: ball xy, basket xy. Success: within 8 cm of the hoop, z doubled."""
     radius = 0.08
     hoop = s.goal.at[2].set(0.3)
@@ -252,7 +252,7 @@ def basketball(s: RewardInputs) -> Outcome:
     lifted = (tcp_to_ball < 0.035) & (s.opening > 0.0) & (s.object[2] - 0.01 > s.object_init[2])
     grasp = jnp.where(lifted, 1.0, caging)
     reward = rewards.hamacher_product(grasp, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, reward),
         success=distance <= radius,
         near_object=tcp_to_ball <= 0.05,
@@ -276,7 +276,7 @@ def place_lid_and_box(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(put_free_body(placement, lid), box)
 
 
-def box_close_v1(s: RewardInputs) -> Outcome:
+def box_close_v1(s: RewardInputs) -> RewardOutput:
     """Lift the lid, then carry it to the goal; the reference wants its origin higher than its handle was at reset."""
     carried = v1.pick_and_place(s, lift_by=0.12, within=0.08, floor=s.points_init[LID_HANDLE][2])
     return v1.report_success(carried.reward, rewards.norm(s.object - s.goal) < 0.08)
@@ -298,7 +298,7 @@ def box_close_v1(s: RewardInputs) -> Outcome:
     place=place_lid_and_box,
     reward_v1=box_close_v1,
 )
-def box_close(s: RewardInputs) -> Outcome:
+def box_close(s: RewardInputs) -> RewardOutput:
     """Put the lid on a box. Randomised: lid xy, box xy. Success: the lid within 8 cm of the goal."""
     grab = (jnp.clip(s.action[3], -1.0, 1.0) + 1.0) / 2.0
     tilt = rewards.norm(s.object_quat - jnp.asarray((0.707, 0.0, 0.0, 0.707), s.obs.dtype))
@@ -310,7 +310,7 @@ def box_close(s: RewardInputs) -> Outcome:
     closing = jnp.where(lid[2] > 0.04, 0.2, 0.0) + 0.8 * rewards.tolerance(error, (0.0, 0.05), 0.25)
     success = rewards.norm(s.object - s.goal) < 0.08
     reward = jnp.where(success, 10.0, 2.0 * rewards.hamacher_product(grab, ready) + 8.0 * closing)
-    return Outcome(
+    return RewardOutput(
         reward=reward * jnp.maximum(1.0 - tilt / 0.2, 0.0),
         success=success,
         near_object=ready,

@@ -15,10 +15,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
 )
 
@@ -77,12 +77,12 @@ def place_mug_at_spout(rand_vec: Array, settled: Settled) -> Placement:
     place=place_machine_and_mug,
     reward_v1=partial(press_forward_v1, way=BUTTON_WAY, within=0.02),
 )
-def coffee_button(s: RewardInputs) -> Outcome:
+def coffee_button(s: RewardInputs) -> RewardOutput:
     """Press a coffee machine's button. Randomised: machine xy. Success: the button within 2 cm of the goal in y."""
     return press_forward(s, BUTTON_WAY)
 
 
-def _move_mug(s: RewardInputs) -> Outcome:
+def _move_mug(s: RewardInputs) -> RewardOutput:
     radius = 0.05
     scale = jnp.asarray((2.0, 2.0, 1.0), s.goal.dtype)
     scaled = rewards.norm((s.object - s.goal) * scale)
@@ -102,7 +102,7 @@ def _move_mug(s: RewardInputs) -> Outcome:
     grasped = (tcp_to_mug < 0.04) & (s.opening > 0.0)
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(grasped, 1.0 + 5.0 * in_place, 0.0)
     distance = rewards.norm(s.object - s.goal)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(scaled < radius, 10.0, reward),
         success=distance <= 0.07,
         near_object=tcp_to_mug <= 0.03,
@@ -113,12 +113,12 @@ def _move_mug(s: RewardInputs) -> Outcome:
     )
 
 
-def _report_mug_v1(s: RewardInputs, reward: Array) -> Outcome:
+def _report_mug_v1(s: RewardInputs, reward: Array) -> RewardOutput:
     """The mug's distance in space; the reward takes it in xy."""
     return v1.report(reward, rewards.norm(s.object - s.goal), 0.07)
 
 
-def coffee_push_v1(s: RewardInputs) -> Outcome:
+def coffee_push_v1(s: RewardInputs) -> RewardOutput:
     """Reach the mug, then push it."""
     return _report_mug_v1(s, v1.push(s, within=0.07).reward)
 
@@ -137,12 +137,12 @@ def coffee_push_v1(s: RewardInputs) -> Outcome:
     place=place_mug_away,
     reward_v1=coffee_push_v1,
 )
-def coffee_push(s: RewardInputs) -> Outcome:
+def coffee_push(s: RewardInputs) -> RewardOutput:
     """Push a mug under a coffee machine. Randomised: mug, goal with machine. Success: the mug within 7 cm of it."""
     return _move_mug(s)
 
 
-def coffee_pull_v1(s: RewardInputs) -> Outcome:
+def coffee_pull_v1(s: RewardInputs) -> RewardOutput:
     """Reach the mug, grip it, then pull it."""
     reach = rewards.norm(s.object - s.tcp)
     # The reference means the way to a point above the mug, but forgets to subtract the fingers' place.
@@ -166,6 +166,6 @@ def coffee_pull_v1(s: RewardInputs) -> Outcome:
     place=place_mug_at_spout,
     reward_v1=coffee_pull_v1,
 )
-def coffee_pull(s: RewardInputs) -> Outcome:
+def coffee_pull(s: RewardInputs) -> RewardOutput:
     """Pull a mug from a coffee machine. Randomised: mug with machine, goal. Success: the mug within 7 cm of it."""
     return _move_mug(s)

@@ -11,10 +11,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -32,7 +32,7 @@ def place_dial(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(placement, dial).replace(points_init=start_of_push[None])
 
 
-def dial_turn_v1(s: RewardInputs) -> Outcome:
+def dial_turn_v1(s: RewardInputs) -> RewardOutput:
     """Reach the knob, then move it along y."""
     reach, distance = rewards.norm(s.object - s.tcp), jnp.abs(s.object[1] - s.goal[1])
     turned = v1.progress(distance, jnp.abs(s.object_init[1] - s.goal[1]), wide=0.001, narrow=0.0001)
@@ -53,7 +53,7 @@ def dial_turn_v1(s: RewardInputs) -> Outcome:
     place=place_dial,
     reward_v1=dial_turn_v1,
 )
-def dial_turn(s: RewardInputs) -> Outcome:
+def dial_turn(s: RewardInputs) -> RewardOutput:
     """Turn a dial half around. Randomised: dial xy. Success: the knob within 7 cm of the goal."""
     target_radius, reach_radius = 0.07, 0.005
     distance = rewards.norm(s.object - s.goal)
@@ -63,7 +63,7 @@ def dial_turn(s: RewardInputs) -> Outcome:
     margin = jnp.abs(rewards.norm(s.points_init[START] - s.tcp_init) - reach_radius)
     reach = rewards.tolerance(tcp_to_knob, (0.0, reach_radius), margin, "gaussian")
     grasp = rewards.hamacher_product(reach, rewards.gripper_closing(s.action))
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * rewards.hamacher_product(grasp, in_place),
         success=distance <= target_radius,
         near_object=tcp_to_knob <= 0.01,

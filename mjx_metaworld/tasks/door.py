@@ -12,10 +12,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -46,7 +46,7 @@ def _ready_to_open(hand: Array, handle: Array) -> Array:
     return rewards.hamacher_product(above_floor, in_place)
 
 
-def door_open_v1(s: RewardInputs) -> Outcome:
+def door_open_v1(s: RewardInputs) -> RewardOutput:
     """Reach the handle, then move it in xy."""
     moved = v1.move(s, rewards.norm(s.object[:2] - s.goal[:2]), WAY_OF_OPENING, within=0.08)
     return v1.report_success(moved.reward, jnp.abs(s.object[0] - s.goal[0]) <= 0.08)
@@ -64,7 +64,7 @@ def door_open_v1(s: RewardInputs) -> Outcome:
     place=place_closed_door,
     reward_v1=door_open_v1,
 )
-def door_open(s: RewardInputs) -> Outcome:
+def door_open(s: RewardInputs) -> RewardOutput:
     """Open a door by its handle. Randomised: door xy. Success: the handle within 8 cm of the goal in x."""
     angle = s.part_qpos[HINGE]
     grab = (jnp.clip(s.action[3], -1.0, 1.0) + 1.0) / 2.0
@@ -73,7 +73,7 @@ def door_open(s: RewardInputs) -> Outcome:
     opened = jnp.where(angle < -np.pi / 90.0, 0.2, 0.0) + 0.8 * swing
     success = jnp.abs(s.object[0] - s.goal[0]) <= 0.08
     reward = jnp.where(success, 10.0, 2.0 * rewards.hamacher_product(ready, grab) + 8.0 * opened)
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=success,
         near_object=ready,
@@ -94,7 +94,7 @@ def place_open_door(rand_vec: Array, settled: Settled) -> Placement:
     return set_part_joint(put_prop(placement, door), HINGE, -1.5708, stop=True)
 
 
-def door_close_v1(s: RewardInputs) -> Outcome:
+def door_close_v1(s: RewardInputs) -> RewardOutput:
     """Reach the handle, then move it in xy."""
     distance = rewards.norm(s.object[:2] - s.goal[:2])
     moved = v1.move(s, distance, WAY_OF_CLOSING, within=0.08, grasp_success=1.0)
@@ -113,14 +113,14 @@ def door_close_v1(s: RewardInputs) -> Outcome:
     place=place_open_door,
     reward_v1=door_close_v1,
 )
-def door_close(s: RewardInputs) -> Outcome:
+def door_close(s: RewardInputs) -> RewardOutput:
     """Push a door shut. Randomised: door xy. Success: the handle within 8 cm of the goal."""
     radius = 0.05
     distance = rewards.norm(s.object - s.goal)
     in_place = rewards.tolerance(distance, (0.0, radius), rewards.norm(s.object_init - s.goal), "gaussian")
     hand_margin = rewards.norm(jnp.asarray(CLOSING_HAND_INIT, s.goal.dtype) - s.object) + 0.1
     hand_in_place = rewards.tolerance(rewards.norm(s.tcp - s.goal), (0.0, 0.25 * radius), hand_margin, "gaussian")
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, 3.0 * hand_in_place + 6.0 * in_place),
         success=distance <= 0.08,
         near_object=0.0,

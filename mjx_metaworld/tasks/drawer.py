@@ -14,10 +14,10 @@ from mjx_metaworld.tasks.spec import (
     UNOBSERVED,
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -44,7 +44,7 @@ def place_open_drawer(rand_vec: Array, settled: Settled) -> Placement:
     return set_part_joint(put_prop(placement, drawer), SLIDE, -PULLED_OUT_BY, stop=False)
 
 
-def drawer_open_v1(s: RewardInputs) -> Outcome:
+def drawer_open_v1(s: RewardInputs) -> RewardOutput:
     """Reach the handle, then pull it along y."""
     return v1.move(s, jnp.abs(s.object[1] - s.goal[1]), OPEN_BY, within=0.03)
 
@@ -62,7 +62,7 @@ def drawer_open_v1(s: RewardInputs) -> Outcome:
     place=place_shut_drawer,
     reward_v1=drawer_open_v1,
 )
-def drawer_open(s: RewardInputs) -> Outcome:
+def drawer_open(s: RewardInputs) -> RewardOutput:
     """Pull a drawer open. Randomised: drawer x. Success: the handle within 3 cm of the goal."""
     error = rewards.norm(s.object - s.goal)
     opening = rewards.tolerance(error, (0.0, 0.02), OPEN_BY)
@@ -71,7 +71,7 @@ def drawer_open(s: RewardInputs) -> Outcome:
     handle_init = shifted(s.goal, (0.0, OPEN_BY, 0.0))
     margin = rewards.norm((handle_init - s.tcp_init) * scale)
     caging = rewards.tolerance(rewards.norm((s.object - s.hand) * scale), (0.0, 0.01), margin)
-    return Outcome(
+    return RewardOutput(
         reward=5.0 * (caging + opening),
         success=error <= 0.03,
         near_object=rewards.norm(s.object - s.hand) <= 0.03,
@@ -82,7 +82,7 @@ def drawer_open(s: RewardInputs) -> Outcome:
     )
 
 
-def drawer_close_v1(s: RewardInputs) -> Outcome:
+def drawer_close_v1(s: RewardInputs) -> RewardOutput:
     """Reach the handle, then push it along y."""
     distance = jnp.abs(s.object[1] - s.goal[1])
     return v1.move(s, distance, PULLED_OUT_BY, within=0.05 + 0.015, grasp_success=1.0)
@@ -100,7 +100,7 @@ def drawer_close_v1(s: RewardInputs) -> Outcome:
     place=place_open_drawer,
     reward_v1=drawer_close_v1,
 )
-def drawer_close(s: RewardInputs) -> Outcome:
+def drawer_close(s: RewardInputs) -> RewardOutput:
     """Push a drawer shut. Randomised: drawer x. Success: the handle within 6.5 cm of the goal."""
     target_radius, reach_radius = 0.05, 0.005
     distance = rewards.norm(s.object - s.goal)
@@ -111,7 +111,7 @@ def drawer_close(s: RewardInputs) -> Outcome:
     reach = rewards.tolerance(tcp_to_handle, (0.0, reach_radius), margin, "gaussian")
     grasp = rewards.hamacher_product(reach, rewards.gripper_closing(s.action))
     success = distance <= target_radius + 0.015
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * jnp.where(success, 1.0, rewards.hamacher_product(grasp, in_place)),
         success=success,
         near_object=tcp_to_handle <= 0.01,

@@ -12,10 +12,10 @@ from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
 )
 
@@ -37,7 +37,7 @@ def place_to_close(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(start(settled, goal=shifted(faucet, (-HANDLE_LENGTH, 0.0, 0.125)), object_init=faucet), faucet)
 
 
-def _turn(s: RewardInputs, handle: Array) -> Outcome:
+def _turn(s: RewardInputs, handle: Array) -> RewardOutput:
     target_radius, reach_radius = 0.07, 0.01
     distance = rewards.norm(handle - s.goal)
     way = rewards.norm(s.object_init - s.goal)
@@ -46,7 +46,7 @@ def _turn(s: RewardInputs, handle: Array) -> Outcome:
     margin = jnp.abs(rewards.norm(s.object_init - s.tcp_init) - reach_radius)
     reach = rewards.tolerance(tcp_to_handle, (0.0, reach_radius), margin, "gaussian")
     success = distance <= target_radius
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(success, 10.0, 2.0 * (2.0 * reach + 3.0 * in_place)),
         success=success,
         near_object=tcp_to_handle <= 0.01,
@@ -57,7 +57,7 @@ def _turn(s: RewardInputs, handle: Array) -> Outcome:
     )
 
 
-def turn_v1(s: RewardInputs) -> Outcome:
+def turn_v1(s: RewardInputs) -> RewardOutput:
     """Reach the handle, then turn it; the way counts from the faucet's foot."""
     way = rewards.norm(s.object_init - s.goal)
     return v1.move(s, rewards.norm(s.object - s.goal), way, within=0.07, grasp_success=1.0)
@@ -77,7 +77,7 @@ def turn_v1(s: RewardInputs) -> Outcome:
     place=place_to_open,
     reward_v1=turn_v1,
 )
-def faucet_open(s: RewardInputs) -> Outcome:
+def faucet_open(s: RewardInputs) -> RewardOutput:
     """Turn a faucet counter-clockwise. Randomised: faucet xy. Success: the handle within 7 cm of the goal."""
     return _turn(s, shifted(s.object, (-0.04, 0.0, 0.03)))
 
@@ -95,6 +95,6 @@ def faucet_open(s: RewardInputs) -> Outcome:
     place=place_to_close,
     reward_v1=turn_v1,
 )
-def faucet_close(s: RewardInputs) -> Outcome:
+def faucet_close(s: RewardInputs) -> RewardOutput:
     """Turn a faucet clockwise. Randomised: faucet xy. Success: the handle within 7 cm of the goal."""
     return _turn(s, s.object)

@@ -14,10 +14,10 @@ from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     HAND_LOW,
     Observed,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
 )
 
@@ -58,7 +58,7 @@ def place_to_pull_side(rand_vec: Array, settled: Settled) -> Placement:
     return placement.replace(object_init=box + centre.at[2].set(CENTRE_DOWN_HEIGHT))
 
 
-def _press(s: RewardInputs) -> Outcome:
+def _press(s: RewardInputs) -> RewardOutput:
     handle_radius = 0.02
     distance = jnp.abs(s.object[2] - s.goal[2])
     way = jnp.abs(s.points_init[HANDLE][2] - s.goal[2])
@@ -67,7 +67,7 @@ def _press(s: RewardInputs) -> Outcome:
     margin = jnp.abs(rewards.norm(s.points_init[HANDLE] - s.tcp_init) - handle_radius)
     reach = rewards.tolerance(tcp_to_handle, (0.0, handle_radius), margin)
     success = distance <= TARGET_RADIUS
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * jnp.where(success, 1.0, rewards.hamacher_product(reach, in_place)),
         success=success,
         near_object=tcp_to_handle <= 0.05,
@@ -78,13 +78,13 @@ def _press(s: RewardInputs) -> Outcome:
     )
 
 
-def _move_v1(s: RewardInputs, way: Array | float, *, within: float, grasp_success: float = 0.0) -> Outcome:
+def _move_v1(s: RewardInputs, way: Array | float, *, within: float, grasp_success: float = 0.0) -> RewardOutput:
     """Reach the handle with the left finger tip, then move it along z by `way`."""
     distance = jnp.abs(s.object[2] - s.goal[2])
     return v1.move(s, distance, way, within=within, reach=v1.left_reach(s), grasp_success=grasp_success)
 
 
-def press_v1(s: RewardInputs) -> Outcome:
+def press_v1(s: RewardInputs) -> RewardOutput:
     """Press the handle."""
     way = jnp.abs(s.points_init[HANDLE][2] - s.goal[2])
     return _move_v1(s, way, within=TARGET_RADIUS, grasp_success=1.0)
@@ -104,7 +104,7 @@ def press_v1(s: RewardInputs) -> Outcome:
     place=place_to_press,
     reward_v1=press_v1,
 )
-def handle_press(s: RewardInputs) -> Outcome:
+def handle_press(s: RewardInputs) -> RewardOutput:
     """Press a handle down. Randomised: box xy. Success: the handle within 2 cm of the goal in z."""
     return _press(s)
 
@@ -123,20 +123,20 @@ def handle_press(s: RewardInputs) -> Outcome:
     place=place_to_press,
     reward_v1=press_v1,
 )
-def handle_press_side(s: RewardInputs) -> Outcome:
+def handle_press_side(s: RewardInputs) -> RewardOutput:
     """Press a handle down from the side. Randomised: box xy. Success: the handle within 2 cm of the goal in z."""
     return _press(s)
 
 
 def _pull(
     s: RewardInputs, distance: Array, way: Array, radius: float, caging: Array, raised: Array, within: float
-) -> Outcome:
+) -> RewardOutput:
     """`radius` bounds the reward's target, `within` success, `raised` goes with the bonus for pulling."""
     in_place = rewards.tolerance(distance, (0.0, radius), way)
     tcp_to_handle = rewards.norm(s.object - s.tcp)
     pulling = (tcp_to_handle < 0.035) & (s.opening > 0.0) & raised
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(pulling, 1.0 + 5.0 * in_place, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, reward),
         success=distance <= within,
         near_object=tcp_to_handle <= 0.05,
@@ -147,7 +147,7 @@ def _pull(
     )
 
 
-def handle_pull_v1(s: RewardInputs) -> Outcome:
+def handle_pull_v1(s: RewardInputs) -> RewardOutput:
     """Pull the handle; the reference takes its way from a height in its own frame to one in the world."""
     return _move_v1(s, jnp.abs(LOCAL_START_HEIGHT - s.goal[2]), within=0.05)
 
@@ -166,7 +166,7 @@ def handle_pull_v1(s: RewardInputs) -> Outcome:
     place=place_to_pull,
     reward_v1=handle_pull_v1,
 )
-def handle_pull(s: RewardInputs) -> Outcome:
+def handle_pull(s: RewardInputs) -> RewardOutput:
     """Pull a handle up. Randomised: box xy. Success: the handle within 5 cm of the goal in z."""
     caging = rewards.caging_reward(
         s, s.object, s.object_init, obj_radius=0.022, pad_success_thresh=0.05, xz_thresh=0.01, density="high"
@@ -190,7 +190,7 @@ def handle_pull(s: RewardInputs) -> Outcome:
     place=place_to_pull_side,
     reward_v1=partial(_move_v1, way=-DOWN, within=0.08),
 )
-def handle_pull_side(s: RewardInputs) -> Outcome:
+def handle_pull_side(s: RewardInputs) -> RewardOutput:
     """Pull a handle up from the side. Randomised: box xy. Success: the handle within 8 cm of the goal."""
     caging = rewards.caging_reward(
         s, s.object, s.object_init, obj_radius=0.032, pad_success_thresh=0.06, xz_thresh=0.01, density="high"

@@ -11,10 +11,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -29,7 +29,7 @@ def place_cube_above_table(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=rand_vec[3:6], object_init=cube), cube)
 
 
-def hand_insert_v1(s: RewardInputs) -> Outcome:
+def hand_insert_v1(s: RewardInputs) -> RewardOutput:
     """Bring the hand, not the cube, over the hole and down; success goes by where the cube began, so it never comes."""
     reach, depth = rewards.norm(s.tcp[:2] - s.goal[:2]), jnp.abs(s.tcp[2] - s.goal[2])
     inserted = v1.progress(depth, jnp.abs(HAND_INIT[2] - s.goal[2]))
@@ -52,7 +52,7 @@ def hand_insert_v1(s: RewardInputs) -> Outcome:
     place=place_cube_above_table,
     reward_v1=hand_insert_v1,
 )
-def hand_insert(s: RewardInputs) -> Outcome:
+def hand_insert(s: RewardInputs) -> RewardOutput:
     """Carry a cube into a hole. Randomised: cube xy, goal xy. Success: the cube within 5 cm of the goal."""
     radius = 0.05
     distance = rewards.norm(s.object - s.goal)
@@ -63,7 +63,7 @@ def hand_insert(s: RewardInputs) -> Outcome:
     tcp_to_cube = rewards.norm(s.object - s.tcp)
     grasped = (tcp_to_cube < 0.02) & (s.opening > 0.0)
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(grasped, 1.0 + 7.0 * in_place, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, reward),
         success=distance <= 0.05,
         near_object=tcp_to_cube <= 0.03,

@@ -13,10 +13,10 @@ from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -32,7 +32,7 @@ def place_lever(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(start(settled, goal=shifted(lever, (0.12, 0.0, 0.25 + LEVER_RADIUS)), object_init=lever), lever)
 
 
-def lever_pull_v1(s: RewardInputs) -> Outcome:
+def lever_pull_v1(s: RewardInputs) -> RewardOutput:
     """Reach the lever's end, then move it; a distance is compared with the angle that v2 takes for success."""
     way = rewards.norm(s.object_init - s.goal)
     moved = v1.move(s, rewards.norm(s.object - s.goal), way, within=np.pi / 24.0)
@@ -53,7 +53,7 @@ def lever_pull_v1(s: RewardInputs) -> Outcome:
     place=place_lever,
     reward_v1=lever_pull_v1,
 )
-def lever_pull(s: RewardInputs) -> Outcome:
+def lever_pull(s: RewardInputs) -> RewardOutput:
     """Pull a lever up by a right angle. Randomised: lever xy. Success: within 7.5 degrees of upright."""
     end_init = shifted(s.object_init, (0.12, -LEVER_RADIUS, 0.25))
     scale = jnp.asarray((4.0, 1.0, 4.0), s.goal.dtype)
@@ -64,7 +64,7 @@ def lever_pull(s: RewardInputs) -> Outcome:
     error = jnp.abs(-s.part_qpos[HINGE] - np.pi / 2.0)
     engagement = rewards.tolerance(error, (0.0, np.pi / 48.0), np.pi / 2.0 - np.pi / 12.0)
     in_place = rewards.tolerance(rewards.norm(s.object - s.goal), (0.0, 0.04), rewards.norm(end_init - s.goal))
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * rewards.hamacher_product(ready, in_place),
         success=error <= np.pi / 24.0,
         near_object=shoulder_to_lever < 0.03,

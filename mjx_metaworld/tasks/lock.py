@@ -13,10 +13,10 @@ from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     Vec3,
     float32,
@@ -50,8 +50,8 @@ def place_to_unlock(rand_vec: Array, settled: Settled) -> Placement:
     return set_part_joint(_place(rand_vec, settled, (0.1, -0.04, 0.0)), HINGE, 1.5708, stop=True)
 
 
-def _outcome(s: RewardInputs, reward: Array, reach: Array, distance: Array, near: Array, turned: Array) -> Outcome:
-    return Outcome(
+def _outcome(s: RewardInputs, reward: Array, reach: Array, distance: Array, near: Array, turned: Array) -> RewardOutput:
+    return RewardOutput(
         reward=reward,
         success=distance <= 0.02,
         near_object=reach <= 0.05,
@@ -62,7 +62,7 @@ def _outcome(s: RewardInputs, reward: Array, reach: Array, distance: Array, near
     )
 
 
-def turn_v1(s: RewardInputs) -> Outcome:
+def turn_v1(s: RewardInputs) -> RewardOutput:
     """Reach the lock, then turn it."""
     return v1.move(s, rewards.norm(s.object - s.goal), WAY, within=0.02)
 
@@ -83,7 +83,7 @@ def turn_v1(s: RewardInputs) -> Outcome:
     place=place_to_lock,
     reward_v1=turn_v1,
 )
-def door_lock(s: RewardInputs) -> Outcome:
+def door_lock(s: RewardInputs) -> RewardOutput:
     """Turn a door's lock down. Randomised: door xy. Success: the lock within 2 cm of the goal in z."""
     scale = jnp.asarray((0.25, 1.0, 0.5), s.goal.dtype)
     reach = rewards.norm((s.object - s.left_pad) * scale)
@@ -110,7 +110,7 @@ def door_lock(s: RewardInputs) -> Outcome:
     place=place_to_unlock,
     reward_v1=turn_v1,
 )
-def door_unlock(s: RewardInputs) -> Outcome:
+def door_unlock(s: RewardInputs) -> RewardOutput:
     """Turn a door's lock sideways. Randomised: door xy. Success: the lock within 2 cm of the goal in x."""
     shoulder = jnp.asarray((0.0, 0.055, 0.07), s.goal.dtype)
     scale = jnp.asarray((0.25, 1.0, 0.5), s.goal.dtype)

@@ -12,10 +12,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
 )
 
@@ -46,7 +46,7 @@ def place_peg_and_box(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(put_free_body(placement, peg), box)
 
 
-def peg_insert_side_v1(s: RewardInputs) -> Outcome:
+def peg_insert_side_v1(s: RewardInputs) -> RewardOutput:
     """Lift the peg by 11 cm, bring its head to the goal, then push its grasped end there; success goes by that end."""
     floor = s.object_init[2]
     height = floor + 0.11
@@ -73,7 +73,7 @@ def peg_insert_side_v1(s: RewardInputs) -> Outcome:
     place=place_peg_and_box,
     reward_v1=peg_insert_side_v1,
 )
-def peg_insert_side(s: RewardInputs) -> Outcome:
+def peg_insert_side(s: RewardInputs) -> RewardOutput:
     """Insert a peg sideways into a box. Randomised: peg xy, box. Success: the peg's head within 7 cm of the goal."""
     head = s.points[HEAD]
     tcp_to_peg = rewards.norm(s.object - s.tcp)
@@ -93,7 +93,7 @@ def peg_insert_side(s: RewardInputs) -> Outcome:
     grasp = jnp.where(lifted, 1.0, caging)
     reward = rewards.hamacher_product(grasp, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
     reward = jnp.where(distance <= 0.07, 10.0, reward)
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=distance <= 0.07,
         near_object=tcp_to_peg <= 0.03,
@@ -118,7 +118,7 @@ def place_plugged_peg(rand_vec: Array, settled: Settled) -> Placement:
     )
 
 
-def peg_unplug_side_v1(s: RewardInputs) -> Outcome:
+def peg_unplug_side_v1(s: RewardInputs) -> RewardOutput:
     """Reach the peg's end, then move it in xy."""
     reach, distance = rewards.norm(s.object - s.tcp), rewards.norm(s.object[:2] - s.goal[:2])
     unplugged = v1.progress(distance, rewards.norm(s.object_init - s.goal))
@@ -139,7 +139,7 @@ def peg_unplug_side_v1(s: RewardInputs) -> Outcome:
     place=place_plugged_peg,
     reward_v1=peg_unplug_side_v1,
 )
-def peg_unplug_side(s: RewardInputs) -> Outcome:
+def peg_unplug_side(s: RewardInputs) -> RewardOutput:
     """Pull a peg out of a box sideways. Randomised: box xy. Success: the peg's end within 7 cm of the goal."""
     tcp_to_peg = rewards.norm(s.object - s.tcp)
     distance = rewards.norm(s.object - s.goal)
@@ -156,7 +156,7 @@ def peg_unplug_side(s: RewardInputs) -> Outcome:
     in_place = rewards.tolerance(distance, (0.0, 0.05), rewards.norm(s.object_init - s.goal))
     grasped = (s.opening > 0.5) & (s.object[0] - s.object_init[0] > 0.015)
     reward = 2.0 * caging + jnp.where(grasped & (tcp_to_peg < 0.035), 1.0 + 5.0 * in_place, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance <= 0.05, 10.0, reward),
         success=distance <= 0.07,
         near_object=tcp_to_peg <= 0.03,

@@ -13,10 +13,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -54,9 +54,9 @@ def place_for_slide_back_side(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(_place(rand_vec, settled, -PULLED_OUT_BY, 0.0), rand_vec[:3])
 
 
-def _outcome(s: RewardInputs, reward: Array, grasp: Array, in_place: Array) -> Outcome:
+def _outcome(s: RewardInputs, reward: Array, grasp: Array, in_place: Array) -> RewardOutput:
     distance = rewards.norm(s.object - s.goal)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < TARGET_RADIUS, 10.0, reward),
         success=distance <= 0.07,
         near_object=rewards.norm(s.tcp - s.object) <= 0.03,
@@ -87,13 +87,13 @@ def _progress(s: RewardInputs, less: float) -> tuple[Array, Array]:
     place=place_for_slide,
     reward_v1=partial(v1.push, within=0.07),
 )
-def plate_slide(s: RewardInputs) -> Outcome:
+def plate_slide(s: RewardInputs) -> RewardOutput:
     """Slide a plate into a cabinet. Randomised: cabinet xy. Success: the plate within 7 cm of the goal."""
     grasp, in_place = _progress(s, 0.0)
     return _outcome(s, 8.0 * rewards.hamacher_product(grasp, in_place), grasp, in_place)
 
 
-def _slide_from_above(s: RewardInputs) -> Outcome:
+def _slide_from_above(s: RewardInputs) -> RewardOutput:
     """Come down onto the plate, then move it."""
     grasp, in_place = _progress(s, TARGET_RADIUS)
     down = (s.tcp[2] <= 0.03) & (rewards.norm(s.tcp - s.object) < 0.07)
@@ -112,18 +112,18 @@ def _slide_from_above(s: RewardInputs) -> Outcome:
     place=place_for_slide_side,
     reward_v1=partial(v1.push, within=0.07),
 )
-def plate_slide_side(s: RewardInputs) -> Outcome:
+def plate_slide_side(s: RewardInputs) -> RewardOutput:
     """Slide a plate sideways into a cabinet. Randomised: goal xy. Success: the plate within 7 cm of the goal."""
     return _slide_from_above(s)
 
 
-def _slide_from_v1(s: RewardInputs, plate: Array) -> Outcome:
+def _slide_from_v1(s: RewardInputs, plate: Array) -> RewardOutput:
     """As `v1.push`, from the plate's place (x, y) at reset."""
     distance = rewards.norm(s.object[:2] - s.goal[:2])
     return v1.move(s, distance, rewards.norm(plate - s.goal[:2]), within=0.07)
 
 
-def slide_back_v1(s: RewardInputs) -> Outcome:
+def slide_back_v1(s: RewardInputs) -> RewardOutput:
     """The plate begins at the same place for every goal vector, as the cabinet does not move."""
     return _slide_from_v1(s, jnp.asarray((0.0, 0.75), s.goal.dtype))
 
@@ -140,12 +140,12 @@ def slide_back_v1(s: RewardInputs) -> Outcome:
     place=place_for_slide_back,
     reward_v1=slide_back_v1,
 )
-def plate_slide_back(s: RewardInputs) -> Outcome:
+def plate_slide_back(s: RewardInputs) -> RewardOutput:
     """Slide a plate out of a cabinet. Randomised: goal x. Success: the plate within 7 cm of the goal."""
     return _slide_from_above(s)
 
 
-def slide_back_side_v1(s: RewardInputs) -> Outcome:
+def slide_back_side_v1(s: RewardInputs) -> RewardOutput:
     """The plate begins 10 cm beside what the reference takes for the object's initial position."""
     return _slide_from_v1(s, s.object_init[:2] + jnp.asarray((0.1, 0.0), s.goal.dtype))
 
@@ -162,6 +162,6 @@ def slide_back_side_v1(s: RewardInputs) -> Outcome:
     place=place_for_slide_back_side,
     reward_v1=slide_back_side_v1,
 )
-def plate_slide_back_side(s: RewardInputs) -> Outcome:
+def plate_slide_back_side(s: RewardInputs) -> RewardOutput:
     """Slide a plate sideways out of a cabinet. Randomised: goal x. Success: the plate within 7 cm of the goal."""
     return _slide_from_above(s)

@@ -14,10 +14,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
 )
 
@@ -41,10 +41,10 @@ def place_on_table(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=puck), puck)
 
 
-def reach_v1(s: RewardInputs) -> Outcome:
+def reach_v1(s: RewardInputs) -> RewardOutput:
     """Approach the goal."""
     distance = rewards.norm(s.tcp - s.goal)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.maximum(v1.progress(distance, rewards.norm(s.tcp_init - s.goal)), 0.0),
         success=distance <= 0.05,
         near_object=distance,
@@ -68,12 +68,12 @@ def reach_v1(s: RewardInputs) -> Outcome:
     place=place_at_goal_vector,
     reward_v1=reach_v1,
 )
-def reach(s: RewardInputs) -> Outcome:
+def reach(s: RewardInputs) -> RewardOutput:
     """Reach a goal in the air. Randomised: goal, puck xy. Success: the finger tips within 5 cm of the goal."""
     distance = rewards.norm(s.tcp - s.goal)
     margin = rewards.norm(jnp.asarray(HAND_INIT, s.goal.dtype) - s.goal)
     in_place = rewards.tolerance(distance, (0.0, TARGET_RADIUS), margin)
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * in_place,
         success=distance <= 0.05,
         near_object=distance,  # the reference reports the distance here, not a truth value
@@ -98,7 +98,7 @@ def reach(s: RewardInputs) -> Outcome:
     place=place_on_table,
     reward_v1=partial(v1.push, within=TARGET_RADIUS),
 )
-def push(s: RewardInputs) -> Outcome:
+def push(s: RewardInputs) -> RewardOutput:
     """Push a puck to a goal on the table. Randomised: puck xy, goal xy. Success: the puck within 5 cm of the goal."""
     tcp_to_puck = rewards.norm(s.object - s.tcp)
     distance = rewards.norm(s.object - s.goal)
@@ -109,7 +109,7 @@ def push(s: RewardInputs) -> Outcome:
     reward = 2.0 * caging
     reward = jnp.where((tcp_to_puck < 0.02) & (s.opening > 0.0), 2.0 * reward + 1.0 + 5.0 * in_place, reward)
     reward = jnp.where(distance < TARGET_RADIUS, 10.0, reward)
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=distance <= TARGET_RADIUS,
         near_object=tcp_to_puck <= 0.03,
@@ -134,7 +134,7 @@ def push(s: RewardInputs) -> Outcome:
     place=place_at_goal_vector,
     reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
 )
-def pick_place(s: RewardInputs) -> Outcome:
+def pick_place(s: RewardInputs) -> RewardOutput:
     """Lift a puck to a goal in the air. Randomised: puck xy, goal. Success: the puck within 7 cm of the goal."""
     tcp_to_puck = rewards.norm(s.object - s.tcp)
     distance = rewards.norm(s.object - s.goal)
@@ -143,7 +143,7 @@ def pick_place(s: RewardInputs) -> Outcome:
     lifted = (tcp_to_puck < 0.02) & (s.opening > 0.0) & (s.object[2] - 0.01 > s.object_init[2])
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
     reward = jnp.where(distance < TARGET_RADIUS, 10.0, reward)
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=distance <= 0.07,
         near_object=tcp_to_puck <= 0.03,

@@ -1,7 +1,7 @@
 """Declaration of a task: frozen data plus two pure functions, `place` and `reward`.
 
 A task sees physical quantities only, never the physics: `place` turns a goal vector into the state that an episode
-starts from, `reward` (and `reward_v1`) turns a `RewardInputs` into an `Outcome`. Shapes are those of one environment.
+starts from, `reward` (and `reward_v1`) turns `RewardInputs` into a `RewardOutput`. Shapes are those of one environment.
 
 The reference throughout is metaworld 3.1.1. Its `init_left_pad` and `init_right_pad` need no field here: they are
 views of `mjData.xpos`, so at every step they equal the current pads.
@@ -145,7 +145,7 @@ class RewardInputs(struct.PyTreeNode):
         return self.obs[SECOND_OBJECT]
 
 
-class Outcome(struct.PyTreeNode):
+class RewardOutput(struct.PyTreeNode):
     """A task's reward and what the reference reports beside it; truth values may be booleans."""
 
     reward: Array
@@ -191,7 +191,7 @@ class Separation(struct.PyTreeNode):
 
 
 Place = Callable[[Array, Settled], Placement]
-Reward = Callable[[RewardInputs], Outcome]
+Reward = Callable[[RewardInputs], RewardOutput]
 Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # a scripted policy of one task
 RewardVersion = Literal["v1", "v2"]
 

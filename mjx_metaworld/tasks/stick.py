@@ -11,10 +11,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
 )
 
@@ -47,7 +47,7 @@ def place_to_pull(rand_vec: Array, settled: Settled) -> Placement:
     return _place(rand_vec, settled, STICK_HEIGHT, 0.09)
 
 
-def _hold_and_move_v1(s: RewardInputs, wide: float, narrow: float) -> Outcome:
+def _hold_and_move_v1(s: RewardInputs, wide: float, narrow: float) -> RewardOutput:
     """Lift the stick by 4 cm, bring it to the thermos, then the thermos to the goal.
 
     The reference means the thermos' position, but reads entries 6 to 8 of the observation: the stick's height and the
@@ -67,7 +67,7 @@ def _hold_and_move_v1(s: RewardInputs, wide: float, narrow: float) -> Outcome:
     return v1.report(reward, distance, 0.12)
 
 
-def stick_push_v1(s: RewardInputs) -> Outcome:
+def stick_push_v1(s: RewardInputs) -> RewardOutput:
     """Push the thermos; success takes a grasp, which v1 never reports."""
     return _hold_and_move_v1(s, wide=0.001, narrow=0.0001).replace(success=0.0)
 
@@ -87,7 +87,7 @@ def stick_push_v1(s: RewardInputs) -> Outcome:
     place=place_to_push,
     reward_v1=stick_push_v1,
 )
-def stick_push(s: RewardInputs) -> Outcome:
+def stick_push(s: RewardInputs) -> RewardOutput:
     """Push a thermos with a stick. Randomised: stick xy, goal. Success: stick held, thermos within 12 cm of it."""
     radius = 0.12
     stick = s.object + jnp.asarray((0.015, 0.0, 0.0), s.goal.dtype)
@@ -103,7 +103,7 @@ def stick_push(s: RewardInputs) -> Outcome:
     held = (tcp_to_stick < 0.02) & (s.opening > 0.0) & (stick[2] - 0.01 > stick_init[2])
     pushing = jnp.where(distance <= radius, 10.0, 2.0 + 5.0 * stick_in_place + 3.0 * thermos_in_place)
     grasped = s.touching & (s.opening > 0.0) & (s.object[2] - 0.01 > stick_init[2])
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(held, pushing, caging),
         success=grasped & (distance <= 0.12),
         near_object=tcp_to_stick <= 0.03,
@@ -120,7 +120,7 @@ def _inserted(s: RewardInputs) -> Array:
     return (end[0] >= handle[0]) & (jnp.abs(end[1] - handle[1]) <= 0.04) & (jnp.abs(end[2] - handle[2]) <= 0.06)
 
 
-def stick_pull_v1(s: RewardInputs) -> Outcome:
+def stick_pull_v1(s: RewardInputs) -> RewardOutput:
     """Pull the thermos; success is that of v2."""
     success = (rewards.norm(s.second_object - s.goal) <= 0.12) & _inserted(s)
     return _hold_and_move_v1(s, wide=0.01, narrow=0.001).replace(success=success)
@@ -142,7 +142,7 @@ def stick_pull_v1(s: RewardInputs) -> Outcome:
     place=place_to_pull,
     reward_v1=stick_pull_v1,
 )
-def stick_pull(s: RewardInputs) -> Outcome:
+def stick_pull(s: RewardInputs) -> RewardOutput:
     """Pull a thermos with a stick. Randomised: stick xy, goal xy. Success: stick inserted, handle within 12 cm."""
     bounds = (0.0, 0.05)
     to_thermos = jnp.asarray((0.05, 0.0, 0.0), s.goal.dtype)
@@ -163,7 +163,7 @@ def stick_pull(s: RewardInputs) -> Outcome:
     distance = rewards.norm(handle - s.goal)
     base = rewards.hamacher_product(grasp, stick_in_place)
     pulling = jnp.where(distance <= 0.12, 10.0, 6.0 + base + 2.0 * to_goal + thermos_to_goal)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(held, jnp.where(inserted, pulling, 1.0 + base + 5.0 * stick_in_place), base),
         success=(distance <= 0.12) & inserted,
         near_object=tcp_to_stick <= 0.03,

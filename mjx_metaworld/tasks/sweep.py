@@ -14,10 +14,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -41,7 +41,7 @@ BALL_HEIGHT = 0.03
     place=place_on_table,
     reward_v1=partial(v1.push, within=0.07),
 )
-def push_back(s: RewardInputs) -> Outcome:
+def push_back(s: RewardInputs) -> RewardOutput:
     """Pull a puck back to a goal on the table. Randomised: puck xy, goal xy. Success: the puck within 7 cm of it."""
     tcp_to_puck = rewards.norm(s.object - s.tcp)
     distance = rewards.norm(s.object - s.goal)
@@ -51,7 +51,7 @@ def push_back(s: RewardInputs) -> Outcome:
     gripped = (tcp_to_puck < 0.01) & (s.opening > 0.0) & (s.opening < 0.55)
     moving = gripped & (distance_init - distance > 0.01)
     reward = rewards.hamacher_product(caging, in_place) + jnp.where(moving, 1.0 + 5.0 * in_place, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < 0.05, 10.0, reward),
         success=distance <= 0.07,
         near_object=tcp_to_puck <= 0.03,
@@ -62,13 +62,13 @@ def push_back(s: RewardInputs) -> Outcome:
     )
 
 
-def _sweep(s: RewardInputs, target: Array, caging: Array) -> Outcome:
+def _sweep(s: RewardInputs, target: Array, caging: Array) -> RewardOutput:
     radius = 0.05
     tcp_to_cube = rewards.norm(s.object - s.tcp)
     distance = rewards.norm(s.object - target)
     in_place = rewards.tolerance(distance, (0.0, radius), rewards.norm(s.object_init - target))
     reward = 2.0 * caging + 6.0 * rewards.hamacher_product(caging, in_place)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < radius, 10.0, reward),
         success=distance <= radius,
         near_object=tcp_to_cube <= 0.03,
@@ -86,7 +86,7 @@ def place_for_sweep(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
 
 
-def _sweep_v1(s: RewardInputs, fallen: Array) -> Outcome:
+def _sweep_v1(s: RewardInputs, fallen: Array) -> RewardOutput:
     """A cube that has fallen off the table counts as at the goal."""
     reach = rewards.norm(s.object - s.tcp)
     distance = jnp.where(fallen, 0.0, rewards.norm(s.object[:2] - s.goal[:2]))
@@ -94,7 +94,7 @@ def _sweep_v1(s: RewardInputs, fallen: Array) -> Outcome:
     return v1.report(jnp.where(fallen, 0.0, -reach) + v1.gain(reach < v1.REACHED, pushed), distance, 0.05)
 
 
-def sweep_v1(s: RewardInputs) -> Outcome:
+def sweep_v1(s: RewardInputs) -> RewardOutput:
     """The cube has fallen wherever it is below the table."""
     return _sweep_v1(s, s.object[2] < s.object_init[2] - 0.05)
 
@@ -112,7 +112,7 @@ def sweep_v1(s: RewardInputs) -> Outcome:
     place=place_for_sweep,
     reward_v1=sweep_v1,
 )
-def sweep(s: RewardInputs) -> Outcome:
+def sweep(s: RewardInputs) -> RewardOutput:
     """Sweep a cube off the table's side. Randomised: cube xy. Success: the cube within 5 cm of the goal."""
     caging = rewards.pads_caging_reward(s, obj_radius=0.02, grip_slack=0.01, xz_thresh=0.005)
     return _sweep(s, s.goal, caging)
@@ -125,7 +125,7 @@ def place_for_sweep_into(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=goal, object_init=cube), cube)
 
 
-def sweep_into_v1(s: RewardInputs) -> Outcome:
+def sweep_into_v1(s: RewardInputs) -> RewardOutput:
     """The cube has fallen where it is below the table and between its edges in y."""
     y, z = s.object[1], s.object[2]
     return _sweep_v1(s, (z < s.object_init[2] - 0.05) & (y > 0.4) & (y < 1.0))
@@ -146,7 +146,7 @@ def sweep_into_v1(s: RewardInputs) -> Outcome:
     place=place_for_sweep_into,
     reward_v1=sweep_into_v1,
 )
-def sweep_into(s: RewardInputs) -> Outcome:
+def sweep_into(s: RewardInputs) -> RewardOutput:
     """Sweep a cube into a hole. Randomised: cube xy. Success: the cube within 5 cm of the hole in xy."""
     caging = rewards.pads_caging_reward(s, obj_radius=0.02, grip_slack=0.005, xz_thresh=0.01)
     return _sweep(s, s.goal.at[2].set(s.object[2]), caging)
@@ -172,7 +172,7 @@ def place_for_soccer(rand_vec: Array, settled: Settled) -> Placement:
     place=place_for_soccer,
     reward_v1=partial(v1.push, within=0.07),
 )
-def soccer(s: RewardInputs) -> Outcome:
+def soccer(s: RewardInputs) -> RewardOutput:
     """Push a ball into a goal. Randomised: ball xy, goal xy. Success: the ball within 7 cm of the goal."""
     radius = 0.07
     scale = jnp.asarray((3.0, 1.0, 1.0), s.goal.dtype)
@@ -186,7 +186,7 @@ def soccer(s: RewardInputs) -> Outcome:
     caging = rewards.pads_caging_reward(s, obj_radius=0.013, grip_slack=0.01, xz_thresh=0.005)
     tcp_to_ball = rewards.norm(s.object - s.tcp)
     distance = rewards.norm(s.object - s.goal)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(scaled < radius, 10.0, 3.0 * caging + 6.5 * in_place),
         success=distance <= 0.07,
         near_object=tcp_to_ball <= 0.03,

@@ -11,10 +11,10 @@ from mjx_metaworld.tasks.registry import task
 from mjx_metaworld.tasks.spec import (
     Observed,
     Orientation,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -39,9 +39,11 @@ def _upright(s: RewardInputs, ideal: tuple[float, float, float, float]) -> Array
     return jnp.maximum(1.0 - error / 0.4, 0.0)
 
 
-def _outcome(s: RewardInputs, grab: Array, in_place: Array, upright: Array, success: Array, full: Array) -> Outcome:
+def _outcome(
+    s: RewardInputs, grab: Array, in_place: Array, upright: Array, success: Array, full: Array
+) -> RewardOutput:
     """Reward and metrics of a tool's task; the reward is 10 where `full`."""
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(full, 10.0, (2.0 * grab + 6.0 * in_place) * upright),
         success=success,
         near_object=upright,
@@ -60,7 +62,7 @@ def place_for_assembly(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(put_free_body(placement, wrench), shifted(goal, (0.0, 0.0, -0.05)))
 
 
-def assembly_v1(s: RewardInputs) -> Outcome:
+def assembly_v1(s: RewardInputs) -> RewardOutput:
     """Lift the wrench by 10 cm, bring it over the peg, then down."""
     nut, floor = s.points[NUT_BODY], s.points_init[NUT_GRASP][2]
     height = floor + 0.1
@@ -90,7 +92,7 @@ def assembly_v1(s: RewardInputs) -> Outcome:
     place=place_for_assembly,
     reward_v1=assembly_v1,
 )
-def assembly(s: RewardInputs) -> Outcome:
+def assembly(s: RewardInputs) -> RewardOutput:
     """Put a wrench's ring over a peg. Randomised: peg xy. Success: the ring below the peg's top, 2 cm from its axis."""
     ring = s.points[NUT]
     grab = rewards.caging_reward(
@@ -122,7 +124,7 @@ def place_for_disassemble(rand_vec: Array, settled: Settled) -> Placement:
     return put_prop(placement, shifted(wrench, (0.0, 0.0, 0.03)))
 
 
-def disassemble_v1(s: RewardInputs) -> Outcome:
+def disassemble_v1(s: RewardInputs) -> RewardOutput:
     """Lift the wrench by 5 cm, then carry it to the goal; off the peg it earns the whole lift."""
     floor = s.object_init[2]
     height = floor + 0.05
@@ -150,7 +152,7 @@ def disassemble_v1(s: RewardInputs) -> Outcome:
     place=place_for_disassemble,
     reward_v1=disassemble_v1,
 )
-def disassemble(s: RewardInputs) -> Outcome:
+def disassemble(s: RewardInputs) -> RewardOutput:
     """Lift a wrench's ring off a peg. Randomised: peg with wrench xy. Success: the handle above the goal."""
     ring = s.points[NUT]
     grab = rewards.caging_reward(
@@ -174,7 +176,7 @@ def place_hammer(rand_vec: Array, settled: Settled) -> Placement:
     return put_free_body(start(settled, goal=settled.points[NAIL_GOAL], object_init=hammer), hammer)
 
 
-def hammer_v1(s: RewardInputs) -> Outcome:
+def hammer_v1(s: RewardInputs) -> RewardOutput:
     """Lift the hammer by 9 cm, then bring its head to the nail and the nail into the box."""
     nail, floor = s.points[NAIL_HEAD], s.object_init[2]
     height = floor + 0.09
@@ -202,7 +204,7 @@ def hammer_v1(s: RewardInputs) -> Outcome:
     place=place_hammer,
     reward_v1=hammer_v1,
 )
-def hammer(s: RewardInputs) -> Outcome:
+def hammer(s: RewardInputs) -> RewardOutput:
     """Drive a nail into a box with a hammer. Randomised: hammer xy. Success: the nail driven by more than 9 cm."""
     head = shifted(s.object, (0.16, 0.06, 0.0))
     grab = rewards.caging_reward(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.tasks.rewards import norm
-from mjx_metaworld.tasks.spec import Outcome, RewardInputs
+from mjx_metaworld.tasks.spec import RewardInputs, RewardOutput
 
 Scalar = Float[Array, ""]
 Vector = Float[Array, "3"]
@@ -26,9 +26,9 @@ CARRIED = 0.1  # the same for lifted objects
 # --- what the reference reports ---
 
 
-def report(reward: Scalar, distance: Scalar, within: float, *, grasp_success: float = 0.0) -> Outcome:
+def report(reward: Scalar, distance: Scalar, within: float, *, grasp_success: float = 0.0) -> RewardOutput:
     """Success where the distance is at most `within`; the object counts as near (at distance zero) at all times."""
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=distance <= within,
         near_object=1.0,
@@ -39,9 +39,9 @@ def report(reward: Scalar, distance: Scalar, within: float, *, grasp_success: fl
     )
 
 
-def report_success(reward: Scalar, success: Bool[Array, ""]) -> Outcome:
+def report_success(reward: Scalar, success: Bool[Array, ""]) -> RewardOutput:
     """Report of the tasks that judge success themselves and give no distance."""
-    return Outcome(
+    return RewardOutput(
         reward=reward,
         success=success,
         near_object=0.0,
@@ -162,7 +162,7 @@ def move(
     within: float,
     reach: Scalar | None = None,
     grasp_success: float = 0.0,
-) -> Outcome:
+) -> RewardOutput:
     """Reach the object (measured by `reach`, from between the finger tips by default), then bring `distance` to 0."""
     way: Scalar = norm(s.object - s.tcp) if reach is None else reach
     reward = -way + gain(way < REACHED, progress(distance, initial))
@@ -174,7 +174,7 @@ def left_reach(s: RewardInputs) -> Scalar:
     return norm(s.object - s.left_tip)
 
 
-def push(s: RewardInputs, *, within: float) -> Outcome:
+def push(s: RewardInputs, *, within: float) -> RewardOutput:
     """Push an object to the goal, in xy."""
     initial = norm(s.object_init[:2] - s.goal[:2])
     return move(s, norm(s.object[:2] - s.goal[:2]), initial, within=within)
@@ -182,7 +182,7 @@ def push(s: RewardInputs, *, within: float) -> Outcome:
 
 def pick_and_place(
     s: RewardInputs, *, lift_by: float, within: float, floor: Scalar | None = None, datum: Scalar | float = 0.0
-) -> Outcome:
+) -> RewardOutput:
     """Lift an object by `lift_by` above `floor` (its origin's height at reset by default), then carry it to the goal.
 
     `datum` is the height from which the lift counts.

@@ -18,14 +18,14 @@ from mjx_metaworld.tasks.puck import (
     reach_v1,
 )
 from mjx_metaworld.tasks.registry import task
-from mjx_metaworld.tasks.spec import Outcome, RewardInputs
+from mjx_metaworld.tasks.spec import RewardInputs, RewardOutput
 
 RAND_LOW, RAND_HIGH = (-0.05, 0.6, 0.015), (0.05, 0.65, 0.015)
 AIR_LOW, AIR_HIGH = (-0.05, 0.85, 0.05), (0.05, 0.9, 0.3)
 WALL_Y = 0.75  # a puck beyond it has passed the wall
 
 
-def reach_wall_v1(s: RewardInputs) -> Outcome:
+def reach_wall_v1(s: RewardInputs) -> RewardOutput:
     """As without the wall, but for what is reported."""
     return reach_v1(s).replace(near_object=0.0, grasp_success=0.0, grasp_reward=0.0)
 
@@ -43,12 +43,12 @@ def reach_wall_v1(s: RewardInputs) -> Outcome:
     place=place_at_goal_vector,
     reward_v1=reach_wall_v1,
 )
-def reach_wall(s: RewardInputs) -> Outcome:
+def reach_wall(s: RewardInputs) -> RewardOutput:
     """Reach a goal behind a wall. Randomised: goal, puck xy. Success: the finger tips within 5 cm of the goal."""
     distance = rewards.norm(s.tcp - s.goal)
     margin = rewards.norm(jnp.asarray(HAND_INIT, s.goal.dtype) - s.goal)
     in_place = rewards.tolerance(distance, (0.0, TARGET_RADIUS), margin)
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * in_place,
         success=distance <= 0.05,
         near_object=0.0,
@@ -71,12 +71,12 @@ def _in_place(s: RewardInputs, midpoint: Array, scale: tuple[float, float, float
 
 def _carry_past_wall(
     s: RewardInputs, base: Array, held: Array, first: Array, second: Array, distance: Array, caging: Array
-) -> Outcome:
+) -> RewardOutput:
     """`base`, and while the puck is held a bonus for the way to the wall, then for the way to the goal."""
     tcp_to_puck = rewards.norm(s.object - s.tcp)
     bonus = jnp.where(s.object[1] > WALL_Y, 5.0 + 3.0 * second, 1.0 + 4.0 * first)
     reward = base + jnp.where((tcp_to_puck < 0.02) & (s.opening > 0.0) & held, bonus, 0.0)
-    return Outcome(
+    return RewardOutput(
         reward=jnp.where(distance < TARGET_RADIUS, 10.0, reward),
         success=distance <= 0.07,
         near_object=tcp_to_puck <= 0.03,
@@ -101,7 +101,7 @@ def _carry_past_wall(
     place=place_on_table,
     reward_v1=partial(v1.push, within=0.07),
 )
-def push_wall(s: RewardInputs) -> Outcome:
+def push_wall(s: RewardInputs) -> RewardOutput:
     """Push a puck around a wall. Randomised: puck xy, goal xy. Success: the puck within 7 cm of the goal."""
     midpoint = jnp.stack([jnp.asarray(-0.05, s.object.dtype), jnp.asarray(0.77, s.object.dtype), s.object[2]])
     first, second, distance = _in_place(s, midpoint, (3.0, 1.0, 1.0))
@@ -125,7 +125,7 @@ def push_wall(s: RewardInputs) -> Outcome:
     place=place_at_goal_vector,
     reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
 )
-def pick_place_wall(s: RewardInputs) -> Outcome:
+def pick_place_wall(s: RewardInputs) -> RewardOutput:
     """Lift a puck over a wall. Randomised: puck xy, goal. Success: the puck within 7 cm of the goal."""
     midpoint = s.goal.at[1:].set(jnp.asarray((0.77, 0.25), s.goal.dtype))
     first, second, distance = _in_place(s, midpoint, (1.0, 1.0, 3.0))

@@ -14,10 +14,10 @@ from mjx_metaworld.tasks.spec import (
     HAND_HIGH,
     HAND_LOW,
     Observed,
-    Outcome,
     Placement,
     Point,
     RewardInputs,
+    RewardOutput,
     Settled,
     float32,
 )
@@ -52,7 +52,7 @@ def place_open_window(rand_vec: Array, settled: Settled) -> Placement:
     return set_part_joint(put_prop(placement, window), SLIDE, WIDTH, stop=False)
 
 
-def _slide_window(s: RewardInputs, way: Array, reach_shape: Literal["long_tail", "gaussian"]) -> Outcome:
+def _slide_window(s: RewardInputs, way: Array, reach_shape: Literal["long_tail", "gaussian"]) -> RewardOutput:
     """Bring the handle to the goal in x; `way` is how far it was at reset, by the task's own measure."""
     handle_radius = 0.02
     distance = jnp.abs(s.object[0] - s.goal[0])
@@ -60,7 +60,7 @@ def _slide_window(s: RewardInputs, way: Array, reach_shape: Literal["long_tail",
     tcp_to_handle = rewards.norm(s.object - s.tcp)
     margin = jnp.abs(rewards.norm(s.points_init[HANDLE] - s.tcp_init) - handle_radius)
     reach = rewards.tolerance(tcp_to_handle, (0.0, handle_radius), margin, reach_shape)
-    return Outcome(
+    return RewardOutput(
         reward=10.0 * rewards.hamacher_product(reach, in_place),
         success=distance <= TARGET_RADIUS,
         near_object=tcp_to_handle <= 0.05,
@@ -71,7 +71,7 @@ def _slide_window(s: RewardInputs, way: Array, reach_shape: Literal["long_tail",
     )
 
 
-def slide_v1(s: RewardInputs) -> Outcome:
+def slide_v1(s: RewardInputs) -> RewardOutput:
     """Reach the handle, then move it along x; here the term for that may be negative."""
     reach, distance = rewards.norm(s.object - s.tcp), jnp.abs(s.object[0] - s.goal[0])
     reward = -reach + jnp.where(reach < v1.REACHED, v1.progress(distance, WIDTH), 0.0)
@@ -92,7 +92,7 @@ def slide_v1(s: RewardInputs) -> Outcome:
     place=place_shut_window,
     reward_v1=slide_v1,
 )
-def window_open(s: RewardInputs) -> Outcome:
+def window_open(s: RewardInputs) -> RewardOutput:
     """Slide a window open. Randomised: window xy. Success: the handle within 5 cm of the goal in x."""
     return _slide_window(s, jnp.abs(s.object_init[0] - s.goal[0]), "long_tail")
 
@@ -111,6 +111,6 @@ def window_open(s: RewardInputs) -> Outcome:
     place=place_open_window,
     reward_v1=slide_v1,
 )
-def window_close(s: RewardInputs) -> Outcome:
+def window_close(s: RewardInputs) -> RewardOutput:
     """Slide a window shut. Randomised: window y. Success: the handle within 5 cm of the goal in x."""
     return _slide_window(s, jnp.abs(s.points_init[HANDLE][0] - s.goal[0]), "gaussian")

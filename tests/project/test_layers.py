@@ -16,7 +16,7 @@ PACKAGE = Path(mw.__file__).parent
 #
 # Physics is the ground: it knows arrays on a skeleton, no scene, task or file. Tasks stand below `build`, although a
 # settled state (`Settled`) is computed there: a task is a declaration and two pure functions, and the structs in
-# `tasks/spec.py` are what these functions take and give (`Settled` to `Placement`, `RewardInputs` to `Outcome`). They
+# `tasks/spec.py` are what these take and give (`Settled` to `Placement`, `RewardInputs` to `RewardOutput`). They
 # are the task's words, which `build`, `observation` and the environment use when they make such values; the other way
 # round, declaring a task would import MuJoCo's simulation. Tasks stand above `scenes` since a task names its scene.
 # Experts stand above the environment since they are made for one; a reward never asks an expert.

@@ -20,7 +20,7 @@ from mjx_metaworld.scenes.fit import check_scene, problems
 from mjx_metaworld.scenes.hulls import NAMES
 from mjx_metaworld.scenes.mjcf import metaworld_assets, read_mjcf
 from mjx_metaworld.scenes.stack import build_scene, own_hulls
-from mjx_metaworld.tasks import Observed, Outcome, Placement, Point, RewardInputs, Settled, rewards, task
+from mjx_metaworld.tasks import Observed, Placement, Point, RewardInputs, RewardOutput, Settled, rewards, task
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
@@ -228,10 +228,10 @@ def test_the_robot_must_be_metaworlds(tmp_path):
 # --- tasks in them ---
 
 
-def reward(s: RewardInputs) -> Outcome:
+def reward(s: RewardInputs) -> RewardOutput:
     """Push it. Success: near the goal."""
     error = rewards.norm(s.object - s.goal)
-    return Outcome(1.0 - error, error < 0.05, 0.0, 0.0, 0.0, 0.0, error)  # pyright: ignore[reportArgumentType]
+    return RewardOutput(1.0 - error, error < 0.05, 0.0, 0.0, 0.0, 0.0, error)  # pyright: ignore[reportArgumentType]
 
 
 def place(rand_vec: jax.Array, settled: Settled) -> Placement:

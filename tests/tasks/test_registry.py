@@ -14,14 +14,14 @@ import mjx_metaworld as mw
 from mjx_metaworld import suites
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
-from mjx_metaworld.tasks import Outcome, RewardInputs, TaskSpec, drawer, registry, task
+from mjx_metaworld.tasks import RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
 
 DRAWER = resolve("drawer-open-v3")[0]
 
 
-def reward(s: RewardInputs) -> Outcome:
+def reward(s: RewardInputs) -> RewardOutput:
     """Open it a little. Success: at once."""
     return drawer.drawer_open(s)
 
@@ -96,7 +96,7 @@ def test_names_with_another_meaning_are_refused(name):
 
 
 def test_a_name_is_declared_once():
-    def other(s: RewardInputs) -> Outcome:
+    def other(s: RewardInputs) -> RewardOutput:
         return drawer.drawer_open(s)
 
     declared("half-open")
