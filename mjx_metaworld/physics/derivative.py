@@ -31,6 +31,7 @@ from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsState, Scene
+from mjx_metaworld.physics.operation import varying_alike
 from mjx_metaworld.physics.solver import Solution, solve
 from mjx_metaworld.physics.step import Stages, forward, reach_of
 
@@ -88,7 +89,7 @@ def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[Moved,
     def of_one(*args: Any) -> Any:
         # JAX (0.10.2) refuses numpy arrays in a function with a pullback that is mapped and compiled. A copy is no
         # instruction of the program, but makes JAX's own of them.
-        return differentiable(*jax.tree.map(jnp.array, args))
+        return differentiable(*varying_alike(jax.tree.map(jnp.array, args)))
 
     return of_one
 

@@ -18,18 +18,11 @@ from jaxtyping import Array
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.rows import row_at
+from mjx_metaworld.physics.tiles import all_tiles, highest, tile_index
 
 Carry = TypeVar("Carry")
 Args = TypeVar("Args")
 Result = TypeVar("Result")
-
-# The name of the axis of tiles over which `batching.py` maps the physics.
-TILES = "tiles"
-
-
-def highest(count: Array) -> Array:
-    """Maximum () over all lanes of all tiles of the chunk at hand."""
-    return jax.lax.pmax(jnp.max(count), TILES)
 
 
 def contacts_at_once(total: int, execution: Execution) -> int:
@@ -97,7 +90,7 @@ def tile_by_tile(
     """
     if not execution.early_exit:
         return fn(rows, 0, args)
-    all_rows, all_args = jax.lax.all_gather((rows, args), TILES)
+    all_rows, all_args = jax.tree.map(all_tiles, (rows, args))
     leaves, structure = jax.tree.flatten(all_args)
     tiles, count, *shape = all_rows.shape
     flat = all_rows.reshape(tiles * count, *shape)
@@ -107,5 +100,5 @@ def tile_by_tile(
         return fn(flat, tile * count, jax.tree.unflatten(structure, own))
 
     found = jax.lax.map(of_tile, jnp.arange(tiles, dtype=jnp.int32))
-    own = jax.lax.axis_index(TILES)
+    own = tile_index(rows)
     return jax.tree.map(lambda x: x[own], found)

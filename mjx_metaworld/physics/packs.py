@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics.config import Execution
-from mjx_metaworld.physics.groups import highest
+from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
 Args = TypeVar("Args")

@@ -28,7 +28,7 @@ from mjx_metaworld.physics.config import CONTACTS_PER_GROUP, EngineConfig, Execu
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import contacts_at_once, highest, tile_by_tile
+from mjx_metaworld.physics.groups import contacts_at_once, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, search
@@ -50,6 +50,7 @@ from mjx_metaworld.physics.problem import (
 from mjx_metaworld.physics.rows import put_rows, rows_at, take
 from mjx_metaworld.physics.spatial import apply, dot
 from mjx_metaworld.physics.sums import contract, fold
+from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
 

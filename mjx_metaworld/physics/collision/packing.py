@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from mjx_metaworld.physics import tiles
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.rows import put_rows, rows_at
 
 Array = jax.Array
@@ -64,12 +64,12 @@ def _by_lane(near: Array, slots: int, first: int) -> Layout:
 
 def _packed(near: list[Array], slots: list[int], execution: Execution) -> list[Layout]:
     lanes, width = near[0].shape[0], execution.pair_group
-    counts = jnp.moveaxis(jax.lax.all_gather(jnp.stack(near), TILES), 0, 1).reshape(len(near), -1)
+    counts = jnp.moveaxis(tiles.all_tiles(jnp.stack(near)), 0, 1).reshape(len(near), -1)
     blocks = [-(-count * counts.shape[1] // width) for count in slots]
     first_blocks, first_slots = (np.cumsum([0, *x]).tolist() for x in (blocks, slots))
     ends = jnp.cumsum(counts, axis=1, dtype=jnp.int32)
     starts = fence(ends - counts)
-    own = rows_at(jax.lax.axis_index(TILES) * lanes, lanes, starts, axis=1)
+    own = rows_at(tiles.tile_index(near[0]) * lanes, lanes, starts, axis=1)
     # Row by row for the slots of all kinds: its kind, its number within the kind, and the kind's last entry.
     kind = np.repeat(np.arange(len(slots)), slots)
     number = (np.arange(len(kind)) - np.array(first_slots)[kind]).astype(np.int32)
@@ -127,7 +127,7 @@ def _owners(starts: Array, entry: Array, slots: Array) -> tuple[Array, Array]:
 
 def all_tiles(x: Array, layout: Layout) -> Array:
     """Gather an array from all tiles of the chunk, (T, ...), where pairs are packed; else add an axis, (1, ...)."""
-    return jax.lax.all_gather(x, TILES) if layout.is_packed else x[None]
+    return tiles.all_tiles(x) if layout.is_packed else x[None]
 
 
 def take(x: Array, row: Array, lane: Array) -> Array:

@@ -14,9 +14,10 @@ from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest
+from mjx_metaworld.physics.groups import contacts_at_once, for_groups
 from mjx_metaworld.physics.model import Contacts
 from mjx_metaworld.physics.rows import put_rows, take
+from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
 
