@@ -32,11 +32,11 @@ from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import make_constraints
-from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.inertia import mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.solver import solve
+from mjx_metaworld.physics.tiles import TILES
 
 
 @dataclass(frozen=True)

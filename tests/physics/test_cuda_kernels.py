@@ -15,7 +15,7 @@ from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
 from mjx_metaworld.physics.collision import convex, descent_kernel
 from mjx_metaworld.physics.config import ACCELERATOR, CUDA, EngineConfig, PhysicsConfig
-from mjx_metaworld.physics.groups import TILES
+from mjx_metaworld.physics.tiles import TILES
 
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
 
