@@ -11,7 +11,6 @@ from support.solver_problems import ON_ACCELERATOR, SIZE, in_one_tile, recorded
 from mjx_metaworld.physics.config import ACCELERATOR, CPU, EngineConfig, Execution
 from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.solver import _FEW, solve
-from mjx_metaworld.physics.tiles import TILES
 
 LANES = 64
 
