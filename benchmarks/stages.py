@@ -157,7 +157,7 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     for kind, (slots, routine) in collision.routines(near, config).items():
         points, _ = measure(f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r), slots, kin)
         found.append((slots, points))
-    contacts = measure("reduction", lambda found: collision.reduce(found, config), found)
+    contacts = measure("reduction", lambda found: collision.select_contacts(found, config), found)
     mass = measure("mass matrix", lambda scene, kin: mass_matrix(arm, scene, kin), scene, kin)
     smooth = measure(
         "smooth force",

@@ -26,8 +26,8 @@ def problems():
     (mass, qfrc_smooth, constraints, warmstart), reference = recorded()
 
     def prepare(mass, qfrc_smooth, constraints, warmstart):
-        jac, rows = constraints.contact_jac, constraints.replace(contact_jac=None)
-        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ACCELERATOR)
+        jac, efc = constraints.contact_jac, constraints.replace(contact_jac=None)
+        problem = solver._prepare(mass, qfrc_smooth, jac, 0, efc, ACCELERATOR)
         return newton_kernel.Operands.of(problem, warmstart)
 
     args = mass, qfrc_smooth, constraints, warmstart
@@ -43,12 +43,12 @@ def solve(operands, folder):
     *easy, solved = run_on_cpu(first, results, operands, folder=folder)
     hard = run_on_cpu(second, results, (*operands, solved), folder=folder)
     found = (np.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True))
-    return newton_kernel.Found(*found), solved
+    return newton_kernel.KernelResult(*found), solved
 
 
 @compiled
 def test_accelerations_are_mujocos(tmp_path):
-    """The bounds of `test_packs.py`, whose iterations these are; the last block of environments is not full."""
+    """The bounds of `test_compaction.py`, whose iterations these are; the last block of environments is not full."""
     chosen = np.arange(1, 288, 3)[:90]
     operands, reference, by_xla = jax.tree.map(lambda x: x[..., chosen], problems())
     found, solved = solve(operands, tmp_path)
