@@ -39,7 +39,7 @@ demo: .venv/demo  ## MT10 in one vmap: experts, success beside CPU metaworld, pi
 	$(BIN)/mjx-metaworld demo
 
 # Two processes: a test process is one core's work. All that needs the compiled program of MT50 runs in one of them.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: .venv/dev  ## the quick tests
 	$(PYTEST) $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 # What tests compile runs a few times at most, so LLVM does its least. Programs that run longer are compiled by
 # `mw.jit`, whose own options take precedence. The older code generator takes half the time of the newer.
@@ -14,6 +15,27 @@ if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 12):  # l
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
 import pytest  # noqa: E402
+
+# Marks for `--dist loadgroup` would say it where it belongs, but xdist 3.8 does not hand them to its scheduler.
+_GROUPS = {
+    "the program of MT50": (
+        "test_contract.py",
+        "test_env.py",
+        "parity/test_steps.py",
+        "parity/test_episodes.py",
+        "physics/test_accelerator_layout.py",
+    ),
+    "contacts along rollouts": ("physics/test_collision.py", "physics/test_contact_selection.py"),
+    "states of rollouts": (
+        "physics/test_constraint.py",
+        "physics/test_solver.py",
+        "physics/test_packs.py",
+        "physics/test_groups.py",
+        "physics/test_cuda_kernels.py",
+    ),
+    "rewards of rollouts": ("tasks/test_rewards.py", "experts/test_expert.py"),
+}
+_TOGETHER = {file: group for group, files in _GROUPS.items() for file in files}
 
 
 @pytest.fixture
@@ -33,11 +55,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run the long forms, marked `full`")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file run in one process, with those of other files that use the same programs or recordings."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return _TOGETHER.get(file.removeprefix("tests/"), file)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        # `--dist loadgroup`: the tests of a file run in one process, with those of other files where these say so.
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
     if config.getoption("--full"):
         return
     full = [item for item in items if item.get_closest_marker("full")]

@@ -14,14 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import mt50
 from support.mt50 import LANES, TASK_OF_LANE, assert_in_every_lane, compiled, environment, fresh, recorded
 
 import mjx_metaworld as mw
 from mjx_metaworld.testing import KinematicEngine
 from mjx_metaworld.types import Episode, Metrics, State
-
-pytestmark = mt50.GROUP
 
 QUICK_STEPS, FULL_STEPS = 60, 500
 FEW_TASKS = ("pick-place-v3", "door-open-v3", "handle-press-v3")  # a free object, a moving prop, one that settles

@@ -15,8 +15,6 @@ import mjx_metaworld as mw
 from mjx_metaworld.tasks import registered
 from mjx_metaworld.testing import KinematicEngine
 
-pytestmark = mt50.GROUP
-
 
 @functools.cache
 def mt10() -> mw.MetaWorldEnv:

@@ -14,8 +14,6 @@ from mjx_metaworld.parity.record import run_reference_expert
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.testing import KinematicEngine
 
-pytestmark = mt50.GROUP
-
 MT10 = [spec.name for spec in resolve("MT10")]
 NUM_GOALS, NUM_STEPS = 6, 200
 

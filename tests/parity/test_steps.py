@@ -19,8 +19,6 @@ from mjx_metaworld.parity import steps as parity
 from mjx_metaworld.parity.reference import start_reference
 from mjx_metaworld.suites import resolve
 
-pytestmark = mt50.GROUP
-
 NAMES = [spec.name for spec in resolve("MT50")]
 EACH_TASK = pytest.mark.parametrize("task", range(len(NAMES)), ids=NAMES)
 OF_MT10 = [NAMES.index(spec.name) for spec in resolve("MT10")]

@@ -12,8 +12,6 @@ from support.mt50 import LANES
 import mjx_metaworld as mw
 from mjx_metaworld.experts import expert_policy
 
-pytestmark = mt50.GROUP
-
 NUM_ENVS, STEPS = 256, 60
 FEW = ("pick-place-v3", "door-open-v3")  # a free body that is grasped, a part that is pulled
 

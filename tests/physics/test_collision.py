@@ -24,8 +24,6 @@ from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.scenes.hulls import NAMES
 from mjx_metaworld.suites import resolve
 
-pytestmark = pytest.mark.xdist_group("collision")
-
 
 def as_contacts(points: Points) -> list[list[states.Contact]]:
     """Active points per lane."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
 from support.collision_agreement import FACE_CONTACTS, RINGS, comparisons
-
-pytestmark = pytest.mark.xdist_group("collision")
 
 
 def test_boxes_flat_against_hulls():

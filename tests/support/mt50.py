@@ -1,6 +1,6 @@
 """MT50 in 100 lanes, two a task, with one compiled reset and step for all tests that need the true physics.
 
-A test module that uses it says `pytestmark = mt50.GROUP`, so that only one of the test processes compiles it.
+A test module that uses it stands in the list in `conftest.py`, so that only one of the test processes compiles it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from jaxtyping import Array, Bool
 
 import mjx_metaworld as mw
@@ -20,7 +19,6 @@ from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.parity import steps as parity
 from mjx_metaworld.types import State
 
-GROUP = pytest.mark.xdist_group("mt50")
 LANES = 100
 TASK_OF_LANE = np.arange(LANES) % 50  # lanes i and i + 50 run the same task with different goals
 GOAL_SEED = 1
