@@ -32,11 +32,11 @@ from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import make_constraints
-from mjx_metaworld.physics.groups import TILES
 from mjx_metaworld.physics.inertia import mass_matrix, smooth_force
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.solver import solve
+from mjx_metaworld.physics.tiles import TILES
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def stages(env: mw.MetaWorldEnv, num_envs: int, seconds: float) -> list[Cost]:
     for kind, (slots, routine) in collision.routines(near, config).items():
         points, _ = measure(f"narrow phase: {kind}", lambda s, kin, r=routine: collision.find(s, kin, r), slots, kin)
         found.append((slots, points))
-    contacts = measure("reduction", lambda found: collision.reduce(found, config), found)
+    contacts = measure("reduction", lambda found: collision.select_contacts(found, config), found)
     mass = measure("mass matrix", lambda scene, kin: mass_matrix(arm, scene, kin), scene, kin)
     smooth = measure(
         "smooth force",

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jax.errors import JaxRuntimeError
+from jax.extend.core import get_opaque_trace_state
 
 # XLA's newer code generator makes a module of its own of each of a step's two thousand fusions. Without it a step
 # compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11). Nor are its small
@@ -21,21 +23,41 @@ _CPU_OPTIONS: dict[str, bool | int | str] = {
 
 
 def jit(fn: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit(fn, **options)`, which on CPU compiles a step in half the time and half the memory.
+    """Compile a function as `jax.jit(fn, **options)` does; on CPU a step compiles in half the time and memory.
 
     On CPU the compiled program runs on one core: to use more, divide the environments among as many devices
     (`VectorEnv(..., devices=...)`), which is faster than dividing each of the small operations.
 
-    It only differs by compiler options, which JAX takes from the outermost `jit` alone: use it there, and `jax.jit`
-    for functions that others call from within theirs. Where another library does the compiling, the environment
-    variable `XLA_FLAGS` does the same for the whole process, with the value that docs/guides/performance.md gives.
+    It only differs by compiler options, which JAX takes from the outermost `jit` alone. Called inside another
+    transformation (`jit`, `scan`, `grad`, `vmap`, `shard_map`, `checkify`) it is `jax.jit`, and the outermost decides.
+    Where another library does the compiling, the environment variable `XLA_FLAGS` does the same for the whole process,
+    with the value that docs/guides/performance.md gives.
 
     Args:
         fn: as for `jax.jit`.
         options: as for `jax.jit`; `compiler_options` given here take precedence.
     """
-    chosen = compiler_options(jax.default_backend()) | options.pop("compiler_options", {})
-    return jax.jit(fn, compiler_options=chosen or None, **options)
+    own = options.pop("compiler_options", {})
+    chosen = compiler_options(jax.default_backend()) | own
+    plain = jax.jit(fn, **options)
+    if not chosen:
+        return plain
+    outermost = jax.jit(fn, compiler_options=chosen, **options)
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (plain if _is_traced(args, kwargs) else outermost)(*args, **kwargs)
+
+    for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):
+        setattr(call, name, getattr(outermost, name))
+    return call
+
+
+def _is_traced(*trees: Any) -> bool:
+    """Whether a call stands inside a transformation, by its arguments or by where it is made."""
+    with jax.ensure_compile_time_eval():
+        outside = get_opaque_trace_state()
+    return get_opaque_trace_state() != outside or any(isinstance(x, Tracer) for x in jax.tree.leaves(trees))
 
 
 @functools.cache

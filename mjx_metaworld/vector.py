@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.operation import batched, varying_alike
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
 
@@ -23,6 +24,9 @@ Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm] (jaxlib
 Out = TypeVar("Out")
 Tree = TypeVar("Tree")
 _GROUP = 128  # environments whose ends are counted together
+# Environments that restart together: few, so that a step in which a few end costs little, but enough that a batch that
+# ends all at once takes few rounds.
+_LEAST_RESTARTS, _RESTART_ROUNDS = 16, 32
 LANE_AXIS = "lanes"  # the mesh axis over which the lanes are divided
 
 
@@ -73,30 +77,13 @@ class VectorEnv:
             The state to go on from (already the new episode's where one ended) and the transition just made, whose
             `next_obs` is the successor within the old episode.
         """
-        return self._on_devices(self._step, state, action)
-
-    def _step(self, state: State, action: Float[Array, "envs 4"]) -> tuple[State, Transition]:
-        successor = jax.vmap(self.env.step)(state, action)
-        transition = Transition(
-            obs=state.obs,
-            action=action,
-            reward=successor.reward,
-            terminated=successor.terminated,
-            truncated=successor.truncated,
-            next_obs=successor.obs,
-            metrics=successor.metrics,
-            task=state.task,
-        )
-        return self._restart(successor, successor.terminated | successor.truncated), transition
+        step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
+        return self._on_devices(jax.vmap(step), state, action, jnp.arange(self.num_envs))
 
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
         """New episodes in the lanes that are done, the others as they are."""
-        return self._on_devices(self._restart, state, done)
-
-    def _restart(self, state: State, done: Bool[Array, "envs"]) -> State:
-        each = jax.vmap(functools.partial(restart, self.env, resample_task=self.resample_task))
-        # Most steps end no episode at all: then nothing of a reset is computed. Each device decides for its own lanes.
-        return jax.lax.cond(_any(done), lambda s: each(s, done), lambda s: s, state)
+        each = functools.partial(restart, self.env, resample_task=self.resample_task)
+        return self._on_devices(jax.vmap(each), state, done, jnp.arange(self.num_envs))
 
     def _on_devices(self, fn: Callable[..., Out], *args: Any) -> Out:
         """`fn(*args)`, where every leaf has a leading axis of lanes and each device computes its own part of it.
@@ -107,22 +94,112 @@ class VectorEnv:
         if self.sharding is None:
             return fn(*args)
         lanes = self.sharding.spec
-        # The check of what varies between devices would need a declaration at every constant that starts a loop.
-        return jax.shard_map(fn, mesh=self.sharding.mesh, in_specs=lanes, out_specs=lanes, check_vma=False)(*args)
+        return jax.shard_map(fn, mesh=self.sharding.mesh, in_specs=lanes, out_specs=lanes)(*args)
 
 
-def restart(env: MetaWorldEnv, state: State, done: Bool[Array, ""], *, resample_task: bool = True) -> State:
-    """A new episode of one environment if its last one is done, else the state as it is; batch it with `jax.vmap`.
+def step_and_restart(
+    env: MetaWorldEnv,
+    state: State,
+    action: Float[Array, "4"],
+    lane: Int[Array, ""] | int = 0,
+    *,
+    resample_task: bool = True,
+) -> tuple[State, Transition]:
+    """Advance one environment by a control step, and start a new episode if that ended the last; see `VectorEnv.step`.
+
+    A pure function of one environment, to be batched with `jax.vmap`; `lane` as for `restart`.
+    """
+    successor = env.step(state, action)
+    transition = Transition(
+        obs=state.obs,
+        action=action,
+        reward=successor.reward,
+        terminated=successor.terminated,
+        truncated=successor.truncated,
+        next_obs=successor.obs,
+        metrics=successor.metrics,
+        task=state.task,
+    )
+    done = successor.terminated | successor.truncated
+    return restart(env, successor, done, lane, resample_task=resample_task), transition
+
+
+def restart(
+    env: MetaWorldEnv,
+    state: State,
+    done: Bool[Array, ""],
+    lane: Int[Array, ""] | int = 0,
+    *,
+    resample_task: bool = True,
+) -> State:
+    """Start a new episode of one environment if its last one is done, else keep the state; batch it with `jax.vmap`.
+
+    Under any number of `jax.vmap`s a reset is computed for the environments that are done and for no others, some at a
+    time. The new episode is drawn from `state.episode.next_key` and the lane.
 
     Args:
         env: the environment that the state belongs to.
         state: from `reset` or `step`.
         done: whether the episode has ended.
+        lane: number of the environment in its batch, so that those that began alike, with one goal, part ways.
         resample_task: draw the task anew, uniformly among `env.tasks`, instead of keeping it.
     """
-    key = jax.random.fold_in(state.episode.next_key, 1)
-    fresh = env.reset(key) if resample_task else env.reset(key, state.task)
-    return select_envs(done, fresh, state)
+    # Kept with the environment: an operation that is made anew would be compiled anew.
+    operations = vars(env).setdefault("_restarts", {})
+    if resample_task not in operations:
+        operations[resample_task] = _restart_operation(env, resample_task)
+    return operations[resample_task](*varying_alike((state, done, jnp.asarray(lane))))
+
+
+def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[State, Array, Array], State]:
+    def fresh(state: State, lane: Array) -> State:
+        key = jax.random.fold_in(state.episode.next_key, 1 + lane)
+        return env.reset(key) if resample_task else env.reset(key, state.task)
+
+    def of_one(state: State, done: Array, lane: Array) -> State:
+        return jax.lax.cond(done, fresh, lambda state, lane: state, state, lane)
+
+    def of_batch(state: State, done: Array, lane: Array) -> State:
+        size = len(done)
+        some = min(size, max(_LEAST_RESTARTS, size // _RESTART_ROUNDS))
+
+        def restart_some(carry: tuple[Array, Array, State]) -> tuple[Array, Array, State]:
+            _, done, state = carry
+            members = jnp.nonzero(done, size=some, fill_value=size)[0]  # `size` is no place: nothing is put there
+            new = jax.vmap(fresh)(*jax.tree.map(lambda x: x.at[members].get(mode="clip"), (state, lane)))
+            state = jax.tree.map(lambda old, new: old.at[members].set(new, mode="drop"), state, new)
+            done = done.at[members].set(False, mode="drop")
+            return _any(done), done, state
+
+        return jax.lax.while_loop(lambda carry: carry[0], restart_some, (_any(done), done, state))[2]
+
+    operation = batched("restart", of_batch, of_one=of_one, shapes=_shapes_of_state)
+
+    @jax.custom_vjp
+    def differentiable(state: State, done: Array, lane: Array) -> State:
+        return operation(state, done, lane)
+
+    def pull_back(done: Array, cotangent: State) -> tuple[State, None, None]:
+        """Cotangents of what is kept; a new episode depends on nothing that has a derivative."""
+        kept = jax.tree.map(lambda x: x if x.dtype == jax.dtypes.float0 else jnp.where(done, 0, x), cotangent)
+        return kept, None, None
+
+    differentiable.defvjp(lambda state, done, lane: (operation(state, done, lane), done), pull_back)
+    return differentiable
+
+
+def _shapes_of_state(state: State, *_: Any) -> State:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+
+
+def _any(done: Bool[Array, "envs"]) -> Bool[Array, ""]:
+    """True if an episode has ended.
+
+    By sums of groups first: a GPU computes all that a reward is made of where it looks for an end, and would do so in a
+    single block.
+    """
+    groups = done.reshape(-1, math.gcd(len(done), _GROUP))
+    return jnp.max(jnp.sum(groups, axis=1, dtype=jnp.int32)) > 0
 
 
 def select_envs(mask: Bool[Array, "*envs"], new: Tree, old: Tree) -> Tree:
@@ -158,16 +235,6 @@ def reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Se
 @functools.lru_cache(maxsize=4)
 def _compiled_reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
     return jit(jax.vmap(env.reset_to))
-
-
-def _any(done: Bool[Array, "envs"]) -> Bool[Array, ""]:
-    """True if an episode has ended.
-
-    By sums of groups first: a GPU computes all that a reward is made of where it looks for an end, and would do so in a
-    single block.
-    """
-    groups = done.reshape(-1, math.gcd(len(done), _GROUP))
-    return jnp.max(jnp.sum(groups, axis=1, dtype=jnp.int32)) > 0
 
 
 def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:

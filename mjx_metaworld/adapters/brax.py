@@ -5,10 +5,12 @@ MuJoCo Playground trains with the same agents, so this is also the way to its PP
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Key
@@ -23,7 +25,7 @@ except ImportError as error:
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import EPISODE_STEPS, State
-from mjx_metaworld.vector import VectorEnv
+from mjx_metaworld.vector import restart
 
 
 class PipelineState(struct.PyTreeNode):
@@ -77,7 +79,8 @@ class BraxEnv(Env):
         before: Any = state.pipeline_state  # our PipelineState, where brax declares its own
         after = self.env.step(before.env, action)
         success = after.metrics.success > 0
-        done = after.terminated.astype(after.reward.dtype)
+        # An end stays one until a wrapper has seen it, which with `action_repeat` takes further steps.
+        done = jnp.maximum(state.done, after.terminated.astype(after.reward.dtype))
         truncation = (after.truncated & ~after.terminated).astype(after.reward.dtype)
         return state.replace(  # pyright: ignore[reportAttributeAccessIssue] - flax gives it, unseen
             pipeline_state=PipelineState(after, before.solved | success),
@@ -117,8 +120,14 @@ def wrap(
 class FreshAutoResetWrapper(Wrapper):
     """Resets a batch of BraxEnv, lane by lane, to new tasks and goals."""
 
+    def reset(self, rng: Key[Array, " envs"]) -> BraxState:
+        """Start an episode in every lane; keys of either kind, of which brax's own wrappers know only raw ones."""
+        typed = jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
+        return self.env.reset(jax.random.key_data(rng) if typed else rng)
+
     def step(self, state: BraxState, action: Float[Array, "envs 4"]) -> BraxState:
         """One step, then a new episode in the lanes whose episode ended."""
+        before: Any = state.pipeline_state  # our PipelineState, where brax declares its own
         # As brax's AutoResetWrapper: the count of steps outlives the step that ended an episode.
         steps = jnp.where(state.done, 0.0, state.info["steps"])
         counted: Any = state  # with `replace`, which flax gives and brax's types do not show
@@ -127,5 +136,11 @@ class FreshAutoResetWrapper(Wrapper):
         done = counted.done > 0
         old: Any = counted.pipeline_state  # our PipelineState, where brax declares its own
         unwrapped: Any = self.unwrapped
-        fresh = VectorEnv(unwrapped.env, done.shape[0]).restart(old.env, done)
-        return counted.replace(pipeline_state=PipelineState(fresh, old.solved & ~done), obs=fresh.obs)
+        fresh = jax.vmap(functools.partial(restart, unwrapped.env))(old.env, done)
+        # Counted here, not by the environment's step, of which `action_repeat` makes several.
+        first = (old.solved & ~before.solved).astype(counted.reward.dtype)
+        return counted.replace(
+            pipeline_state=PipelineState(fresh, old.solved & ~done),
+            obs=fresh.obs,
+            metrics=counted.metrics | {"solved": first},
+        )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State
-from mjx_metaworld.vector import VectorEnv
+from mjx_metaworld.vector import step_and_restart
 
 
 class GymnaxParams(struct.PyTreeNode):
@@ -32,7 +31,6 @@ class GymnaxEnv:
         self.env = env
         self.separate_truncation = separate_truncation
         self.default_params = GymnaxParams(env.max_episode_steps)
-        self._lane = VectorEnv(env, 1)
 
     def reset(self, key: Key[Array, ""], params: GymnaxParams | None = None) -> tuple[Float[Array, " obs"], State]:
         """Start an episode of a task drawn uniformly."""
@@ -41,8 +39,7 @@ class GymnaxEnv:
 
     def step(self, key: Key[Array, ""], state: State, action: Array, params: GymnaxParams | None = None) -> tuple:
         """Advance by one control step. `info` holds the metrics, and the true successor as `final_observation`."""
-        batch = jax.tree.map(lambda x: x[None], (state, action))
-        following, last = jax.tree.map(lambda x: x[0], self._lane.step(*batch))
+        following, last = step_and_restart(self.env, state, action)
         ends = {"terminated": last.terminated, "truncated": last.truncated}
         info = vars(last.metrics) | ends | {"final_observation": last.next_obs, "discount": 1.0 - last.terminated}
         flags = ends.values() if self.separate_truncation else [last.terminated | last.truncated]

@@ -168,7 +168,7 @@ def collide_batch(batch: Batch, config: EngineConfig) -> list[dict[GeomPair, lis
 def _sort_points(batch: Batch, slots: Slots, points: Points, found: list[dict[GeomPair, list[Contact]]]) -> None:
     layout = slots.layout
     first = layout.place_of(slots.pairs.margin)
-    pairs = NearPairs(slots.pairs.rows[..., first : first + layout.blocks, :])
+    pairs = NearPairs(slots.pairs.data[..., first : first + layout.blocks, :])
     both = sides(pairs.colliders())
     active = (np.arange(len(pairs.margin))[:, None] < layout.near) & (points.dist < pairs.margin)
     shared = points.normal.shape[1] == 1

@@ -8,17 +8,15 @@ together; batches beyond `chunk` lanes run chunk after chunk so that the working
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.core
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
 
-from mjx_metaworld.physics.groups import TILES
+from mjx_metaworld.physics.operation import batched
+from mjx_metaworld.physics.tiles import TILES
 
 # Tiles in a chunk below which the calls of its small operations cost more than their work.
 _LEAST_TILES = 4
@@ -57,7 +55,8 @@ def lanes_last(
         out = alone(*jax.tree.map(lambda x: jnp.asarray(x)[..., None], args))
         return jax.tree.map(lambda x: x[..., 0], out)
 
-    def batched(size: int, *args: Any) -> Any:
+    def of_batch(*args: Any) -> Any:
+        size = len(jax.tree.leaves(args)[0])
         if order is None or chunk is None:
             return _run(fn, args, size, lanes or size, chunk)
         # Small batches are divided, too, so that light environments need not wait for heavy ones.
@@ -67,50 +66,7 @@ def lanes_last(
         origins = jnp.zeros_like(places).at[places].set(jnp.arange(size, dtype=places.dtype))
         return jax.tree.map(lambda x: x[origins], out)
 
-    def of_one(*args: Any) -> Any:
-        leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
-        result, out_structure = jax.tree.flatten((shapes or functools.partial(jax.eval_shape, single))(*args))
-
-        def flat(function: Callable[..., Any]) -> Callable[..., list[Any]]:
-            return lambda *arrays: jax.tree.leaves(function(*jax.tree.unflatten(structure, arrays)))
-
-        out = _lanes_p.bind(
-            *leaves,
-            single=flat(single),
-            batched=lambda size, *arrays: flat(functools.partial(batched, size))(*arrays),
-            result=tuple(jax.core.ShapedArray(x.shape, x.dtype) for x in result),
-        )
-        return jax.tree.unflatten(out_structure, out)
-
-    return of_one
-
-
-# A primitive of its own rather than `jax.custom_batching.custom_vmap`, which traces the single environment first even
-# where only batches are used: a quarter of the time that tracing a step took (benchmarks/LOG.md, section 14).
-_lanes_p = Primitive("lanes_last")
-_lanes_p.multiple_results = True
-
-
-@_lanes_p.def_impl
-def _impl(*arrays, single, batched, result):
-    return single(*arrays)
-
-
-@_lanes_p.def_abstract_eval
-def _abstract_eval(*avals, single, batched, result):
-    return result
-
-
-mlir.register_lowering(_lanes_p, mlir.lower_fun(_impl, multiple_results=True))
-
-
-def _batching_rule(arrays, axes, *, single, batched, result):
-    size = next(x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None)
-    out = batched(size, *(batching.bdim_at_front(x, axis, size) for x, axis in zip(arrays, axes, strict=True)))
-    return out, [0] * len(out)
-
-
-batching.primitive_batchers[_lanes_p] = _batching_rule
+    return batched("lanes_last", of_batch, of_one=single, shapes=shapes)
 
 
 class Division(NamedTuple):

@@ -15,8 +15,8 @@ from flax import struct
 from jaxtyping import Array
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.config import Execution
-from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import contacts_at_once, for_groups
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
@@ -30,8 +30,8 @@ from mjx_metaworld.physics.model import (
     Scene,
     moves,
 )
-from mjx_metaworld.physics.rows import put_rows, rows_at, take
-from mjx_metaworld.physics.sums import contract
+from mjx_metaworld.physics.slices import slice_at, take, update_at
+from mjx_metaworld.physics.sums import sum_product
 
 MIN_IMPEDANCE, MAX_IMPEDANCE = 1e-4, 0.9999  # mjMINIMP, mjMAXIMP
 MIN_FRICTION = 1e-5  # mjMINMU
@@ -118,15 +118,15 @@ def make_constraints(
     `scratch` are rows that may be overwritten, which saves filling new ones.
     """
     num_contacts = jnp.sum(contacts.active, axis=0, dtype=jnp.int32)
-    weld_jac, weld_d, weld_aref = fence(*_weld(arm, kin, state))
-    limit_jac, limit_d, limit_aref = fence(*_limits(arm, scene, state))
+    weld_jac, weld_d, weld_aref = barrier(*_weld(arm, kin, state))
+    limit_jac, limit_d, limit_aref = barrier(*_limits(arm, scene, state))
 
     count, lanes = contacts.dist.shape
     size = contacts_at_once(count, execution)
 
     def add_group(first: Array | int, rows: ContactRows) -> ContactRows:
-        made = _contacts(arm, kin, state, Contacts(rows_at(first, size, contacts.rows)))
-        return ContactRows(*(put_rows(x, new, first) for x, new in zip(rows, made, strict=True)))
+        made = _contacts(arm, kin, state, Contacts(slice_at(first, size, contacts.data)))
+        return ContactRows(*(update_at(x, new, first) for x, new in zip(rows, made, strict=True)))
 
     start = scratch or ContactRows.none(count, lanes, contacts.dist.dtype)
     contact = for_groups(count, size, num_contacts, execution, add_group, start)
@@ -187,12 +187,12 @@ def _weld(arm: Arm, kin: Kinematics, state: PhysicsState) -> tuple[Array, Array,
     # The orientation error is the vector part of e = hand^-1 * mocap * relpose; turning the hand at angular velocity w
     # (hand frame) changes it by -(e_w w + w x e_v) / 2.
     target = spatial.quat_mul(jnp.asarray(MOCAP_QUAT, dtype)[:, None], jnp.asarray(arm.weld_relquat, dtype)[:, None])
-    error = fence(spatial.quat_mul(spatial.quat_conj(kin.hand_quat), target))
+    error = barrier(spatial.quat_mul(spatial.quat_conj(kin.hand_quat), target))
     omega = spatial.rotate_back(spatial.quat_to_mat(kin.hand_quat)[:, :, None], ang)
     rotation = -0.5 * (error[0] * omega + spatial.cross(omega, jnp.broadcast_to(error[1:, None], omega.shape)))
 
-    jac = fence(jnp.concatenate([translation, arm.weld_torquescale * rotation]))
-    pos = fence(jnp.concatenate([state.mocap_pos - kin.hand_pos, arm.weld_torquescale * error[1:]]))
+    jac = barrier(jnp.concatenate([translation, arm.weld_torquescale * rotation]))
+    pos = barrier(jnp.concatenate([state.mocap_pos - kin.hand_pos, arm.weld_torquescale * error[1:]]))
     imp = impedance(arm.weld_solref, arm.weld_solimp, spatial.norm(pos), arm.timestep)
     inverse_weight = jnp.asarray(np.repeat(arm.weld_invweight, 3), dtype)[:, None]
     velocity = spatial.dot(jnp.swapaxes(jac, 0, 1), state.qvel[ARM_DOFS, None])
@@ -237,11 +237,11 @@ def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts
     violation = jnp.where(active, contacts.dist - contacts.margin, 0.0)
     imp = impedance(jnp.moveaxis(contacts.solref, 1, 0), jnp.moveaxis(contacts.solimp, 1, 0), violation, arm.timestep)
     d = jnp.where(active, _row_stiffness(imp.value, contacts.invweight[:, 0]), 0.0)
-    velocity = fence(spatial.dot(jnp.moveaxis(jac, 2, 0), state.qvel))
-    damping, push = fence(jnp.where(active, imp.damping, 0.0), imp.stiffness * imp.value * violation)
+    velocity = barrier(spatial.dot(jnp.moveaxis(jac, 2, 0), state.qvel))
+    damping, push = barrier(jnp.where(active, imp.damping, 0.0), imp.stiffness * imp.value * violation)
     is_normal = (np.arange(4) == 0)[:, None]
     aref = -damping[:, None] * velocity - jnp.where(is_normal, push[:, None], 0.0)
-    return ContactRows(jac, *fence(d, aref, mu))
+    return ContactRows(jac, *barrier(d, aref, mu))
 
 
 def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array:
@@ -249,15 +249,15 @@ def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array
     bodies = jnp.stack([contacts.body1, contacts.body2])[:, :, None]
     moved = (bodies >= _FIRST_MOVED[:, None]) & (bodies <= _LAST_MOVED[:, None])  # (2, K, 18, L)
     by_first, by_second = moved.astype(kin.lin.dtype)
-    sign = fence(jnp.where(contacts.active[:, None], by_second - by_first, 0.0))
+    sign = barrier(jnp.where(contacts.active[:, None], by_second - by_first, 0.0))
 
     ang, lin = jnp.swapaxes(kin.ang, 0, 1)[:, None], jnp.swapaxes(kin.lin, 0, 1)[:, None]  # (3, 1, 18, L)
     pos = jnp.where(contacts.active[:, None], contacts.pos, 0.0)
     arms = jnp.moveaxis(pos, 1, 0)[:, :, None] - jnp.swapaxes(kin.anchor, 0, 1)[:, None]
-    velocity = fence(sign * (lin + spatial.cross(jnp.broadcast_to(ang, arms.shape), arms)))  # (3, K, 18, L)
-    omega = fence(sign * ang)
+    velocity = barrier(sign * (lin + spatial.cross(jnp.broadcast_to(ang, arms.shape), arms)))  # (3, K, 18, L)
+    omega = barrier(sign * ang)
 
     frame = jnp.where(contacts.active[:, None, None], contacts.frame, 0.0)[:, :, :, None]
-    along = contract(frame, jnp.swapaxes(velocity, 0, 1)[:, None], 2)
-    about = twist[:, None] * contract(frame[:, 0], jnp.swapaxes(omega, 0, 1), 1)
-    return fence(jnp.concatenate([along, about[:, None]], axis=1))
+    along = sum_product(frame, jnp.swapaxes(velocity, 0, 1)[:, None], 2)
+    about = twist[:, None] * sum_product(frame[:, 0], jnp.swapaxes(omega, 0, 1), 1)
+    return barrier(jnp.concatenate([along, about[:, None]], axis=1))

@@ -35,7 +35,7 @@ class Kernel(NamedTuple):
     lanes: int  # environments in a block
     threads: int  # in a block
     macros: tuple[tuple[str, str], ...]  # what the source wants to know, besides the number LANES of environments
-    rows: int = 1  # blocks for the same environments, along the grid's second axis
+    grid_y: int = 1  # blocks for the same environments, along the grid's second axis
 
     def ptx(self, lanes: int) -> str:
         """Compile the kernel for `lanes` environments.
@@ -125,7 +125,7 @@ def _lowering(ctx, *operands, kernel: Kernel, results, tables):
     lanes = ctx.avals_in[0].shape[-1]
     numbers = {
         "grid_x": -(-lanes // kernel.lanes),
-        "grid_y": kernel.rows,
+        "grid_y": kernel.grid_y,
         "grid_z": 1,
         "block_x": kernel.threads,
         "block_y": 1,

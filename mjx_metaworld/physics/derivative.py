@@ -22,8 +22,8 @@ import jax.numpy as jnp
 
 from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.collision.feature import touch
-from mjx_metaworld.physics.collision.shapes import Start
-from mjx_metaworld.physics.cone import contact_forces, locate
+from mjx_metaworld.physics.collision.shapes import WarmStart
+from mjx_metaworld.physics.cone import contact_forces, zone_of
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix, dense
@@ -31,6 +31,7 @@ from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsState, Scene
+from mjx_metaworld.physics.operation import varying_alike
 from mjx_metaworld.physics.solver import Solution, solve
 from mjx_metaworld.physics.step import Stages, forward, reach_of
 
@@ -41,7 +42,7 @@ Array = jax.Array
 _SOLVER_ITERATIONS, _LINESEARCH_ITERATIONS, _CONVEX_ITERATIONS = 20, 10, 12
 
 
-class Moved(NamedTuple):
+class DiffState(NamedTuple):
     """Differentiable part of a physics state, before or after a control step."""
 
     qpos: Array
@@ -50,7 +51,7 @@ class Moved(NamedTuple):
     prop_pos: Array
 
 
-class Seen(NamedTuple):
+class DiffOutputs(NamedTuple):
     """Differentiable part of the poses after a control step."""
 
     xpos: Array
@@ -58,14 +59,14 @@ class Seen(NamedTuple):
     hand_pos: Array
 
 
-def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[Moved, Array]]) -> Callable[..., Any]:
+def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[DiffState, Array]]) -> Callable[..., Any]:
     """A step of one environment that can be differentiated in reverse mode.
 
     Args:
         step: from a scene's row, a `PhysicsState`, ctrl and a cost estimate to a `PhysicsState`, `Poses` and the next
             estimate.
-        pullback: from the first three arguments and the cotangents `Moved` and `Seen` of what it returns to those of
-            the state's `Moved` and of ctrl.
+        pullback: from the first three arguments and the cotangents `DiffState` and `DiffOutputs` of what it returns to
+            those of the state's `DiffState` and of ctrl.
     """
 
     @jax.custom_vjp
@@ -78,17 +79,17 @@ def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[Moved,
     def pull_back(inputs: tuple[Array, PhysicsState, Array], cotangents: Any) -> Any:
         _, state, _ = inputs
         new_state, poses, _ = cotangents
-        seen = Seen(poses.xpos, poses.xmat, poses.hand_pos)
-        moved, ctrl = pullback(*inputs, _moved(new_state), seen)
+        diff_outputs = DiffOutputs(poses.xpos, poses.xmat, poses.hand_pos)
+        diff_state, ctrl = pullback(*inputs, _diff_state(new_state), diff_outputs)
         unused = jnp.zeros_like(state.qacc_warmstart)
-        return None, state.replace(**moved._asdict(), qacc_warmstart=unused), ctrl, None
+        return None, state.replace(**diff_state._asdict(), qacc_warmstart=unused), ctrl, None
 
     differentiable.defvjp(keep_inputs, pull_back)
 
     def of_one(*args: Any) -> Any:
         # JAX (0.10.2) refuses numpy arrays in a function with a pullback that is mapped and compiled. A copy is no
         # instruction of the program, but makes JAX's own of them.
-        return differentiable(*jax.tree.map(jnp.array, args))
+        return differentiable(*varying_alike(jax.tree.map(jnp.array, args)))
 
     return of_one
 
@@ -99,10 +100,10 @@ def pull_lanes(
     geometry: Geometry,
     state: PhysicsState,
     ctrl: Array,
-    moved: Moved,
-    seen: Seen,
+    diff_state: DiffState,
+    diff_outputs: DiffOutputs,
     config: EngineConfig,
-) -> tuple[Moved, Array]:
+) -> tuple[DiffState, Array]:
     """Pull cotangents back through a control step; all arrays lanes last.
 
     Args:
@@ -111,25 +112,25 @@ def pull_lanes(
         geometry: their colliders and pairs.
         state: the states before the step.
         ctrl: (2, L).
-        moved: cotangents of what the step made of the state.
-        seen: cotangents of the poses after it.
+        diff_state: cotangents of what the step made of the state.
+        diff_outputs: cotangents of the poses after it.
         config: of the step; its counts are raised.
     """
 
-    def advance(start: Moved, ctrl: Array) -> tuple[Moved, Seen]:
+    def advance(start: DiffState, ctrl: Array) -> tuple[DiffState, DiffOutputs]:
         return _advance(arm, scene, geometry, state.replace(**start._asdict()), ctrl, config)
 
-    _, pull = jax.vjp(advance, _moved(state), ctrl)
-    return pull((moved, seen))
+    _, pull = jax.vjp(advance, _diff_state(state), ctrl)
+    return pull((diff_state, diff_outputs))
 
 
-def _moved(state: PhysicsState) -> Moved:
-    return Moved(state.qpos, state.qvel, state.mocap_pos, state.prop_pos)
+def _diff_state(state: PhysicsState) -> DiffState:
+    return DiffState(state.qpos, state.qvel, state.mocap_pos, state.prop_pos)
 
 
 def _advance(
     arm: Arm, scene: Scene, geometry: Geometry, state: PhysicsState, ctrl: Array, config: EngineConfig
-) -> tuple[Moved, Seen]:
+) -> tuple[DiffState, DiffOutputs]:
     """The control step in the form that can be differentiated, without the last evaluation's forces."""
     accuracy, execution = config.accuracy, config.execution
     fixed = EngineConfig(
@@ -138,14 +139,16 @@ def _advance(
     )
     stages = Stages(
         functools.partial(narrowphase, convex=touch),
-        lambda mass, qfrc, rows, warm, _: _solve(mass, qfrc, rows, warm, config),
+        lambda mass, qfrc, efc, warm, _: _solve(mass, qfrc, efc, warm, config),
     )
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
     candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, accuracy))
 
     @jax.checkpoint
-    def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], None]:
+    def substep(
+        carry: tuple[PhysicsState, WarmStart | None], _: None
+    ) -> tuple[tuple[PhysicsState, WarmStart | None], None]:
         state, start = carry
         now = forward(arm, scene, state, ctrl, candidates.going_on(start), fixed, stages=stages)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
@@ -155,11 +158,11 @@ def _advance(
 
     (state, _), _ = jax.lax.scan(substep, (state, candidates.start), length=accuracy.substeps)
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    return _moved(state), Seen(kin.xpos, kin.xmat, kin.hand_pos)
+    return _diff_state(state), DiffOutputs(kin.xpos, kin.xmat, kin.hand_pos)
 
 
 def _solve(
-    mass: MassMatrix, qfrc_smooth: Array, rows: Constraints, qacc_warmstart: Array, config: EngineConfig
+    mass: MassMatrix, qfrc_smooth: Array, efc: Constraints, qacc_warmstart: Array, config: EngineConfig
 ) -> Solution:
     """`solve`, with the derivative of the optimum.
 
@@ -176,7 +179,7 @@ def _solve(
         ),
         dataclasses.replace(config.execution, compaction=0),
     )
-    held = jax.lax.stop_gradient((mass, qfrc_smooth, rows))
+    held = jax.lax.stop_gradient((mass, qfrc_smooth, efc))
     found = jax.lax.stop_gradient(solve(*held, jax.lax.stop_gradient(qacc_warmstart), precise))
 
     def changes(unit: Array) -> Array:
@@ -185,19 +188,19 @@ def _solve(
 
     hessian = jax.vmap(changes, out_axes=1)(jnp.eye(NV, dtype=found.qacc.dtype))
     hessian = jax.lax.stop_gradient(hessian)
-    qacc = found.qacc - solve_spd(hessian, _gradient(mass, qfrc_smooth, rows, found.qacc))
+    qacc = found.qacc - solve_spd(hessian, _gradient(mass, qfrc_smooth, efc, found.qacc))
     momentum = jnp.sum(dense(mass) * qacc, axis=1)
     return found._replace(qacc=qacc, qfrc_constraint=momentum - qfrc_smooth)
 
 
-def _gradient(mass: MassMatrix, qfrc_smooth: Array, rows: Constraints, qacc: Array) -> Array:
+def _gradient(mass: MassMatrix, qfrc_smooth: Array, efc: Constraints, qacc: Array) -> Array:
     """Gradient (18, L) of the cost that the solver minimizes."""
     smooth = jnp.sum(dense(mass) * qacc, axis=1) - qfrc_smooth
-    weld = rows.weld_d * (jnp.sum(rows.weld_jac * qacc[ARM_DOFS], axis=1) - rows.weld_aref)
-    weld = jnp.pad(jnp.sum(rows.weld_jac * weld[:, None], axis=0), ((0, NV - ARM_DOFS.stop), (0, 0)))
-    limit = rows.limit_jac * qacc - rows.limit_aref
-    limit = rows.limit_jac * rows.limit_d * jnp.where(limit < 0.0, limit, 0.0)
-    residual = jnp.sum(rows.contact_jac * qacc, axis=2) - rows.contact_aref
-    normal, tangential = contact_forces(locate(residual, rows.contact_mu), rows.contact_d, rows.contact_mu)
-    force = jnp.concatenate([normal[:, None], tangential[:, None] * residual[:, 1:]], axis=1)
-    return smooth + weld + limit - jnp.sum(rows.contact_jac * force[:, :, None], axis=(0, 1))
+    weld = efc.weld_d * (jnp.sum(efc.weld_jac * qacc[ARM_DOFS], axis=1) - efc.weld_aref)
+    weld = jnp.pad(jnp.sum(efc.weld_jac * weld[:, None], axis=0), ((0, NV - ARM_DOFS.stop), (0, 0)))
+    limit = efc.limit_jac * qacc - efc.limit_aref
+    limit = efc.limit_jac * efc.limit_d * jnp.where(limit < 0.0, limit, 0.0)
+    jaref = jnp.sum(efc.contact_jac * qacc, axis=2) - efc.contact_aref
+    normal, tangential = contact_forces(zone_of(jaref, efc.contact_mu), efc.contact_d, efc.contact_mu)
+    force = jnp.concatenate([normal[:, None], tangential[:, None] * jaref[:, 1:]], axis=1)
+    return smooth + weld + limit - jnp.sum(efc.contact_jac * force[:, :, None], axis=(0, 1))

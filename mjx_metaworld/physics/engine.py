@@ -16,7 +16,7 @@ from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig
-from mjx_metaworld.physics.derivative import Moved, Seen, pull_lanes, with_pullback
+from mjx_metaworld.physics.derivative import DiffOutputs, DiffState, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsState, Scene
@@ -60,7 +60,10 @@ class Engine:
         pullback = self.on_lanes(
             functools.partial(self._pull_lanes, config),
             alone=functools.partial(self._pull_lanes, alone),
-            shapes=lambda scene, state, ctrl, moved, seen: (jax.tree.map(_shape, moved), _shape(ctrl)),
+            shapes=lambda scene, state, ctrl, diff_state, diff_outputs: (
+                jax.tree.map(_shape, diff_state),
+                _shape(ctrl),
+            ),
         )
         self._step = with_pullback(step, pullback)
         self._poses = self.on_lanes(
@@ -109,10 +112,16 @@ class Engine:
         return made.state, _poses(made.kin, made.touching), made.cost_estimate
 
     def _pull_lanes(
-        self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array, moved: Moved, seen: Seen
-    ) -> tuple[Moved, Array]:
+        self,
+        config: EngineConfig,
+        scene: Array,
+        state: PhysicsState,
+        ctrl: Array,
+        diff_state: DiffState,
+        diff_outputs: DiffOutputs,
+    ) -> tuple[DiffState, Array]:
         geometry = Geometry.of(self.scenes, self.hulls, scene)
-        return pull_lanes(self.arm, self.select(scene), geometry, state, ctrl, moved, seen, config)
+        return pull_lanes(self.arm, self.select(scene), geometry, state, ctrl, diff_state, diff_outputs, config)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
         kin = kinematics(self.arm, self.select(scene), state.qpos, state.prop_pos)

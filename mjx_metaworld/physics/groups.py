@@ -15,21 +15,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.config import Execution
-from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.rows import row_at
+from mjx_metaworld.physics.slices import index_at
+from mjx_metaworld.physics.tiles import all_tiles, highest, tile_index
 
 Carry = TypeVar("Carry")
 Args = TypeVar("Args")
 Result = TypeVar("Result")
-
-# The name of the axis of tiles over which `batching.py` maps the physics.
-TILES = "tiles"
-
-
-def highest(count: Array) -> Array:
-    """Maximum () over all lanes of all tiles of the chunk at hand."""
-    return jax.lax.pmax(jnp.max(count), TILES)
 
 
 def contacts_at_once(total: int, execution: Execution) -> int:
@@ -83,7 +76,7 @@ def repeat(
 
 
 def tile_by_tile(
-    fn: Callable[[Array, Array | int, Args], Result], rows: Array, args: Args, execution: Execution
+    fn: Callable[[Array, Array | int, Args], Result], shared: Array, args: Args, execution: Execution
 ) -> Result:
     """Apply a function to one tile after the other, so that its loops end with the busiest environment of a tile.
 
@@ -91,21 +84,21 @@ def tile_by_tile(
 
     Args:
         fn: from rows, the first of them that is a tile's own, and the tile's part of `args`.
-        rows: (K, ...) of a tile; too many to be copied for the few that are needed.
+        shared: (K, ...) of a tile; too many to be copied for the few that are needed.
         args: pytree of arrays of a tile.
         execution: `early_exit`.
     """
     if not execution.early_exit:
-        return fn(rows, 0, args)
-    all_rows, all_args = jax.lax.all_gather((rows, args), TILES)
+        return fn(shared, 0, args)
+    all_shared, all_args = jax.tree.map(all_tiles, (shared, args))
     leaves, structure = jax.tree.flatten(all_args)
-    tiles, count, *shape = all_rows.shape
-    flat = all_rows.reshape(tiles * count, *shape)
+    tiles, count, *shape = all_shared.shape
+    flat = all_shared.reshape(tiles * count, *shape)
 
     def of_tile(tile: Array) -> Result:
-        own = jax.tree.leaves(fence(*(row_at(x, tile) for x in leaves)))  # one fence for all of them
+        own = jax.tree.leaves(barrier(*(index_at(x, tile) for x in leaves)))  # one barrier for all of them
         return fn(flat, tile * count, jax.tree.unflatten(structure, own))
 
     found = jax.lax.map(of_tile, jnp.arange(tiles, dtype=jnp.int32))
-    own = jax.lax.axis_index(TILES)
+    own = tile_index(shared)
     return jax.tree.map(lambda x: x[own], found)

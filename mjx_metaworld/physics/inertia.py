@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial, stacked
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import (
     FINGER_DOFS,
@@ -32,7 +32,7 @@ from mjx_metaworld.physics.model import (
     Kinematics,
     Scene,
 )
-from mjx_metaworld.physics.sums import contract
+from mjx_metaworld.physics.sums import sum_product
 
 Array = jax.Array
 
@@ -60,7 +60,7 @@ def dense(mass: MassMatrix) -> Array:
 def apply_mass(mass: MassMatrix, x: Array) -> Array:
     """M x, (18, L), block by block."""
     blocks = zip(mass, (ROBOT_DOFS, FREE_DOFS, PART_DOFS), strict=True)
-    return jnp.concatenate([contract(block, x[None, dofs], 1) for block, dofs in blocks])
+    return jnp.concatenate([sum_product(block, x[None, dofs], 1) for block, dofs in blocks])
 
 
 def solve_mass(mass: MassMatrix, rhs: Array) -> Array:
@@ -77,13 +77,13 @@ def mass_matrix(arm: Arm, scene: Scene, kin: Kinematics) -> MassMatrix:
         scene: leaves with a lane axis at the end.
         kin: poses from `kinematics`.
     """
-    return MassMatrix(*fence(_robot_mass(arm, kin), _free_mass(scene, kin), _part_mass(scene, kin)))
+    return MassMatrix(*barrier(_robot_mass(arm, kin), _free_mass(scene, kin), _part_mass(scene, kin)))
 
 
 def bias_force(arm: Arm, scene: Scene, kin: Kinematics, qvel: Array) -> Array:
     """Coriolis, centrifugal and gravity forces (18, L): MuJoCo's `qfrc_bias`."""
     gravity = stacked.constant(arm.gravity, qvel.dtype)
-    return fence(
+    return barrier(
         jnp.concatenate(
             [
                 _robot_bias(arm, kin, qvel[ROBOT_DOFS]),
@@ -118,7 +118,7 @@ def actuator_force(arm: Arm, qpos: Array, ctrl: Array) -> Array:
 def smooth_force(arm: Arm, scene: Scene, kin: Kinematics, qpos: Array, qvel: Array, ctrl: Array) -> Array:
     """All forces (18, L) but the constraints': MuJoCo's `qfrc_smooth`."""
     applied = passive_force(arm, scene, qpos, qvel) + actuator_force(arm, qpos, ctrl)
-    return fence(applied - bias_force(arm, scene, kin, qvel))
+    return barrier(applied - bias_force(arm, scene, kin, qvel))
 
 
 class _Geometry(NamedTuple):
@@ -136,7 +136,7 @@ def _geometry(arm: Arm, kin: Kinematics) -> _Geometry:
     claws = kin.xpos[LINK0 + 7 : LINK0 + 9] - kin.xpos[LINK0 + 6]
     com = stacked.rotate(mat, stacked.constant(arm.com, dtype)) + jnp.pad(claws, ((7, 0), (0, 0), (0, 0)))
     inertia = stacked.congruence(mat, stacked.constant(arm.inertia, dtype))
-    return _Geometry(*fence(step, com, inertia))
+    return _Geometry(*barrier(step, com, inertia))
 
 
 def _robot_mass(arm: Arm, kin: Kinematics) -> Array:
@@ -153,18 +153,18 @@ def _robot_mass(arm: Arm, kin: Kinematics) -> Array:
     mass = np.cumsum(arm.mass[::-1])[::-1]
     com_weights = np.triu(np.tile(arm.mass, (9, 1))) / mass[:, None]
     step_weights = np.triu(np.tile(mass[1:7], (9, 1))) / mass[:, None]
-    centre = fence(stacked.weighted_sums(com_weights, body.com) + stacked.weighted_sums(step_weights, body.step))
+    centre = barrier(stacked.weighted_sums(com_weights, body.com) + stacked.weighted_sums(step_weights, body.step))
     gap = body.com[:8] - centre[1:] - jnp.pad(body.step, ((0, 2), (0, 0), (0, 0)))
     reduced = stacked.constant((arm.mass[:8] * mass[1:] / mass[:8])[:, None, None], dtype)
-    own = fence(body.inertia + jnp.pad(reduced * stacked.steiner(gap), ((0, 1), (0, 0), (0, 0), (0, 0))))
-    inertia = fence(stacked.weighted_sums(np.triu(np.ones((7, 9))), own))
+    own = barrier(body.inertia + jnp.pad(reduced * stacked.steiner(gap), ((0, 1), (0, 0), (0, 0), (0, 0))))
+    inertia = barrier(stacked.weighted_sums(np.triu(np.ones((7, 9))), own))
     centre = centre[:7]
 
     momentum = stacked.constant(mass[:7, None], dtype) * stacked.cross(axis, centre)
     spin = stacked.rotate(inertia, axis)
     i, j, k = np.ogrid[:7, :7, :6]
     lever = stacked.weighted_sums(((i <= k) & (k < j)).astype(float), body.step)  # from anchor i to anchor j
-    momentum, spin, lever = fence(momentum, spin, lever)
+    momentum, spin, lever = barrier(momentum, spin, lever)
     upper = stacked.dot(axis[:, None], spin + stacked.cross(lever + centre, momentum))
     links = jnp.where(np.triu(np.ones((7, 7), bool))[..., None], upper, jnp.swapaxes(upper, 0, 1))
 
@@ -183,11 +183,11 @@ def _robot_bias(arm: Arm, kin: Kinematics, qvel: Array) -> Array:
     axis, slide = kin.ang[:7], kin.lin[FINGER_DOFS]
 
     # Outward: rotation of the links and acceleration of their anchors.
-    turn = fence(axis * qvel[:7, None])
+    turn = barrier(axis * qvel[:7, None])
     chain = np.tril(np.ones((7, 7)))
-    omega = fence(stacked.weighted_sums(chain, turn))
-    alpha = fence(stacked.weighted_sums(chain, stacked.cross(omega, turn)))
-    gained = fence(_centripetal(omega[:6], alpha[:6], body.step))
+    omega = barrier(stacked.weighted_sums(chain, turn))
+    alpha = barrier(stacked.weighted_sums(chain, stacked.cross(omega, turn)))
+    gained = barrier(_centripetal(omega[:6], alpha[:6], body.step))
     anchor_acc = stacked.weighted_sums(np.tril(np.ones((7, 6)), -1), gained)
 
     # Claws turn with the last link; their slides add a Coriolis acceleration.
@@ -195,17 +195,17 @@ def _robot_bias(arm: Arm, kin: Kinematics, qvel: Array) -> Array:
     omega, alpha = omega[link], alpha[link]
     sliding = jnp.pad(slide * qvel[7:, None], ((7, 0), (0, 0), (0, 0)))
     acc = anchor_acc[link] + _centripetal(omega, alpha, body.com) + 2 * stacked.cross(omega, sliding)
-    omega, alpha, acc = fence(omega, alpha, acc - stacked.constant(arm.gravity, dtype))
+    omega, alpha, acc = barrier(omega, alpha, acc - stacked.constant(arm.gravity, dtype))
     force = stacked.constant(arm.mass[:, None], dtype) * acc
     gyroscopic = stacked.cross(omega, stacked.rotate(body.inertia, omega))
     torque = stacked.rotate(body.inertia, alpha) + gyroscopic + stacked.cross(body.com, force)
-    force, torque = fence(force, torque)
+    force, torque = barrier(force, torque)
 
     # Inward: force on everything from link j on, and its moment about link j's anchor.
     beyond = np.triu(np.ones((7, 9)))
-    total = fence(stacked.weighted_sums(beyond, force))
+    total = barrier(stacked.weighted_sums(beyond, force))
     lever = jnp.pad(stacked.cross(body.step, total[1:]), ((0, 3), (0, 0), (0, 0)))
-    moment = stacked.weighted_sums(beyond, fence(torque + lever))
+    moment = stacked.weighted_sums(beyond, barrier(torque + lever))
     return jnp.concatenate([stacked.dot(axis, moment), stacked.dot(slide, force[7:])])
 
 

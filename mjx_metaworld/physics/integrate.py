@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.inertia import MassMatrix, damping, solve_mass
 from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, PART_DOFS, PART_QPOS, ROBOT_DOFS, Arm, Scene
 
@@ -41,7 +41,7 @@ def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array
         return block + np.eye(len(block), dtype=block.dtype)[:, :, None] * implicit[dofs]
 
     blocks = MassMatrix(damped(mass.robot, ROBOT_DOFS), damped(mass.free, FREE_DOFS), damped(mass.part, PART_DOFS))
-    qvel = fence(qvel + arm.timestep * solve_mass(blocks, qfrc))
+    qvel = barrier(qvel + arm.timestep * solve_mass(blocks, qfrc))
 
     def advance(coordinates: slice, dofs: slice) -> Array:
         return qpos[coordinates] + arm.timestep * qvel[dofs]
@@ -51,12 +51,12 @@ def integrate(arm: Arm, scene: Scene, mass: MassMatrix, qpos: Array, qvel: Array
     qpos = jnp.concatenate(
         [advance(ROBOT_DOFS, ROBOT_DOFS), position, quaternion, advance(PART_QPOS, PART_DOFS)],
     )
-    return fence(qpos), qvel
+    return barrier(qpos), qvel
 
 
 def _turn(quaternion: Array, omega: Array, arm: Arm) -> Array:
     """Turn by the body-frame angular velocity for one time step; the result has unit length."""
-    return spatial.normalize(fence(spatial.quat_mul(quaternion, _rotation(arm.timestep, omega))))
+    return spatial.normalize(barrier(spatial.quat_mul(quaternion, _rotation(arm.timestep, omega))))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial, stacked
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.model import ARM_DOFS, FINGER_DOFS, FREE_QPOS, PART_QPOS, Arm, Kinematics, Scene
-from mjx_metaworld.physics.sums import contract
+from mjx_metaworld.physics.sums import sum_product
 
 Array = jax.Array
 
@@ -35,7 +35,7 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
     zero = jnp.zeros((3, lanes), dtype)
 
     quats = _link_quats(arm, qpos[ARM_DOFS])
-    link_mat = fence(stacked.from_quat(jnp.stack(quats)))
+    link_mat = barrier(stacked.from_quat(jnp.stack(quats)))
     link_pos = _link_positions(arm, link_mat)
     last_mat, last_pos = link_mat[-1], link_pos[-1]
     claw_mat, claw_pos, claw_axis = _claws(arm, last_mat, last_pos, qpos[FINGER_DOFS])
@@ -83,7 +83,7 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
     )
     hand_pos = last_pos + spatial.rotate(last_mat, stacked.constant(arm.hand_pos, dtype))
     hand_quat = spatial.apply(stacked.constant(_right_multiplication(arm.hand_quat), dtype), quats[-1])
-    return Kinematics(*fence(xpos, xmat, ang, lin, anchor, hand_pos, hand_quat))
+    return Kinematics(*barrier(xpos, xmat, ang, lin, anchor, hand_pos, hand_quat))
 
 
 def _link_quats(arm: Arm, angle: Array) -> list[Array]:
@@ -93,17 +93,17 @@ def _link_quats(arm: Arm, angle: Array) -> list[Array]:
     product of the chain is a 4 x 4 matrix that needs no other link and only the products remain in sequence.
     """
     half = 0.5 * (angle - stacked.constant(arm.qpos0[:7], angle.dtype))
-    cos, sin = fence(jnp.cos(half), jnp.sin(half))
+    cos, sin = barrier(jnp.cos(half), jnp.sin(half))
     axis_quat = np.concatenate([np.zeros((7, 1)), arm.axis[:7]], axis=1)
     still = np.stack([_right_multiplication(quat) for quat in arm.quat[:7]])
     turned = np.stack([_right_multiplication(axis_quat[i]) @ still[i] for i in range(7)])
-    factor = fence(
+    factor = barrier(
         stacked.constant(still, angle.dtype) * cos[:, None, None]
         + stacked.constant(turned, angle.dtype) * sin[:, None, None]
     )
     quats = [factor[0][:, 0]]
     for i in range(1, 7):
-        quats.append(fence(spatial.apply(factor[i], quats[-1])))
+        quats.append(barrier(spatial.apply(factor[i], quats[-1])))
     return quats
 
 
@@ -111,10 +111,10 @@ def _link_positions(arm: Arm, link_mat: Array) -> Array:
     """World positions (7, 3, L) of the links from their orientations (7, 3, 3, L)."""
     dtype = link_mat.dtype
     steps = [jnp.broadcast_to(stacked.constant(arm.pos[0], dtype), link_mat.shape[1:2] + link_mat.shape[3:])]
-    rotated = fence(stacked.rotate(link_mat[:-1], stacked.constant(arm.pos[1:7], dtype)))
+    rotated = barrier(stacked.rotate(link_mat[:-1], stacked.constant(arm.pos[1:7], dtype)))
     for i in range(6):
         steps.append(steps[-1] + rotated[i])
-    return fence(jnp.stack(steps))
+    return barrier(jnp.stack(steps))
 
 
 def _claws(arm: Arm, hand_mat: Array, hand_pos: Array, qpos: Array) -> tuple[Array, Array, Array]:
@@ -132,7 +132,7 @@ def _claws(arm: Arm, hand_mat: Array, hand_pos: Array, qpos: Array) -> tuple[Arr
 def _part(scene: Scene, mount_mat: Array, mount_pos: Array, displacement: Array) -> tuple[Array, Array, Array, Array]:
     """Orientation, position, hinge anchor and the three joint axes (3, 3, L) of the part, in the world."""
     axis = stacked.rotate(mount_mat, scene.part_axis)
-    slid = contract(axis[:2], displacement[:2, None], 0)
+    slid = sum_product(axis[:2], displacement[:2, None], 0)
     anchor = mount_pos + slid + spatial.rotate(mount_mat, scene.part_anchor)
     # Rodrigues' formula, which leaves the part unturned when there is no hinge (a zero axis).
     half = 0.5 * displacement[2]

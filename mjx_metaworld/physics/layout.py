@@ -10,7 +10,7 @@ from jax.extend.core import Primitive
 from jax.flatten_util import ravel_pytree
 from jax.interpreters import ad, batching, mlir
 
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
 
 Tree = TypeVar("Tree")
 
@@ -28,7 +28,7 @@ def components_first(tree: Tree) -> Tree:
 _components_first_p = Primitive("components_first")
 _components_first_p.def_impl(lambda x: x)
 _components_first_p.def_abstract_eval(lambda x: x)
-mlir.register_lowering(_components_first_p, mlir.lower_fun(fence, multiple_results=False))
+mlir.register_lowering(_components_first_p, mlir.lower_fun(barrier, multiple_results=False))
 
 
 def _batching_rule(operands: tuple[jax.Array], dims: tuple[int]) -> tuple[jax.Array, int]:

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.sums import contract
+from mjx_metaworld.physics.barrier import barrier
+from mjx_metaworld.physics.sums import sum_product
 
 Array = jax.Array
 
@@ -49,19 +49,19 @@ def _solve(size: int, matrix: Array, rhs: Array) -> Array:
     rest = jnp.concatenate([matrix, rhs[:, None]], axis=1)
     eliminated = []
     while len(rest) > size:
-        solved = fence(_solve_pivot(rest[:size, :size], rest[:size, size:]))
+        solved = barrier(_solve_pivot(rest[:size, :size], rest[:size, size:]))
         eliminated.append(solved)
         column, rest = rest[size:, :size], rest[size:, size:]
         for k in range(size):
             rest = rest - column[:, k : k + 1] * solved[k : k + 1]
-        rest = fence(rest)
+        rest = barrier(rest)
 
-    x = fence(_solve_pivot(rest[:, :-1], rest[:, -1:]))
+    x = barrier(_solve_pivot(rest[:, :-1], rest[:, -1:]))
     for solved in reversed(eliminated):
         block = solved[:, -1:]
         for i in range(len(x)):
             block = block - solved[:, i : i + 1] * x[i : i + 1]
-        x = fence(jnp.concatenate([block, x]))
+        x = barrier(jnp.concatenate([block, x]))
     return x[:, 0]
 
 
@@ -80,7 +80,7 @@ def _solve_pivot(block: Array, rows: Array) -> Array:
             scaled[i].append(_less(block[i, j], factor[i][:j], scaled[j]))
             if j < i:
                 factor[i].append(scaled[i][j] * inverse[j])
-        inverse.append(fence(1 / scaled[i][i]))
+        inverse.append(barrier(1 / scaled[i][i]))
 
     y: list[Array] = []
     for i in range(n):
@@ -106,9 +106,9 @@ def _batched(size: int, matrix: Array, rhs: Array, *, batch: int) -> Array:
 
 
 # A primitive, so that how the elimination is written out may depend on the platform, and is traced for that one alone.
-# On CPU a fence after each block of 3 keeps the work of a block from being repeated; elsewhere XLA makes few kernels of
-# a block of 9 in which every lane's numbers stay in registers, and more of any other size (benchmarks/LOG.md, section
-# 20).
+# On CPU a barrier after each block of 3 keeps the work of a block from being repeated; elsewhere XLA makes few kernels
+# of a block of 9 in which every lane's numbers stay in registers, and more of any other size (benchmarks/LOG.md,
+# section 20).
 _solve_p = Primitive("solve_spd")
 _solve_p.def_impl(jax.jit(functools.partial(_batched, 3), static_argnames="batch"))
 mlir.register_lowering(_solve_p, mlir.lower_fun(functools.partial(_batched, 9), multiple_results=False))
@@ -131,7 +131,7 @@ def _jvp(primals, tangents, *, batch):
     x = _solve_p.bind(matrix, rhs, batch=batch)
     rhs_dot = ad.instantiate_zeros(rhs_dot)
     if type(matrix_dot) is not ad.Zero:
-        rhs_dot = rhs_dot - contract(matrix_dot, jnp.expand_dims(x, batch), batch + 1)
+        rhs_dot = rhs_dot - sum_product(matrix_dot, jnp.expand_dims(x, batch), batch + 1)
     return x, _solve_p.bind(matrix, rhs_dot, batch=batch)
 
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mjx_metaworld.physics.cone import contact_costs, line_derivatives, locate
+from mjx_metaworld.physics.barrier import barrier
+from mjx_metaworld.physics.cone import contact_costs, line_derivatives, zone_of
 from mjx_metaworld.physics.config import EngineConfig
-from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import repeat
-from mjx_metaworld.physics.problem import Columns, Descent, Kept, Problem, columns_at
+from mjx_metaworld.physics.problem import Columns, Kept, Problem, SearchDirection, columns_at
 from mjx_metaworld.physics.spatial import apply, dot
-from mjx_metaworld.physics.sums import fold
+from mjx_metaworld.physics.sums import reduce_axis
 
 Array = jax.Array
 
@@ -27,57 +27,60 @@ COST_ROUNDING = {jnp.dtype("float32"): 1e-6, jnp.dtype("float64"): 1e-14}
 class _Bracket(NamedTuple):
     """Ends of the interval that holds the minimum, with the magnitudes of the derivatives there; all (L,)."""
 
-    step: Array  # where to evaluate next
+    alpha: Array  # where to evaluate next
     lower: Array
     lower_slope: Array
     upper: Array
     upper_slope: Array
 
 
-def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: Array, config: EngineConfig) -> Array:
+def line_search(
+    problem: Problem, contacts: Kept, line: SearchDirection, take_full: Array, done: Array, config: EngineConfig
+) -> Array:
     """Step (L,) that minimizes the cost along a line, by Newton's method on its derivative inside a bracket.
 
-    The contacts' slopes are along the line.
+    The contacts' Jv is along the line.
 
-    `full` (L,): accept step 1 unless it raises the cost. `done` (L,), all of which are `full`: no step is needed.
+    `take_full` (L,): accept step 1 unless it raises the cost. `done` (L,), all of which are `take_full`: no step is
+    needed.
 
     The cost is convex, so every point with a negative derivative costs less than the start. The step is the end of
     the bracket with the smaller derivative, and the lower end should the other one cost more than the start.
     """
-    rows = problem.rows
-    limit_slope = rows.limit_jac * line.direction
-    slope = dot(line.direction, line.smooth_gradient)
-    curvature = dot(line.direction, fence(apply(problem.smooth_hessian, line.direction)))
-    limit_slope, initial, slope, curvature = fence(limit_slope, -dot(line.direction, line.gradient), slope, curvature)
+    efc = problem.efc
+    limit_jv = efc.limit_jac * line.search
+    slope = dot(line.search, line.smooth_gradient)
+    curvature = dot(line.search, barrier(apply(problem.smooth_hessian, line.search)))
+    limit_jv, initial, slope, curvature = barrier(limit_jv, -dot(line.search, line.gradient), slope, curvature)
 
-    def derivatives(step: Array, done: Array) -> tuple[Array, Array]:
+    def derivatives(alpha: Array, done: Array) -> tuple[Array, Array]:
         def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            residual, along, d, mu, sliding_d = columns_at(contacts, first, problem.at_once)
-            terms = fence(*line_derivatives(residual + step * along, along, d, mu, sliding_d))
-            return carry[0] + fold("add", terms[0]), carry[1] + fold("add", terms[1])
+            jaref, jv, d, mu, cone_d = columns_at(contacts, first, problem.at_once)
+            terms = barrier(*line_derivatives(jaref + alpha * jv, jv, d, mu, cone_d))
+            return carry[0] + reduce_axis("add", terms[0]), carry[1] + reduce_axis("add", terms[1])
 
-        limit = line.limit + step * limit_slope
-        limit_d = jnp.where(limit < 0.0, rows.limit_d, 0.0)
-        start = fence(
-            slope + step * curvature + fold("add", limit_d * limit * limit_slope),
-            curvature + fold("add", limit_d * limit_slope**2),
+        limit = line.limit + alpha * limit_jv
+        limit_d = jnp.where(limit < 0.0, efc.limit_d, 0.0)
+        start = barrier(
+            slope + alpha * curvature + reduce_axis("add", limit_d * limit * limit_jv),
+            curvature + reduce_axis("add", limit_d * limit_jv**2),
         )
         return problem.over_contacts(config.execution, add_group, start, done)
 
     def evaluate(b: _Bracket) -> _Bracket:
         found = flat(b)
-        first, second = fence(*derivatives(b.step, found))
+        first, second = barrier(*derivatives(b.alpha, found))
         falling = first < 0.0
-        lower, lower_slope = jnp.where(falling, b.step, b.lower), jnp.where(falling, -first, b.lower_slope)
-        upper, upper_slope = jnp.where(falling, b.upper, b.step), jnp.where(falling, b.upper_slope, first)
-        newton = b.step - first / second
-        bisection = jnp.where(jnp.isinf(upper), 2.0 * b.step, 0.5 * (lower + upper))
-        step = jnp.where((newton > lower) & (newton < upper), newton, bisection)
-        new = _Bracket(step, lower, lower_slope, upper, upper_slope)
-        return _Bracket(*fence(*(jnp.where(found, old, x) for old, x in zip(b, new, strict=True))))
+        lower, lower_slope = jnp.where(falling, b.alpha, b.lower), jnp.where(falling, -first, b.lower_slope)
+        upper, upper_slope = jnp.where(falling, b.upper, b.alpha), jnp.where(falling, b.upper_slope, first)
+        newton = b.alpha - first / second
+        bisection = jnp.where(jnp.isinf(upper), 2.0 * b.alpha, 0.5 * (lower + upper))
+        alpha = jnp.where((newton > lower) & (newton < upper), newton, bisection)
+        new = _Bracket(alpha, lower, lower_slope, upper, upper_slope)
+        return _Bracket(*barrier(*(jnp.where(found, old, x) for old, x in zip(b, new, strict=True))))
 
     def flat(b: _Bracket) -> Array:
-        return full | (jnp.minimum(b.lower_slope, b.upper_slope) <= FLAT * initial)
+        return take_full | (jnp.minimum(b.lower_slope, b.upper_slope) <= FLAT * initial)
 
     # The direction is Newton's, so the first guess is 1.
     one, zero, infinite = jnp.ones_like(initial), jnp.zeros_like(initial), jnp.full_like(initial, jnp.inf)
@@ -87,22 +90,24 @@ def search(problem: Problem, contacts: Kept, line: Descent, full: Array, done: A
     start = _Bracket(one, zero, initial, infinite, infinite)
     end = repeat(evaluate, start, flat, config.accuracy.linesearch_iterations, config.execution.early_exit)
 
-    chosen = fence(jnp.where(full, 1.0, jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower)))
+    chosen = barrier(jnp.where(take_full, 1.0, jnp.where(end.upper_slope < end.lower_slope, end.upper, end.lower)))
 
     def add_group(first: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        residual, along, d, mu, _ = columns_at(contacts, first, problem.at_once)
-        before = contact_costs(locate(residual, mu), d, mu)
-        before, after = fence(before, contact_costs(locate(residual + chosen * along, mu), d, mu))
-        return carry[0] + fold("add", before), carry[1] + fold("add", after - before)
+        jaref, jv, d, mu, _ = columns_at(contacts, first, problem.at_once)
+        before = contact_costs(zone_of(jaref, mu), d, mu)
+        before, after = barrier(before, contact_costs(zone_of(jaref + chosen * jv, mu), d, mu))
+        return carry[0] + reduce_axis("add", before), carry[1] + reduce_axis("add", after - before)
 
-    limit_start = limit_costs(line.limit, rows.limit_d)
-    limit_change = limit_costs(line.limit + chosen * limit_slope, rows.limit_d) - limit_start
-    start = fence(fold("add", limit_start), chosen * slope + 0.5 * chosen**2 * curvature + fold("add", limit_change))
+    limit_start = limit_costs(line.limit, efc.limit_d)
+    limit_change = limit_costs(line.limit + chosen * limit_jv, efc.limit_d) - limit_start
+    start = barrier(
+        reduce_axis("add", limit_start), chosen * slope + 0.5 * chosen**2 * curvature + reduce_axis("add", limit_change)
+    )
     scale, change = problem.over_contacts(config.execution, add_group, start, done)
     allowed = COST_ROUNDING[chosen.dtype] * (scale + jnp.abs(chosen * slope))
-    return fence(jnp.where(change <= allowed, chosen, end.lower))
+    return barrier(jnp.where(change <= allowed, chosen, end.lower))
 
 
-def limit_costs(residual: Array, limit_d: Array) -> Array:
+def limit_costs(jaref: Array, limit_d: Array) -> Array:
     """Costs (..., L) of limits with these residuals."""
-    return 0.5 * limit_d * jnp.minimum(residual, 0.0) ** 2
+    return 0.5 * limit_d * jnp.minimum(jaref, 0.0) ** 2

@@ -182,7 +182,7 @@ class Contacts(struct.PyTreeNode):
 
     COLUMNS: ClassVar[int] = 30
 
-    rows: Array  # (K, 30)
+    data: Array  # (K, 30)
 
     @classmethod
     def of(cls, **fields: Array) -> Contacts:
@@ -195,67 +195,67 @@ class Contacts(struct.PyTreeNode):
     @property
     def dist(self) -> Array:
         """(K,) negative when penetrating."""
-        return self.rows[:, 0]
+        return self.data[:, 0]
 
     @property
     def pos(self) -> Array:
         """(K, 3) midpoint, world."""
-        return self.rows[:, 1:4]
+        return self.data[:, 1:4]
 
     @property
     def frame(self) -> Array:
         """(K, 3, 3) rows: normal from geom1 to geom2, then two tangents."""
-        return self.rows[:, 4:13].reshape(-1, 3, 3, *self.rows.shape[2:])
+        return self.data[:, 4:13].reshape(-1, 3, 3, *self.data.shape[2:])
 
     @property
     def body1(self) -> Array:
         """(K,) int32 skeleton body."""
-        return self.rows[:, 13].astype(jnp.int32)
+        return self.data[:, 13].astype(jnp.int32)
 
     @property
     def body2(self) -> Array:
         """(K,) int32 skeleton body."""
-        return self.rows[:, 14].astype(jnp.int32)
+        return self.data[:, 14].astype(jnp.int32)
 
     @property
     def margin(self) -> Array:
         """(K,) contacts with less distance push."""
-        return self.rows[:, 15]
+        return self.data[:, 15]
 
     @property
     def torsional(self) -> Array:
         """(K,) bool: with friction about the normal."""
-        return self.rows[:, 16] > 0
+        return self.data[:, 16] > 0
 
     @property
     def touch(self) -> Array:
         """(K,) int32: 1 or 2 where the left or the right pad touches the main object."""
-        return self.rows[:, 17].astype(jnp.int32)
+        return self.data[:, 17].astype(jnp.int32)
 
     @property
     def friction(self) -> Array:
         """(K, 2) sliding and torsional."""
-        return self.rows[:, 18:20]
+        return self.data[:, 18:20]
 
     @property
     def solref(self) -> Array:
         """(K, 2)."""
-        return self.rows[:, 20:22]
+        return self.data[:, 20:22]
 
     @property
     def solimp(self) -> Array:
         """(K, 5)."""
-        return self.rows[:, 22:27]
+        return self.data[:, 22:27]
 
     @property
     def invweight(self) -> Array:
         """(K, 2)."""
-        return self.rows[:, 27:29]
+        return self.data[:, 27:29]
 
     @property
     def active(self) -> Array:
         """(K,) bool: a real pair with dist < margin."""
-        return self.rows[:, 29] > 0
+        return self.data[:, 29] > 0
 
 
 def moves() -> np.ndarray:

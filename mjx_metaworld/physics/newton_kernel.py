@@ -27,7 +27,7 @@ MOST_CONTACTS = 64  # whose rows a block's shared memory holds
 _ENTRIES = NV * (NV + 1) // 2 + NV  # of the Hessian and the gradient, each a thread of `newton.cu`
 
 
-class Found(NamedTuple):
+class KernelResult(NamedTuple):
     """Result of the kernels."""
 
     qacc: Array  # (18, L)
@@ -53,18 +53,18 @@ class Operands(NamedTuple):
     @classmethod
     def of(cls, problem: Problem, qacc_warmstart: Array) -> Operands:
         """Operands of a problem that holds the rows of all of its contacts."""
-        rows = problem.rows
+        efc = problem.efc
         return cls(
             problem.smooth_hessian,
             problem.smooth_force,
-            rows.limit_jac,
-            rows.limit_aref,
-            rows.limit_d,
-            rows.contact_d,
-            rows.contact_mu,
-            rows.contact_aref,
+            efc.limit_jac,
+            efc.limit_aref,
+            efc.limit_d,
+            efc.contact_d,
+            efc.contact_mu,
+            efc.contact_aref,
             problem.contact_jac,
-            rows.num_contacts,
+            efc.num_contacts,
             qacc_warmstart,
         )
 
@@ -102,7 +102,7 @@ def results_of(contacts: int) -> list[jax.ShapeDtypeStruct]:
     ]
 
 
-def solve_in_kernels(problem: Problem, qacc_warmstart: Array, accuracy: PhysicsConfig) -> Found:
+def solve_in_kernels(problem: Problem, qacc_warmstart: Array, accuracy: PhysicsConfig) -> KernelResult:
     """Minimize the cost from a warm start.
 
     Args:
@@ -110,8 +110,8 @@ def solve_in_kernels(problem: Problem, qacc_warmstart: Array, accuracy: PhysicsC
         qacc_warmstart: (18, L).
         accuracy: counts and tolerance.
     """
-    contacts, operands = len(problem.rows.contact_d), Operands.of(problem, qacc_warmstart)
+    contacts, operands = len(problem.efc.contact_d), Operands.of(problem, qacc_warmstart)
     *easy, solved = cuda.call(whole_step_kernel(contacts), results_of(contacts), operands)
     hard = cuda.call(newton_kernel(contacts, accuracy), results_of(contacts), (*operands, solved))
     # What the second kernel says of environments that it leaves out means nothing.
-    return Found(*(jnp.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True)))
+    return KernelResult(*(jnp.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True)))

@@ -1,4 +1,4 @@
-"""Data of the Newton solver: its problem, the contacts' residuals and slopes, and its iterates."""
+"""Data of the Newton solver: its problem, the contacts' Jaref and Jv, and its iterates."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ import jax.numpy as jnp
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.groups import for_groups
-from mjx_metaworld.physics.rows import put_rows, rows_at
+from mjx_metaworld.physics.slices import slice_at, update_at
 
 Array = jax.Array
 
 
 class Columns(NamedTuple):
-    """Residuals, slopes and coefficients of n contacts."""
+    """Jaref, Jv and coefficients of n contacts."""
 
-    residual: Array  # (n, 4, L) J qacc - aref, MuJoCo's Jaref
-    slope: Array  # (n, 4, L) its change along the search direction, where there is one; MuJoCo's Jv
+    jaref: Array  # (n, 4, L) J qacc - aref
+    jv: Array  # (n, 4, L) its change along the search direction, where there is one
     d: Array  # (n, L) as in `Constraints`
     mu: Array  # (n, L)
-    sliding_d: Array  # (n, L) D / (1 + mu^2)
+    cone_d: Array  # (n, L) D / (1 + mu^2)
 
     @classmethod
-    def at(cls, residual: Array, d: Array, mu: Array) -> Columns:
-        """Columns of contacts with these residuals, without a direction."""
-        return cls(residual, residual, d, mu, d / (1.0 + mu * mu))
+    def at(cls, jaref: Array, d: Array, mu: Array) -> Columns:
+        """Columns of contacts with this Jaref, without a search direction."""
+        return cls(jaref, jaref, d, mu, d / (1.0 + mu * mu))
 
     def side_by_side(self) -> Array:
         """Concatenate into one array (n, 11, L), so that a group of contacts is one slice."""
-        return jnp.concatenate([self.residual, self.slope, *(x[:, None] for x in self[2:])], axis=1)
+        return jnp.concatenate([self.jaref, self.jv, *(x[:, None] for x in self[2:])], axis=1)
 
 
 # Columns side by side, or apart where all contacts are worked on at once: then nothing is gained by slicing them
 # together, and XLA's GPU backend fuses what writes and reads them.
 Kept = Array | Columns
 
-_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D = slice(0, 4), slice(4, 8), 8, 9, 10
+_JAREF, _JV, _D, _MU, _CONE_D = slice(0, 4), slice(4, 8), 8, 9, 10
 NUM_COLUMNS = 11
 
 
-def residuals_of(contacts: Kept) -> Array:
-    """Residuals (K, 4, L) of all contacts."""
-    return contacts.residual if isinstance(contacts, Columns) else contacts[:, _RESIDUAL]
+def jaref_of(contacts: Kept) -> Array:
+    """Jaref (K, 4, L) of all contacts."""
+    return contacts.jaref if isinstance(contacts, Columns) else contacts[:, _JAREF]
 
 
 def columns_at(contacts: Kept, first: Array | int, size: int) -> Columns:
     """Columns of the group of contacts that starts at a row."""
     if isinstance(contacts, Columns):
         return contacts
-    group = rows_at(first, size, contacts)
-    return Columns(*(group[:, column] for column in (_RESIDUAL, _SLOPE, _D, _MU, _SLIDING_D)))
+    group = slice_at(first, size, contacts)
+    return Columns(*(group[:, column] for column in (_JAREF, _JV, _D, _MU, _CONE_D)))
 
 
-def put_residual(contacts: Kept, residual: Array, first: Array | int) -> Kept:
-    """Contacts with the residuals of a group replaced."""
+def put_jaref(contacts: Kept, jaref: Array, first: Array | int) -> Kept:
+    """Contacts with the Jaref of a group replaced."""
     if isinstance(contacts, Columns):
-        return contacts._replace(residual=residual)
-    return put_rows(contacts, residual, first)
+        return contacts._replace(jaref=jaref)
+    return update_at(contacts, jaref, first)
 
 
-def put_slope(contacts: Kept, slope: Array, first: Array | int) -> Kept:
-    """Contacts with the slopes of a group replaced."""
+def put_jv(contacts: Kept, jv: Array, first: Array | int) -> Kept:
+    """Contacts with the Jv of a group replaced."""
     if isinstance(contacts, Columns):
-        return contacts._replace(slope=slope)
-    return put_rows(contacts, slope, first, column=_SLOPE.start)
+        return contacts._replace(jv=jv)
+    return update_at(contacts, jv, first, column=_JV.start)
 
 
 class Problem(NamedTuple):
@@ -78,29 +78,29 @@ class Problem(NamedTuple):
     smooth_force: Array  # (18, L) qfrc_smooth plus the weld's J^T D aref
     weld_jac: Array  # (6, 18, L)
     contact_jac: Array  # (..., 4, 18, L) of the contacts from row `first_contact` on
-    rows: Constraints  # all but the contacts' Jacobian
+    efc: Constraints  # all constraints but the contacts' Jacobian
     first_contact: Array | int
     at_once: int  # contacts in a group
 
     def of_contacts(self, count: int) -> Problem:
         """Problem with the first `count` contacts alone, where all are one group."""
-        rows = self.rows
-        rows = rows.replace(
-            contact_d=rows.contact_d[:count],
-            contact_aref=rows.contact_aref[:count],
-            contact_mu=rows.contact_mu[:count],
-            num_contacts=jnp.minimum(rows.num_contacts, count),
+        efc = self.efc
+        efc = efc.replace(
+            contact_d=efc.contact_d[:count],
+            contact_aref=efc.contact_aref[:count],
+            contact_mu=efc.contact_mu[:count],
+            num_contacts=jnp.minimum(efc.num_contacts, count),
         )
-        return self._replace(contact_jac=self.contact_jac[:count], rows=rows, at_once=count)
+        return self._replace(contact_jac=self.contact_jac[:count], efc=efc, at_once=count)
 
     def contact_jac_at(self, first: Array | int) -> Array:
         """(n, 4, 18, L) Jacobians of a group of contacts."""
-        return rows_at(self.first_contact + first, self.at_once, self.contact_jac)
+        return slice_at(self.first_contact + first, self.at_once, self.contact_jac)
 
     def over_contacts(self, execution: Execution, body, start, done: Array | bool = False):
         """Fold `body` over the groups of contacts that some lane needs which is not `done` (L,)."""
-        needed = jnp.where(done, 0, self.rows.num_contacts)
-        return for_groups(self.rows.contact_d.shape[0], self.at_once, needed, execution, body, start)
+        needed = jnp.where(done, 0, self.efc.num_contacts)
+        return for_groups(self.efc.contact_d.shape[0], self.at_once, needed, execution, body, start)
 
 
 class Iterate(NamedTuple):
@@ -112,10 +112,10 @@ class Iterate(NamedTuple):
     count: Array  # (L,) int32 iterations before that
 
 
-class Descent(NamedTuple):
+class SearchDirection(NamedTuple):
     """Newton's direction from an iterate, and what it was made of."""
 
     limit: Array  # (18, L) residuals of the limits
     smooth_gradient: Array  # (18, L) of the part of the cost that is one quadratic everywhere
     gradient: Array  # (18, L)
-    direction: Array  # (18, L)
+    search: Array  # (18, L)

@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics.rows import take
-from mjx_metaworld.physics.sums import contract, fold
+from mjx_metaworld.physics.slices import take
+from mjx_metaworld.physics.sums import reduce_axis, sum_product
 
 Array = jax.Array
 
 
 def apply(mat: Array, v: Array) -> Array:
     """`mat @ v` for a matrix `(m, n, *lanes)` and a vector `(n, *lanes)`."""
-    return contract(mat, v[None], 1)
+    return sum_product(mat, v[None], 1)
 
 
 @jax.custom_jvp
@@ -39,9 +39,9 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
 def dot(a: Array, b: Array) -> Array:
     """Inner product of two vectors `(n, *lanes)`, summed from the first component on."""
     if a.ndim == b.ndim:
-        return fold("add", a * b)
+        return reduce_axis("add", a * b)
     axes = max(a.ndim, b.ndim)
-    return contract(with_axes(a, axes), with_axes(b, axes), 0)
+    return sum_product(with_axes(a, axes), with_axes(b, axes), 0)
 
 
 def with_axes(v: Array, axes: int) -> Array:
@@ -83,7 +83,7 @@ def from_plane_components(first: Array, second: Array) -> Array:
 def to_plane_components(vectors: Array) -> tuple[Array, Array]:
     """The components i + 1 and i + 2, each `(3, ...)`, of vectors `(3, 3, ...)` with i along the second axis."""
     component, i = (x.reshape(*x.shape, *[1] * (vectors.ndim - 2)) for x in np.ogrid[:3, :3])
-    first, second = (fold("add", jnp.where(component == (i + k) % 3, vectors, 0.0)) for k in (1, 2))
+    first, second = (reduce_axis("add", jnp.where(component == (i + k) % 3, vectors, 0.0)) for k in (1, 2))
     return first, second
 
 
@@ -100,17 +100,17 @@ def rotate(mat: Array, v: Array) -> Array:
 
 def rotate_back(mat: Array, v: Array) -> Array:
     """`mat.T @ v` for a matrix `(3, 3, *lanes)` and a vector `(3, *lanes)`."""
-    return contract(mat, v[:, None], 0)
+    return sum_product(mat, v[:, None], 0)
 
 
 def matmul(a: Array, b: Array) -> Array:
     """`a @ b` for matrices `(3, 3, *lanes)`."""
-    return contract(a[:, :, None], b[None], 1)
+    return sum_product(a[:, :, None], b[None], 1)
 
 
 def matmul_tn(a: Array, b: Array) -> Array:
     """`a.T @ b` for matrices `(3, 3, *lanes)`."""
-    return contract(a[:, :, None], b[:, None], 0)
+    return sum_product(a[:, :, None], b[:, None], 0)
 
 
 @jax.jit

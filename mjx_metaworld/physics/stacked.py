@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics.sums import contract, fold
+from mjx_metaworld.physics.sums import reduce_axis, sum_product
 
 Array = jax.Array
 
@@ -36,7 +36,7 @@ def _aligned(a: Array, b: Array) -> tuple[Array, Array]:
 
 def dot(a: Array, b: Array) -> Array:
     """Inner products (*stack, L)."""
-    return fold("add", a * b, -2)
+    return reduce_axis("add", a * b, -2)
 
 
 @jax.jit
@@ -48,20 +48,20 @@ def cross(a: Array, b: Array) -> Array:
 @jax.jit
 def rotate(mat: Array, v: Array) -> Array:
     """`mat @ v`, (*stack, 3, L)."""
-    return contract(*_aligned(mat, v[..., None, :, :]), -2)
+    return sum_product(*_aligned(mat, v[..., None, :, :]), -2)
 
 
 @jax.jit
 def skew(v: Array) -> Array:
     """The matrices (*stack, 3, 3, L) whose product with a vector is the cross product with `v`."""
-    return contract(*_aligned(constant(_SKEW, v.dtype), v[..., None, None, :]), -4)
+    return sum_product(*_aligned(constant(_SKEW, v.dtype), v[..., None, None, :]), -4)
 
 
 @jax.jit
 def congruence(mat: Array, inertia: Array) -> Array:
     """`mat @ inertia @ mat.T`, (*stack, 3, 3, L)."""
-    half = contract(*_aligned(mat[..., :, None, :], inertia[..., None, :, :, :]), -3)
-    return contract(*_aligned(half[..., None, :, :], mat[..., None, :, :, :]), -2)
+    half = sum_product(*_aligned(mat[..., :, None, :], inertia[..., None, :, :, :]), -3)
+    return sum_product(*_aligned(half[..., None, :, :], mat[..., None, :, :, :]), -2)
 
 
 @jax.jit
@@ -83,4 +83,4 @@ def weighted_sums(weights: np.ndarray, x: Array) -> Array:
     """Sums over the first axis of `x` (m, ..., L) with constant weights (*stack, m): (*stack, ..., L)."""
     stack = weights.ndim - 1
     columns = jnp.asarray(weights.reshape(*weights.shape, *[1] * (x.ndim - 1)), x.dtype)
-    return contract(*_aligned(columns, x), stack)
+    return sum_product(*_aligned(columns, x), stack)

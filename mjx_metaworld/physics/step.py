@@ -35,7 +35,7 @@ Tree = TypeVar("Tree")
 _RADIUS = 0.4
 
 
-class Forward(NamedTuple):
+class ForwardResult(NamedTuple):
     """Everything that one evaluation of the dynamics yields (MuJoCo's `mj_forward`)."""
 
     kin: Kinematics
@@ -75,7 +75,7 @@ def forward(
     config: EngineConfig,
     scratch: ContactRows | None = None,
     stages: Stages = STAGES,
-) -> Forward:
+) -> ForwardResult:
     """Evaluate the dynamics at a state; all arrays lanes last.
 
     Args:
@@ -94,7 +94,7 @@ def forward(
     qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
     constraints = make_constraints(arm, scene, kin, state, contacts, config.execution, scratch)
     solution = stages.solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
-    return Forward(kin, mass, qfrc_smooth, contacts, candidates, constraints, solution)
+    return ForwardResult(kin, mass, qfrc_smooth, contacts, candidates, constraints, solution)
 
 
 def control_step(

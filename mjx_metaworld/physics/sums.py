@@ -33,12 +33,12 @@ _PAIRWISE: dict[Operation, Callable[[Array, Array], Array]] = {
 _REDUCTIONS: dict[Operation, Callable[..., Array]] = {"add": jnp.sum, "max": jnp.max, "and": jnp.all}
 
 
-def fold(op: Operation, x: Array, axis: int = 0) -> Array:
+def reduce_axis(op: Operation, x: Array, axis: int = 0) -> Array:
     """Reduce an array along an axis by `op`; a short axis is written out on CPU, from the first row on."""
-    return _fold_p.bind(x, op=op, axis=axis % x.ndim)
+    return _reduce_p.bind(x, op=op, axis=axis % x.ndim)
 
 
-def contract(a: Array, b: Array, axis: int) -> Array:
+def sum_product(a: Array, b: Array, axis: int) -> Array:
     """The sum of `a * b` along an axis that both have; the other axes broadcast.
 
     Args:
@@ -51,7 +51,7 @@ def contract(a: Array, b: Array, axis: int) -> Array:
     """
     if a.ndim != b.ndim or a.shape[axis] != b.shape[axis]:
         raise ValueError(f"shapes {a.shape} and {b.shape} have no axis {axis} of one size in common")
-    return _fold_p.bind(a, b, op="add", axis=axis % a.ndim)
+    return _reduce_p.bind(a, b, op="add", axis=axis % a.ndim)
 
 
 def _written_out(*factors: Array, op: Operation, axis: int) -> Array:
@@ -71,13 +71,13 @@ def _product(factors: Sequence[Array]) -> Array:
     return functools.reduce(operator.mul, factors)
 
 
-_fold_p = Primitive("fold")
-_fold_p.def_impl(jax.jit(_written_out, static_argnames=("op", "axis")))
-mlir.register_lowering(_fold_p, mlir.lower_fun(_reduced, multiple_results=False))
-mlir.register_lowering(_fold_p, mlir.lower_fun(_written_out, multiple_results=False), platform="cpu")
+_reduce_p = Primitive("reduce_axis")
+_reduce_p.def_impl(jax.jit(_written_out, static_argnames=("op", "axis")))
+mlir.register_lowering(_reduce_p, mlir.lower_fun(_reduced, multiple_results=False))
+mlir.register_lowering(_reduce_p, mlir.lower_fun(_written_out, multiple_results=False), platform="cpu")
 
 
-@_fold_p.def_abstract_eval
+@_reduce_p.def_abstract_eval
 def _(*factors, op, axis):
     shape = list(jnp.broadcast_shapes(*(x.shape for x in factors)))
     del shape[axis]
@@ -89,7 +89,7 @@ def _batching_rule(factors, dims, *, op, axis):
         jax.lax.expand_dims(x, (0,)) if dim is None else batching.bdim_at_front(x, dim, x.shape[dim])
         for x, dim in zip(factors, dims, strict=True)
     ]
-    return _fold_p.bind(*moved, op=op, axis=axis + 1), 0
+    return _reduce_p.bind(*moved, op=op, axis=axis + 1), 0
 
 
 def _jvp(primals, tangents, *, op, axis):
@@ -97,11 +97,11 @@ def _jvp(primals, tangents, *, op, axis):
         combine = functools.partial(_written_out, op=op, axis=axis)
         return jax.jvp(combine, tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))
     terms = [
-        _fold_p.bind(*primals[:i], tangent, *primals[i + 1 :], op=op, axis=axis)
+        _reduce_p.bind(*primals[:i], tangent, *primals[i + 1 :], op=op, axis=axis)
         for i, tangent in enumerate(tangents)
         if type(tangent) is not ad.Zero
     ]
-    return _fold_p.bind(*primals, op=op, axis=axis), functools.reduce(operator.add, terms)
+    return _reduce_p.bind(*primals, op=op, axis=axis), functools.reduce(operator.add, terms)
 
 
 def _transpose(cotangent, *factors, op, axis):
@@ -118,6 +118,6 @@ def _transpose(cotangent, *factors, op, axis):
     return [to_shape(x.aval.shape) if ad.is_undefined_primal(x) else None for x in factors]
 
 
-batching.primitive_batchers[_fold_p] = _batching_rule
-ad.primitive_jvps[_fold_p] = _jvp
-ad.primitive_transposes[_fold_p] = _transpose
+batching.primitive_batchers[_reduce_p] = _batching_rule
+ad.primitive_jvps[_reduce_p] = _jvp
+ad.primitive_transposes[_reduce_p] = _transpose

@@ -18,7 +18,7 @@ from mjx_metaworld.physics.collision.convex import collide_convex, find_start
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
 from mjx_metaworld.physics.collision.packing import lay_out
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
-from mjx_metaworld.physics.collision.reduction import reduce
+from mjx_metaworld.physics.collision.selection import select_contacts
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.scenes.hulls import NAMES
@@ -183,7 +183,7 @@ def test_reduction_keeps_the_deepest():
     config = EngineConfig(PhysicsConfig(max_contacts=count), Execution(contact_group=4))
     kept = jax.tree.map(
         np.asarray,
-        reduce([(table, found)], config),
+        select_contacts([(table, found)], config),
     )
     for lane in range(lanes):
         active = np.where(valid[:, lane], dist[:, :, lane], NO_CONTACT)

@@ -15,7 +15,7 @@ from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
 from mjx_metaworld.physics.collision import convex, descent_kernel
 from mjx_metaworld.physics.config import ACCELERATOR, CUDA, EngineConfig, PhysicsConfig
-from mjx_metaworld.physics.groups import TILES
+from mjx_metaworld.physics.tiles import TILES
 
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
 
@@ -26,8 +26,8 @@ def problems():
     (mass, qfrc_smooth, constraints, warmstart), reference = recorded()
 
     def prepare(mass, qfrc_smooth, constraints, warmstart):
-        jac, rows = constraints.contact_jac, constraints.replace(contact_jac=None)
-        problem = solver._prepare(mass, qfrc_smooth, jac, 0, rows, ACCELERATOR)
+        jac, efc = constraints.contact_jac, constraints.replace(contact_jac=None)
+        problem = solver._prepare(mass, qfrc_smooth, jac, 0, efc, ACCELERATOR)
         return newton_kernel.Operands.of(problem, warmstart)
 
     args = mass, qfrc_smooth, constraints, warmstart
@@ -43,12 +43,12 @@ def solve(operands, folder):
     *easy, solved = run_on_cpu(first, results, operands, folder=folder)
     hard = run_on_cpu(second, results, (*operands, solved), folder=folder)
     found = (np.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True))
-    return newton_kernel.Found(*found), solved
+    return newton_kernel.KernelResult(*found), solved
 
 
 @compiled
 def test_accelerations_are_mujocos(tmp_path):
-    """The bounds of `test_packs.py`, whose iterations these are; the last block of environments is not full."""
+    """The bounds of `test_compaction.py`, whose iterations these are; the last block of environments is not full."""
     chosen = np.arange(1, 288, 3)[:90]
     operands, reference, by_xla = jax.tree.map(lambda x: x[..., chosen], problems())
     found, solved = solve(operands, tmp_path)

@@ -13,9 +13,10 @@ from mjx_metaworld.parity import collisions
 from mjx_metaworld.parity.dissect import constraints_of, mass_of, record, to_lanes
 from mjx_metaworld.physics import collision
 from mjx_metaworld.physics.config import EngineConfig, Execution
-from mjx_metaworld.physics.groups import TILES, for_groups, tile_by_tile
-from mjx_metaworld.physics.rows import rows_at
+from mjx_metaworld.physics.groups import for_groups, tile_by_tile
+from mjx_metaworld.physics.slices import slice_at
 from mjx_metaworld.physics.solver import solve
+from mjx_metaworld.physics.tiles import TILES
 
 STATIC, ADAPTIVE = Execution(contact_group=4), Execution(contact_group=4, early_exit=True)
 AT_ONCE = Execution()  # as on GPU and TPU
@@ -52,7 +53,7 @@ def test_a_tile_loops_for_itself(execution, visits):
     def of_tile(rows, first, needed):
         def add(group, carry):
             count, total = carry
-            return count + 1, total + jnp.sum(rows_at(first + group, 4, rows))
+            return count + 1, total + jnp.sum(slice_at(first + group, 4, rows))
 
         return for_groups(12, 4, needed, execution, add, (jnp.zeros((), jnp.int32), 0.0))
 

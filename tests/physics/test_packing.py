@@ -9,7 +9,7 @@ import pytest
 
 from mjx_metaworld.physics.collision.packing import by_block, lay_out, look_up, take
 from mjx_metaworld.physics.config import Execution
-from mjx_metaworld.physics.groups import TILES
+from mjx_metaworld.physics.tiles import TILES, all_tiles
 
 TILES_OF_CHUNK, LANES = 3, 5
 SLOTS = (4, 1, 6)
@@ -37,7 +37,7 @@ def test_every_near_pair_meets_its_own_row(which, width, early_exit):
 
     def of_tile(rows, *near):
         layouts = lay_out(list(near), list(SLOTS), execution)
-        table = jax.lax.all_gather(rows, TILES) if early_exit else rows[None]
+        table = all_tiles(rows) if early_exit else rows[None]
         known = look_up(layouts, lambda slot, lane: take(table, slot, lane))
         found = []
         for layout in layouts:

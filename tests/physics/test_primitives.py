@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from mjx_metaworld.physics.collision.reduction import _find, _words
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
+from mjx_metaworld.physics.collision.selection import _find, _words
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import rows_of_lanes, take_row
-from mjx_metaworld.physics.rows import put_rows, row_at, rows_at
+from mjx_metaworld.physics.slices import index_at, slice_at, update_at
 
 RNG = np.random.default_rng(0)
 X, ROWS = jnp.asarray(RNG.normal(size=(3, 6, 5))), jnp.asarray(RNG.normal(size=(3, 2, 3)))
@@ -20,14 +20,14 @@ X, ROWS = jnp.asarray(RNG.normal(size=(3, 6, 5))), jnp.asarray(RNG.normal(size=(
 
 def test_rows_at():
     first = jnp.int32(3)
-    np.testing.assert_array_equal(rows_at(first, 2, X[0]), X[0, 3:5])
-    np.testing.assert_array_equal(rows_at(first, 2, X[0], axis=-1), X[0, :, 3:5])
-    np.testing.assert_array_equal(jax.vmap(lambda x: rows_at(first, 2, x))(X), X[:, 3:5])
+    np.testing.assert_array_equal(slice_at(first, 2, X[0]), X[0, 3:5])
+    np.testing.assert_array_equal(slice_at(first, 2, X[0], axis=-1), X[0, :, 3:5])
+    np.testing.assert_array_equal(jax.vmap(lambda x: slice_at(first, 2, x))(X), X[:, 3:5])
     last = jnp.int32(2)
-    np.testing.assert_array_equal(jax.vmap(lambda x: row_at(x, last), in_axes=2, out_axes=1)(X), X[2])
+    np.testing.assert_array_equal(jax.vmap(lambda x: index_at(x, last), in_axes=2, out_axes=1)(X), X[2])
     firsts = jnp.array([0, 4, 2])  # a place of their own for each
     expected = np.stack([X[i, first : first + 2] for i, first in enumerate(firsts)])
-    np.testing.assert_array_equal(jax.vmap(lambda x, first: rows_at(first, 2, x))(X, firsts), expected)
+    np.testing.assert_array_equal(jax.vmap(lambda x, first: slice_at(first, 2, x))(X, firsts), expected)
 
 
 def put(x, rows, first):
@@ -38,7 +38,7 @@ def put(x, rows, first):
 
 def test_put_rows():
     def ours(x, rows, first):
-        return put_rows(x, rows, first, column=1)
+        return update_at(x, rows, first, column=1)
 
     first, firsts = jnp.int32(3), jnp.array([0, 4, 2])
     np.testing.assert_array_equal(ours(X[0], ROWS[0], first), put(X[0], ROWS[0], 3))
@@ -55,8 +55,8 @@ def test_put_rows():
 @pytest.mark.parametrize("in_axes", [(0, 0), (0, None), (None, 0)])
 def test_derivatives(in_axes):
     def fn(x, rows):
-        x = put_rows(jnp.sin(x), rows * rows, jnp.int32(2), column=1)
-        return components_first({"x": fence(rows_at(jnp.int32(1), 3, x)) ** 2, "of": row_at(x, jnp.int32(4))})
+        x = update_at(jnp.sin(x), rows * rows, jnp.int32(2), column=1)
+        return components_first({"x": barrier(slice_at(jnp.int32(1), 3, x)) ** 2, "of": index_at(x, jnp.int32(4))})
 
     with jax.enable_x64(True):
         x, rows = np.asarray(X, np.float64), np.asarray(ROWS, np.float64)
@@ -99,7 +99,7 @@ def test_fences_keep_lanes_last_off_cpu(platform):
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((3, 6, 5), (2, 5))]
 
     def lowered(platform: str) -> str:
-        return jax.jit(fence).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
+        return jax.jit(barrier).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
 
     module = lowered(platform)
     # Of the three axes alone, the last varies fastest; two are what XLA keeps by itself.

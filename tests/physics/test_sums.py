@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 
 from mjx_metaworld.physics import linalg, spatial, sums
 from mjx_metaworld.physics.collision.points import least
-from mjx_metaworld.physics.rows import take
+from mjx_metaworld.physics.slices import take
 
 RNG = np.random.default_rng(0)
 REDUCTIONS = {"add": np.sum, "max": np.max, "and": np.all}
@@ -28,26 +28,26 @@ def both_forms(op, *factors, axis):
 def test_fold(op, axis):
     x = RNG.random((3, 4, 2, 5)) > 0.3 if op == "and" else RNG.normal(size=(3, 4, 2, 5)).astype(np.float32)
     expected = REDUCTIONS[op](x, axis=axis)
-    for found in (sums.fold(op, jnp.asarray(x), axis), *both_forms(op, jnp.asarray(x), axis=axis % 4)):
+    for found in (sums.reduce_axis(op, jnp.asarray(x), axis), *both_forms(op, jnp.asarray(x), axis=axis % 4)):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    mapped = jax.vmap(lambda x: sums.fold(op, x), in_axes=2, out_axes=1)(jnp.asarray(x))
+    mapped = jax.vmap(lambda x: sums.reduce_axis(op, x), in_axes=2, out_axes=1)(jnp.asarray(x))
     np.testing.assert_allclose(mapped, REDUCTIONS[op](x, axis=0), rtol=1e-5, atol=1e-6)
 
 
 def test_contract():
     a, b = (jnp.asarray(RNG.normal(size=shape), jnp.float32) for shape in ((2, 3, 1, 5), (1, 3, 4, 5)))
     expected = np.einsum("ikl,kjl->ijl", a[:, :, 0], b[0])
-    for found in (sums.contract(a, b, 1), *both_forms("add", a, b, axis=1)):
+    for found in (sums.sum_product(a, b, 1), *both_forms("add", a, b, axis=1)):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    mapped = jax.vmap(lambda a: sums.contract(a, b, 1), in_axes=3)(jnp.stack([a, 2 * a], axis=3))
+    mapped = jax.vmap(lambda a: sums.sum_product(a, b, 1), in_axes=3)(jnp.stack([a, 2 * a], axis=3))
     np.testing.assert_allclose(mapped, np.stack([expected, 2 * expected]), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="no axis 0"):
-        sums.contract(a, b, 0)
+        sums.sum_product(a, b, 0)
 
 
 def test_derivatives_of_sums():
     def fn(a, b):
-        return sums.contract(jnp.sin(a), b * b, 1) + sums.fold("add", a, 1) * sums.fold("max", b, 1)
+        return sums.sum_product(jnp.sin(a), b * b, 1) + sums.reduce_axis("add", a, 1) * sums.reduce_axis("max", b, 1)
 
     with jax.enable_x64(True):
         a, b = RNG.normal(size=(2, 3, 1, 5)), RNG.normal(size=(1, 3, 4, 5))
@@ -92,7 +92,7 @@ def test_solve_spd_refuses_what_it_cannot_solve():
 
 def test_both_forms_lower_for_another_platform():
     """The text for a GPU, without one: reductions there, none on a CPU."""
-    fn = functools.partial(sums.contract, axis=0)
+    fn = functools.partial(sums.sum_product, axis=0)
     x = jax.ShapeDtypeStruct((3, 8), jnp.float32)
     gpu, cpu = (jax.jit(fn).trace(x, x).lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "cpu"))
     assert "stablehlo.reduce" in gpu

@@ -16,7 +16,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # How the engine lays a batch out where it finds a CPU, and where it finds an accelerator.
 ON_CPU, ON_ACCELERATOR = "cpu", "cuda"
 
-# Off CPU, fences ask for a layout (`with_layout_constraint`), which JAX does not promise to read in later versions.
+# Off CPU, barriers ask for a layout (`with_layout_constraint`), which JAX does not promise to read in later versions.
 LAYOUTS = jax.export.DisabledSafetyCheck.custom_call("LayoutConstraint")
 
 

@@ -43,5 +43,5 @@ def run_on_cpu(kernel, results, operands, tables=(), folder=None):
     found = [np.full((*x.shape, lanes), -12345, x.dtype) for x in results]
     library = _compile(kernel.source, tuple(kernel.all_macros(lanes)), Path(folder))
     pointers = (ctypes.c_void_p * (len(arrays) + len(found)))(*(x.ctypes.data for x in (*arrays, *found)))
-    ctypes.CDLL(str(library)).run(pointers, -(-lanes // kernel.lanes), kernel.rows, kernel.threads)
+    ctypes.CDLL(str(library)).run(pointers, -(-lanes // kernel.lanes), kernel.grid_y, kernel.threads)
     return found

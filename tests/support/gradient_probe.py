@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 import mjx_metaworld as mw
 from mjx_metaworld.physics.collision import Geometry, broadphase
-from mjx_metaworld.physics.collision.shapes import Start
-from mjx_metaworld.physics.cone import locate
+from mjx_metaworld.physics.collision.shapes import WarmStart
+from mjx_metaworld.physics.cone import zone_of
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
@@ -90,13 +90,15 @@ def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array
     geometry = Geometry.of(engine.scenes, engine.hulls, scene)
     candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, accuracy))
 
-    def substep(carry: tuple[PhysicsState, Start | None], _: None) -> tuple[tuple[PhysicsState, Start | None], Array]:
+    def substep(
+        carry: tuple[PhysicsState, WarmStart | None], _: None
+    ) -> tuple[tuple[PhysicsState, WarmStart | None], Array]:
         state, start = carry
         now = forward(engine.arm, rows, state, ctrl, candidates.going_on(start), config)
         found, qacc = now.constraints, now.solution.qacc
-        cone = locate(jnp.sum(found.contact_jac * qacc, axis=2) - found.contact_aref, found.contact_mu)
+        zone = zone_of(jnp.sum(found.contact_jac * qacc, axis=2) - found.contact_aref, found.contact_mu)
         pair = 14 * now.contacts.body1 + now.contacts.body2
-        contacts = jnp.where(now.contacts.active, 1 + 3 * pair + cone.free + 2 * cone.sticking, 0)
+        contacts = jnp.where(now.contacts.active, 1 + 3 * pair + zone.satisfied + 2 * zone.quadratic, 0)
         limits = (found.limit_d > 0.0) & (found.limit_jac * qacc - found.limit_aref < 0.0)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
         qpos, qvel = integrate(engine.arm, rows, now.mass, state.qpos, state.qvel, qfrc)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.box import collide_boxes
 from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
 from mjx_metaworld.physics.collision.capsule import collide_capsules
@@ -21,11 +22,10 @@ from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.packing import by_block
 from mjx_metaworld.physics.collision.plane import collide_planes
 from mjx_metaworld.physics.collision.points import NO_CONTACT, ROUNDING, Points
-from mjx_metaworld.physics.collision.reduction import reduce
-from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, Start, place, poses_for
+from mjx_metaworld.physics.collision.selection import select_contacts
+from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, WarmStart, place, poses_for
 from mjx_metaworld.physics.collision.sphere import collide_spheres
 from mjx_metaworld.physics.config import EngineConfig
-from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import Contacts, Kinematics
 
 Array = jax.Array
@@ -38,15 +38,15 @@ __all__ = [
     "find",
     "find_points",
     "narrowphase",
-    "reduce",
     "routines",
+    "select_contacts",
 ]
 
 # From the shapes of pairs to their contact points, and to the start of the next search, if there is one.
-Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, Start | None]]
+Routine = Callable[[Shape, Shape, NearPairs], tuple[Points, WarmStart | None]]
 # The same of general convex pairs, from both shapes, hulls, margins, starts, the number of iterations, and whether to
 # use kernels.
-ConvexRoutine = Callable[[Shape, Shape, HullTable, Array, Start, int, bool], tuple[Points, Start]]
+ConvexRoutine = Callable[[Shape, Shape, HullTable, Array, WarmStart, int, bool], tuple[Points, WarmStart]]
 
 
 def collide(geometry: Geometry, kin: Kinematics, config: EngineConfig) -> Contacts:
@@ -66,12 +66,12 @@ def narrowphase(
         convex: collides general convex pairs.
     """
     found, start = find_points(candidates, kin, config, convex)
-    return reduce(found, config), candidates.going_on(start)
+    return select_contacts(found, config), candidates.going_on(start)
 
 
 def find_points(
     candidates: Candidates, kin: Kinematics, config: EngineConfig, convex: ConvexRoutine = collide_convex
-) -> tuple[list[tuple[Slots, Points]], Start | None]:
+) -> tuple[list[tuple[Slots, Points]], WarmStart | None]:
     """Contact points of every kind of pair, before the deepest are selected; also the convex pairs' next start."""
     kinds = routines(candidates, config, convex).values()
     some = next(slots for slots, _ in kinds)
@@ -83,7 +83,7 @@ def find_points(
 
 def find(
     slots: Slots, kin: Kinematics, routine: Routine, placed: tuple[Shape, Shape] | None = None
-) -> tuple[Points, Start | None]:
+) -> tuple[Points, WarmStart | None]:
     """Contact points of the selected pairs of one kind, in the pairs' layout; also the next start, if there is one.
 
     Args:
@@ -93,10 +93,10 @@ def find(
         placed: both shapes, in the world, of the pairs of all kinds; found here where they are not given.
     """
 
-    def of_shapes(shapes: tuple[Shape, Shape], pairs: NearPairs) -> tuple[Points, Start | None]:
+    def of_shapes(shapes: tuple[Shape, Shape], pairs: NearPairs) -> tuple[Points, WarmStart | None]:
         points, start = routine(*shapes, pairs)
         touches = points.dist < pairs.margin - ROUNDING
-        return fence(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT))), start
+        return barrier(points._replace(dist=jnp.where(touches, points.dist, NO_CONTACT))), start
 
     if placed is not None:
         return by_block(slots.layout, lambda both: of_shapes(*both), (placed, slots.pairs))
@@ -121,7 +121,7 @@ def routines(
     return {kind: (slots, routine) for kind, (slots, routine) in kinds.items() if slots is not None}
 
 
-def _started(pairs: NearPairs) -> Start:
+def _started(pairs: NearPairs) -> WarmStart:
     """Start of the search of convex pairs, which the broad phase has found for these and no others."""
     assert pairs.start is not None
     return pairs.start

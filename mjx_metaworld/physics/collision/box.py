@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
-from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -63,7 +63,7 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
     rot = spatial.matmul_tn(box1.mat, box2.mat)
     pos21 = spatial.rotate_back(box1.mat, box2.pos - box1.pos)
     pos12 = -spatial.rotate_back(rot, pos21)
-    sep = fence(_separate(rot, pos21, pos12, box1.size, box2.size, margin))
+    sep = barrier(_separate(rot, pos21, pos12, box1.size, box2.size, margin))
 
     ref_is_2 = ~sep.is_edge & (sep.face >= 3)
     # Columns of `inc` are the incident box's axes in the frame of the reference box.
@@ -80,11 +80,11 @@ def collide_boxes(box1: Shape, box2: Shape, margin: Array) -> Points:
     pos = _face_frame(pos, ref_axis, sign)
     normal = _face_frame(sep.normal, ref_axis, sign)
     ref_size = jnp.abs(_face_frame(ref_size, ref_axis, sign))
-    inc, pos, normal, ref_size, inc_size = fence(inc, pos, normal, ref_size, inc_size)
+    inc, pos, normal, ref_size, inc_size = barrier(inc, pos, normal, ref_size, inc_size)
     center = pos.at[2].add(-ref_size[2])
 
-    clip = fence(_incident_face(sep, inc, inc_size, center, ref_size[:2], normal, axis2, margin))
-    points, dist = fence(*_clip_points(clip))
+    clip = barrier(_incident_face(sep, inc, inc_size, center, ref_size[:2], normal, axis2, margin))
+    points, dist = barrier(*_clip_points(clip))
     keep = (dist < margin) & ~sep.apart & ~_outside(points, ref_size, inc, inc_size, center, margin)
 
     ref_mat = jnp.where(ref_is_2, box2.mat, box1.mat)
@@ -131,7 +131,7 @@ def _separate(rot: Array, pos21: Array, pos12: Array, size1: Array, size2: Array
     overlap = spatial.dot(jnp.abs(axis), size1[:, None, None]) + reach2 - jnp.abs(offset)
     overlap = jnp.where(length > _PARALLEL, overlap, _FAR).reshape(9, *margin.shape)
     signed = (axis * jnp.where(offset < 0, -1.0, 1.0)).reshape(3, 9, *margin.shape)
-    overlap, edge, normal = least(*fence(overlap, signed))
+    overlap, edge, normal = least(*barrier(overlap, signed))
     apart = apart | (overlap < -margin)
     is_edge = overlap < best - _EDGE_ADVANTAGE * jnp.max(jnp.maximum(size1, size2), axis=0)
     return _Separation(apart, is_edge, face, edge // 3, edge % 3, normal)
@@ -194,11 +194,11 @@ def _clip_points(c: _Clip) -> tuple[Array, Array]:
     def project(v: Array) -> Array:
         return v[:2] - slope.reshape(2, *([1] * (v.ndim - 3)), *slope.shape[1:]) * v[2]
 
-    crossings = fence(_crossings(c, project))
+    crossings = barrier(_crossings(c, project))
     none_cross = jnp.all(crossings[1] >= NO_CONTACT, axis=0)
-    corners = fence(_rectangle_corners(c, project, none_cross))
+    corners = barrier(_rectangle_corners(c, project, none_cross))
     only_vertices = none_cross & jnp.all(corners[1] >= NO_CONTACT, axis=0)
-    vertices = fence(_vertices(c, project, none_cross, only_vertices))
+    vertices = barrier(_vertices(c, project, none_cross, only_vertices))
     points = jnp.concatenate([crossings[0], corners[0], vertices[0]], axis=1)
     return points, jnp.concatenate([crossings[1], corners[1], vertices[1]])
 
@@ -261,7 +261,7 @@ def _rectangle_corners(c: _Clip, project, none_cross: Array) -> tuple[Array, Arr
     divisors = [det]
     for i in range(len(_CORNERS) - 1):
         inside, _, square = over(corners[:, i], divisors[-1])
-        divisors.append(fence(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), divisors[-1])))
+        divisors.append(barrier(jnp.where(c.is_edge & inside, jnp.maximum(square, 1e-12), divisors[-1])))
     inside, above, square = over(corners, jnp.stack(divisors))
     corners = jnp.concatenate([corners, jnp.zeros_like(corners[:1])])
     length = jnp.where(c.is_edge, spatial.sqrt(square), jnp.abs(above[2]))

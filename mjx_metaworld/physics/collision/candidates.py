@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.convex import find_start
 from mjx_metaworld.physics.collision.geometry import Bounds, Geometry, PairRows
 from mjx_metaworld.physics.collision.hull_support import HullTable
@@ -21,17 +22,16 @@ from mjx_metaworld.physics.collision.packing import Layout, all_tiles, by_block,
 from mjx_metaworld.physics.collision.shapes import (
     NearPairs,
     Slots,
-    Start,
+    WarmStart,
     collider_table,
     place,
     poses_for,
     world_poses,
 )
 from mjx_metaworld.physics.config import EngineConfig, Execution
-from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.groups import for_groups
 from mjx_metaworld.physics.model import PAIR_KINDS, Kinematics
-from mjx_metaworld.physics.rows import put_rows
+from mjx_metaworld.physics.slices import update_at
 
 Array = jax.Array
 
@@ -52,11 +52,11 @@ class Candidates(struct.PyTreeNode):
     hulls: HullTable = struct.field(pytree_node=False)  # of the meshes among their colliders
 
     @property
-    def start(self) -> Start | None:
+    def start(self) -> WarmStart | None:
         """Start of the convex kind's narrow phase; None where there is no such pair."""
         return None if self.convex is None else self.convex.pairs.start
 
-    def going_on(self, start: Start | None) -> Candidates:
+    def going_on(self, start: WarmStart | None) -> Candidates:
         """The same pairs, from another start."""
         return self if self.convex is None else self.replace(convex=_started(self.convex, start))
 
@@ -73,24 +73,24 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach:
     bounds, pairs, rows_of_kinds = geometry.bounds(), geometry.pair_rows(), geometry.pairs.counts
     pos, mat = world_poses(kin, bounds.body, bounds.pos, bounds.mat)
     half = _half_extents(bounds, mat)
-    pos, mat, half = fence(pos, mat, half)
-    gap = fence(_gaps(pos, half))
+    pos, mat, half = barrier(pos, mat, half)
+    gap = barrier(_gaps(pos, half))
 
     ranks = _look_up(gap, pairs)
     if planes := rows_of_kinds[PAIR_KINDS.index("plane")]:
         ranks = jnp.concatenate([_heights(pairs, planes, pos, mat, half), ranks[planes:]])
-    ranks = fence(jnp.where(pairs.place >= 0, ranks, _NEVER))
+    ranks = barrier(jnp.where(pairs.place >= 0, ranks, _NEVER))
     counts = [min(most, rows) for most, rows in zip(config.accuracy.pairs, rows_of_kinds, strict=True)]
     firsts = np.cumsum((0, *rows_of_kinds[:-1])).tolist()
-    close = fence(ranks < pairs.margin + reach)
+    close = barrier(ranks < pairs.margin + reach)
     indices, near = [], []
     for first, rows, count in zip(firsts, rows_of_kinds, counts, strict=True):
         if count:
             kind = slice(first, first + rows)
-            near.append(fence(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
+            near.append(barrier(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
             indices.append(first + _smallest(ranks[kind], count, near[-1], config.execution))
     layouts = lay_out(near, [len(x) for x in indices], config.execution)
-    known = _look_up_pairs(geometry, layouts, fence(jnp.concatenate(indices)))
+    known = _look_up_pairs(geometry, layouts, barrier(jnp.concatenate(indices)))
     selected = iter(layouts)
     slots = [Slots(next(selected), *known) if count else None for count in counts]
     if (convex := slots[-1]) is not None:
@@ -111,16 +111,16 @@ def _half_extents(bounds: Bounds, mat: Array) -> Array:
     return jnp.where(bounds.type == _CAPSULE, radius + jnp.abs(mat[:, 2]) * length, half)
 
 
-def _started(slots: Slots, start: Start | None) -> Slots:
+def _started(slots: Slots, start: WarmStart | None) -> Slots:
     return slots.replace(pairs=slots.pairs.replace(start=start))
 
 
-def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> Start:
+def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> WarmStart:
     """Search the start of the convex pairs' narrow phase, from scratch."""
 
-    def search(pairs: NearPairs) -> Start:
+    def search(pairs: NearPairs) -> WarmStart:
         shapes = place(pairs, poses, slots.layout)
-        return fence(find_start(*shapes, hulls, config.accuracy.convex_search_iterations, config.execution.kernels))
+        return barrier(find_start(*shapes, hulls, config.accuracy.convex_search_iterations, config.execution.kernels))
 
     return by_block(slots.layout, search, slots.pairs)
 
@@ -150,12 +150,12 @@ def _smallest(rank: Array, count: int, needed: Array, execution: Execution) -> A
     """(count, L) indices of the smallest entries of (P, L) in rising order, at least the first `needed` (L,)."""
     rows = jax.lax.broadcasted_iota(jnp.int32, rank.shape, 0)
     if not execution.early_exit:  # by counting, which is two kernels instead of some to each pair
-        # Fenced: XLA's GPU backend would turn arrays around so that what is summed lies side by side.
+        # Behind a barrier: XLA's GPU backend would turn arrays around so that what is summed lies side by side.
         before = rank[:, None], rows[:, None]
-        smaller = fence((before[0] < rank) | ((before[0] == rank) & (before[1] < rows)))
-        place = fence(jnp.sum(smaller, axis=0, dtype=jnp.int32))
+        smaller = barrier((before[0] < rank) | ((before[0] == rank) & (before[1] < rows)))
+        place = barrier(jnp.sum(smaller, axis=0, dtype=jnp.int32))
         wanted = np.arange(count, dtype=np.int32)[:, None]
-        chosen = fence(jnp.where(place[:, None] == wanted, rows[:, None], 0))
+        chosen = barrier(jnp.where(place[:, None] == wanted, rows[:, None], 0))
         # NaN ranks may share a place; the bound keeps the row a valid one.
         return jnp.minimum(jnp.sum(chosen, axis=0, dtype=jnp.int32), rank.shape[0] - 1)
 
@@ -164,7 +164,7 @@ def _smallest(rank: Array, count: int, needed: Array, execution: Execution) -> A
         best = jnp.min(jnp.where(rank == jnp.min(rank, axis=0), rows, rank.shape[0]), axis=0)
         # NaN ranks compare equal to nothing; the bound keeps the index a valid row.
         best = jnp.minimum(best, rank.shape[0] - 1)
-        return jnp.where(rows == best, jnp.inf, rank), put_rows(order, best[None], first)
+        return jnp.where(rows == best, jnp.inf, rank), update_at(order, best[None], first)
 
     order = jnp.zeros((count, rank.shape[1]), jnp.int32)
     return for_groups(count, 1, needed, execution, pick, (rank, order))[1]
@@ -180,11 +180,11 @@ def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> t
 
     def of_slots(slot: Array, lane: Array) -> tuple[NearPairs, Array]:
         scene = scenes[lane]
-        pair = take_shared(pair_table, fence(scene * num_pairs + take(rows, slot, lane)))
+        pair = take_shared(pair_table, barrier(scene * num_pairs + take(rows, slot, lane)))
         geoms, parameters = pair[:2].astype(jnp.int32), pair[2:]
-        row = fence((scene * num_colliders + geoms).reshape(-1, scene.shape[-1]))
+        row = barrier((scene * num_colliders + geoms).reshape(-1, scene.shape[-1]))
         both = take_shared(table, row).reshape(-1, 2, *scene.shape)
         known = NearPairs.of(both, parameters[0], lane), jnp.concatenate([both[0], parameters])
-        return fence(known)
+        return barrier(known)
 
     return look_up(layouts, of_slots)

@@ -14,10 +14,10 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.collision.sphere import sphere_box
-from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -50,7 +50,7 @@ def collide_capsules(capsule: Shape, other: Shape) -> Points:
     pos = spatial.rotate_back(other.mat, capsule.pos - other.pos)
     axis = spatial.rotate_back(other.mat, capsule.mat[:, 2])
     is_box = other.type == _BOX
-    at, second, has_second = fence(*_box_points(pos, axis, half, other.size))
+    at, second, has_second = barrier(*_box_points(pos, axis, half, other.size))
 
     is_first = (np.arange(2) == 0)[:, None, None]
     centers = pos[:, None] + (axis * half)[:, None] * jnp.where(is_first, at, second)
@@ -84,7 +84,7 @@ def _to_capsule(pos: Array, axis: Array, half: Array, size: Array) -> tuple[Arra
 def _box_points(pos: Array, axis: Array, half: Array, size: Array) -> tuple[Array, Array, Array]:
     """Positions on the segment (-1 to 1) of the first and the second point, and whether there is a second."""
     half_axis = axis * half
-    near = fence(_nearest_feature(pos, half_axis, half, size))
+    near = barrier(_nearest_feature(pos, half_axis, half, size))
     reach = 2.0 * size / jnp.maximum(jnp.abs(half_axis), _TINY)  # segment parameter per crossing of the box
     points_up = half_axis > 0
     crossing = jnp.stack([points_up[k] != ((near.corner >> k) & 1).astype(bool) for k in range(3)])
@@ -114,7 +114,7 @@ def _nearest_feature(pos: Array, half_axis: Array, half: Array, size: Array) -> 
         at = jnp.where(closer, end, at)
         face = jnp.where(closer, which, face)
 
-    x1, x2, end, square = fence(*_edge_distances(pos, half_axis, half, size))
+    x1, x2, end, square = barrier(*_edge_distances(pos, half_axis, half, size))
     # An edge must be nearer by more than rounding: over a face's boundary both are the same point.
     edge_best, edge, edge_at, x2, edge_end = least(square, x1, x2, end)
     edge_axis, rank = edge >> 2, edge & 3

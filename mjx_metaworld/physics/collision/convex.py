@@ -22,13 +22,13 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.descent_kernel import descend_in_kernel, kernel_of
 from mjx_metaworld.physics.collision.hull_support import Hulls, HullTable, cube_directions, furthest_vertex
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
-from mjx_metaworld.physics.collision.shapes import Shape, Start
+from mjx_metaworld.physics.collision.shapes import Shape, WarmStart
 from mjx_metaworld.physics.cuda import where_cuda
-from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.rows import take
+from mjx_metaworld.physics.slices import take
 
 Array = jax.Array
 Tree = TypeVar("Tree")
@@ -43,7 +43,7 @@ _SPHERE, _CAPSULE, _CYLINDER, _BOX, _MESH = (
 # How far in m the query stands outside: small against the bodies, large against float32's rounding of positions.
 _STAND_OFF = 1e-3
 # Directions that compete have at most this cosine; the two descents of a search do so for this many steps.
-_APART = 0.8
+_MAX_COSINE = 0.8
 _TRIAL_STEPS = 3
 _TINY = 1e-12
 _FAR = 1e10
@@ -84,14 +84,14 @@ class Deepest(NamedTuple):
     balls: Array  # (2 S, L) radii of the first bodies' balls, then the second ones'
 
 
-def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, kernels: bool = False) -> Start:
+def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, kernels: bool = False) -> WarmStart:
     """Search the contact of world-frame shapes from scratch."""
     pair = _relate(shape1, shape2, hulls)
     body1, body2 = _single(pair.both, 0, 2), _single(pair.both, 1, 2)
-    face_normal, face_overlap = fence(_best_face(pair, body1, body2, shape1))
+    face_normal, face_overlap = barrier(_best_face(pair, body1, body2, shape1))
     # Deep contacts have several local minima: two descents compete for a few steps, the better one goes on.
-    best, other = fence(_two_best_of_cube(pair, body1, body2, shape1, shape2))
-    begun = fence(_begin(_copies(pair, 3), jnp.concatenate([best, other, face_normal], axis=-2)))
+    best, other = barrier(_two_best_of_cube(pair, body1, body2, shape1, shape2))
+    begun = barrier(_begin(_copies(pair, 3), jnp.concatenate([best, other, face_normal], axis=-2)))
     first, second, on_face = (_single(begun, i, 3) for i in range(3))
 
     def by_kernel() -> _Descent:
@@ -103,7 +103,7 @@ def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, 
         """Turns 0 and 1 are the trials, in turn 2 the better one goes on: the descent is compiled once."""
         s, waiting = trials
         waiting_wins = (turn == 1) | ((turn == 2) & (waiting.depth <= s.depth))
-        s, waiting = fence((_choose(waiting_wins, waiting, s), _choose(waiting_wins, s, waiting)))
+        s, waiting = barrier((_choose(waiting_wins, waiting, s), _choose(waiting_wins, s, waiting)))
         steps = jnp.where(turn == 2, iterations - _TRIAL_STEPS, _TRIAL_STEPS)
         return jax.lax.fori_loop(0, steps, lambda _, s: _descend(pair, s), s), waiting
 
@@ -114,7 +114,7 @@ def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, 
     # A box in a hull is often deepest along its own face, which a descent from elsewhere need not reach. Near the
     # direction found the simplex, which tells the position, is worth keeping.
     better = face_overlap < s.depth
-    restart = better & (spatial.dot(face_normal, s.normal) < _APART)
+    restart = better & (spatial.dot(face_normal, s.normal) < _MAX_COSINE)
     s = _choose(restart, on_face, s._replace(normal=jnp.where(better, face_normal, s.normal)))
     return _start_at(pair, s)
 
@@ -124,10 +124,10 @@ def collide_convex(
     shape2: Shape,
     hulls: HullTable,
     margin: Array,
-    start: Start,
+    start: WarmStart,
     iterations: int,
     kernels: bool = False,
-) -> tuple[Points, Start]:
+) -> tuple[Points, WarmStart]:
     """Contact of world-frame convex shapes, one point a slot; also the start for when they have moved a little."""
     deepest, following = find_deepest(shape1, shape2, hulls, start, iterations, kernels)
     on_first = _combine(deepest.weights, deepest.corners[:, 3:])
@@ -135,8 +135,8 @@ def collide_convex(
 
 
 def find_deepest(
-    shape1: Shape, shape2: Shape, hulls: HullTable, start: Start, iterations: int, kernels: bool = False
-) -> tuple[Deepest, Start]:
+    shape1: Shape, shape2: Shape, hulls: HullTable, start: WarmStart, iterations: int, kernels: bool = False
+) -> tuple[Deepest, WarmStart]:
     """Minimize the overlap of the cores of world-frame shapes by descent from a start; also the next start."""
     pair = _relate(shape1, shape2, hulls)
     begun = _resume(pair, start)
@@ -156,7 +156,7 @@ def find_deepest(
     return deepest, _start_at(pair, end)
 
 
-def _start_at(pair: _Pair, s: _Descent) -> Start:
+def _start_at(pair: _Pair, s: _Descent) -> WarmStart:
     """Start that a descent leaves for when the bodies have moved: its direction and its simplex in their frames.
 
     The direction turns with the first body, which is the one with faces where the other is a mesh: a table's face stays
@@ -167,7 +167,7 @@ def _start_at(pair: _Pair, s: _Descent) -> Start:
     second = first - jnp.moveaxis(s.corners[:, :3], 1, 0)
     local = spatial.rotate_back(pair.mat[:, :, None], first - pair.pos[:, None])
     normal = spatial.rotate_back(pair.mat, s.normal)
-    return Start(normal=normal, first=local, second=second, weights=s.weights)
+    return WarmStart(normal=normal, first=local, second=second, weights=s.weights)
 
 
 def contact_of(deepest: Deepest, on_first: Array, shape2: Shape, margin: Array) -> Points:
@@ -187,7 +187,7 @@ def _relate(shape1: Shape, shape2: Shape, hulls: HullTable) -> _Pair:
         jnp.concatenate(each, axis=-2)
         for each in ((shape1.type, shape2.type), (shape1.size, shape2.size), (shape1.hull, shape2.hull))
     )
-    return fence(
+    return barrier(
         _Pair(
             both=_body(kind, size, hull, hulls),
             pos=spatial.rotate_back(shape2.mat, shape1.pos - shape2.pos),
@@ -227,14 +227,14 @@ def _begin(pair: _Pair, normal: Array) -> _Descent:
     return _Descent(normal, spatial.dot(corner[:3], normal), corners, weights, corner[:3])
 
 
-def _resume(pair: _Pair, start: Start) -> _Descent:
+def _resume(pair: _Pair, start: WarmStart) -> _Descent:
     """The start's direction, with the start's simplex carried along by the bodies."""
     first = pair.pos[:, None] + spatial.rotate(pair.mat[:, :, None], start.first)
     normal = spatial.rotate(pair.mat, start.normal)
     corners = jnp.moveaxis(jnp.concatenate([first - start.second, first]), 1, 0)
     far = jnp.full(normal.shape[1:], _FAR, normal.dtype)
     nearest = _combine(start.weights, corners[:, :3])
-    return fence(_Descent(normal, far, corners, start.weights, nearest))
+    return barrier(_Descent(normal, far, corners, start.weights, nearest))
 
 
 def _body(kind: Array, size: Array, hull: Array, table: HullTable) -> _Body:
@@ -260,7 +260,7 @@ def _body_support(body: _Body, d: Array) -> Array:
 def _support(pair: _Pair, normal: Array) -> Array:
     """(6, S, L) furthest point along a direction of the Minkowski difference, and the point of body 1 it is from."""
     towards = jnp.concatenate([spatial.rotate_back(pair.mat, normal), -normal], axis=-2)
-    local = fence(_body_support(pair.both, towards))
+    local = barrier(_body_support(pair.both, towards))
     count = normal.shape[-2]
     first = pair.pos + spatial.rotate(pair.mat, local[:, :count])
     return jnp.concatenate([first - local[:, count:], first])
@@ -277,11 +277,11 @@ def _best_face(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape) -> tuple[
     slots = shape1.type.shape
     axes = jnp.concatenate([pair.mat, -pair.mat], axis=1)  # (3, 6, S, L)
     copies = jax.tree.map(lambda x: jnp.concatenate([x] * 6, axis=-2), body2)
-    towards = fence(-axes.reshape(3, 6 * slots[0], slots[1]))
-    reach2 = spatial.dot(fence(_body_support(copies, towards)), towards).reshape(6, *slots)
+    towards = barrier(-axes.reshape(3, 6 * slots[0], slots[1]))
+    reach2 = spatial.dot(barrier(_body_support(copies, towards)), towards).reshape(6, *slots)
     reach1 = body1.half + body1.disc * jnp.array([1.0, 1.0, 0.0], pair.pos.dtype)[:, None, None]
     overlaps = spatial.dot(axes, pair.pos[:, None]) + jnp.concatenate([reach1, reach1]) + reach2
-    overlaps = fence(jnp.where(shape1.type == _MESH, _FAR, overlaps))
+    overlaps = barrier(jnp.where(shape1.type == _MESH, _FAR, overlaps))
     normal, overlap = axes[:, 0], overlaps[0]
     for k in range(1, 6):
         closer = overlaps[k] < overlap
@@ -304,7 +304,7 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
     hull_reach = jnp.moveaxis(reach[table.index(shape2.type, shape2.hull)], -1, 0)
     local = spatial.rotate_back(pair.mat[:, :, None], cube)
     overlaps = spatial.dot(cube, pair.pos[:, None]) + hull_reach
-    overlaps = fence(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
+    overlaps = barrier(overlaps + _smooth_reach(boxed, local) + _smooth_reach(body2, cube))
     number = jax.lax.broadcasted_iota(jnp.int32, overlaps.shape, 0)
 
     def lowest(overlaps: Array) -> Array:
@@ -312,8 +312,8 @@ def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, sh
         # NaN equals nothing; the bound keeps the index a valid one.
         return jnp.moveaxis(cube[:, :, 0, 0].T[jnp.minimum(index, overlaps.shape[0] - 1)], -1, 0)
 
-    best = fence(lowest(overlaps))
-    return best, lowest(jnp.where(spatial.dot(cube, best[:, None]) < _APART, overlaps, jnp.inf))
+    best = barrier(lowest(overlaps))
+    return best, lowest(jnp.where(spatial.dot(cube, best[:, None]) < _MAX_COSINE, overlaps, jnp.inf))
 
 
 def _query(s: _Descent) -> Array:
@@ -337,12 +337,12 @@ def _descend(pair: _Pair, s: _Descent, again: Array | bool = False) -> _Descent:
     offset = _query(s) - s.nearest
     length = spatial.norm(offset)
     usable = (length > 1e-7) & ~jnp.asarray(again)
-    direction = fence(jnp.where(usable, offset / jnp.maximum(length, 1e-7), s.normal))
-    corner = fence(_support(pair, direction))
+    direction = barrier(jnp.where(usable, offset / jnp.maximum(length, 1e-7), s.normal))
+    corner = barrier(_support(pair, direction))
     overlap = spatial.dot(corner[:3], direction)
     better = overlap < s.depth
     s = s._replace(normal=jnp.where(better, direction, s.normal), depth=jnp.where(better, overlap, s.depth))
-    return _grow(fence(s), corner)
+    return _grow(barrier(s), corner)
 
 
 def _grow(s: _Descent, corner: Array) -> _Descent:
@@ -350,13 +350,13 @@ def _grow(s: _Descent, corner: Array) -> _Descent:
     # The nearest point of the grown simplex lies on an edge or triangle at the new point, unless it stayed where it is.
     query, point = _query(s), corner[:3]
     offset = query - point
-    edges = fence(jnp.moveaxis(s.corners[:, :3], 1, 0) - point[:, None])  # (3, 3 edges, S, L)
+    edges = barrier(jnp.moveaxis(s.corners[:, :3], 1, 0) - point[:, None])  # (3, 3 edges, S, L)
     along = _share(edges, offset[:, None])
     edge_gap = offset[:, None] - along * edges
     following = jnp.concatenate([edges[:, 1:], edges[:, :1]], axis=1)  # the third side of each triangle
     v, w, inside = _barycentric(edges, following, offset[:, None])
     face_gap = offset[:, None] - v * edges - w * following
-    edge_square, face_square, along, v, w = fence(
+    edge_square, face_square, along, v, w = barrier(
         spatial.dot(edge_gap, edge_gap), jnp.where(inside, spatial.dot(face_gap, face_gap), _FAR), along, v, w
     )
 
@@ -377,7 +377,7 @@ def _grow(s: _Descent, corner: Array) -> _Descent:
     there = jnp.where(side == 0, old[1], jnp.where(side == 1, old[2], old[0]))
     place = np.arange(3)[:, None, None, None]
     grown = jnp.where((place == 0) | ((place == 2) & ~is_face), corner, jnp.where(place == 1, here, there))
-    corners, weights = fence(jnp.where(choice < 0, old, grown), jnp.stack([first, second]))
+    corners, weights = barrier(jnp.where(choice < 0, old, grown), jnp.stack([first, second]))
     nearest = jnp.where(choice < 0, s.nearest, _combine(weights, corners[:, :3]))
     return s._replace(corners=corners, weights=weights, nearest=nearest)
 
@@ -410,7 +410,7 @@ def _triangle_weights(corners: Array, query: Array) -> Array:
     offsets = query[:, None] - begins
     t = _share(sides, offsets)
     gap = offsets - t * sides
-    square, t = fence(spatial.dot(gap, gap), t)
+    square, t = barrier(spatial.dot(gap, gap), t)
     best = jnp.where(inside, -1.0, _FAR)
     for side, (at_b, at_c) in enumerate(((t[0], 0.0), (1 - t[1], t[1]), (0.0, 1 - t[2]))):
         closer = square[side] < best

@@ -28,9 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
-from mjx_metaworld.physics.fence import fence
 
 Array = jax.Array
 
@@ -61,14 +61,14 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
         half=cylinder.size[1],
         box=box.size,
     )
-    p = fence(p)
+    p = barrier(p)
     faces, sides = _face_normals(p), _side_normals(p)
     cap = jnp.where(spatial.dot(p.axis, p.center) > 0, -1.0, 1.0) * p.axis
     corner = _corner_normal(p)
     rims = _rim_normals(p, sides)
-    normals = fence(jnp.concatenate([faces, cap[:, None], sides, corner[:, None], rims], axis=1))
+    normals = barrier(jnp.concatenate([faces, cap[:, None], sides, corner[:, None], rims], axis=1))
     # A side that is parallel to the axis is zero.
-    overlaps = fence(jnp.where(spatial.norm(normals) > 0.5, _overlap(p, normals), _FAR))
+    overlaps = barrier(jnp.where(spatial.norm(normals) > 0.5, _overlap(p, normals), _FAR))
     best, which, normal = least(overlaps[:3], normals[:, :3])
     for rank, group in enumerate((slice(3, 4), slice(4, 7), slice(7, 8), slice(8, 11)), 1):
         low, number, candidate = least(overlaps[group], normals[:, group])
@@ -76,7 +76,7 @@ def collide_cylinder_boxes(cylinder: Shape, box: Shape, margin: Array) -> Points
         best = jnp.where(closer, low, best)
         normal = jnp.where(closer, candidate, normal)
         which = jnp.where(closer, 3 * rank + number, which)
-    best, normal = fence(best, normal)
+    best, normal = barrier(best, normal)
     pos = _position(p, normal, best, which)
     world = box.pos + spatial.rotate(box.mat, pos)
     dist = jnp.where(-best < margin, -best, NO_CONTACT)
@@ -112,7 +112,7 @@ def _corner_normal(p: _Problem) -> Array:
     """(3, S, L) direction from the cylinder's axis to the nearest corner of the box."""
     corners = jnp.asarray(_CORNERS.T, p.box.dtype)[:, :, None, None] * p.box[:, None] - p.center[:, None]
     across = corners - p.axis[:, None] * spatial.dot(p.axis[:, None], corners)
-    _, _, offset = least(*fence(spatial.dot(across, across), across))
+    _, _, offset = least(*barrier(spatial.dot(across, across), across))
     length = spatial.norm(offset)
     fallback = _face_normals(p)[:, 0]
     return jnp.where(length > 1e-9, offset / jnp.maximum(length, 1e-9), fallback)
@@ -153,7 +153,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
     ahead, behind = (c * u - s * v, s * u + c * v), (c * u + s * v, c * v - s * u)
     falls_ahead = overlap(*ahead) < overlap(*behind)
     u, v = (jnp.where(falls_ahead, a, b) for a, b in zip(ahead, behind, strict=True))
-    u, v = fence(u, v)
+    u, v = barrier(u, v)
     # The signs of the arc; with them fixed h is smooth: q.n + r sqrt(1 - (a.n)^2).
     tau = jnp.where(axis[0] * u + axis[1] * v < 0, -p.half, p.half)
     q0 = center[0] + jnp.where(u < 0, -box[0], box[0]) + tau * axis[0]
@@ -172,7 +172,7 @@ def _rim_normals(p: _Problem, sides: Array) -> Array:
         step = jnp.clip(step, -_MAX_STEP, _MAX_STEP)
         u, v = u - step * v, v + step * u
         scale = jax.lax.rsqrt(u * u + v * v)
-        return fence(u * scale, v * scale)
+        return barrier(u * scale, v * scale)
 
     # Written out, the steps are fused with what stands around them on a GPU: no kernel of their own.
     u, v = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, (u, v), unroll=True)

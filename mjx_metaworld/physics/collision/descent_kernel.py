@@ -16,7 +16,7 @@ Array = jax.Array
 
 _THREADS = 128
 # Distance in m at which a descent stops: no pair that is further apart touches within a control step.
-_APART = 0.1
+_STOP_DISTANCE = 0.1
 
 
 def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
@@ -37,14 +37,14 @@ def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: 
             "AGAIN": int(again),
             "CANDIDATES": CANDIDATES,
             "ORIGIN": int(hulls.first_row[-1]),
-            "APART": _APART,
+            "APART": _STOP_DISTANCE,
             "INDEX_BITS": INDEX_BITS,
             "OFFSET": OFFSET,
             "STAND_OFF": stand_off,
             "TINY": tiny,
         }
     )
-    return cuda.Kernel(Path(__file__).with_name("descent.cu"), _THREADS, _THREADS, macros, rows=slots)
+    return cuda.Kernel(Path(__file__).with_name("descent.cu"), _THREADS, _THREADS, macros, grid_y=slots)
 
 
 def descend_in_kernel(

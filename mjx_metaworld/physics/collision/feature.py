@@ -26,7 +26,7 @@ from mjx_metaworld.physics import spatial
 from mjx_metaworld.physics.collision.convex import Deepest, contact_of, find_deepest
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.points import Points
-from mjx_metaworld.physics.collision.shapes import Shape, Start
+from mjx_metaworld.physics.collision.shapes import Shape, WarmStart
 
 Array = jax.Array
 
@@ -54,10 +54,10 @@ def touch(
     shape2: Shape,
     hulls: HullTable,
     margin: Array,
-    start: Start,
+    start: WarmStart,
     iterations: int,
     kernels: bool = False,
-) -> tuple[Points, Start]:
+) -> tuple[Points, WarmStart]:
     """`collide_convex`, differentiable with respect to the poses of the shapes."""
     held1, held2, start = jax.lax.stop_gradient((shape1, shape2, start))
     deepest, following = jax.lax.stop_gradient(find_deepest(held1, held2, hulls, start, iterations, kernels))

@@ -15,8 +15,8 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.sums import fold
+from mjx_metaworld.physics.barrier import barrier
+from mjx_metaworld.physics.sums import reduce_axis
 
 Array = jax.Array
 
@@ -81,20 +81,20 @@ def furthest_vertex(hulls: Hulls, direction: Array) -> Array:
     scale = 0.5 * hulls.resolution / jnp.maximum(jnp.abs(major), 1e-20)
     half = 0.5 * hulls.resolution
     i, j = (jnp.clip((w * scale + half).astype(jnp.int32), 0, hulls.resolution - 1) for w in (u, v))
-    # Fenced, or every candidate would compute it anew.
-    row = fence(hulls.row + (face * hulls.resolution + i) * hulls.resolution + j)
+    # Behind a barrier, or every candidate would compute it anew.
+    row = barrier(hulls.row + (face * hulls.resolution + i) * hulls.resolution + j)
 
     # Float32 also where the rest is float64: the index shares the bits of the reach.
     candidates = hulls.table.candidates
     table = jnp.asarray(candidates.astype(np.float32))
     cells = table.at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    vertices = jnp.moveaxis(fence(cells), (-2, -1), (0, 1))  # (3, CANDIDATES, S, L)
+    vertices = jnp.moveaxis(barrier(cells), (-2, -1), (0, 1))  # (3, CANDIDATES, S, L)
     single = direction.astype(jnp.float32)
     reach = vertices[0] * single[0] + vertices[1] * single[1] + vertices[2] * single[2]
     number = jax.lax.broadcasted_iota(jnp.int32, reach.shape, 0)
     keys = (jax.lax.bitcast_convert_type(reach + OFFSET, jnp.int32) >> INDEX_BITS << INDEX_BITS) | number
-    best = fold("max", keys)
+    best = reduce_axis("max", keys)
     points = np.swapaxes(candidates, 1, 2).reshape(-1, 3)
-    # Fenced, or it would be computed number by number for each coordinate that is looked up.
-    chosen = fence(row * CANDIDATES + (best & ((1 << INDEX_BITS) - 1)))
+    # Behind a barrier, or it would be computed number by number for each coordinate that is looked up.
+    chosen = barrier(row * CANDIDATES + (best & ((1 << INDEX_BITS) - 1)))
     return jnp.moveaxis(jnp.asarray(points, direction.dtype)[chosen], -1, 0)

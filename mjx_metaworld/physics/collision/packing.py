@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from mjx_metaworld.physics import tiles
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.config import Execution
-from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import TILES
-from mjx_metaworld.physics.rows import put_rows, rows_at
+from mjx_metaworld.physics.slices import slice_at, update_at
 
 Array = jax.Array
 Result = TypeVar("Result")
@@ -64,17 +64,17 @@ def _by_lane(near: Array, slots: int, first: int) -> Layout:
 
 def _packed(near: list[Array], slots: list[int], execution: Execution) -> list[Layout]:
     lanes, width = near[0].shape[0], execution.pair_group
-    counts = jnp.moveaxis(jax.lax.all_gather(jnp.stack(near), TILES), 0, 1).reshape(len(near), -1)
+    counts = jnp.moveaxis(tiles.all_tiles(jnp.stack(near)), 0, 1).reshape(len(near), -1)
     blocks = [-(-count * counts.shape[1] // width) for count in slots]
     first_blocks, first_slots = (np.cumsum([0, *x]).tolist() for x in (blocks, slots))
     ends = jnp.cumsum(counts, axis=1, dtype=jnp.int32)
-    starts = fence(ends - counts)
-    own = rows_at(jax.lax.axis_index(TILES) * lanes, lanes, starts, axis=1)
+    starts = barrier(ends - counts)
+    own = slice_at(tiles.tile_index(near[0]) * lanes, lanes, starts, axis=1)
     # Row by row for the slots of all kinds: its kind, its number within the kind, and the kind's last entry.
     kind = np.repeat(np.arange(len(slots)), slots)
     number = (np.arange(len(kind)) - np.array(first_slots)[kind]).astype(np.int32)
     last = (np.array(blocks)[kind] * width - 1).astype(np.int32)
-    entry = fence(jnp.minimum(own[kind] + number[:, None], last[:, None]))
+    entry = barrier(jnp.minimum(own[kind] + number[:, None], last[:, None]))
     entries = jnp.split(entry, first_slots[1:-1])
     return [
         Layout(entries[i], near[i], starts[i], ends[i, -1], first_blocks[i], blocks[i], width) for i in range(len(near))
@@ -95,7 +95,7 @@ def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Resu
         return fn(slot, jax.lax.broadcasted_iota(jnp.int32, slot.shape, 1))
     width = layouts[0].width
     # One loop over the blocks in use of one kind after the other: for each kind a loop of its own compiles longer.
-    used = fence(jnp.stack([-(-jnp.asarray(layout.total) // width) for layout in layouts]))
+    used = barrier(jnp.stack([-(-jnp.asarray(layout.total) // width) for layout in layouts]))
     ends = jnp.cumsum(used, dtype=jnp.int32)
     starts = jnp.stack([jnp.asarray(layout.starts) for layout in layouts])
     first_blocks, first_slots = (
@@ -105,13 +105,13 @@ def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Resu
     def block(kind: Array, number: Array) -> Result:
         entry = number * width + jnp.arange(width, dtype=jnp.int32)[None]
         lane, slot = _owners(starts[kind], entry, jnp.asarray(counts, jnp.int32)[kind])
-        return fn(fence(slot + jnp.asarray(first_slots)[kind]), lane)
+        return fn(barrier(slot + jnp.asarray(first_slots)[kind]), lane)
 
     def add(i: Array, found: Result) -> Result:
         kind = jnp.sum(i >= ends, dtype=jnp.int32)
         number = i - (ends - used)[kind]
         place = jnp.asarray(first_blocks)[kind] + number
-        return jax.tree.map(lambda x, rows: put_rows(x, rows, place, axis=-2), found, block(kind, number))
+        return jax.tree.map(lambda x, rows: update_at(x, rows, place, axis=-2), found, block(kind, number))
 
     total = layouts[-1].first + layouts[-1].blocks
     shapes = jax.eval_shape(block, *[jax.ShapeDtypeStruct((), jnp.int32)] * 2)
@@ -122,12 +122,12 @@ def look_up(layouts: list[Layout], fn: Callable[[Array, Array], Result]) -> Resu
 def _owners(starts: Array, entry: Array, slots: Array) -> tuple[Array, Array]:
     """Lane of the chunk, and slot of that lane, of packed entries (A, B); `starts` holds the lanes' first entries."""
     lane = jnp.searchsorted(starts, entry, side="right", method="scan_unrolled") - 1
-    return fence(lane, jnp.clip(entry - starts[lane], 0, slots - 1))
+    return barrier(lane, jnp.clip(entry - starts[lane], 0, slots - 1))
 
 
 def all_tiles(x: Array, layout: Layout) -> Array:
     """Gather an array from all tiles of the chunk, (T, ...), where pairs are packed; else add an axis, (1, ...)."""
-    return jax.lax.all_gather(x, TILES) if layout.is_packed else x[None]
+    return tiles.all_tiles(x) if layout.is_packed else x[None]
 
 
 def take(x: Array, row: Array, lane: Array) -> Array:
@@ -145,7 +145,7 @@ def take_shared(x: np.ndarray, row: Array) -> Array:
 def _entries(x: Array, first: Array, stride: int, inner: list[int]) -> Array:
     """(*inner, A, B) entries of `x`, those of an entry (A, B) `stride` apart from `first` (A, B) on."""
     steps = np.arange(math.prod(inner), dtype=np.int32) * stride
-    index = fence(first + steps[:, None, None])
+    index = barrier(first + steps[:, None, None])
     found = x.reshape(-1).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
     return found.reshape(*inner, *first.shape)
 
@@ -169,8 +169,8 @@ def by_block(layout: Layout, fn: Callable[[Any], Result], pairs: Any) -> Result:
     of_block = jax.jit(lambda block: fn(jax.tree.unflatten(structure, block)))  # traced once, for shapes and results
 
     def add(i: Array, found: Result) -> Result:
-        block = [rows_at(place + i, 1, x, axis=-2) for x, place in zip(leaves, places, strict=True)]
-        return jax.tree.map(lambda x, rows: put_rows(x, rows, i, axis=-2), found, of_block(block))
+        block = [slice_at(place + i, 1, x, axis=-2) for x, place in zip(leaves, places, strict=True)]
+        return jax.tree.map(lambda x, rows: update_at(x, rows, i, axis=-2), found, of_block(block))
 
     shapes = jax.eval_shape(of_block, [jax.ShapeDtypeStruct((*x.shape[:-2], 1, x.shape[-1]), x.dtype) for x in leaves])
     none = jax.tree.map(lambda x: jnp.zeros((*x.shape[:-2], layout.blocks, x.shape[-1]), x.dtype), shapes)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
 
 # The distance of a contact point that does not exist.
 NO_CONTACT = 1e6
@@ -27,13 +27,13 @@ def least(score: Array, *values: Array) -> tuple[Array, ...]:
     """Minimum of few scores (n, S, L), its index (the first at a tie), and the values (..., n, S, L) at that index.
 
     Compared one by one, which vectorizes over the lanes and fuses, where a reduction is a kernel of its own. What is
-    given is read once for each comparison, so it should be fenced.
+    given is read once for each comparison, so it should be behind a barrier.
     """
     best, number = score[0], jnp.zeros(score.shape[1:], jnp.int32)
     for i in range(1, len(score)):
         closer = score[i] < best
         best, number = jnp.where(closer, score[i], best), jnp.where(closer, i, number)
-    best, number = fence(best, number)
+    best, number = barrier(best, number)
 
     def of_best(x: Array) -> Array:
         chosen = x[..., 0, :, :]

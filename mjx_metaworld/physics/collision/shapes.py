@@ -8,8 +8,8 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.packing import Layout, all_tiles, take
-from mjx_metaworld.physics.fence import fence
 from mjx_metaworld.physics.model import FREE, HAND, LEFT_CLAW, PART, PROP, RIGHT_CLAW, Colliders, Kinematics
 
 Array = jax.Array
@@ -29,7 +29,7 @@ class Shape(struct.PyTreeNode):
     hull: Array  # (S, L) int32 row of the hull table, where it is a mesh
 
 
-class Start(struct.PyTreeNode):
+class WarmStart(struct.PyTreeNode):
     """Start of the contact search of general convex shapes: a direction and a simplex near the answer."""
 
     normal: Array  # (3, S, L) from shape 1 to shape 2, in the frame of shape 1
@@ -55,8 +55,8 @@ class NearPairs(struct.PyTreeNode):
     It is kept in one array, so that a block of pairs is one slice.
     """
 
-    rows: Array  # (38, S, L) the columns of both colliders in turn, the margin, and the lane of the chunk, where packed
-    start: Start | None = None  # of the convex kind
+    data: Array  # (38, S, L) the columns of both colliders in turn, the margin, and the lane of the chunk, where packed
+    start: WarmStart | None = None  # of the convex kind
 
     @classmethod
     def of(cls, colliders: Array, margin: Array, lane: Array) -> NearPairs:
@@ -67,17 +67,17 @@ class NearPairs(struct.PyTreeNode):
     @property
     def margin(self) -> Array:
         """(S, L) contacts with less distance are active."""
-        return self.rows[2 * _COLUMNS]
+        return self.data[2 * _COLUMNS]
 
     @property
     def lane(self) -> Array:
         """(S, L) int32 lane of the chunk, where packed."""
-        return self.rows[2 * _COLUMNS + 1].astype(jnp.int32)
+        return self.data[2 * _COLUMNS + 1].astype(jnp.int32)
 
     def colliders(self) -> Shape:
         """The first colliders of all pairs, then the second ones, in their bodies' frames; trailing axes (2 S, L)."""
-        slots, lanes = self.rows.shape[1:]
-        columns = self.rows[: 2 * _COLUMNS].reshape(_COLUMNS, 2 * slots, lanes)
+        slots, lanes = self.data.shape[1:]
+        columns = self.data[: 2 * _COLUMNS].reshape(_COLUMNS, 2 * slots, lanes)
         body, kind, hull = columns[:3].astype(jnp.int32)
         mat = columns[6:15].reshape(3, 3, 2 * slots, lanes)
         return Shape(body, kind, pos=columns[3:6], mat=mat, size=columns[15:], hull=hull)
@@ -111,7 +111,7 @@ def _body_poses(xpos: Array, xmat: Array, body: Array) -> tuple[Array, Array]:
     for b in _COLLIDING_BODIES:
         body_pos = jnp.where(body == b, xpos[b][:, None], body_pos)
         body_mat = jnp.where(body == b, xmat[b][:, :, None], body_mat)
-    return fence(body_pos, body_mat)
+    return barrier(body_pos, body_mat)
 
 
 def world_poses(kin: Kinematics, body: Array, pos: Array, mat: Array) -> tuple[Array, Array]:
@@ -131,10 +131,10 @@ def place(pairs: NearPairs, poses: Array, layout: Layout) -> tuple[Shape, Shape]
     """Both shapes of pairs in the world frame."""
     both = pairs.colliders()
     if layout.is_packed:
-        found = fence(take(poses, both.body, jnp.concatenate([pairs.lane, pairs.lane])))
+        found = barrier(take(poses, both.body, jnp.concatenate([pairs.lane, pairs.lane])))
         body_pos, body_mat = found[:3], found[3:].reshape(3, 3, *both.body.shape)
     else:
         body_pos, body_mat = _body_poses(poses[0, :, :3], poses[0, :, 3:].reshape(14, 3, 3, -1), both.body)
     pos, mat = body_pos + spatial.rotate(body_mat, both.pos), spatial.matmul(body_mat, both.mat)
-    pos, mat = fence(pos, mat)
+    pos, mat = barrier(pos, mat)
     return sides(both.replace(pos=pos, mat=mat))

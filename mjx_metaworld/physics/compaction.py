@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics.config import Execution
-from mjx_metaworld.physics.groups import highest
+from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
 Args = TypeVar("Args")
@@ -25,13 +25,13 @@ Result = TypeVar("Result")
 _LEAST = 64
 
 
-def pack_size(lanes: int, execution: Execution) -> int:
+def compacted_size(lanes: int, execution: Execution) -> int:
     """Size of the sub-batch in which unconverged environments are solved; 0 solves the whole batch at once."""
     share = execution.compaction
     return lanes // share if share and not execution.early_exit and lanes >= _LEAST * share else 0
 
 
-def in_packs(fn: Callable[[Args], Result], pending: Array, args: Args, found: Result, size: int) -> Result:
+def apply_compacted(fn: Callable[[Args], Result], pending: Array, args: Args, found: Result, size: int) -> Result:
     """Replace the results of pending lanes by those of `fn`, one sub-batch after another.
 
     Args:
@@ -45,7 +45,7 @@ def in_packs(fn: Callable[[Args], Result], pending: Array, args: Args, found: Re
     def has_more(carry: tuple[Array, Array, Result]) -> Array:
         return carry[0]
 
-    def add_pack(carry: tuple[Array, Array, Result]) -> tuple[Array, Array, Result]:
+    def add_sub_batch(carry: tuple[Array, Array, Result]) -> tuple[Array, Array, Result]:
         _, pending, found = carry
         number = jnp.cumsum(pending, dtype=jnp.int32)  # of a pending lane among such, from 1
         # Found by counting, which is one kernel. What is left of a pack repeats the last lane of all.
@@ -58,7 +58,7 @@ def in_packs(fn: Callable[[Args], Result], pending: Array, args: Args, found: Re
         pending = pending & ~chosen
         return highest(pending), pending, found
 
-    return jax.lax.while_loop(has_more, add_pack, (highest(pending), pending, found))[2]
+    return jax.lax.while_loop(has_more, add_sub_batch, (highest(pending), pending, found))[2]
 
 
 def _at(x: Array, lanes: Array) -> Array:

@@ -17,25 +17,25 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from mjx_metaworld.physics.fence import fence
+from mjx_metaworld.physics.barrier import barrier
 
 Array = jax.Array
 
 
-def rows_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any:
+def slice_at(first: Array | int, size: int, *arrays: Array, axis: int = 0) -> Any:
     """Slice `size` rows of each array, from `first` on; a tuple, or the only array.
 
-    They are fenced: a slice at a moving place that is fused into arithmetic is slow.
+    They are behind a barrier: a slice at a moving place that is fused into arithmetic is slow.
     """
-    return fence(*(_slice(x, first, size, axis) for x in arrays))
+    return barrier(*(_slice(x, first, size, axis) for x in arrays))
 
 
-def row_at(x: Array, row: Array) -> Array:
+def index_at(x: Array, row: Array) -> Array:
     """One row of an array, without the axis."""
     return _slice(x, row, 1, 0)[0]
 
 
-def put_rows(x: Array, rows: Array, first: Array | int, axis: int = 0, column: int = 0) -> Array:
+def update_at(x: Array, rows: Array, first: Array | int, axis: int = 0, column: int = 0) -> Array:
     """Replace rows of an array, from `first` on; `column` is the first that they cover of the axis behind."""
     if isinstance(first, int) and rows.shape == x.shape:
         return rows
@@ -72,7 +72,7 @@ def _put(x: Array, rows: Array, first: Array, *, axis: int, starts: tuple[int, .
     return [jax.lax.dynamic_update_slice(x, rows, places, allow_negative_indices=False)]
 
 
-_slice_p = Primitive("rows_at")
+_slice_p = Primitive("slice_at")
 _slice_p.multiple_results = True
 _slice_p.def_impl(_sliced)
 mlir.register_lowering(_slice_p, mlir.lower_fun(_sliced, multiple_results=True))
@@ -102,7 +102,7 @@ def _transpose_slice(cotangents, x, first, *, size, axis):
     (ct,) = cotangents
     if type(ct) is ad.Zero:
         return [ad.Zero(x.aval), None]
-    return [put_rows(jnp.zeros(x.aval.shape, ct.dtype), ct, first, axis), None]
+    return [update_at(jnp.zeros(x.aval.shape, ct.dtype), ct, first, axis), None]
 
 
 batching.primitive_batchers[_slice_p] = _batch_slice
@@ -110,7 +110,7 @@ ad.primitive_jvps[_slice_p] = _jvp_slice
 ad.primitive_transposes[_slice_p] = _transpose_slice
 
 
-_put_p = Primitive("put_rows")
+_put_p = Primitive("update_at")
 _put_p.multiple_results = True
 _put_p.def_impl(_put)
 mlir.register_lowering(_put_p, mlir.lower_fun(_put, multiple_results=True))

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Slots
 from mjx_metaworld.physics.config import EngineConfig
-from mjx_metaworld.physics.fence import fence
-from mjx_metaworld.physics.groups import contacts_at_once, for_groups, highest
+from mjx_metaworld.physics.groups import contacts_at_once, for_groups
 from mjx_metaworld.physics.model import Contacts
-from mjx_metaworld.physics.rows import put_rows, take
+from mjx_metaworld.physics.slices import take, update_at
+from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
 
@@ -28,7 +29,7 @@ _PARTS = 23
 _WORD, _HALVES = 32, (16, 8, 4, 2, 1)
 
 
-def reduce(found: list[tuple[Slots, Points]], config: EngineConfig) -> Contacts:
+def select_contacts(found: list[tuple[Slots, Points]], config: EngineConfig) -> Contacts:
     """Keep the `config.accuracy.max_contacts` deepest active points."""
     count = config.accuracy.max_contacts
     size = contacts_at_once(count, config.execution)
@@ -39,31 +40,31 @@ def reduce(found: list[tuple[Slots, Points]], config: EngineConfig) -> Contacts:
     dist = jnp.concatenate(dists)
     pos, normal = _flat([p.pos for _, p in found]), _flat([p.normal for _, p in found])
     contact = _flat([found[0][0].contact[:, None]])  # which all kinds share
-    entries = fence(jnp.concatenate([s.layout.entry for s, _ in found]))
-    origin = _origins(found)
+    entries = barrier(jnp.concatenate([s.layout.entry for s, _ in found]))
+    source = _point_sources(found)
     # Pairs beyond the near ones were not looked at.
-    near = take(jnp.stack([s.layout.near for s, _ in found]), origin.kind, 0)
-    active = fence((origin.number[:, None] < near) & (dist < 0.5 * NO_CONTACT))
+    near = take(jnp.stack([s.layout.near for s, _ in found]), source.kind, 0)
+    active = barrier((source.number[:, None] < near) & (dist < 0.5 * NO_CONTACT))
     dist = jnp.where(active, dist, 0.0)
 
     total = jnp.sum(active, axis=0, dtype=jnp.int32)
-    chosen = fence(active & (dist <= _threshold(dist, active, total, config)))
-    words = fence(_words(chosen))
-    ends = fence(jnp.stack(list(itertools.accumulate(jax.lax.population_count(words).astype(jnp.int32)))))
+    chosen = barrier(active & (dist <= _threshold(dist, active, total, config)))
+    words = barrier(_words(chosen))
+    ends = barrier(jnp.stack(list(itertools.accumulate(jax.lax.population_count(words).astype(jnp.int32)))))
     num_contacts = ends[-1]
 
     def pick(first: Array | int) -> Array:
         wanted = first + jnp.arange(1, size + 1, dtype=jnp.int32)[:, None]
-        index = fence(jnp.minimum(_find(words, ends, wanted), len(dist) - 1))
-        places = (origin.slot, origin.pos, origin.normal, origin.contact)
+        index = barrier(jnp.minimum(_find(words, ends, wanted), len(dist) - 1))
+        places = (source.slot, source.pos, source.normal, source.contact)
         slot, at_pos, at_normal, at_contact = (jnp.asarray(x, jnp.int32)[index] for x in places)
         entry = jnp.take_along_axis(entries, slot, axis=0)
-        at_pos, at_normal, at_contact = fence(at_pos + entry, at_normal + entry, at_contact + entry)
+        at_pos, at_normal, at_contact = barrier(at_pos + entry, at_normal + entry, at_contact + entry)
         direction = _at(normal, at_normal)
         # Unused rows keep a unit normal, so that what follows stays finite.
         axis = jnp.array([1.0, 0.0, 0.0], direction.dtype)[:, None, None]
         active = wanted <= num_contacts
-        direction = fence(jnp.where(active, direction, axis))
+        direction = barrier(jnp.where(active, direction, axis))
         frame = _frames(direction)
         columns = (
             jnp.take_along_axis(dist, index, axis=0)[:, None],
@@ -72,10 +73,10 @@ def reduce(found: list[tuple[Slots, Points]], config: EngineConfig) -> Contacts:
             jnp.swapaxes(_at(contact, at_contact), 0, 1),
             active[:, None].astype(dist.dtype),
         )
-        return fence(jnp.concatenate(columns, axis=1))
+        return barrier(jnp.concatenate(columns, axis=1))
 
     def add_group(first: Array | int, rows: Array) -> Array:
-        return put_rows(rows, pick(first), first)
+        return update_at(rows, pick(first), first)
 
     none = jnp.zeros((count, Contacts.COLUMNS, dist.shape[-1]), dist.dtype)
     return Contacts(for_groups(count, size, num_contacts, config.execution, add_group, none))
@@ -99,7 +100,7 @@ def _at(columns: Array, index: Array) -> Array:
     return columns.at[:, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-class _Origins(NamedTuple):
+class _PointSource(NamedTuple):
     """Indices of every point of a lane, N S of each kind: its slot, and offsets to add to the slot's entry."""
 
     slot: np.ndarray  # among the slots of all kinds
@@ -110,7 +111,7 @@ class _Origins(NamedTuple):
     contact: np.ndarray  # in the flat parameters
 
 
-def _origins(found: list[tuple[Slots, Points]]) -> _Origins:
+def _point_sources(found: list[tuple[Slots, Points]]) -> _PointSource:
     rows, first = [], np.zeros(3, int)
     for kind, (slots, p) in enumerate(found):
         points, normals, pairs, num_slots = p.dist.shape[0], p.normal.shape[1], p.dist[0].size, len(slots.layout.entry)
@@ -120,7 +121,7 @@ def _origins(found: list[tuple[Slots, Points]]) -> _Origins:
         places = first[0] + slot, np.full_like(slot, kind), slot, first[1] + point * pairs, first[2] + shared * pairs
         rows.append(np.stack([*places, contact]))
         first += (num_slots, points * pairs, normals * pairs)
-    return _Origins(*np.concatenate(rows, axis=1))
+    return _PointSource(*np.concatenate(rows, axis=1))
 
 
 def _threshold(dist: Array, active: Array, total: Array, config: EngineConfig) -> Array:
@@ -128,7 +129,7 @@ def _threshold(dist: Array, active: Array, total: Array, config: EngineConfig) -
     count = config.accuracy.max_contacts
     low = jnp.min(dist, axis=0)
     high = jnp.max(dist, axis=0)
-    touching = fence(jnp.where(active, dist, jnp.inf))
+    touching = barrier(jnp.where(active, dist, jnp.inf))
 
     def halve(_, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds

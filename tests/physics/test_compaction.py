@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from support.solver_problems import ON_ACCELERATOR, SIZE, in_one_tile, recorded
 
+from mjx_metaworld.physics.compaction import apply_compacted, compacted_size
 from mjx_metaworld.physics.config import ACCELERATOR, CPU, EngineConfig, Execution
-from mjx_metaworld.physics.packs import in_packs, pack_size
 from mjx_metaworld.physics.solver import _FEW, solve
 
 LANES = 64
@@ -22,7 +22,7 @@ def packed(pending, values):
         return {"value": 2.0 * args["value"], "worked": jnp.ones_like(args["value"][0])}
 
     found = {"value": -values, "worked": jnp.zeros_like(values[0])}
-    return in_packs(double, pending, {"value": values}, found, SIZE)
+    return apply_compacted(double, pending, {"value": values}, found, SIZE)
 
 
 @pytest.mark.parametrize("count", [0, 1, SIZE, SIZE + 1, 3 * SIZE, LANES])
@@ -56,14 +56,14 @@ def test_a_lane_without_numbers_spoils_no_neighbour():
     ],
 )
 def test_small_batches_have_no_packs(lanes, execution, size):
-    assert pack_size(lanes, execution) == size
+    assert compacted_size(lanes, execution) == size
 
 
 def test_accelerations_are_mujocos():
     """The same bounds as those of the solver without packs; with easy and with hard states among them."""
     problem, reference = recorded()
     contacts = np.asarray(problem[2].num_contacts)
-    assert pack_size(len(contacts), ACCELERATOR)
+    assert compacted_size(len(contacts), ACCELERATOR)
     assert (contacts <= _FEW).any()
     assert (contacts > _FEW).any()
     solution = in_one_tile(functools.partial(solve, config=ON_ACCELERATOR), *problem)

@@ -1,0 +1,167 @@
+"""Rates of other people's loops over `VectorEnv`'s, of the same environments, by turns in one process.
+
+Random actions; every client restarts ended episodes by its own means. "In phase": no episode ends while it is timed.
+"Spread": the episodes' ends are spread over all steps, as in a long run. One device.
+
+    python -m benchmarks.loops --tasks MT10 --num-envs 512 --document docs/guides/performance.md
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import tyro
+from jaxtyping import Array
+
+import mjx_metaworld as mw
+from mjx_metaworld.adapters.brax import BraxEnv, wrap
+from mjx_metaworld.adapters.gymnax import GymnaxEnv
+from mjx_metaworld.build.machine import describe_machine, versions
+from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.compile import jit
+from mjx_metaworld.types import EPISODE_STEPS
+
+
+@dataclass(frozen=True)
+class Args:
+    """Loops to measure."""
+
+    tasks: str = "MT10"
+    num_envs: int = 512  # a multiple of 16
+    steps_per_call: int = 10
+    rounds: int = 7  # calls of each loop that are timed, of which the median counts
+    output: Path | None = None  # append the JSON lines to this file
+    document: Path | None = None  # write the table between this Markdown file's `loops` markers
+
+
+class Client(NamedTuple):
+    """A loop around the environment."""
+
+    name: str
+    state: Any  # its first state, in phase
+    spread: Any  # the same, with the episodes' ends spread
+    step: Callable[[Any, Array], Any]  # (state, actions (envs, 4)) -> state
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The rate of a loop."""
+
+    client: str
+    tasks: str
+    num_envs: int
+    starts: str  # "in phase" or "spread"
+    env_steps_per_second: float
+    over_vector_env: float  # as a ratio
+    compile_seconds: float
+
+
+def clients(env: mw.MetaWorldEnv, num_envs: int) -> Iterator[Client]:
+    """The loops to measure, `VectorEnv`'s first."""
+    vector_env = mw.VectorEnv(env, num_envs)
+    keys = jax.random.split(jax.random.key(0), num_envs)
+    state = jit(vector_env.reset)(jax.random.key(0))
+    ages = jax.random.randint(jax.random.key(3), (num_envs,), 0, EPISODE_STEPS)
+    spread = state.replace(episode=state.episode.replace(step=ages))
+    yield Client("VectorEnv", state, spread, lambda s, a: vector_env.step(s, a)[0])
+
+    adapter = GymnaxEnv(env)
+    yield Client("gymnax adapter under `vmap`", state, spread, lambda s, a: jax.vmap(adapter.step)(keys, s, a)[1])
+
+    for seeds in (2, 8):
+        some = mw.VectorEnv(env, num_envs // seeds)
+        step = functools.partial(_by_seed, lambda s, a, some=some: some.step(s, a)[0], seeds)
+        yield Client(f"`vmap` over {seeds} seeds of VectorEnv", state, spread, step)
+
+    yield Client(
+        "`vmap(vmap(env.step))`, no restarts", state, state, functools.partial(_by_seed, jax.vmap(env.step), 16)
+    )
+
+    brax_env = wrap(BraxEnv(env), episode_length=EPISODE_STEPS)
+    brax_state = jit(brax_env.reset)(keys)
+    brax_spread = brax_state.replace(info=brax_state.info | {"steps": ages.astype(brax_state.info["steps"].dtype)})
+    yield Client("brax's wrapped environment", brax_state, brax_spread, brax_env.step)
+
+
+def _by_seed(step: Callable[[Any, Array], Any], seeds: int, state: Any, actions: Array) -> Any:
+    """Step a batch that is divided among seeds, one more `vmap` around."""
+    divided = jax.tree.map(lambda x: x.reshape(seeds, len(x) // seeds, *x.shape[1:]), (state, actions))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(step)(*divided))
+
+
+def measure(args: Args) -> list[Figure]:
+    """Time all loops by turns."""
+    env = mw.make(args.tasks)
+    shape = (args.steps_per_call, args.num_envs, env.action_size)
+    actions = jax.random.uniform(jax.random.key(1), shape, minval=-1.0, maxval=1.0)
+
+    def compiled(client: Client) -> tuple[Callable[[Any], Any], float]:
+        run = jit(lambda s: jax.lax.scan(lambda s, a: (client.step(s, a), None), s, actions)[0])
+        begin = time.perf_counter()
+        jax.block_until_ready(run(client.state))
+        return run, time.perf_counter() - begin
+
+    around = list(clients(env, args.num_envs))
+    programs = [compiled(client) for client in around]
+    figures = []
+    for starts in ("in phase", "spread"):
+        seconds: list[list[float]] = [[] for _ in around]
+        for _ in range(args.rounds):
+            for client, (run, _), times in zip(around, programs, seconds, strict=True):
+                state = client.state if starts == "in phase" else client.spread
+                begin = time.perf_counter()
+                jax.block_until_ready(run(state))
+                times.append(time.perf_counter() - begin)
+        medians = [statistics.median(times) for times in seconds]
+        steps = args.steps_per_call * args.num_envs
+        for client, (_, compile_seconds), median in zip(around, programs, medians, strict=True):
+            rate, ratio = steps / median, medians[0] / median
+            figures.append(Figure(client.name, args.tasks, args.num_envs, starts, rate, ratio, compile_seconds))
+    return figures
+
+
+def markdown(figures: list[Figure]) -> str:
+    """The table in Markdown."""
+    lines = [
+        "| loop | tasks | environments | over VectorEnv, in phase | spread |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    phase, spread = ([f for f in figures if f.starts == starts] for starts in ("in phase", "spread"))
+    for one, other in zip(phase, spread, strict=True):
+        ratios = f"{one.over_vector_env:.2f} | {other.over_vector_env:.2f}"
+        lines.append(f"| {one.client} | {one.tasks} | {one.num_envs:,} | {ratios} |")
+    slower = spread[0].env_steps_per_second / phase[0].env_steps_per_second
+    installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"VectorEnv: {phase[0].env_steps_per_second:,.0f} environment steps/s in phase, {slower:.2f} of it spread. "
+            f"On {describe_machine()}, one device; {installed}.",
+        ]
+    )
+
+
+def main(args: Args) -> None:
+    """Print the figures and the table; keep them where the arguments say."""
+    figures = measure(args)
+    lines = "".join(json.dumps(asdict(figure)) + "\n" for figure in figures)
+    print(lines + markdown(figures), flush=True)
+    if args.output is not None:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        with args.output.open("a") as file:
+            file.write(lines)
+    if args.document is not None:
+        rewrite_section(args.document, "loops", markdown(figures))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

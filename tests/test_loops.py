@@ -1,0 +1,130 @@
+"""Other people's loops around the environment: any transformation of JAX reaches the same batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import checkify
+from jax.sharding import NamedSharding, PartitionSpec
+
+import mjx_metaworld as mw
+from mjx_metaworld.physics.operation import batched
+from mjx_metaworld.testing import KinematicEngine
+from mjx_metaworld.vector import restart
+
+ENVS = 4
+
+
+@pytest.fixture(scope="module")
+def env():
+    return mw.make("reach-v3", engine=KinematicEngine)
+
+
+@pytest.fixture(scope="module")
+def state(env):
+    return mw.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), ENVS))
+
+
+@pytest.fixture(scope="module")
+def step(env):
+    return mw.jit(jax.vmap(env.step))
+
+
+ACTIONS = jnp.full((ENVS, 4), 0.5)
+
+
+def test_a_compiled_step_runs_inside_every_transformation(env, state, step):
+    alone = step(state, ACTIONS).obs
+    mesh = jax.make_mesh((1,), ("x",))
+    lanes = NamedSharding(mesh, PartitionSpec("x"))
+    one = mw.jit(env.step)
+    inside = {
+        "jit": jax.jit(step)(state, ACTIONS),
+        "scan": jax.lax.scan(lambda s, a: (step(s, a), None), state, ACTIONS[None])[0],
+        "vmap": jax.vmap(one)(state, ACTIONS),
+        "checkify": checkify.checkify(jax.jit(step))(state, ACTIONS)[1],
+        "shard_map": jax.jit(jax.shard_map(step, mesh=mesh, in_specs=PartitionSpec("x"), out_specs=PartitionSpec("x")))(
+            *jax.device_put((state, ACTIONS), lanes)
+        ),
+    }
+    for name, found in inside.items():
+        np.testing.assert_allclose(found.obs, alone, atol=1e-6, err_msg=name)
+    slope = jax.grad(lambda a: step(state, a).obs[:, :3].sum())(ACTIONS)
+    np.testing.assert_allclose(slope[:, :3], 0.01, rtol=1e-4)  # a unit of action is a centimetre
+
+
+def test_a_compiled_function_is_compiled_once(state, step):
+    step(state, ACTIONS)
+    before = step._cache_size()
+    step(state, ACTIONS)
+    assert step._cache_size() == before
+
+
+@pytest.mark.parametrize("transform", ["restart", "true step"])
+def test_a_second_vmap_lowers_to_the_same_loops(transform, env, state):
+    """Loops and branches stay what they are, where a second `vmap` used to turn them into selections."""
+    if transform == "restart":
+        fn, args = lambda s, done: restart(env, s, done), (state, jnp.zeros(ENVS, bool))
+    else:
+        fn, args = mw.make("reach-v3").step, (state, ACTIONS)
+    nested = jax.tree.map(lambda x: x.reshape(2, ENVS // 2, *x.shape[1:]), args)
+    flat, twice = (jax.jit(f).lower(*a).as_text() for f, a in ((jax.vmap(fn), args), (jax.vmap(jax.vmap(fn)), nested)))
+    for operation in ("stablehlo.while", "stablehlo.case", "stablehlo.sort"):
+        assert flat.count(operation) == twice.count(operation), operation
+    assert flat.count("stablehlo.while") > 0
+
+
+def test_only_ended_episodes_restart_and_all_of_them(env):
+    """More than restart at a time; keys, goals and observations are those of `reset`."""
+    size = 50
+    state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(1), size))
+    lane = jnp.arange(size)
+    for ended in (np.zeros(size, bool), np.arange(size) % 7 == 3, np.ones(size, bool)):
+        found = jax.jit(jax.vmap(lambda s, d, i: restart(env, s, d, i)))(state, jnp.asarray(ended), lane)
+        keys = jax.vmap(lambda key, i: jax.random.fold_in(key, 1 + i))(state.episode.next_key, lane)
+        fresh = jax.jit(jax.vmap(env.reset))(keys)
+        for name in ("obs", "task", "reward"):
+            expected = np.where(
+                ended.reshape(-1, *[1] * (getattr(fresh, name).ndim - 1)), getattr(fresh, name), getattr(state, name)
+            )
+            np.testing.assert_array_equal(getattr(found, name), expected)
+        differ = jax.random.key_data(found.episode.next_key) != jax.random.key_data(state.episode.next_key)
+        np.testing.assert_array_equal(np.asarray(differ).any(axis=1), ended)
+
+
+def test_a_new_episode_has_no_slope_from_the_old_one(env, state):
+    done = jnp.array([True, False, True, False])
+    each = jax.vmap(lambda s, d: restart(env, s, d))
+    slope = jax.grad(lambda obs: each(state.replace(obs=obs), done).obs.sum())(state.obs)
+    np.testing.assert_array_equal(slope, np.where(done, 0.0, 1.0)[:, None] * np.ones_like(state.obs))
+
+
+def test_lanes_that_start_at_one_goal_part_ways():
+    env = mw.make("reach-v3", max_episode_steps=2, engine=KinematicEngine)
+    goal = jnp.asarray(mw.goals("reach-v3", 1)[0][0], jnp.float32)
+    vector_env = mw.VectorEnv(env, 8)
+    state, step = jax.vmap(lambda _: env.reset_to(0, goal))(jnp.arange(8)), mw.jit(vector_env.step)
+    for _ in range(3):
+        state, _ = step(state, jnp.zeros((8, 4)))
+    assert len(np.unique(np.asarray(state.episode.rand_vec), axis=0)) == 8
+
+
+def test_seeds_of_a_vector_env_under_vmap_are_vector_envs(env):
+    vector_env = mw.VectorEnv(env, ENVS)
+    states = [vector_env.reset(jax.random.key(seed)) for seed in (0, 1)]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *states)
+    both = jax.jit(jax.vmap(vector_env.step))(stacked, jnp.stack([ACTIONS, ACTIONS]))[1]
+    for seed, state in enumerate(states):
+        np.testing.assert_allclose(both.next_obs[seed], vector_env.step(state, ACTIONS)[1].next_obs, atol=1e-6)
+
+
+def test_an_operation_is_the_same_under_any_number_of_vmaps():
+    """The mean of the whole batch shows what an operation sees."""
+    operation = batched("less the mean", lambda x: x - x.mean(0), of_one=lambda x: x)
+    x = jnp.arange(24.0).reshape(2, 4, 3)
+    expected = x - x.reshape(8, 3).mean(0)
+    np.testing.assert_allclose(jax.vmap(jax.vmap(operation))(x), expected)
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.vmap(operation), in_axes=1, out_axes=1))(x), expected)
+    np.testing.assert_array_equal(operation(x[0, 0]), x[0, 0])
+    scanned = jax.lax.scan(lambda c, _: (jax.vmap(jax.vmap(operation))(c), None), x, None, length=2)[0]
+    np.testing.assert_allclose(scanned, expected, atol=1e-6)
