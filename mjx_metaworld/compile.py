@@ -54,7 +54,7 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
 
 
 def _is_traced(*trees: Any) -> bool:
-    """Whether a call stands inside a transformation, by its arguments or by where it is made."""
+    """True if a call stands inside a transformation, by its arguments or by where it is made."""
     with jax.ensure_compile_time_eval():
         outside = get_opaque_trace_state()
     return get_opaque_trace_state() != outside or any(isinstance(x, Tracer) for x in jax.tree.leaves(trees))

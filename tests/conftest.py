@@ -29,7 +29,7 @@ _GROUPS = {
     "states of rollouts": (
         "physics/test_constraint.py",
         "physics/test_solver.py",
-        "physics/test_packs.py",
+        "physics/test_compaction.py",
         "physics/test_groups.py",
         "physics/test_cuda_kernels.py",
     ),

@@ -29,7 +29,7 @@ class Origin(NamedTuple):
 
 
 _tasks: dict[str, TaskSpec] = {}
-_point_sources: dict[str, Origin] = {}
+_origins: dict[str, Origin] = {}
 _listeners: list[Callable[[], None]] = []
 _suites: set[str] = set()  # names of suites with a list of tasks
 _NOT_GIVEN: Any = object()  # the other task's with `like`, else the default
@@ -123,13 +123,13 @@ def _declare(spec: TaskSpec, origin: Origin) -> None:
             raise ValueError(f"task {spec.name!r} cannot join {suite!r}, whose tasks are listed where it is declared")
         if suite in _tasks or suite == spec.name:
             raise ValueError(f"task {spec.name!r} cannot join {suite!r}: a task has this name")
-    earlier = _point_sources.get(spec.name)
+    earlier = _origins.get(spec.name)
     if earlier is not None and not origin.is_rerun_of(earlier):
         raise ValueError(
             f"task {spec.name!r} is declared twice: by {earlier.function} ({earlier.file}) and by {origin.function} "
             f"({origin.file}). Only the same function of the same file may declare it again"
         )
-    _tasks[spec.name], _point_sources[spec.name] = spec, origin
+    _tasks[spec.name], _origins[spec.name] = spec, origin
     announce()
 
 
@@ -171,7 +171,7 @@ def registered() -> tuple[TaskSpec, ...]:
 
 def is_built_in(spec: TaskSpec) -> bool:
     """True if a task is one that this package declares."""
-    return _tasks.get(spec.name) is spec and _point_sources[spec.name].module.startswith(f"{__package__}.")
+    return _tasks.get(spec.name) is spec and _origins[spec.name].module.startswith(f"{__package__}.")
 
 
 def find_task(name: str, others: Iterable[str] = ()) -> TaskSpec:

@@ -11,7 +11,7 @@ import numpy as np
 import mjx_metaworld as mw
 from mjx_metaworld.parity.dissect import constraints_of, mass_of, record, to_lanes
 from mjx_metaworld.physics.config import ACCELERATOR, EngineConfig
-from mjx_metaworld.physics.groups import TILES
+from mjx_metaworld.physics.tiles import TILES
 
 SIZE = 8  # of a pack in the tests of packs
 ON_ACCELERATOR = EngineConfig(execution=ACCELERATOR)
