@@ -167,7 +167,12 @@ class MetaWorldEnv:
         Args:
             key: the only source of randomness.
             task: index into `tasks`; drawn uniformly when None.
+
+        Raises:
+            ValueError: if there is no such task, as far as `task` is known and not traced.
         """
+        if (index := as_integer(task)) is not None:
+            self._check_task(index)
         task_key, goal_key, row_key, next_key = jax.random.split(key, 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
@@ -193,7 +198,7 @@ class MetaWorldEnv:
             key: what later automatic resets draw from; by default derived from `rand_vec`.
 
         Raises:
-            ValueError: if `rand_vec` has the wrong length, or a Python int `task` is out of range.
+            ValueError: if `rand_vec` has the wrong length, or `task` is known and out of range.
         """
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}

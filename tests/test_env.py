@@ -155,3 +155,11 @@ def test_suites_and_tasks_agree():
     ]  # fmt: skip
     assert set(mw.list_tasks()) == {spec.name for spec in registered()}
     assert "MT10" in mw.list_suites()
+
+
+@pytest.mark.parametrize("task", [2, -1, np.int64(7), jnp.int32(5)])
+def test_a_task_that_is_not_there_is_refused(task):
+    env = mw.make(["reach-v3", "push-v3"], engine=KinematicEngine)
+    for start in (lambda: env.reset(jax.random.key(0), task), lambda: env.reset_to(task, np.zeros(env.rand_vec_size))):
+        with pytest.raises(ValueError, match=rf"task must be in 0..1, got {int(task)}"):
+            start()
