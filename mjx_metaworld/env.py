@@ -126,6 +126,10 @@ class MetaWorldEnv:
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Attributes of a copy, without the operations that restart this very environment."""
+        return {name: value for name, value in vars(self).items() if name != "_restarts"}
+
     @property
     def observation_size(self) -> int:
         """39, and the number of tasks more with `one_hot`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -152,15 +153,22 @@ def restart(
 
 
 def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[State, Array, Array], State]:
+    alive = weakref.ref(env)  # JAX's caches keep what a compiled program is made of, and are not to keep environments
+
     def fresh(state: State, lane: Array) -> State:
+        env = alive()
+        assert env is not None, "an environment restarts while it exists"
         key = jax.random.fold_in(state.episode.next_key, 1 + lane)
-        return env.reset(key) if resample_task else env.reset(key, state.task)
+        new = env.reset(key) if resample_task else env.reset(key, state.task)
+        return jax.tree.map(lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype), new, state)
 
     def of_one(state: State, done: Array, lane: Array) -> State:
         return jax.lax.cond(done, fresh, lambda state, lane: state, state, lane)
 
     def of_batch(state: State, done: Array, lane: Array) -> State:
         size = len(done)
+        if size == 0:
+            return state
         some = min(size, max(_LEAST_RESTARTS, size // _RESTART_ROUNDS))
 
         def restart_some(carry: tuple[Array, Array, State]) -> tuple[Array, Array, State]:
@@ -181,8 +189,11 @@ def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[Stat
 
     def pull_back(done: Array, cotangent: State) -> tuple[State, None, None]:
         """Cotangents of what is kept; a new episode depends on nothing that has a derivative."""
-        kept = jax.tree.map(lambda x: x if x.dtype == jax.dtypes.float0 else jnp.where(done, 0, x), cotangent)
-        return kept, None, None
+
+        def keep(x: Array) -> Array:
+            return x if x.dtype == jax.dtypes.float0 else varying_alike((jnp.where(done, 0, x), done))[0]
+
+        return jax.tree.map(keep, cotangent), None, None
 
     differentiable.defvjp(lambda state, done, lane: (operation(state, done, lane), done), pull_back)
     return differentiable

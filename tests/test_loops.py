@@ -1,5 +1,9 @@
 """Other people's loops around the environment: any transformation of JAX reaches the same batch."""
 
+import copy
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,7 @@ from jax.experimental import checkify
 from jax.sharding import NamedSharding, PartitionSpec
 
 import mjx_metaworld as mw
+from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.operation import batched
 from mjx_metaworld.testing import KinematicEngine
 from mjx_metaworld.vector import restart
@@ -128,3 +133,44 @@ def test_an_operation_is_the_same_under_any_number_of_vmaps():
     np.testing.assert_array_equal(operation(x[0, 0]), x[0, 0])
     scanned = jax.lax.scan(lambda c, _: (jax.vmap(jax.vmap(operation))(c), None), x, None, length=2)[0]
     np.testing.assert_allclose(scanned, expected, atol=1e-6)
+
+
+def test_an_environment_is_freed_with_its_last_user():
+    env = mw.make("reach-v3", engine=KinematicEngine)
+    state = jax.jit(env.reset)(jax.random.key(0))
+    restart(env, state, jnp.array(True))
+    jax.jit(lambda s: restart(env, s, jnp.array(True)))(state)
+    gone = weakref.ref(env)
+    del env
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_copy_restarts_itself(state):
+    env = mw.make("reach-v3", engine=KinematicEngine)
+    one = jax.tree.map(lambda x: x[0], state)
+    restart(env, one, jnp.array(True))
+    twin = copy.copy(env)
+    del env
+    gc.collect()
+    assert restart(twin, one, jnp.array(True)).obs.shape == (39,)
+
+
+def test_what_has_no_derivative_says_so():
+    operation = batched("the engine", lambda x: x + 1)
+    with pytest.raises(NotImplementedError, match=r"'the engine' has no derivative here.*gradients"):
+        jax.grad(operation)(1.0)
+
+
+@pytest.mark.parametrize("engine", [KinematicEngine, Engine])
+def test_gradients_go_through_a_divided_batch(engine):
+    """Traced alone: two steps with a restart between, on the devices at hand, under JAX's check of what varies."""
+    vector_env = mw.VectorEnv(mw.make("reach-v3", engine=engine), 2, devices=jax.devices()[:1])
+    state = jax.eval_shape(vector_env.reset, jax.random.key(0))
+
+    def loss(action, state):
+        for _ in range(2):
+            state, _ = vector_env.step(state, action)
+        return state.obs.sum()
+
+    assert jax.eval_shape(jax.grad(loss), jnp.zeros((2, 4)), state).shape == (2, 4)

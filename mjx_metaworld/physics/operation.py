@@ -12,14 +12,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
+from jax.interpreters import ad, batching, mlir
 
 Tree = TypeVar("Tree")
 
@@ -32,6 +32,8 @@ class Operation:
     of_batch: Callable[..., Any]  # of arrays with one leading axis, the environments
     of_one: Callable[..., Any]  # of the arrays of one environment
     shapes: Callable[..., Any]  # of one environment's arguments, the shapes and types of its result
+    # What it was compiled to where it was called outside any `jit`; kept here, to be freed with the operation.
+    compiled: dict[Any, Callable[..., Any]] = field(default_factory=dict)
 
 
 def batched(
@@ -72,15 +74,16 @@ def batched(
 def varying_alike(tree: Tree) -> Tree:
     """The same arrays, which inside `jax.shard_map` all vary over the mesh axes over which any of them does."""
     leaves, structure = jax.tree.flatten(tree)
-    axes = frozenset().union(*map(_varying_axes, leaves))
+    axes = frozenset().union(*map(varying_axes, leaves))
     if not axes:
         return tree
-    missing = [tuple(axes - _varying_axes(x)) for x in leaves]
+    missing = [tuple(axes - varying_axes(x)) for x in leaves]
     cast = [jax.lax.pcast(x, m, to="varying") if m else x for x, m in zip(leaves, missing, strict=True)]
     return jax.tree.unflatten(structure, cast)
 
 
-def _varying_axes(x: jax.Array) -> frozenset[str]:
+def varying_axes(x: jax.Array) -> frozenset[str]:
+    """The mesh axes of an enclosing `jax.shard_map` over which an array varies."""
     kind = jax.typeof(x)  # JAX 0.10 has renamed `vma`
     return kind.mat.varying if hasattr(kind, "mat") else kind.vma
 
@@ -100,13 +103,12 @@ def _compute(*operands, operation: Operation, structure, depth: int):
 
 
 @_operation_p.def_impl
-def _impl(*operands, **params):
-    return _compiled(**params)(*operands)
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(operation: Operation, structure, depth: int):
-    return jax.jit(functools.partial(_compute, operation=operation, structure=structure, depth=depth))
+def _impl(*operands, operation: Operation, structure, depth: int):
+    compiled = operation.compiled
+    if (structure, depth) not in compiled:
+        compute = functools.partial(_compute, operation=operation, structure=structure, depth=depth)
+        compiled[structure, depth] = jax.jit(compute)
+    return compiled[structure, depth](*operands)
 
 
 @_operation_p.def_abstract_eval
@@ -122,6 +124,16 @@ def _batching_rule(operands, dims, *, operation: Operation, structure, depth: in
 
 
 batching.primitive_batchers[_operation_p] = _batching_rule
+
+
+def _no_derivative(primals, tangents, *, operation: Operation, structure, depth: int):
+    raise NotImplementedError(
+        f"{operation.name!r} has no derivative here: a step has one, in reverse mode and of first order, of its "
+        "state and action; see docs/guides/gradients.md"
+    )
+
+
+ad.primitive_jvps[_operation_p] = _no_derivative
 
 _lower_local = mlir.lower_fun(_compute, multiple_results=True)
 

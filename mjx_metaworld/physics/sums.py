@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from mjx_metaworld.physics.operation import varying_axes
+
 Array = jax.Array
 Operation = Literal["add", "max", "and"]
 
@@ -35,7 +37,7 @@ _REDUCTIONS: dict[Operation, Callable[..., Array]] = {"add": jnp.sum, "max": jnp
 
 def reduce_axis(op: Operation, x: Array, axis: int = 0) -> Array:
     """Reduce an array along an axis by `op`; a short axis is written out on CPU, from the first row on."""
-    return _reduce_p.bind(x, op=op, axis=axis % x.ndim)
+    return _bind(x, op=op, axis=axis % x.ndim)
 
 
 def sum_product(a: Array, b: Array, axis: int) -> Array:
@@ -51,7 +53,13 @@ def sum_product(a: Array, b: Array, axis: int) -> Array:
     """
     if a.ndim != b.ndim or a.shape[axis] != b.shape[axis]:
         raise ValueError(f"shapes {a.shape} and {b.shape} have no axis {axis} of one size in common")
-    return _reduce_p.bind(a, b, op="add", axis=axis % a.ndim)
+    return _bind(a, b, op="add", axis=axis % a.ndim)
+
+
+def _bind(*factors: Array, op: Operation, axis: int) -> Array:
+    if any(varying_axes(x) for x in factors):  # code of others inside a `jax.shard_map`, whose types JAX checks
+        return _reduced(*factors, op=op, axis=axis)
+    return _reduce_p.bind(*factors, op=op, axis=axis)
 
 
 def _written_out(*factors: Array, op: Operation, axis: int) -> Array:
