@@ -69,8 +69,10 @@ def _shape(annotation: str) -> str:
 
 def _functions(module: ModuleType) -> Iterator[tuple[str, ...]]:
     short = module.__name__.rpartition(".")[2]
-    for name, function in inspect.getmembers(module, inspect.isfunction):
-        if function.__module__ == module.__name__ and not name.startswith("_"):
+    for name, function in vars(module).items():
+        # A jitted function is found by what it wraps.
+        own = inspect.isfunction(inspect.unwrap(function)) and function.__module__ == module.__name__
+        if own and not name.startswith("_"):
             names = ", ".join(inspect.signature(function).parameters)
             yield f"`{short}.{name}({names})`", _first_line(function)
 

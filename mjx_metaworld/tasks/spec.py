@@ -223,8 +223,8 @@ class TaskSpec:
         ValueError: for a field that cannot be right, with the task's name and all that is wrong.
     """
 
-    name: str
-    description: str  # docstring of the reward function: what to do, what is randomised, what counts as success
+    name: str  # the first argument of `@task`
+    description: str  # docstring of the reward function, no argument: what to do, what is randomised, what counts
     scene: str | SceneSpec  # one of metaworld's by the name of its file, or a file of one's own
     hand_init: Vec3  # where the mocap stands while the hand settles
     rand_low: tuple[float, ...]  # bounds of the goal vector, the reference's _random_reset_space

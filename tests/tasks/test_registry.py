@@ -85,7 +85,7 @@ def test_what_like_passes_on():
 def test_a_declaration_without_a_name_is_refused():
     with pytest.raises(TypeError, match=r'@task\("my-task", ...\); @task stands above reward without parentheses'):
         task(reward)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(TypeError, match="a string, as in .*got 3"):
+    with pytest.raises(TypeError, match=r"a string, as in .*got 3"):
         task(3, like="drawer-open-v3")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="task 'new': reward must be a function, got None"):
         task("new", like="drawer-open-v3")(None)  # pyright: ignore[reportArgumentType]
