@@ -28,10 +28,10 @@ from mjx_metaworld.tasks.spec import (
     ACTION_SCALE,
     Placement,
     RewardInputs,
-    RewardOutput,
     RewardVersion,
     Settled,
     TaskSpec,
+    check_output,
 )
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
@@ -403,10 +403,6 @@ def _rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs]
         outcome = rewarded(
             inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
         )
-        if not isinstance(outcome, RewardOutput):
-            raise TypeError(
-                f"the reward of task {spec.name!r} must return an RewardOutput, got {type(outcome).__name__}"
-            )
-        return outcome.metrics()
+        return check_output(spec.name, outcome).metrics()
 
     return reward

@@ -89,6 +89,11 @@ def list_suites() -> list[str]:
     return [*_listed, *tags()]
 
 
+def own_suites() -> dict[str, tuple[str, ...]]:
+    """The suites that `register_suite` declared, with the names of their tasks."""
+    return {name: _listed[name] for name in list(_listed)[_OWN_FROM:]}
+
+
 def resolve(tasks: Tasks) -> tuple[TaskSpec, ...]:
     """The tasks of names, suites (in their authors' order) and declarations, in the given order.
 

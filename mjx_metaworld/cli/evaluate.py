@@ -23,7 +23,7 @@ from mjx_metaworld.episodes import run_episodes
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
 from mjx_metaworld.parity.reference import reference_env
-from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, in_metaworld
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, in_metaworld, require_metaworld, resolve
 from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
 from mjx_metaworld.vector import reset_to_goals
 
@@ -61,7 +61,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
     """Print success and return by task, of both sides.
 
     Raises:
-        ValueError: for an unknown task or policy.
+        ValueError: for an unknown task or policy, or `reference` with a task that metaworld does not have.
         CheckpointError: if a folder is named that holds no usable checkpoint.
     """
     if Path(args.tasks).is_dir():
@@ -76,6 +76,8 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
             args.reference,
             console,
         )
+    if args.reference:
+        require_metaworld(resolve(args.tasks), "eval --reference")
     return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
 
 

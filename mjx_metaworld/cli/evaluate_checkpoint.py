@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mjx_metaworld.cli.run import progress_bars
-from mjx_metaworld.suites import goals
+from mjx_metaworld.suites import goals, require_metaworld, resolve
 from mjx_metaworld.training import load
+from mjx_metaworld.training.checkpoint import read_run
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
 
@@ -42,7 +43,10 @@ def evaluate_checkpoint(
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
+        ValueError: with `reference`, if metaworld does not have one of the tasks.
     """
+    if reference:
+        require_metaworld(resolve(read_run(folder).config.tasks), "eval --reference")
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
         trained = load(folder)

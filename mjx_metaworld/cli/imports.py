@@ -9,15 +9,19 @@ import functools
 import importlib
 import importlib.util
 import itertools
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 GROUP = "mjx_metaworld.tasks"
 FLAG = "--import"
+T = TypeVar("T")
+_given: list[str] = []  # what the command that runs has imported
 
 
 def named(argv: Sequence[str]) -> list[str]:
@@ -36,18 +40,34 @@ def import_tasks(argv: Sequence[str]) -> None:
     Raises:
         ValueError: if something cannot be imported, with its name and the reason.
     """
+    _given[:] = named(argv)
     for point in entry_points(group=GROUP):
         _run(point.load, f"entry point {point.name} of {GROUP}, {point.value}")
-    for name in named(argv):
+    for name in _given:
         is_file = name.endswith(".py") or "/" in name
-        _run(functools.partial(_load_file if is_file else _load_module, name), f"{FLAG} {name}")
+        before, loaded = _declared(), set(sys.modules)
+        module = _run(functools.partial(_load_file if is_file else _load_module, name), f"{FLAG} {name}")
+        if module.__name__ not in loaded and _declared() == before:
+            print(f"mjx-metaworld: warning: {FLAG} {name} declares no task and no suite", file=sys.stderr)
 
 
-def _run(load: Callable[[], object], what: str) -> None:
+def given_flags() -> str:
+    """The `--import`s of the command that runs, to be repeated in one that it suggests; begins with a space."""
+    return "".join(f" {FLAG} {shlex.quote(name)}" for name in _given)
+
+
+def _run(load: Callable[[], T], what: str) -> T:
     try:
-        load()
+        return load()
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise ValueError(f"{what}: {_described(error)}{_place(error)}") from error
+
+
+def _declared() -> tuple[list[object], dict[str, tuple[str, ...]]]:
+    """All tasks and suites from outside the package so far; does not load the package, which a file may configure."""
+    registry, suites = (sys.modules.get(f"mjx_metaworld.{name}") for name in ("tasks.registry", "suites"))
+    tasks = [] if registry is None else [spec for spec in registry.registered() if not registry.is_built_in(spec)]
+    return tasks, {} if suites is None else suites.own_suites()
 
 
 def _load_module(name: str) -> ModuleType:

@@ -45,7 +45,12 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
     if name == "random":
         return lambda obs, task, key: jax.random.uniform(key, (env.action_size,), obs.dtype, -1.0, 1.0)
     if name == "expert":
-        scripted = expert(env)
+        try:
+            scripted = expert(env)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. Other policies: --policy module:function, and in rollout and render --policy random"
+            ) from error
         return lambda obs, task, key: jnp.clip(scripted(obs, task), -1.0, 1.0)
     module, colon, function = name.partition(":")
     if not colon or not module or not function:

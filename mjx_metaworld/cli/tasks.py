@@ -55,5 +55,5 @@ def run_tasks(args: Tasks, console: Console) -> list[Listed]:
         table.add_row(entry.task, entry.what, entry.scene.removeprefix("sawyer_"), ", ".join(entry.suites))
     console.print(table)
     sizes = ", ".join(f"{name} ({len(tasks)})" for name, tasks in suites.items())
-    console.print(f"{len(listed)} tasks. Suites: {sizes}.")
+    console.print(f"{len(listed)} {'task' if len(listed) == 1 else 'tasks'}. Suites: {sizes}.")
     return listed

@@ -12,7 +12,9 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
+from mjx_metaworld.cli.imports import given_flags
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, with_settings
 from mjx_metaworld.training.train import run_folder, train
 
@@ -62,10 +64,18 @@ def run_train(args: Train, console: Console) -> TrainResult:
     progress = trained.progress
     console.print(
         f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
-        f"{progress.seconds:,.0f} s. Evaluate beside CPU metaworld: mjx-metaworld eval {folder} --reference",
+        f"{progress.seconds:,.0f} s. {suggestion(args.tasks, folder)}",
         highlight=False,
     )
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success)
+
+
+def suggestion(tasks: str, folder: Path) -> str:
+    """The command that evaluates what was trained, beside metaworld where that has all the tasks."""
+    command = f"mjx-metaworld eval {folder}"
+    if all(in_metaworld(spec) for spec in resolve(tasks)):
+        return f"Evaluate beside CPU metaworld: {command} --reference{given_flags()}"
+    return f"Evaluate: {command}{given_flags()}"
 
 
 def configuration(args: Train) -> TrainConfig:

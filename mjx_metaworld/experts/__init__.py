@@ -67,6 +67,11 @@ def _policy(task: str | TaskSpec, asked: tuple[str, ...] = ()) -> Script | None:
     if name in asked:
         raise ValueError(f"the experts of {', '.join(asked)} stand for each other")
     spec = task if isinstance(task, TaskSpec) else next((spec for spec in registered() if spec.name == name), None)
+    if spec is None and name not in POLICIES and asked:
+        raise ValueError(
+            f"the expert of task {asked[-1]!r} names {name!r}, which is no task; it must be a task's name or a "
+            "function (obs,) -> action"
+        )
     if spec is None or spec.expert is None:
         return POLICIES.get(name)
     return _policy(spec.expert, (*asked, name)) if isinstance(spec.expert, str) else spec.expert

@@ -137,4 +137,9 @@ def _compile_own(path: str | Path, xml: str) -> mujoco.MjModel:
         hint = ""
         if "mass and inertia" in str(error):  # with metaworld's `inertiagrouprange`
             hint = ". Beside metaworld's robot only geoms of groups 4 and 5 have mass: give the body an `inertial`"
+        elif any(name in str(error) for name in ("'r_close'", "'l_close'", "'mocap'", "'hand'")):
+            hint = (
+                ". These are the robot's: include metaworld/objects/assets/xyz_base_dependencies.xml and, in the "
+                "worldbody, metaworld/objects/assets/xyz_base.xml"
+            )
         raise ValueError(f"MuJoCo does not compile {path}: {error}{hint}") from error

@@ -49,6 +49,7 @@ _SHAPES = {
     mujoco.mjtGeom.mjGEOM_BOX,
     mujoco.mjtGeom.mjGEOM_MESH,
 }
+_SHAPE_NAMES = "plane, sphere, capsule, cylinder, box or mesh"
 _COLLIDING = {
     layout.WORLD,
     layout.HAND,
@@ -112,7 +113,10 @@ def _options(model: mujoco.MjModel) -> Iterator[str]:
     for name in _OPTIONS:
         own, needed = getattr(model.opt, name), getattr(_reference().opt, name)
         if not np.array_equal(own, needed):
-            yield f"option {name} is {own}, must be {needed}: include metaworld/scene/basic_scene.xml"
+            yield (
+                f"option {name} is {own}, must be {needed}: remove it from the file's <option> and include "
+                "metaworld/scene/basic_scene.xml, which sets it"
+            )
 
 
 def _elements(model: mujoco.MjModel) -> Iterator[str]:
@@ -146,7 +150,17 @@ def _equality(model: mujoco.MjModel) -> Iterator[str]:
     if len(welds) != 1 or not model.eq_active0[welds].all():
         yield 'there must be one weld: <equality><weld body1="mocap" body2="hand" solref="0.02 1"/></equality>'
     if model.neq > len(welds):
-        yield f"{model.neq - len(welds)} equality constraints besides the weld of the hand, which are not supported"
+        others = [i for i in range(model.neq) if i not in welds]
+        yield (
+            f"{len(others)} equality constraints besides the weld of the hand, which are not supported: "
+            f"{_several(_constraint(model, i) for i in others)}"
+        )
+
+
+def _constraint(model: mujoco.MjModel, equality: int) -> str:
+    kind = mujoco.mjtEq(model.eq_type[equality]).name.removeprefix("mjEQ_").lower()
+    name = model.equality(equality).name
+    return f"{kind} {name!r}" if name else f"a {kind} without a name"
 
 
 def _actuation(model: mujoco.MjModel) -> Iterator[str]:
@@ -233,7 +247,7 @@ def _contacts(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:
     unknown = [g for g in range(model.ngeom) if _collides(model, g) and model.geom_type[g] not in _SHAPES]
     if unknown:
         kinds = _several(mujoco.mjtGeom(model.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in unknown)
-        yield f"{_geoms(model, unknown)} may collide but are of type {kinds}"
+        yield f"{_geoms(model, unknown)} of type {kinds}; geoms that may collide must be {_SHAPE_NAMES}"
         return
     pairs = find_pairs(model, bodies)
     used = sorted({geom for pair in pairs for geom in pair})

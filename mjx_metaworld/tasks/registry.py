@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
@@ -57,7 +58,7 @@ def task(
     stale_reset: bool = _NOT_GIVEN,
     extra_substeps: int = _NOT_GIVEN,
     settles_against_prop: bool = _NOT_GIVEN,
-    expert: Script | str | None = None,
+    expert: Script | str | None = _NOT_GIVEN,
     suites: tuple[str, ...] = (),
 ) -> Callable[[Reward], Reward]:
     """Register a reward function, with the other fields of its `TaskSpec`, under a task name.
@@ -67,8 +68,9 @@ def task(
 
     Args:
         name: of the task.
-        like: a task, or its name, whose fields stand for those that are not given, but for `reward_v1`, `expert` and
-            `suites`. Without it all fields of `TaskSpec` that have no default must be given.
+        like: a task, or its name, whose fields stand for those that are not given, and whose scripted policy serves.
+            The rewards and `suites` are not taken over. Without it all fields of `TaskSpec` that have no default must
+            be given.
         scene: this and all below are the fields of `TaskSpec`.
         hand_init: where the mocap stands while the hand settles.
         rand_low: lower bounds of the goal vector.
@@ -87,12 +89,18 @@ def task(
         stale_reset: observe the reset as it was before the objects were placed.
         extra_substeps: simulated after the hand has settled.
         settles_against_prop: settle the hand anew for every place of the prop.
-        expert: a scripted policy `(obs,) -> action`, or the name of the task whose policy serves.
+        expert: a scripted policy `(obs,) -> action`, or the name of the task whose policy serves; None for none, also
+            with `like`.
         suites: suites of one's own that the task joins.
 
     Raises:
         ValueError: if the name is taken, a field is missing, or one cannot be right.
+        TypeError: if the name is no string, as where `@task` stands without parentheses.
     """
+    if not isinstance(name, str):
+        bare = inspect.isfunction(name)
+        got = f"@task stands above {name.__qualname__} without parentheses" if bare else f"got {name!r}"
+        raise TypeError(f'a task is declared with its name, a string, as in @task("my-task", ...); {got}')
     given = {key: value for key, value in locals().items() if value is not _NOT_GIVEN and key != "like"}
     caller = sys._getframe(1)
     module, file = str(caller.f_globals.get("__name__")), caller.f_code.co_filename
@@ -100,6 +108,8 @@ def task(
     def register(reward: Reward) -> Reward:
         base = find_task(like) if isinstance(like, str) else like
         inherited = {} if base is None else {field.name: getattr(base, field.name) for field in fields(TaskSpec)}
+        if base is not None and base.expert is None and base.name in _tasks:
+            inherited["expert"] = base.name  # metaworld's scripted policies are found by the task's name
         # A partial's own docstring is its class's.
         described = "" if isinstance(reward, functools.partial) else " ".join((reward.__doc__ or "").split())
         description = described or inherited.get("description", "")
@@ -188,7 +198,10 @@ def find_task(name: str, others: Iterable[str] = ()) -> TaskSpec:
         return _tasks[name]
     near = difflib.get_close_matches(name, [*_tasks, *others], n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise ValueError(f"unknown task or suite {name!r}{hint} See list_tasks() and list_suites().")
+    raise ValueError(
+        f"unknown task or suite {name!r}{hint} See list_tasks() and list_suites(). A file that declares tasks of your "
+        "own must be imported first, on the command line by --import FILE.py"
+    )
 
 
 def on_change(listener: Callable[[], None]) -> None:

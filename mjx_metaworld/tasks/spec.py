@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -76,13 +76,13 @@ class Settled(struct.PyTreeNode):
     substep behind `qpos`; the reference reads it so.
     """
 
-    qpos: Float[Array, "19"]
-    qvel: Float[Array, "18"]
-    qacc_warmstart: Float[Array, "18"]
+    qpos: Float[Array, "19"]  # positions of the skeleton's joints
+    qvel: Float[Array, "18"]  # velocities of its degrees of freedom
+    qacc_warmstart: Float[Array, "18"]  # where the solver starts
     prop_pos: Float[Array, "3"]  # where the prop stood while the hand settled
     tcp: Float[Array, "3"]  # the reference's init_tcp
     frame: Float[Array, "18"]  # the observed frame: hand, gripper opening, objects
-    points: Float[Array, "points 3"]
+    points: Float[Array, "points 3"]  # the task's points
 
     @property
     def object_height(self) -> Float[Array, ""]:
@@ -93,11 +93,11 @@ class Settled(struct.PyTreeNode):
 class Placement(struct.PyTreeNode):
     """The state that an episode starts from, and what the reference remembers of it."""
 
-    qpos: Float[Array, "19"]
-    qvel: Float[Array, "18"]
-    prop_pos: Float[Array, "3"]
-    goal: Float[Array, "3"]  # _target_pos
-    object_init: Float[Array, "3"]  # obj_init_pos
+    qpos: Float[Array, "19"]  # positions of the skeleton's joints
+    qvel: Float[Array, "18"]  # velocities of its degrees of freedom
+    prop_pos: Float[Array, "3"]  # where the prop stands
+    goal: Float[Array, "3"]  # the reference's _target_pos
+    object_init: Float[Array, "3"]  # the reference's obj_init_pos
     points_init: Float[Array, "points 3"]  # the task's points as the reference remembers them
 
 
@@ -107,16 +107,16 @@ class RewardInputs(struct.PyTreeNode):
     obs: Float[Array, "39"]  # clipped to the observation bounds, as the reference passes it
     action: Float[Array, "4"]  # the caller's, unclipped
     tcp: Float[Array, "3"]  # midpoint of the finger tips
-    left_tip: Float[Array, "3"]
-    left_pad: Float[Array, "3"]
-    right_pad: Float[Array, "3"]
-    points: Float[Array, "points 3"]
+    left_tip: Float[Array, "3"]  # left finger tip
+    left_pad: Float[Array, "3"]  # left finger's pad
+    right_pad: Float[Array, "3"]  # right finger's pad
+    points: Float[Array, "points 3"]  # the places named by the task's `points`, now
     part_qpos: Float[Array, "3"]  # the fixture's joints: slide, slide, hinge
     touching: Bool[Array, ""]  # both pads press on the main object
-    goal: Float[Array, "3"]
-    object_init: Float[Array, "3"]
-    tcp_init: Float[Array, "3"]
-    points_init: Float[Array, "points 3"]
+    goal: Float[Array, "3"]  # as `place` set it, not clipped
+    object_init: Float[Array, "3"]  # as `place` set it
+    tcp_init: Float[Array, "3"]  # `tcp` after the hand had settled
+    points_init: Float[Array, "points 3"]  # as `place` left them
     first_distance: Float[Array, ""]  # of the object from the goal, after the episode's first step
 
     @property
@@ -190,6 +190,22 @@ class Separation(struct.PyTreeNode):
         return (apart * apart).sum(-1) >= self.square
 
 
+def check_output(task: str, output: object) -> RewardOutput:
+    """Refuse what is no output of a reward of one environment.
+
+    Raises:
+        TypeError: if it is no `RewardOutput`, with the task's name.
+        ValueError: if a field has not shape (), with the task's and the field's names.
+    """
+    if not isinstance(output, RewardOutput):
+        raise TypeError(f"the reward of task {task!r} must return a RewardOutput, got {type(output).__name__}")
+    for field in fields(output):
+        shape = np.shape(getattr(output, field.name))
+        if shape != ():
+            raise ValueError(f"the reward of task {task!r}: {field.name} must have shape (), got {shape}")
+    return output
+
+
 Place = Callable[[Array, Settled], Placement]
 Reward = Callable[[RewardInputs], RewardOutput]
 Script = Callable[[Float[Array, "39"]], Float[Array, "4"]]  # a scripted policy of one task
@@ -207,17 +223,17 @@ class TaskSpec:
         ValueError: for a field that cannot be right, with the task's name and all that is wrong.
     """
 
-    name: str
-    description: str  # docstring of the reward function: what to do, what is randomised, what counts as success
+    name: str  # the first argument of `@task`
+    description: str  # docstring of the reward function, no argument: what to do, what is randomised, what counts
     scene: str | SceneSpec  # one of metaworld's by the name of its file, or a file of one's own
     hand_init: Vec3  # where the mocap stands while the hand settles
     rand_low: tuple[float, ...]  # bounds of the goal vector, the reference's _random_reset_space
     rand_high: tuple[float, ...]
     goal_low: Vec3  # bounds that clip the observed goal, the reference's goal_space
     goal_high: Vec3
-    objects: tuple[Observed, ...]
-    place: Place
-    reward: Reward
+    objects: tuple[Observed, ...]  # the observed objects, at most two
+    place: Place  # (rand_vec, Settled) -> Placement: puts the objects at a goal vector
+    reward: Reward  # (RewardInputs) -> RewardOutput: the function under `@task`
     reward_v1: Reward | None = None  # the reference's first reward
     points: tuple[Point, ...] = ()  # further places that the task refers to, by position in this tuple
     main_geom: str | None = None  # the geom of `RewardInputs.touching`, None where no reward asks for it
@@ -238,6 +254,10 @@ class TaskSpec:
 
     def _wrong_names(self) -> list[str]:
         wrong = []
+        rewards = {"reward": self.reward, "place": self.place, "reward_v1": self.reward_v1}
+        for field, function in rewards.items():
+            if not callable(function) and not (field == "reward_v1" and function is None):
+                wrong.append(f"{field} must be a function, got {function!r}")
         if not NAME.fullmatch(self.name):
             wrong.append("a name is made of letters, digits, '-', '_' and '.'")
         if isinstance(self.suites, str) or not all(NAME.fullmatch(suite) for suite in self.suites):

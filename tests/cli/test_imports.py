@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -13,6 +14,7 @@ import pytest
 
 from mjx_metaworld.cli import imports
 from mjx_metaworld.cli import main as cli
+from mjx_metaworld.cli.train import suggestion
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
 
@@ -91,6 +93,33 @@ def test_what_cannot_be_imported_is_one_line(elsewhere, capsys):
     assert "Missing value for argument '--import'" in complaint(capsys, "tasks", "--import")
 
 
+def test_a_file_that_declares_nothing_is_pointed_out(elsewhere, capsys):
+    (elsewhere / "plain.py").write_text("X = 1")
+    (elsewhere / "suite.py").write_text(
+        "from mjx_metaworld.suites import register_suite\nregister_suite('two', 'MT10')"
+    )
+    declare(elsewhere / "first_tasks.py", "first")
+    arguments = ["tasks", "reach-v3", "--import", "plain.py", "--import", "suite.py", "--import", "first_tasks.py"]
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    warning = "mjx-metaworld: warning: --import plain.py declares no task and no suite\n"
+    assert capsys.readouterr().err == warning
+    assert imports.given_flags() == " --import plain.py --import suite.py --import first_tasks.py"
+
+
+def test_a_task_without_an_expert_points_to_other_policies(elsewhere, capsys):
+    (elsewhere / "lazy.py").write_text(TASK.format(name="lazy").replace("suites=", "expert=None, suites="))
+    expected = "no scripted policy for lazy; .*--policy random"
+    assert re.search(expected, complaint(capsys, "rollout", "lazy", "--num-envs", "1", "--import", "lazy.py"))
+
+
+def test_the_evaluation_that_training_suggests(elsewhere, capsys):
+    declare(elsewhere / "first_tasks.py", "first")
+    listed(capsys, "--import", "first_tasks.py")
+    assert suggestion("first", Path("out")) == "Evaluate: mjx-metaworld eval out --import first_tasks.py"
+    assert "mjx-metaworld eval out --reference --import" in suggestion("reach-v3", Path("out"))
+
+
 def test_installed_packages_offer_tasks_by_entry_points(elsewhere, capsys, monkeypatch):
     declare(elsewhere / "plugin_tasks.py", "plugged")
     monkeypatch.syspath_prepend(str(elsewhere))
@@ -113,6 +142,8 @@ def test_every_command_takes_it_and_its_help_runs_nothing(command, capsys):
 
 def test_commands_beside_metaworld_refuse_what_it_lacks(elsewhere, capsys):
     declare(elsewhere / "first_tasks.py", "first")
+    refused = complaint(capsys, "eval", "first", "--reference", "--import", "first_tasks.py")
+    assert refused == "eval --reference compares with metaworld, which has no first"
     for command, flag in (("demo", "--suite"), ("parity", "--tasks")):
         expected = f"{command} compares with metaworld, which has no first"
         assert complaint(capsys, command, flag, "first", "--import", "first_tasks.py") == expected

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import field_tables
 import pytest
 import task_pages
 
@@ -123,3 +124,12 @@ def test_the_version_to_cite_is_the_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"version = {{{project['version']}}}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_fields_are_up_to_date(tmp_path):
+    """If not: `python docs/field_tables.py`."""
+    written = tmp_path / "new_task.md"
+    written.write_text(field_tables.GUIDE.read_text(encoding="utf-8"), encoding="utf-8")
+    field_tables.main(written)
+    assert written.read_text(encoding="utf-8") == field_tables.GUIDE.read_text(encoding="utf-8")
+    assert all("|  |" not in table for table in field_tables.tables().values())  # nothing without a word on it

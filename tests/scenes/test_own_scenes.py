@@ -105,6 +105,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
     massless = '<body><freejoint/><geom size="0.1"/></body>'
     with pytest.raises(ValueError, match=r"MuJoCo does not compile .*own.xml: .*give the body an `inertial`"):
         check_scene(SceneSpec(write(tmp_path, massless)))
+    (tmp_path / "bare.xml").write_text(f"<mujoco><worldbody>{FREE}</worldbody>{ROBOT}</mujoco>")
+    with pytest.raises(ValueError, match=r"(?s)does not compile .*bare.xml: .*robot's: include .*xyz_base.xml"):
+        check_scene(SceneSpec(tmp_path / "bare.xml"))
 
 
 def test_a_scene_stays_what_was_read(tmp_path):
@@ -143,7 +146,7 @@ def test_all_that_is_wrong_is_in_one_error(tmp_path):
     more = """
       <option timestep="0.005" cone="pyramidal" gravity="0 0 -1" density="1" integrator="implicit"/>
       <contact><exclude body1="ball" body2="arm"/></contact>
-      <equality><connect body1="ball" anchor="0 0 0"/></equality>
+      <equality><connect name="tied" body1="ball" anchor="0 0 0"/></equality>
       <actuator><motor joint="right_j0"/></actuator>
     """
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the texts below tell which
@@ -151,7 +154,7 @@ def test_all_that_is_wrong_is_in_one_error(tmp_path):
     message = str(caught.value)
     for line in (
         "own.xml does not fit:",
-        "option timestep is 0.005, must be 0.0025",
+        "option timestep is 0.005, must be 0.0025: remove it from the file's <option>",
         "option gravity is",
         "option cone is",
         "option integrator is",
@@ -160,7 +163,7 @@ def test_all_that_is_wrong_is_in_one_error(tmp_path):
         "2 mocap bodies",
         "frictionloss in the joints",
         "gravcomp in the bodies arm",
-        "1 equality constraints besides the weld",
+        "1 equality constraints besides the weld of the hand, which are not supported: connect 'tied'",
         "3 actuators, on r_close, l_close, right_j0",
         "2 free bodies, ball, second; there is room for one",
         "2 bodies with joints, arm, ball_joint; there is room for one",
@@ -184,7 +187,10 @@ def test_contacts_that_the_stages_do_not_compute(tmp_path):
     assert "negative numbers) of geom bar" in text
     assert "geoms of different priority" in text
     egg = '<geom name="egg" type="ellipsoid" size="0.1 0.1 0.2" pos="0 0.6 0.3"/>'
-    assert "geom egg may collide but are of type ellipsoid" in found(write(tmp_path, FREE + egg))
+    expected = (
+        "geom egg of type ellipsoid; geoms that may collide must be plane, sphere, capsule, cylinder, box or mesh"
+    )
+    assert expected in found(write(tmp_path, FREE + egg))
 
 
 ROCK = '<asset><mesh name="{}" vertex="0 0 0  0.1 0 0  0 0.1 0  0 0 0.1"/></asset>'

@@ -15,6 +15,7 @@ from mjx_metaworld import suites
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
 from mjx_metaworld.tasks import RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
+from mjx_metaworld.tasks.spec import check_output
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
 
@@ -43,7 +44,7 @@ def test_a_declared_task_is_found_by_its_name():
     assert spec.description == "Open it a little. Success: at once."
     assert (spec.scene, spec.rand_low, spec.place) == (DRAWER.scene, DRAWER.rand_low, DRAWER.place)
     assert not in_metaworld(spec)
-    with pytest.raises(ValueError, match="did you mean half-open"):
+    with pytest.raises(ValueError, match=r"did you mean half-open.*--import FILE.py"):
         resolve("half-opn")
 
 
@@ -65,6 +66,41 @@ def test_what_like_does_not_pass_on():
     with pytest.raises(ValueError, match=r"'half-open' has no reward of version 'v1'.*reward_v1="):
         mw.make("half-open", reward_version="v1")
     assert declared("with-v1", reward_v1=DRAWER.reward_v1).reward_of("v1") is DRAWER.reward_v1
+
+
+def test_what_like_passes_on():
+    obs = jnp.linspace(0.0, 1.0, 39)
+    declared("inherits")
+    task("same-reward", like="inherits", rand_low=(-0.05, 0.9, 0.0))(DRAWER.reward)  # another task's reward
+    (same,) = resolve("same-reward")
+    assert (same.reward, same.description, same.rand_low) == (DRAWER.reward, DRAWER.description, (-0.05, 0.9, 0.0))
+    script = expert_policy(["drawer-open-v3"])(obs, jnp.int32(0))
+    for name in ("inherits", "same-reward"):
+        np.testing.assert_array_equal(expert_policy([name])(obs, jnp.int32(0)), script)
+    unregistered = dataclasses.replace(DRAWER, name="unregistered")
+    task("of-a-spec", like=unregistered)(reward)
+    assert resolve("of-a-spec")[0].expert is None
+
+
+def test_a_declaration_without_a_name_is_refused():
+    with pytest.raises(TypeError, match=r'@task\("my-task", ...\); @task stands above reward without parentheses'):
+        task(reward)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"a string, as in .*got 3"):
+        task(3, like="drawer-open-v3")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="task 'new': reward must be a function, got None"):
+        task("new", like="drawer-open-v3")(None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="reward_v1 must be a function, got 2"):
+        declared("new", reward_v1=2)
+    assert "new" not in mw.list_tasks()
+
+
+def test_a_rewards_output_is_checked():
+    output = RewardOutput(*[0.0] * 7)  # pyright: ignore[reportArgumentType]
+    assert check_output("own", output) is output
+    with pytest.raises(ValueError, match=r"reward of task 'own': success must have shape \(\), got \(3,\)"):
+        check_output("own", output.replace(success=jnp.zeros(3)))
+    with pytest.raises(TypeError, match="task 'own' must return a RewardOutput, got float"):
+        check_output("own", 1.0)
 
 
 def test_missing_and_wrong_fields_are_named_together():
@@ -215,13 +251,16 @@ def test_experts_of_ones_own():
     obs = jnp.linspace(0.0, 1.0, 39)
     own = declared("own", expert=lambda obs: jnp.full(4, obs[0] + 0.5))
     declared("borrowed", expert="drawer-open-v3")
-    declared("lazy")
+    declared("lazy", expert=None)
     np.testing.assert_array_equal(expert_policy([own])(obs, jnp.int32(0)), jnp.full(4, 0.5))
     both = expert_policy(["own", "borrowed"])
     np.testing.assert_array_equal(both(obs, jnp.int32(0)), jnp.full(4, 0.5))
     np.testing.assert_array_equal(both(obs, jnp.int32(1)), expert_policy(["drawer-open-v3"])(obs, jnp.int32(0)))
     with pytest.raises(ValueError, match=r"no scripted policy for lazy; .*expert="):
         expert_policy(["own", "lazy"])
+    declared("astray", expert="nope-v3")
+    with pytest.raises(ValueError, match="expert of task 'astray' names 'nope-v3', which is no task"):
+        expert_policy(["astray"])
     declared("self", expert="self")
     with pytest.raises(ValueError, match="stand for each other"):
         expert_policy(["self"])
