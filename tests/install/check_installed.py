@@ -26,7 +26,7 @@ def check_import() -> None:
 def check_files() -> None:
     """All that was packed is there: sources of kernels, types, and every module, which can be imported."""
     files = [path for path in importlib.metadata.files("mjx-metaworld") or [] if path.parts[0] == "mjx_metaworld"]
-    assert all(path.zone_of().exists() for path in files)
+    assert all(path.locate().exists() for path in files)
     for suffix in (".cu", ".cuh"):
         assert any(path.suffix == suffix and path.read_text() for path in files), suffix
     assert any(path.name == "py.typed" for path in files)
