@@ -22,6 +22,7 @@ from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PART_QPOS, Arm, PhysicsState, Scene
 from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
+from mjx_metaworld.tasks.padded import placer, rewarder
 from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
 from mjx_metaworld.tasks.spec import (
@@ -31,7 +32,6 @@ from mjx_metaworld.tasks.spec import (
     RewardVersion,
     Settled,
     TaskSpec,
-    check_output,
 )
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
@@ -233,7 +233,7 @@ class MetaWorldEnv:
         return jax.tree.map(lambda x: jnp.asarray(x, float)[row], self._bank.settled)
 
     def _place(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled) -> Placement:
-        return self._by_task(task, [_placer(spec) for spec in self.tasks], rand_vec, settled)
+        return self._by_task(task, [placer(spec) for spec in self.tasks], rand_vec, settled)
 
     def _start(
         self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: Key[Array, ""]
@@ -327,7 +327,7 @@ class MetaWorldEnv:
             first_distance=first_distance,
         )
         metrics = self._by_task(
-            state.task, [_rewarder(s, self.reward_version) for s in self.tasks], components_first(inputs)
+            state.task, [rewarder(s, self.reward_version) for s in self.tasks], components_first(inputs)
         )
         step = episode.step + 1
         return State(
@@ -378,31 +378,3 @@ def _checked_action(action: Any) -> Array:
     if not jnp.issubdtype(action.dtype, jnp.floating):
         raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
     return action
-
-
-def _placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
-    """The task's `place` on padded arrays."""
-
-    def place(rand_vec: Array, settled: Settled) -> Placement:
-        num_points = len(spec.points)
-        placement = spec.place(rand_vec[: len(spec.rand_low)], settled.replace(points=settled.points[:num_points]))
-        if not isinstance(placement, Placement):
-            raise TypeError(f"`place` of task {spec.name!r} must return a Placement, got {type(placement).__name__}")
-        missing = settled.points.shape[0] - num_points
-        return placement.replace(points_init=jnp.pad(placement.points_init, ((0, missing), (0, 0))))
-
-    return place
-
-
-def _rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs], Metrics]:
-    """The task's reward on padded arrays."""
-    rewarded = spec.reward_of(version)
-
-    def reward(inputs: RewardInputs) -> Metrics:
-        num_points = len(spec.points)
-        outcome = rewarded(
-            inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
-        )
-        return check_output(spec.name, outcome).metrics()
-
-    return reward
