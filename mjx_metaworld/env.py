@@ -175,8 +175,7 @@ class MetaWorldEnv:
         Raises:
             ValueError: if there is no such task, as far as `task` is known and not traced.
         """
-        if (index := as_integer(task)) is not None:
-            self._check_task(index)
+        self._known_task(task)
         task_key, goal_key, row_key, next_key = jax.random.split(key, 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
@@ -206,8 +205,7 @@ class MetaWorldEnv:
         """
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}
-        if (index := as_integer(task)) is not None:
-            self._check_task(index)
+        if (index := self._known_task(task)) is not None:
             lengths.add(len(self.tasks[index].rand_low))
         if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
             allowed = " or ".join(str(length) for length in sorted(lengths))
@@ -346,9 +344,12 @@ class MetaWorldEnv:
 
     # --- by task ---
 
-    def _check_task(self, task: int) -> None:
-        if not 0 <= task < len(self.tasks):
-            raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
+    def _known_task(self, task: Int[Array, ""] | int | None) -> int | None:
+        """A task's index, refused where there is no such task; None where it is not given or traced."""
+        index = as_integer(task)
+        if index is not None and not 0 <= index < len(self.tasks):
+            raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {index}")
+        return index
 
     def rows(self, task: Int[Array, ""]) -> TaskTable:
         """The task's row of the table; a constant when there is only one task."""

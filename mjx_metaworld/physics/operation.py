@@ -46,7 +46,7 @@ def batched(
     """A function of one environment's pytrees from one of a batch's. It has no derivative of its own.
 
     Args:
-        name: shown in jaxprs.
+        name: shown where a derivative is asked for.
         of_batch: of pytrees whose arrays have a leading axis of environments.
         of_one: computes the same for a single environment, without that axis. None: by a batch of one.
         shapes: of the arguments of one environment (anything with shape and dtype), the result's `ShapeDtypeStruct`s,
