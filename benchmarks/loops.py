@@ -94,7 +94,7 @@ def clients(env: mw.MetaWorldEnv, num_envs: int) -> Iterator[Client]:
 def _by_seed(step: Callable[[Any, Array], Any], seeds: int, state: Any, actions: Array) -> Any:
     """Step a batch that is divided among seeds, one more `vmap` around."""
     divided = jax.tree.map(lambda x: x.reshape(seeds, len(x) // seeds, *x.shape[1:]), (state, actions))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(step)(*divided))
+    return jax.tree.map(lambda x: x.reshape(len(actions), *x.shape[2:]), jax.vmap(step)(*divided))
 
 
 def measure(args: Args) -> list[Figure]:

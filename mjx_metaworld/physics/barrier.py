@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
@@ -44,8 +45,15 @@ def _abstract_eval(*avals):
 
 
 def _call(*arrays):
+    """Pass arrays through a call that XLA may not inline.
+
+    With an axis of one more, so that no result has the shape of what it is computed from: XLA would let some results
+    overwrite an operand, as its buffers happen to fall, and a loop that overwrites what it reads does not vectorize (5
+    times as slow; benchmarks/LOG.md, section 26).
+    """
     with set_xla_metadata(inlineable="false"):
-        return _identity(*arrays)
+        kept = _identity(*(jnp.expand_dims(x, -2) if x.ndim > 1 else x for x in arrays))
+    return [k.reshape(x.shape) for k, x in zip(kept, arrays, strict=True)]
 
 
 @jax.jit
