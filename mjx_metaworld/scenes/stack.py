@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -24,8 +25,9 @@ def own_hulls(spec: SceneSpec) -> tuple[np.ndarray, ...]:
     return tuple(hull_vertices(model, mesh) for mesh in own_meshes(model, map_bodies(model, spec.prop)))
 
 
+@functools.lru_cache(maxsize=64)  # which pairs can touch takes a tenth of a second a scene to find out
 def build_scene(spec: SceneSpec, main_geom: str | None, first_hull: int = len(HULL_NAMES)) -> Scene:
-    """Load a scene and project it onto the skeleton (numpy leaves).
+    """Load a scene and project it onto the skeleton (numpy leaves, which callers share and must not write to).
 
     Args:
         spec: the scene.
