@@ -23,7 +23,7 @@ from mjx_metaworld.training.train import run_folder, train
 class Train:
     """Learn tasks from scratch; the same command again goes on from the last checkpoint."""
 
-    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"  # what to learn
     algo: Literal["ppo", "sac"] = "ppo"
     preset: str | None = None  # a ready-made configuration; by default that of the task on CPU, if there is one
     seed: int = 0
