@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
-# What tests compile runs a few times at most, so LLVM does its least. Programs that run longer are compiled by
-# `mw.jit`, whose own options take precedence. The older code generator takes half the time of the newer.
+# What tests compile runs a few times at most, so LLVM does its least; of `mw.jit`, whose own options take precedence,
+# `support/economy.py` asks the same. The older code generator takes half the time of the newer,
+# and a small program in one piece two thirds of that of its pieces.
 _FLAGS = "--xla_disable_hlo_passes=cpu-parallel-task-assigner --xla_backend_optimization_level=0"
 if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 12):  # later ones abort at a flag they lack
-    _FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    _FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
+# Tracing allocates millions of objects that live on; to look for cycles among them each time takes a fifth of its time.
+gc.set_threshold(100_000, 20, 100)
+
 import pytest  # noqa: E402
+
+_FOLDER, _QUICK = "MJX_METAWORLD_TESTS_FOLDER", "MJX_METAWORLD_TESTS_QUICK"  # `support/economy.py` reads them
 
 # Marks for `--dist loadgroup` would say it where it belongs, but xdist 3.8 does not hand them to its scheduler.
 _GROUPS = {
     "the program of MT50": (
         "test_contract.py",
         "test_env.py",
+        "test_kinematic_engine.py",
         "parity/test_steps.py",
         "parity/test_episodes.py",
         "physics/test_accelerator_layout.py",
     ),
+    "the original scenes": ("physics/test_smooth_dynamics.py", "scenes/test_scenes.py"),
     "contacts along rollouts": ("physics/test_collision.py", "physics/test_contact_selection.py"),
     "states of rollouts": (
         "physics/test_constraint.py",
@@ -36,6 +47,27 @@ _GROUPS = {
     "rewards of rollouts": ("tasks/test_rewards.py", "experts/test_expert.py"),
 }
 _TOGETHER = {file: group for group, files in _GROUPS.items() for file in files}
+_LONGEST = {
+    *_TOGETHER,
+    "cli/test_cli.py",
+    "project/test_shapes.py",
+    "rendering/test_rendering.py",
+    "test_loops.py",
+    "test_sharding.py",
+    "training/test_checkpoint.py",
+    "training/test_devices.py",
+}
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.split("::")[0].removeprefix("tests/")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _economize() -> None:
+    from support.economy import economize
+
+    economize()
 
 
 @pytest.fixture
@@ -51,6 +83,17 @@ def scratch_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suites, "_listed", dict(suites._listed))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for what this run compiles, which the test processes and those that tests start share."""
+    if _FOLDER not in os.environ:
+        os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="mjx-metaworld-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+        if not config.getoption("--full"):  # the long forms take many steps
+            os.environ[_QUICK] = "1"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run the long forms, marked `full`")
 
@@ -62,13 +105,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::")[0]
-            return _TOGETHER.get(file.removeprefix("tests/"), file)
+            file = _file_of(nodeid)
+            return _TOGETHER.get(file, file)
 
+    config.option.loadscopereorder = False  # it would begin with the files of most tests, which are not the longest
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _file_of(item.nodeid) not in _LONGEST)  # or one process would end with them alone
     if config.getoption("--full"):
         return
     full = [item for item in items if item.get_closest_marker("full")]

@@ -32,6 +32,9 @@ with jaxtyping.install_import_hook([f"mjx_metaworld.{room}" for room in ROOMS], 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
+from support.economy import economize  # noqa: E402
+
+economize()
 FEW = ["reach-v3", "door-open-v3", "door-lock-v3"]
 
 

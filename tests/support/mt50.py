@@ -56,9 +56,18 @@ def compiled() -> Compiled:
         traces.append("step")
         return jax.vmap(env.step)(state, action)
 
+    # It runs some five hundred times: long enough for what `mw.jit` chooses outside of tests.
+    program = mw.jit(step, compiler_options={"xla_backend_optimization_level": 2})
     policy = expert_policy([spec.name for spec in env.tasks])
     reset_to = jax.vmap(lambda task, rand_vec: env.reset_to(task, rand_vec))
-    return Compiled(jax.jit(reset), jax.jit(reset_to), jax.jit(jax.vmap(policy)), mw.jit(step), traces)
+    return Compiled(
+        reset=jax.jit(reset),
+        reset_to=jax.jit(reset_to),
+        expert=jax.jit(jax.vmap(policy)),
+        # Of one type: an action of weak type, such as `jnp.full` makes, would compile it all a second time.
+        step=lambda state, action: program(state, jnp.asarray(action, jnp.float32)),
+        traces=traces,
+    )
 
 
 def fresh(seed: int = 0, tasks: np.ndarray = TASK_OF_LANE) -> State:

@@ -187,4 +187,8 @@ def _numbers(leaf: jax.Array) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from support.economy import economize
+
+    economize()
     run_probe(Path(sys.argv[1]), int(sys.argv[2]), algorithm=sys.argv[3])

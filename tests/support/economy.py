@@ -1,0 +1,51 @@
+"""Savings of a test run: LLVM's optimization of programs that hardly run, scenes that MuJoCo has compiled before.
+
+`conftest.py` tells by the environment how to save, and where, so that processes which tests start save alike: bits are
+compared across them.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import metaworld
+import mujoco
+
+from mjx_metaworld import compile
+
+FOLDER, QUICK = "MJX_METAWORLD_TESTS_FOLDER", "MJX_METAWORLD_TESTS_QUICK"  # environment variables
+_ASSETS = Path(metaworld.__file__).resolve().parent / "assets"
+
+
+def economize() -> None:
+    """Save in this process as the environment says, and on the search for cycles, as `conftest.py` does."""
+    gc.set_threshold(100_000, 20, 100)
+    if os.environ.get(QUICK):
+        compile._CPU_OPTIONS["xla_backend_optimization_level"] = 0
+    if os.environ.get(FOLDER):
+        _keep_compiled_scenes(Path(os.environ[FOLDER]))
+
+
+def _keep_compiled_scenes(folder: Path) -> None:
+    """From now on `MjModel.from_xml_path` reads a scene of metaworld's again in an eighth of the time.
+
+    Metaworld's own calls of it included. A scene takes some 20 MB of the folder.
+    """
+    compile_scene = mujoco.MjModel.from_xml_path
+
+    def from_xml_path(path: str, assets: Any = None) -> mujoco.MjModel:
+        if assets is not None or not (file := Path(path).resolve()).is_relative_to(_ASSETS):
+            return compile_scene(path, assets)
+        kept = folder / f"{file.stem}.mjb"
+        if kept.exists():
+            return mujoco.MjModel.from_binary_path(str(kept))
+        model = compile_scene(path)
+        partial = kept.with_suffix(f".{os.getpid()}")
+        mujoco.mj_saveModel(model, str(partial), None)
+        partial.rename(kept)  # whole, or not there
+        return model
+
+    mujoco.MjModel.from_xml_path = staticmethod(from_xml_path)
