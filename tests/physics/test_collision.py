@@ -181,10 +181,7 @@ def test_reduction_keeps_the_deepest():
         contact=jnp.stack([numbers] * 16),
     )
     config = EngineConfig(PhysicsConfig(max_contacts=count), Execution(contact_group=4))
-    kept = jax.tree.map(
-        np.asarray,
-        select_contacts([(table, found)], config),
-    )
+    kept = jax.tree.map(np.asarray, jax.jit(lambda found: select_contacts([(table, found)], config))(found))
     for lane in range(lanes):
         active = np.where(valid[:, lane], dist[:, :, lane], NO_CONTACT)
         active = np.sort(active[active < NO_CONTACT])

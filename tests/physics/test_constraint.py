@@ -102,7 +102,8 @@ def test_inactive_contacts_leave_no_trace():
         dist=jnp.full_like(contacts.dist, jnp.nan),
         body2=jnp.full_like(contacts.body2, FREE),
     )
-    arm, scenes, kin, physics = load_robot(), scenes_of(states), kinematics_of(states), physics_states_of(states)
-    rows = make_constraints(arm, scenes, kin, physics, garbage, Execution(contact_group=4))
+    rows = jax.jit(functools.partial(make_constraints, load_robot(), execution=Execution(contact_group=4)))(
+        scenes_of(states), kinematics_of(states), physics_states_of(states), garbage
+    )
     assert not np.asarray(rows.contact_d).any()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(rows))

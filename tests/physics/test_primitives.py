@@ -61,7 +61,7 @@ def test_derivatives(in_axes):
     with jax.enable_x64(True):
         x, rows = np.asarray(X, np.float64), np.asarray(ROWS, np.float64)
         args = tuple(a if axis == 0 else a[0] for a, axis in zip((x, rows), in_axes, strict=True))
-        check_grads(jax.vmap(fn, in_axes=in_axes), args, order=1, modes=["fwd", "rev"])
+        check_grads(jax.jit(jax.vmap(fn, in_axes=in_axes)), args, order=1, modes=["fwd", "rev"])
 
 
 def test_components_first_changes_nothing_but_the_layout():
@@ -87,7 +87,7 @@ def test_the_nth_bit_is_found(total):
     words = _words(jnp.asarray(chosen))
     ends = jnp.cumsum(jax.lax.population_count(words).astype(jnp.int32), axis=0)
     np.testing.assert_array_equal(ends[-1], chosen.sum(0))
-    places = np.asarray(_find(words, ends, jnp.arange(1, total + 1, dtype=jnp.int32)[:, None]))
+    places = np.asarray(jax.jit(_find)(words, ends, np.arange(1, total + 1, dtype=np.int32)[:, None]))
     for lane in range(chosen.shape[1]):
         expected = np.flatnonzero(chosen[:, lane])
         np.testing.assert_array_equal(places[: len(expected), lane], expected)

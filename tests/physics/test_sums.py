@@ -51,8 +51,9 @@ def test_derivatives_of_sums():
 
     with jax.enable_x64(True):
         a, b = RNG.normal(size=(2, 3, 1, 5)), RNG.normal(size=(1, 3, 4, 5))
-        check_grads(fn, (a, b), order=1, modes=["fwd", "rev"])
-        check_grads(jax.vmap(fn, in_axes=(0, None)), (np.stack([a, 2 * a]), b), order=1, modes=["fwd", "rev"])
+        check_grads(jax.jit(fn), (a, b), order=1, modes=["fwd", "rev"])
+        mapped = jax.jit(jax.vmap(fn, in_axes=(0, None)))
+        check_grads(mapped, (np.stack([a, 2 * a]), b), order=1, modes=["fwd", "rev"])
 
 
 def systems(size):
@@ -67,10 +68,10 @@ def test_solve_spd(size):
     expected = np.linalg.solve(np.moveaxis(matrix, -1, 1), np.moveaxis(rhs, -1, 1)[..., None])[..., 0].swapaxes(1, 2)
     with jax.enable_x64(True):
         for block in (3, 9):  # of the CPU's form, and of the other platforms'
-            found = linalg._batched(block, jnp.asarray(matrix), jnp.asarray(rhs), batch=1)
+            found = jax.jit(functools.partial(linalg._batched, block, batch=1))(matrix, rhs)
             np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
-        np.testing.assert_allclose(jax.vmap(linalg.solve_spd)(matrix, rhs), expected, rtol=1e-10, atol=1e-10)
-        shared = jax.vmap(linalg.solve_spd, in_axes=(None, 0))(matrix[0], rhs)
+        np.testing.assert_allclose(jax.jit(jax.vmap(linalg.solve_spd))(matrix, rhs), expected, rtol=1e-10, atol=1e-10)
+        shared = jax.jit(jax.vmap(linalg.solve_spd, in_axes=(None, 0)))(matrix[0], rhs)
         np.testing.assert_allclose(shared[0], expected[0], rtol=1e-10, atol=1e-10)
 
 
@@ -80,7 +81,7 @@ def test_derivatives_of_solve_spd():
 
     with jax.enable_x64(True):
         matrix, rhs = systems(6)
-        check_grads(jax.vmap(fn), (matrix, rhs), order=1, modes=["fwd", "rev"])
+        check_grads(jax.jit(jax.vmap(fn)), (matrix, rhs), order=1, modes=["fwd", "rev"])
 
 
 def test_solve_spd_refuses_what_it_cannot_solve():

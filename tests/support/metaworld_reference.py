@@ -6,6 +6,7 @@ Everything is read from the environment's own attributes and from its `mjData`, 
 from __future__ import annotations
 
 import functools
+import os
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from mjx_metaworld.tasks import registered
 from mjx_metaworld.tasks.spec import RewardInputs
 from mjx_metaworld.testing import reward_inputs_from_metaworld
 from mjx_metaworld.types import Metrics
+from support.economy import QUICK as QUICK_SET
 
 SPECS = {spec.name: spec for spec in registered()}
 QUICK = tuple(spec.name for spec in suites.resolve("MT10"))
@@ -83,7 +85,7 @@ def evaluate_v1(env: SawyerXYZEnv, obs: np.ndarray, action: np.ndarray) -> Evalu
 
 
 @functools.cache
-def record(name: str, goals: int = 2) -> Recording:
+def record(name: str, goals: int = 1 if os.environ.get(QUICK_SET) else 2) -> Recording:
     """Roll the live reference out: the expert, the expert with noise, random actions, for some goals each."""
     steps = STEPS_TO_SUCCESS.get(name, 120)
     spec, policy = SPECS[name], reference_policy(name).get_action

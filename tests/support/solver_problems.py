@@ -10,11 +10,11 @@ import numpy as np
 
 import mjx_metaworld as mw
 from mjx_metaworld.parity.dissect import constraints_of, mass_of, record, to_lanes
-from mjx_metaworld.physics.config import ACCELERATOR, EngineConfig
+from mjx_metaworld.physics.config import EngineConfig, Execution
+from mjx_metaworld.physics.solver import Solution, solve
 from mjx_metaworld.physics.tiles import TILES
 
 SIZE = 8  # of a pack in the tests of packs
-ON_ACCELERATOR = EngineConfig(execution=ACCELERATOR)
 NUM_CONTACTS = 32  # all recorded states fit
 
 
@@ -22,6 +22,12 @@ def in_one_tile(fn, *args):
     """`fn` of lanes-last arrays, as the engine calls it where all environments are one tile."""
     out = mw.jit(jax.vmap(fn, axis_name=TILES))(*jax.tree.map(lambda x: jnp.asarray(x)[None], args))
     return jax.tree.map(lambda x: np.asarray(x)[0], out)
+
+
+@functools.cache
+def solved(execution: Execution) -> Solution:
+    """The solution of all of `recorded` as an execution has it."""
+    return in_one_tile(functools.partial(solve, config=EngineConfig(execution=execution)), *recorded()[0])
 
 
 @functools.cache
