@@ -81,6 +81,7 @@ def test_commands_are_understood():
         assert cli.parse(by_name[name], arguments).command is not None
 
 
+@pytest.mark.full  # `.ci/run` builds the site as strictly
 def test_site_builds_without_a_broken_link(tmp_path):
     pytest.importorskip("mkdocs")
     environment = os.environ | {"DOCS_PICTURES": "0"}

@@ -24,10 +24,6 @@ def test_the_package_alone_is_light(statement):
     assert loaded(statement, "mjx_metaworld", "jax", "mujoco", "metaworld", "numpy") == ["mjx_metaworld"]
 
 
-def test_the_environment_does_without_mjx():
-    assert loaded("import mjx_metaworld.env", "jax", "mujoco", "mujoco.mjx") == ["jax", "mujoco"]
-
-
 def test_dir_shows_the_public_names_and_only_these():
     assert dir(mw) == sorted([*mw.__all__, "__version__"])
     assert mw.__all__ == sorted(mw._HOMES)  # the names that a type checker sees are those that can be had

@@ -44,13 +44,13 @@ def test_physics_knows_no_scene_no_task_and_no_file():
     assert upwards == []
 
 
-def test_the_core_loads_no_client_and_no_command():
+def test_the_core_loads_no_client_no_command_and_no_mjx():
     code = (
         "import sys, mjx_metaworld as mw\n"
         "for name in mw.__all__: getattr(mw, name)\n"
         "own = {'adapters', 'training', 'cli'}\n"
         "print([m for m in sys.modules if m.startswith('mjx_metaworld.') and m.split('.')[1] in own])\n"
-        "print(sorted({'brax', 'gymnax', 'lerobot', 'torch', 'tyro', 'flashbax'} & sys.modules.keys()))\n"
+        "print(sorted({'brax', 'gymnax', 'lerobot', 'torch', 'tyro', 'flashbax', 'mujoco.mjx'} & sys.modules.keys()))\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n[]\n"

@@ -153,6 +153,7 @@ def mjx_stages():
     return lowered.compile({"xla_backend_optimization_level": 0, "xla_disable_hlo_passes": "fusion"})
 
 
+@pytest.mark.full  # MJX's stages take eight seconds to compile; `test_smooth_dynamics.py` has the same from MuJoCo C
 def test_mjx_agrees_on_projected_scenes():
     drawn = samples(1)
     skeleton = put_skeleton(arm())

@@ -28,7 +28,9 @@ sys.path.insert(0, {str(Path(training_probes.__file__).parents[1])!r})
 import jax
 jax.config.update("jax_num_cpu_devices", {NUM_DEVICES})
 import jax.numpy as jnp, numpy as np
+from support.economy import economize
 
+economize()
 folder = Path(sys.argv[1])
 
 def as_numpy(leaf):
@@ -50,7 +52,7 @@ from support.training_probes import run_probe
 lanes = NamedSharding(Mesh(np.asarray(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
 half, whole = {ITERATIONS} // 2, {ITERATIONS}
 report = {{}}
-for name in ("ppo", "sac"):
+for name in sys.argv[2:]:
     one, _ = run_probe(folder / f"{{name}}-one", whole, whole, name)
     two, progress = run_probe(folder / f"{{name}}-two", whole, half, name, lanes)
     for copy in ("again", "mixed"):
@@ -91,19 +93,24 @@ two = train(config, key, folder / "two", devices=jax.devices())
 """
 
 
-def report_of(script: str, folder: Path) -> dict[str, Any]:
-    subprocess.run([sys.executable, "-c", script, str(folder)], timeout=1200, check=True)
+def report_of(script: str, folder: Path, *algorithms: str) -> dict[str, Any]:
+    subprocess.run([sys.executable, "-c", script, str(folder), *algorithms], timeout=1200, check=True)
     return json.loads((folder / "report.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def probes(tmp_path_factory) -> tuple[dict[str, Any], Path]:
-    """Of both algorithms on a probe, and where their checkpoints are."""
+def probes(request, tmp_path_factory) -> tuple[dict[str, Any], Path]:
+    """Of the algorithms on a probe, and where their checkpoints are."""
     folder = tmp_path_factory.mktemp("devices")
-    return report_of(PROBES, folder), folder
+    algorithms = ("ppo", "sac") if request.config.getoption("--full") else ("ppo",)
+    return report_of(PROBES, folder, *algorithms), folder
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+# The loop, the division of a batch and the checkpoints are the same code for both.
+EACH_ALGORITHM = pytest.mark.parametrize("algorithm", ["ppo", pytest.param("sac", marks=pytest.mark.full)])
+
+
+@EACH_ALGORITHM
 def test_two_devices_learn_what_one_does(probes, algorithm):
     report = probes[0][algorithm]
     assert report["iterations"] == ITERATIONS
@@ -111,12 +118,12 @@ def test_two_devices_learn_what_one_does(probes, algorithm):
     assert report["mixed"] < ROUNDING
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@EACH_ALGORITHM
 def test_a_checkpoint_goes_on_bit_by_bit_on_as_many_devices(probes, algorithm):
     assert probes[0][algorithm]["again"] == 0.0
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@EACH_ALGORITHM
 def test_lanes_are_divided_and_parameters_are_everywhere(probes, algorithm):
     report = probes[0][algorithm]
     assert report["lanes"] == [16 // NUM_DEVICES] * NUM_DEVICES
@@ -124,7 +131,7 @@ def test_lanes_are_divided_and_parameters_are_everywhere(probes, algorithm):
     assert report["devices_of_mixed"] == 1
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@EACH_ALGORITHM
 def test_a_checkpoint_is_read_where_its_devices_are_not(probes, algorithm):
     state, progress = run_probe(probes[1] / f"{algorithm}-two", ITERATIONS, algorithm=algorithm)  # done: it only reads
     assert progress.iteration == ITERATIONS
