@@ -81,16 +81,18 @@ def test_solver_stops_early_without_loss():
         in_tiles(functools.partial(solve, config=EngineConfig(execution=execution)), problem, 16)
         for execution in (ADAPTIVE, STATIC, AT_ONCE)
     )
-    # A converged lane is left as it is in all; programs differ by their roundings, which the stiff weld magnifies: so
-    # the bounds are those of each against MuJoCo, see `test_solver.py`.
+    # A converged lane is left as it is, and groups that no lane needs add nothing: by the algorithm nothing differs.
+    # But the programs round differently, and each is up to 2e-4 from MuJoCo's exact solution (assembly's ring on seven
+    # contacts, after one iteration in all programs), so that two are up to twice as far from each other.
     for other in others:
         difference = np.abs(adaptive.qacc - other.qacc) / (1 + np.abs(other.qacc))
-        assert np.quantile(difference, 0.99) < 1e-4
-        assert difference.max() < 2e-3
+        assert np.quantile(difference, 0.99) < 5e-5
+        assert difference.max() < 4e-4
         np.testing.assert_array_equal(adaptive.contact_normal_force > 0, other.contact_normal_force > 0)
 
 
-@pytest.mark.parametrize("others", [(AT_ONCE,), pytest.param((STATIC, AT_ONCE), marks=pytest.mark.full)], ids=len)
+@pytest.mark.full  # `parity/test_steps.py` computes the steps of all tasks so, where a contact left out would show
+@pytest.mark.parametrize("others", [(AT_ONCE,), (STATIC, AT_ONCE)], ids=len)
 def test_no_contact_is_left_out(others):
     """All contacts of states along expert rollouts, at the pose at which the pairs were selected."""
     snapshots = [s for task in ("push-v3", "plate-slide-v3") for s in collisions.record(task, episodes=1, every=12)]
