@@ -11,6 +11,7 @@ from jaxtyping import Array, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import EpisodeStats
+from mjx_metaworld.processes.signals import postponed
 from mjx_metaworld.training.algorithm import Algorithm
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.devices import placement
@@ -60,24 +61,37 @@ def run_loop(
 
     Returns:
         The last train state, and how far it came.
+
+    Raises:
+        KeyboardInterrupt: at the end of an iteration in which SIGINT or SIGTERM came; what it reached is saved, unless
+            an evaluation was due, which would be left out when the run goes on.
+        CheckpointError: if a checkpoint cannot be written.
     """
     state, progress = start
     before = progress.seconds
     places = placement(state, algorithm.sharding)  # those of what came in: one program serves all iterations
     iterate = jit(algorithm.iterate, donate_argnums=0, out_shardings=(places, None))
     while not finished(progress, schedule):
-        state, report = jax.block_until_ready(iterate(state))
         last, env_steps = progress.env_steps, progress.env_steps + algorithm.steps_per_iteration
-        progress = Progress(progress.iteration + 1, env_steps, before + time.perf_counter() - began, progress.success)
-        records.iteration(progress, report)
-        ended = env_steps >= schedule.env_steps
-        if ended or _crossed(last, env_steps, schedule.eval_every):
+        due = env_steps >= schedule.env_steps or _crossed(last, env_steps, schedule.eval_every)
+        try:
+            with postponed("this iteration", insist=True):
+                state, report = jax.block_until_ready(iterate(state))
+                seconds = before + time.perf_counter() - began
+                progress = Progress(progress.iteration + 1, env_steps, seconds, progress.success)
+                records.iteration(progress, report)
+        except KeyboardInterrupt:
+            if progress.env_steps == env_steps and not due:
+                checkpoints.save(state, progress)
+            raise
+        if due:
             evaluation = evaluate(state)
             seconds = before + time.perf_counter() - began
             progress = Progress(progress.iteration, env_steps, seconds, float(evaluation.success.mean()))
             records.evaluation(progress, evaluation)
         if finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
-            checkpoints.save(state, progress)
+            with postponed("", insist=True):
+                checkpoints.save(state, progress)
     return state, progress
 
 
