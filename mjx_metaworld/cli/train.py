@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -49,14 +50,19 @@ class TrainResult:
 
 
 def _notes() -> str:
-    """What `--preset` and `--set` may name, for the help."""
+    """Names for `--preset` and `--set`, as the help shows them."""
     width = max(len(entry.name) for entry in PRESETS) + 2
     presets = "\n".join(f"  {entry.name:{width}}{entry.meant_for}" for entry in PRESETS)
     settings = "\n".join(
-        f"  --algo {name}: " + " ".join(f"{field.name}={field.default}" for field in dataclasses.fields(known.config))
+        f"  --algo {name}: " + " ".join(f"{key}={_as_typed(value)}" for key, value in vars(known.config()).items())
         for name, known in ALGORITHMS.items()
     )
     return f"\n\npresets:\n{presets}\n\nsettings for --set, with their defaults:\n{settings}"
+
+
+def _as_typed(value: object) -> str:
+    """A setting's value as `--set` takes it."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 NOTES = _notes()

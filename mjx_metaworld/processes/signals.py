@@ -18,8 +18,8 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def termination() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated` meanwhile; in other threads than the main one nothing changes."""
-    if not _in_main_thread():
+    """Let SIGTERM raise `Terminated` meanwhile, unless it is ignored; only in the main thread."""
+    if not _in_main_thread() or not _handled(signal.SIGTERM):
         yield
         return
     before = signal.signal(signal.SIGTERM, _terminate)
@@ -31,15 +31,15 @@ def termination() -> Iterator[None]:
 
 @contextlib.contextmanager
 def postponed(what: str, *, insist: bool = False) -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block has ended; in other threads than the main one nothing changes.
+    """Let SIGINT and SIGTERM wait until the block has ended; only in the main thread.
+
+    One that is ignored stays so: shells let their background jobs ignore SIGINT.
 
     Args:
         what: is waited for, for the line that the first signal prints on stderr; none if empty.
         insist: let a second signal interrupt the block.
     """
-    if not _in_main_thread() or any(signal.getsignal(number) is None for number in _ASKING):
-        yield
-        return
+    handled = [number for number in _ASKING if _handled(number)] if _in_main_thread() else []
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -50,7 +50,7 @@ def postponed(what: str, *, insist: bool = False) -> Iterator[None]:
         elif what and len(received) == 1:
             print(f"ending after {what}{' (once more: at once)' if insist else ''}", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, receive) for number in _ASKING}
+    before = {number: signal.signal(number, receive) for number in handled}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -66,6 +66,11 @@ def postponed(what: str, *, insist: bool = False) -> Iterator[None]:
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+def _handled(number: int) -> bool:
+    """True if a signal is neither ignored nor the matter of a handler in C, which could not be put back."""
+    return signal.getsignal(number) not in (None, signal.SIG_IGN)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -40,7 +40,7 @@ class Progress:
 
 
 class _Record(NamedTuple):
-    """What a checkpoint holds beside its arrays."""
+    """Contents of a checkpoint beside its arrays."""
 
     progress: Progress
     key_impls: Mapping[str, str]  # implementation of each random key, by its path
@@ -113,7 +113,7 @@ class Checkpoints:
             arrays = self._manager.restore(
                 iteration, args=args.Composite(state=args.StandardRestore(_wanted(template, places)))
             ).state
-            if record.digest not in (None, _digest(arrays, record.progress)):
+            if None not in (record.digest, digest := _digest(arrays, record.progress)) and record.digest != digest:
                 raise ValueError("its arrays are not those that were written")
             return jax.device_put(_state_of(arrays, template, record.key_impls), places), record.progress
         except CheckpointError:
@@ -180,10 +180,10 @@ def read_run(folder: Path) -> Run:
         raise CheckpointError(f"{folder} holds no training run ({RUN_FILE} is missing)")
     try:
         data = json.loads(file.read_text())
-        key = [int(word) for word in data["key"]]
+        config, key = from_json(data["config"]), [int(word) for word in data["key"]]
         # Runs of before `key_impl` was written have JAX's own, or that of the other length.
         impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
-        return Run(from_json(data["config"]), key, impl)
+        return Run(config, key, impl)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
 
@@ -215,8 +215,10 @@ def _check_width(place: Path, x64: bool | None) -> None:
         )
 
 
-def _digest(arrays: Mapping[str, Array], progress: Progress) -> str:
-    """Fingerprint of a checkpoint: what is cut off a file reads as zeros."""
+def _digest(arrays: Mapping[str, Array], progress: Progress) -> str | None:
+    """Fingerprint of a checkpoint, since what is cut off a file reads as zeros; None where other hosts hold a part."""
+    if not all(array.is_fully_addressable for array in arrays.values()):
+        return None
     digest = hashlib.blake2b(json.dumps(asdict(progress)).encode(), digest_size=16)
     for name in sorted(arrays):
         numbers = np.ascontiguousarray(arrays[name])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mjx_metaworld.compile import jit
@@ -110,8 +111,16 @@ def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -
     restored = checkpoints.restore(algorithm.init, algorithm.sharding)
     if restored is not None:
         return restored
-    state = jit(algorithm.init)(key)
+    state = jit(lambda key: jax.tree.map(_strongly_typed, algorithm.init(key)))(key)
     return jax.device_put(state, placement(state, algorithm.sharding)), Progress()
+
+
+def _strongly_typed(leaf: Array) -> Array:
+    """An array whose type is as fixed as a checkpoint's, so that a resumed run is computed alike.
+
+    Of a number that Python gave a weak type remains, which yields to the types of others.
+    """
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
 def _crossed(last: int, now: int, every: int) -> bool:

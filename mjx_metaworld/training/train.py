@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,7 +82,8 @@ def train(
         env, algorithm = build(config, devices)
     on_loaded()
     folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder, folder / LOCK_FILE), termination():
+    first = jax.process_index() == 0  # of several hosts one alone holds the folder
+    with exclusive(folder, folder / LOCK_FILE) if first else contextlib.nullcontext(), termination():
         open_run(folder, config, key, _facts(devices))
         checkpoints = Checkpoints(folder)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,6 +22,21 @@ def signalled_twice(number: int, *, insist: bool, done: list[str]) -> None:
             signal.raise_signal(number)
             done.append("second")
         done.append("never")
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Background jobs of a shell ignore SIGINT, and may run these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ignored_signals_stay_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done: list[str] = []
+    signalled_twice(signal.SIGINT, insist=True, done=done)
+    assert done == ["first", "second", "never"]
 
 
 def handlers() -> list:

@@ -134,6 +134,18 @@ class Silent:
         """Nothing."""
 
 
+def probe_learner(algorithm: str, lanes: NamedSharding | None = None) -> Algorithm:
+    """A learner on a probe that pays for the drawn number."""
+    config = RUN_CONFIGS[algorithm]
+    env = probe(
+        lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
+        episode_steps=config.episode_steps,
+        show_step=True,
+        show_drawn=True,
+    )
+    return ALGORITHMS[algorithm].make(config, env._replace(sharding=lanes))
+
+
 def run_probe(
     folder: Path,
     iterations: int,
@@ -157,14 +169,7 @@ def run_probe(
         evaluate_every: iterations.
         records: told of every iteration.
     """
-    config = RUN_CONFIGS[algorithm]
-    env = probe(
-        lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
-        episode_steps=config.episode_steps,
-        show_step=True,
-        show_drawn=True,
-    )
-    learner = ALGORITHMS[algorithm].make(config, env._replace(sharding=lanes))
+    learner = probe_learner(algorithm, lanes)
     key = jax.random.key(5, impl=impl)
     return learn_alone(
         learner, key, folder, iterations, checkpoint_every, evaluate_every=evaluate_every, records=records
