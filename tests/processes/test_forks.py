@@ -94,14 +94,8 @@ except Exception as error:
 workers.close(terminate=True)
 """
     outcomes = lines_of(script)
-    works = {
-        "early": "ArrayImpl",
-        "render": "ndarray",
-        "render-numpy": "ndarray",
-        "to_mujoco": "tuple",
-        "close": "NoneType",
-        "twice": "NoneType",
-    }
+    works = {"early": "ArrayImpl", "render": "ndarray", "render-numpy": "ndarray"}
+    works |= {"to_mujoco": "tuple", "close": "NoneType", "twice": "NoneType"}
     assert {name: outcomes[name] for name in works} == works
     refused = {name: outcome for name, outcome in outcomes.items() if name not in works}
     for name, outcome in refused.items():
