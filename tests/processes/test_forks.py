@@ -58,7 +58,6 @@ fork("early", begin)  # a process of its own, which starts JAX itself
 import jax, numpy as np
 import gymnasium
 from mjx_metaworld.adapters.gymnasium import MetaWorldGymEnv
-from mjx_metaworld.testing import state_from_metaworld
 
 env = mw.make("reach-v3")
 vector, key, action = mw.VectorEnv(env, 2), jax.random.key(1), np.zeros((2, 4), np.float32)
