@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mjx_metaworld.processes import forks as _forks  # noqa: F401 - watches forks from the package's first import on
+
 if TYPE_CHECKING:
     from mjx_metaworld.compile import jit
     from mjx_metaworld.env import MetaWorldEnv, make

@@ -11,6 +11,8 @@ from jax.core import Tracer
 from jax.errors import JaxRuntimeError
 from jax.extend.core import get_opaque_trace_state
 
+from mjx_metaworld.processes.forks import check_threads
+
 # XLA's newer code generator makes a module of its own of each of a step's two thousand fusions. Without it a step
 # compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11). Nor are its small
 # operations divided among threads, which takes longer than it saves (section 13). LLVM's third level takes a third more
@@ -36,17 +38,20 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
     Args:
         fn: as for `jax.jit`.
         options: as for `jax.jit`; `compiler_options` given here take precedence.
+
+    Raises:
+        ForkError: here or when called, in a process that was forked after JAX had begun to work.
     """
+    check_threads("mw.jit")
     own = options.pop("compiler_options", {})
     chosen = compiler_options(jax.default_backend()) | own
     plain = jax.jit(fn, **options)
-    if not chosen:
-        return plain
-    outermost = jax.jit(fn, compiler_options=chosen, **options)
+    outermost = jax.jit(fn, compiler_options=chosen, **options) if chosen else plain
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return (plain if _is_traced(args, kwargs) else outermost)(*args, **kwargs)
+        check_threads("a function that mw.jit has compiled")
+        return (plain if not chosen or _is_traced(args, kwargs) else outermost)(*args, **kwargs)
 
     for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):
         setattr(call, name, getattr(outermost, name))

@@ -20,6 +20,7 @@ from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PART_QPOS, Arm, PhysicsState, Scene
+from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.padded import placer, rewarder
@@ -40,6 +41,7 @@ EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
+_SHOWN_TASKS = 3  # in an environment's repr
 _GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 
 
@@ -73,7 +75,9 @@ def make(
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
             not fit, a reward version that there is not, a bad episode length or an unknown backend.
+        ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
+    check_threads("mw.make")
     if reward_version not in REWARD_VERSIONS:
         raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
     return MetaWorldEnv(
@@ -130,6 +134,13 @@ class MetaWorldEnv:
         """Attributes of a copy, without the operations that restart this very environment."""
         return {name: value for name, value in vars(self).items() if name != "_restarts"}
 
+    def __repr__(self) -> str:
+        names = [spec.name for spec in self.tasks]
+        shown = names if len(names) <= _SHOWN_TASKS else [*names[:_SHOWN_TASKS], f"... {len(names)} in all"]
+        options = ("goal_observable", "one_hot", "reward_version", "max_episode_steps", "terminate_on_success")
+        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in options)
+        return f"MetaWorldEnv([{', '.join(shown)}], {given})"
+
     @property
     def observation_size(self) -> int:
         """39, and the number of tasks more with `one_hot`."""
@@ -175,6 +186,7 @@ class MetaWorldEnv:
         Raises:
             ValueError: if there is no such task, as far as `task` is known and not traced.
         """
+        check_threads("env.reset")
         self._known_task(task)
         task_key, goal_key, row_key, next_key = jax.random.split(key, 4)
         if task is None:
@@ -203,6 +215,7 @@ class MetaWorldEnv:
         Raises:
             ValueError: if `rand_vec` has the wrong length, or `task` is known and out of range.
         """
+        check_threads("env.reset_to")
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}
         if (index := self._known_task(task)) is not None:
@@ -288,6 +301,7 @@ class MetaWorldEnv:
             ValueError: if `action` has the wrong shape.
             TypeError: if `action` is not of a floating-point type.
         """
+        check_threads("env.step")
         action = _checked_action(action)
         episode = state.episode
         finite = jnp.all(jnp.isfinite(action))

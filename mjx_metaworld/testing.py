@@ -12,6 +12,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.observation import FRAMES
 from mjx_metaworld.physics.engine import Engine, Poses
 from mjx_metaworld.physics.model import FINGER_DOFS, FREE, LINK0, PART_QPOS, PhysicsState
+from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.types import Episode, Metrics, State
@@ -77,6 +78,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
     Raises:
         ValueError: if `cpu_env` runs another task's scene, or no episode.
     """
+    check_threads("state_from_metaworld")
     spec = env.tasks[task]
     if spec.scene_spec.own is not None or not cpu_env.fullpath.endswith(f"/{spec.scene_name}.xml"):
         raise ValueError(f"{spec.name} lives in scene {spec.scene_name}, not in {cpu_env.fullpath}")

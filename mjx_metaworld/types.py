@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.physics.model import PhysicsState
+from mjx_metaworld.processes.forks import check_threads, without_threads
 
 CONTROL_RATE = 80  # control steps in a second of simulated time
 EPISODE_STEPS = 500  # control steps of the reference's episodes, after which it raises
@@ -77,5 +78,17 @@ class Transition(struct.PyTreeNode):
 
 
 def on_host(state: State) -> State:
-    """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers."""
-    return jax.device_get(state.replace(episode=state.episode.replace(next_key=None)))
+    """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers.
+
+    Raises:
+        ForkError: in a process that was forked after JAX had begun to work, for arrays that cannot be read there: those
+            that were not computed yet, and those on an accelerator.
+    """
+    state = state.replace(episode=state.episode.replace(next_key=None))
+    if without_threads() and not all(map(_is_in_memory, jax.tree.leaves(state))):
+        check_threads("reading a state on an accelerator or one that was not computed yet")
+    return jax.device_get(state)
+
+
+def _is_in_memory(leaf: object) -> bool:
+    return not isinstance(leaf, jax.Array) or (leaf.is_ready() and all(d.platform == "cpu" for d in leaf.devices()))

@@ -18,6 +18,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.operation import batched, varying_alike
+from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
 
@@ -64,8 +65,13 @@ class VectorEnv:
         self.resample_task = resample_task
         self.sharding = None if devices is None else _lane_sharding(num_envs, devices)
 
+    def __repr__(self) -> str:
+        devices = 1 if self.sharding is None else self.sharding.mesh.size
+        return f"VectorEnv({self.env!r}, {self.num_envs}, resample_task={self.resample_task}, devices={devices})"
+
     def reset(self, key: Key[Array, ""]) -> State:
         """Fresh episodes in all lanes; every leaf of the state has a leading axis of `num_envs`."""
+        check_threads("VectorEnv.reset")
         keys = jax.random.split(key, self.num_envs)
         if self.resample_task:
             return self._on_devices(jax.vmap(self.env.reset), keys)
@@ -78,11 +84,13 @@ class VectorEnv:
             The state to go on from (already the new episode's where one ended) and the transition just made, whose
             `next_obs` is the successor within the old episode.
         """
+        check_threads("VectorEnv.step")
         step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(step), state, action, jnp.arange(self.num_envs))
 
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
         """New episodes in the lanes that are done, the others as they are."""
+        check_threads("VectorEnv.restart")
         each = functools.partial(restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(each), state, done, jnp.arange(self.num_envs))
 
@@ -239,6 +247,7 @@ def reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Se
     Returns:
         States with one leading axis, of all goals.
     """
+    check_threads("reset_to_goals")
     task, rand_vec = goal_batch(rand_vecs, env.rand_vec_size, tasks)
     return _compiled_reset_to(env)(jnp.asarray(task), jnp.asarray(rand_vec, float))
 
@@ -275,6 +284,7 @@ def rollout(
     Returns:
         The last state, and all transitions with leading axes (num_steps, envs).
     """
+    check_threads("mw.rollout")
     reset_key, policy_key = jax.random.split(key)
     if state is None:
         state = vector_env.reset(reset_key)

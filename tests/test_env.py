@@ -30,6 +30,15 @@ def test_sizes():
     assert mw.make("MT10", one_hot=True, engine=KinematicEngine).observation_space.shape == (49,)
 
 
+def test_environments_say_what_they_are():
+    assert repr(mt10()) == (
+        "MetaWorldEnv([reach-v3, push-v3, pick-place-v3, ... 10 in all], goal_observable=True, one_hot=False, "
+        "reward_version='v2', max_episode_steps=500, terminate_on_success=False)"
+    )
+    vector_env = mw.VectorEnv(mt10(), 4, resample_task=False)
+    assert repr(vector_env) == f"VectorEnv({mt10()!r}, 4, resample_task=False, devices=1)"
+
+
 @pytest.mark.full  # a step without vmap takes longer to compile than MT50 with it
 def test_single_environment_equals_its_lane():
     """Without vmap the same arithmetic runs on one lane; float32 rounding differs, contacts at rest amplify it."""

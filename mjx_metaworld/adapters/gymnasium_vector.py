@@ -21,6 +21,7 @@ from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
+from mjx_metaworld.processes.forks import check_threads, without_threads
 from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
@@ -58,6 +59,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length or
             picture size.
+        ForkError: from its methods, in a process that was forked after JAX had begun to work.
     """
 
     def __init__(
@@ -86,7 +88,6 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._autoreset = _autoreset_mode(autoreset_mode)
         names = [spec.name for spec in tasks]
         config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
-        self._programs = programs(tuple(tasks), goal_observable, reward_function_version, config)
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)
@@ -107,8 +108,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
-        self._prepare_starts()
-        self._state = self._programs.pick(self._starts, jnp.asarray([rows[0] for rows in self._rows]))
+        # gymnasium's workers hand on what reset raises, but not what raises here: there they only vanish.
+        if not without_threads():
+            self._programs = programs(tuple(tasks), goal_observable, reward_function_version, config)
+            self._prepare_starts()
+            self._state = self._programs.pick(self._starts, jnp.asarray([rows[0] for rows in self._rows]))
         self._row = np.zeros(self.num_envs, np.int32)
         self._ready = np.zeros(self.num_envs, bool)  # lanes that are within an episode
         self._return = np.zeros(self.num_envs)
@@ -210,7 +214,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Drop the states; compiled functions stay for the process's next environment."""
-        del self._state, self._starts
+        vars(self).pop("_state", None)
+        vars(self).pop("_starts", None)
 
     # --- sub-environments by name, as metaworld's evaluation uses them ---
 
@@ -259,6 +264,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _check_open(self) -> None:
         if self.closed:
             raise ClosedEnvironmentError("the environment is closed")
+        check_threads("this environment")
 
     def _checked_mask(self, mask: Any) -> np.ndarray:
         if mask is None:

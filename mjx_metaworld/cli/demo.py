@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.cli.output import prepare_output
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeRun
 from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, run_experts
@@ -22,6 +23,7 @@ from mjx_metaworld.types import EPISODE_STEPS
 
 _COLUMNS = 5  # pictures a row
 _PICTURE = 320  # pixels a side
+_SUFFIXES = (".png", ".jpg", ".webp")  # of pictures
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,18 @@ class Demo:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
         if self.num_steps < 1 or self.num_steps % CHUNK:
             raise ValueError(f"num_steps must be a positive multiple of {CHUNK}, got {self.num_steps}")
+        if self.output.suffix not in _SUFFIXES:
+            raise ValueError(f"output must end in {', '.join(_SUFFIXES)}, got {self.output}")
 
 
 def run_demo(args: Demo, console: Console) -> list[Comparison]:
     """Print the table and write the contact sheet.
 
     Raises:
-        ValueError: for an unknown suite or task, or one that metaworld lacks.
+        ValueError: for an unknown suite or task, one that metaworld lacks, or an output that cannot be written.
     """
     require_metaworld(resolve(args.suite), "demo")
+    prepare_output(args.output)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)
@@ -61,7 +66,6 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
             outcomes = collect(reference, progress)
         drawing = progress.add_task("drawing", total=1)
         sheet = _contact_sheet(env, run)
-        args.output.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(args.output)
         progress.advance(drawing)
     rows = compare(names, run.stats, outcomes)

@@ -61,7 +61,8 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
     """Print success and return by task, of both sides.
 
     Raises:
-        ValueError: for an unknown task or policy, or `reference` with a task that metaworld does not have.
+        ValueError: for an unknown task or policy, a folder that there is not, or `reference` with a task that metaworld
+            does not have.
         CheckpointError: if a folder is named that holds no usable checkpoint.
     """
     if Path(args.tasks).is_dir():
@@ -76,6 +77,8 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
             args.reference,
             console,
         )
+    if "/" in args.tasks:
+        raise ValueError(f"there is no folder {args.tasks}")
     if args.reference:
         require_metaworld(resolve(args.tasks), "eval --reference")
     return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.metadata
 import io
 import itertools
 import json
@@ -13,12 +14,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mjx_metaworld.cli.imports import import_tasks
+from mjx_metaworld.processes.signals import Terminated
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.invocation import Invocation
 
 PROG = "mjx-metaworld"
-BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes
+BAD_INPUT, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143  # exit codes
 _EXTRA = "rich and tyro are missing: install mjx_metaworld with its extra, pip install 'mjx-metaworld[cli]'"
 
 
@@ -121,8 +123,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _complain(error, BAD_INPUT)
     except (OSError, RuntimeError, ImportError) as error:
         _complain(error, FAILURE)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as asked:
+        sys.exit(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
 
 
 def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
@@ -135,7 +137,8 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
     _import("rich")
     tyro = _import("tyro")
     invocation = importlib.import_module("mjx_metaworld.cli.invocation").Invocation
-    arguments = getattr(_load(command), command.arguments)
+    module = _load(command)
+    arguments = getattr(module, command.arguments)
     examples = "\n".join(f"  {PROG} {command.name} {example}".rstrip() for example in command.examples)
     complaint = io.StringIO()
     try:
@@ -144,7 +147,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
                 invocation[arguments],
                 args=argv,
                 prog=f"{PROG} {command.name}",
-                description=f"{command.summary}\n\nexamples:\n{examples}",
+                description=f"{command.summary}\n\nexamples:\n{examples}{getattr(module, 'NOTES', '')}",
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as end:
@@ -157,6 +160,9 @@ def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         _print_help()
         return 0 if argv else BAD_INPUT
+    if argv[0] == "--version":
+        print(f"{PROG} {importlib.metadata.version(PROG)}")
+        return 0
     command = next((command for command in COMMANDS if command.name == argv[0]), None)
     if command is None:
         names = ", ".join(command.name for command in COMMANDS)
@@ -189,8 +195,8 @@ def _print_help() -> None:
     for command in COMMANDS:
         print(f"  {PROG} {command.name} {command.examples[-1]}".rstrip())
     print(
-        f"\n`{PROG} COMMAND --help` lists a command's arguments; every command takes --json,\n"
-        "and --import FILE.py, a file that declares tasks of your own."
+        f"\n`{PROG} COMMAND --help` lists a command's arguments, `{PROG} --version` says which version this is;\n"
+        "every command takes --json, and --import FILE.py, a file that declares tasks of your own."
     )
 
 

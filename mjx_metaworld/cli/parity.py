@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mjx_metaworld.build.machine import versions
-from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.cli.markdown import check_section, rewrite_section
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.cli.output import prepare_output
 from mjx_metaworld.env import make
 from mjx_metaworld.parity import pictures as picture_parity
 from mjx_metaworld.parity.episodes import collect, reference_episodes, run_experts, silence_policies
@@ -20,6 +21,8 @@ from mjx_metaworld.parity.pictures import PictureDifference
 from mjx_metaworld.parity.report import Row, Sampling, markdown
 from mjx_metaworld.rendering.render import choose_backend
 from mjx_metaworld.suites import goals, require_metaworld, resolve
+
+_FIGURES, _PICTURES = "parity", "pictures"  # sections of a document
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,16 @@ class Parity(Sampling):
 
 
 def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDifference]:
-    """Measure, print the table, and write it where the arguments say."""
+    """Measure, print the table, and write it where the arguments say.
+
+    Raises:
+        ValueError: for an unknown task or one that metaworld lacks, or a document or output that cannot be written.
+    """
     require_metaworld(resolve(args.tasks), "parity")
+    if args.document is not None:
+        check_section(args.document, _PICTURES if args.pictures else _FIGURES)
+    if args.output is not None:
+        prepare_output(args.output)
     silence_policies()
     return _compare_pictures(args, console) if args.pictures else _measure(args, console)
 
@@ -48,7 +59,7 @@ def _compare_pictures(args: Parity, console: Console) -> list[PictureDifference]
     table = picture_parity.markdown(differences, backend)
     console.print(table, markup=False, soft_wrap=True)
     if args.document is not None:
-        rewrite_section(args.document, "pictures", table)
+        rewrite_section(args.document, _PICTURES, table)
     return differences
 
 
@@ -72,9 +83,8 @@ def _measure(args: Parity, console: Console) -> list[Row]:
     table = markdown(args, rows)
     console.print(table, markup=False, soft_wrap=True)
     if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
         figures = {"versions": versions(), "rows": [asdict(row) for row in rows]}
         args.output.write_text(json.dumps(figures, indent=1) + "\n")
     if args.document is not None:
-        rewrite_section(args.document, "parity", table)
+        rewrite_section(args.document, _FIGURES, table)
     return rows

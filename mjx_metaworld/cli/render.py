@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from mjx_metaworld.cli.output import prepare_output
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import run_episodes
@@ -69,10 +70,11 @@ def run_render(args: Render, console: Console) -> Rendered:
     """Write the file.
 
     Raises:
-        ValueError: for an unknown task or policy.
+        ValueError: for an unknown task or policy, or an output that cannot be written.
         RuntimeError: if the backend that was asked for cannot draw here.
         ImportError: for an .mp4 without the library that writes it.
     """
+    prepare_output(args.output)
     backend = choose_backend(args.backend)
     if args.output.suffix == ".mp4":
         require_mp4()  # now, not after the simulation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.cli.imports import given_flags
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.suites import in_metaworld, resolve
+from mjx_metaworld.training.checkpoint import RUN_FILE, read_run
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, with_settings
 from mjx_metaworld.training.train import run_folder, train
 
@@ -47,18 +49,40 @@ class TrainResult:
     success: float
 
 
+def _notes() -> str:
+    """Names for `--preset` and `--set`, as the help shows them."""
+    width = max(len(entry.name) for entry in PRESETS) + 2
+    presets = "\n".join(f"  {entry.name:{width}}{entry.meant_for}" for entry in PRESETS)
+    settings = "\n".join(
+        f"  --algo {name}: " + " ".join(f"{key}={_as_typed(value)}" for key, value in vars(known.config()).items())
+        for name, known in ALGORITHMS.items()
+    )
+    return f"\n\npresets:\n{presets}\n\nsettings for --set, with their defaults:\n{settings}"
+
+
+def _as_typed(value: object) -> str:
+    """A setting's value as `--set` takes it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+NOTES = _notes()
+
+
 def run_train(args: Train, console: Console) -> TrainResult:
     """Train, with a row of the table for every evaluation.
 
     Raises:
         ValueError: for unknown tasks, presets or settings, or a bad number of devices.
-        CheckpointError: if the folder holds another run or a broken checkpoint.
+        CheckpointError: if the folder holds another run or a broken checkpoint, or cannot be written.
+        LockedError: if another process trains in the folder.
     """
     config = configuration(args)
     num_envs = config.algorithm.num_envs
     devices = claim_devices(default_devices(num_envs) if args.devices is None else args.devices)
     key = jax.random.key(args.seed)
     folder = args.output or run_folder(config, key)
+    if (folder / RUN_FILE).exists():  # goes on with the implementation that it began with
+        key = jax.random.key(args.seed, impl=read_run(folder).key_impl)
     # A single device needs no mesh: this is the program of a plain `VectorEnv`.
     trained = train(config, key, folder, console, devices if len(devices) > 1 else None, on_loaded=release_freed)
     progress = trained.progress

@@ -15,6 +15,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import fixtures, puck, tools
 from mjx_metaworld.experts.common import POLICIES
 from mjx_metaworld.observation import OBSERVATION
+from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.tasks.registry import registered
 from mjx_metaworld.tasks.spec import Script, TaskSpec
 from mjx_metaworld.types import Policy
@@ -39,6 +40,7 @@ def expert_policy(tasks: Sequence[str | TaskSpec]) -> Policy:
     policies = [policy for policy in found.values() if policy is not None]
 
     def policy(obs: Float[Array, " obs"], task: Int[Array, ""]) -> Float[Array, "4"]:
+        check_threads("a scripted policy")
         return jax.lax.switch(task, policies, obs[OBSERVATION])
 
     return policy

@@ -79,7 +79,8 @@ def _stack(leaves: tuple) -> Array | np.ndarray:
     if not isinstance(leaves[0], jax.Array):
         return np.stack(leaves)
     if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(np.stack([jax.random.key_data(key) for key in leaves])))
+        words = jnp.asarray(np.stack([jax.random.key_data(key) for key in leaves]))
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaves[0]))
     return jnp.asarray(np.stack(jax.device_get(leaves)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from mjx_metaworld.processes.forks import ForkError
+
 HEADLESS = ("egl", "osmesa")  # in the order of preference: EGL can use a GPU, OSMesa is software
 _LIBRARIES = {
     "egl": "libEGL (Debian: libegl1, with a GPU's driver or libgl1-mesa-dri)",
@@ -21,6 +24,7 @@ _LIBRARIES = {
 }
 _MAX_GEOMS = 1000  # that one picture may hold, as the reference's renderer has it
 _CREATION = threading.Lock()  # mujoco.egl opens its display in the first context's constructor
+_drawn: set[int] = set()  # processes, of this one and those that it was forked from, that made a context
 
 
 def library(backend: str) -> str:
@@ -52,6 +56,9 @@ def context_class(backend: str) -> Any:
 class Painter:
     """Draws scenes of any number of models, in one thread: the one that made it.
 
+    Raises:
+        ForkError: in a process forked from one that has drawn by OpenGL, whose drivers share no display with it.
+
     Args:
         backend: one of `HEADLESS`.
         max_scenes: how many models' meshes and textures to keep on the drawing device; to load them takes longer than
@@ -61,6 +68,13 @@ class Painter:
     def __init__(self, backend: str, max_scenes: int) -> None:
         self._max_scenes = max_scenes
         self._resources: OrderedDict[tuple[int, int, int], _Resources] = OrderedDict()
+        if _drawn - {os.getpid()}:
+            raise ForkError(
+                f"backend {backend!r} cannot draw in this process ({os.getpid()}): the one that it was forked from has "
+                'drawn by OpenGL. Start processes with the method "spawn" or "forkserver", or draw with '
+                'backend="raycast".'
+            )
+        _drawn.add(os.getpid())
         with _CREATION:
             self._context = context_class(backend)(1, 1)
         self._context.make_current()

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import operator
+import os
 import platform
 import queue
 import threading
@@ -82,6 +83,8 @@ def render(
         ValueError: for an unknown camera or backend, a size outside 1 .. 4096, or a bad number of threads.
         TypeError: if `state` is no State; a Transition, say, does not hold the physics.
         RuntimeError: if the backend that was asked for cannot draw here; the message names the missing library.
+        ForkError: in a process forked from one that has drawn by OpenGL, or one where JAX had begun to work, if the
+            state cannot be read there; numpy arrays can.
         ImportError: for `progress` without the library that shows it.
     """
     _check(state, camera, width, height, num_threads)
@@ -257,6 +260,17 @@ class _Worker(threading.Thread):
 _of_thread = threading.local()
 _workers: list[_Worker] = []
 _growing = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Forget the workers, which a fork leaves behind: this process makes its own."""
+    global _growing
+    _workers.clear()
+    _growing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _default_threads() -> int:

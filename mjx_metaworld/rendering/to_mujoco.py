@@ -63,7 +63,8 @@ def to_mujoco(env: MetaWorldEnv, state: State, i: int = 0) -> tuple[mujoco.MjMod
     lanes = (1,) if np.ndim(state.task) == 0 else np.shape(state.task)
     if len(lanes) != 1 or not -lanes[0] <= i < lanes[0]:
         raise IndexError(f"no lane {i} in a state with leading axes {np.shape(state.task)}")
-    lane = on_host(state if np.ndim(state.task) == 0 else jax.tree.map(lambda x: x[i], state))
+    state = on_host(state)
+    lane = state if np.ndim(state.task) == 0 else jax.tree.map(lambda x: x[i], state)
     spec = env.tasks[int(lane.task)]
     scene = OriginalScene(spec.scene_spec)
     scene.pose(spec, lane)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.requires import require
 
 RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+_THREEFRY_WORDS = 2  # of a key of JAX's default implementation
 _KEEP = 3  # the newest checkpoints; older ones are deleted
 
 
@@ -34,6 +37,15 @@ class Progress:
     env_steps: int = 0
     seconds: float = 0.0  # wall clock since the run began, with compiling, over all of its processes
     success: float = 0.0  # of the last evaluation, in the mean
+
+
+class _Record(NamedTuple):
+    """Contents of a checkpoint beside its arrays."""
+
+    progress: Progress
+    key_impls: Mapping[str, str]  # implementation of each random key, by its path
+    x64: bool | None  # whether numbers were 64 bits wide; None in checkpoints that do not say it
+    digest: str | None  # of all arrays, likewise
 
 
 class Checkpoints:
@@ -54,12 +66,27 @@ class Checkpoints:
         self._manager = self._ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, state: Any, progress: Progress) -> None:
-        """Write a checkpoint; one that a kill interrupts does not count."""
+        """Write a checkpoint; one that a kill interrupts does not count.
+
+        Raises:
+            CheckpointError: if it cannot be written, because the disk is full, say; the earlier ones stay as they are.
+        """
         args = self._ocp.args
-        composite = args.Composite(
-            state=args.StandardSave(_named_arrays(state)), progress=args.JsonSave(asdict(progress))
-        )
-        self._manager.save(progress.iteration, args=composite)
+        arrays = _named_arrays(state)
+        record = _Record(progress, _key_impls(state), jax.config.jax_enable_x64, _digest(arrays, progress))
+        written = record._asdict() | {"progress": asdict(progress), "key_impls": dict(record.key_impls)}
+        composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
+        try:
+            self._manager.save(progress.iteration, args=composite)
+        except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
+            raise CheckpointError(
+                f"the checkpoint {self._folder / str(progress.iteration)} cannot be written ({_first_line(error)}); "
+                "earlier ones are whole, and the same command goes on from the newest of them"
+            ) from error
+
+    def newest(self) -> int | None:
+        """Iteration of the newest checkpoint; None if there is none."""
+        return self._manager.latest_step()
 
     def restore(
         self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None = None
@@ -73,19 +100,24 @@ class Checkpoints:
         Raises:
             CheckpointError: if the checkpoint cannot be read, or holds another kind of train state.
         """
-        iteration = self._manager.latest_step()
+        iteration = self.newest()
         if iteration is None:
             return None
-        template = jax.eval_shape(init, jax.random.key(0))
-        places = placement(template, lanes)
         args = self._ocp.args
         try:
-            restored = self._manager.restore(
-                iteration,
-                args=args.Composite(state=args.StandardRestore(_wanted(template, places)), progress=args.JsonRestore()),
-            )
-            state = jax.device_put(_state_of(restored.state, template), places)
-            return state, Progress(**restored.progress)
+            stored = self._manager.restore(iteration, args=args.Composite(progress=args.JsonRestore()))
+            record = _read_record(stored.progress)
+            _check_width(self._folder / str(iteration), record.x64)
+            template = jax.eval_shape(init, jax.random.key(0, impl=next(iter(record.key_impls.values()), None)))
+            places = placement(template, lanes)
+            arrays = self._manager.restore(
+                iteration, args=args.Composite(state=args.StandardRestore(_wanted(template, places)))
+            ).state
+            if None not in (record.digest, digest := _digest(arrays, record.progress)) and record.digest != digest:
+                raise ValueError("its arrays are not those that were written")
+            return jax.device_put(_state_of(arrays, template, record.key_impls), places), record.progress
+        except CheckpointError:
+            raise
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(iteration)} is broken or of another version of mjx_metaworld; "
@@ -102,6 +134,7 @@ class Run(NamedTuple):
 
     config: TrainConfig
     key: list[int]  # the words of the random key that it began with
+    key_impl: str  # its implementation, as `jax.random.key` takes it
 
 
 def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict[str, Any]) -> None:
@@ -117,18 +150,21 @@ def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict
         CheckpointError: if the folder holds another run, or something else.
     """
     file = folder / RUN_FILE
-    partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves
+    partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves, with the lock
     if file.exists():
         stored = read_run(folder)
         changed = differences(stored.config, config)
-        if stored.key != key_words(key):
+        if stored.key_impl != key_impl(key):
+            changed.append(f"random key of {stored.key_impl}, now of {key_impl(key)}")
+        elif stored.key != key_words(key):
             changed.append(f"random key {stored.key}, now {key_words(key)}")
         if changed:
             raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
-    elif folder.exists() and any(path != partial for path in folder.iterdir()):
+    elif folder.exists() and any(path not in (partial, folder / LOCK_FILE) for path in folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
-    written = json.dumps({"config": as_json(config), "key": key_words(key), **facts}, indent=1)
+    start = {"key": key_words(key), "key_impl": key_impl(key)}
+    written = json.dumps({"config": as_json(config), **start, **facts}, indent=1)
     partial.write_text(written + "\n")
     partial.replace(file)
 
@@ -144,14 +180,57 @@ def read_run(folder: Path) -> Run:
         raise CheckpointError(f"{folder} holds no training run ({RUN_FILE} is missing)")
     try:
         data = json.loads(file.read_text())
-        return Run(from_json(data["config"]), [int(word) for word in data["key"]])
-    except (ValueError, KeyError, TypeError) as error:
+        config, key = from_json(data["config"]), [int(word) for word in data["key"]]
+        # Runs of before `key_impl` was written have JAX's own, or that of the other length.
+        impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
+        return Run(config, key, impl)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
 
 
 def key_words(key: Key[Array, ""]) -> list[int]:
     """The numbers of a random key, as `run.json` holds them."""
     return np.asarray(jax.random.key_data(key)).tolist()
+
+
+def key_impl(key: Key[Array, ""]) -> str:
+    """Name of a random key's implementation, as `jax.random.key` takes it."""
+    return str(jax.random.key_impl(key))
+
+
+def _read_record(data: Mapping[str, Any]) -> _Record:
+    """A checkpoint's record; those of before there was one hold the progress alone."""
+    if "progress" not in data:
+        return _Record(Progress(**data), {}, None, None)
+    return _Record(Progress(**data["progress"]), data["key_impls"], data["x64"], data["digest"])
+
+
+def _check_width(place: Path, x64: bool | None) -> None:
+    """Check that the numbers of a checkpoint are as wide as this process's."""
+    if x64 is not None and x64 != jax.config.jax_enable_x64:
+        was, now = ("64", "32") if x64 else ("32", "64")
+        raise CheckpointError(
+            f"the checkpoint {place} holds numbers of {was} bits and this process computes with {now}; go on with the "
+            f"environment variable JAX_ENABLE_X64={int(x64)}"
+        )
+
+
+def _digest(arrays: Mapping[str, Array], progress: Progress) -> str | None:
+    """Fingerprint of a checkpoint, since what is cut off a file reads as zeros; None where other hosts hold a part."""
+    if not all(array.is_fully_addressable for array in arrays.values()):
+        return None
+    digest = hashlib.blake2b(json.dumps(asdict(progress)).encode(), digest_size=16)
+    for name in sorted(arrays):
+        numbers = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {numbers.dtype} {numbers.shape}".encode())
+        digest.update(numbers.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _key_impls(state: Any) -> dict[str, str]:
+    """Implementation of every typed key, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): key_impl(leaf) for path, leaf in leaves if _is_key(leaf)}
 
 
 def _is_key(leaf: Any) -> bool:
@@ -176,14 +255,15 @@ def _wanted(template: Any, places: Any) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _state_of(arrays: dict[str, Array], template: Any) -> Any:
+def _state_of(arrays: dict[str, Array], template: Any, key_impls: Mapping[str, str]) -> Any:
     """The state that `_named_arrays` took apart."""
 
     def leaf_of(path: Any, leaf: Any) -> Array:
         if not leaf.size:
             return jnp.zeros(leaf.shape, leaf.dtype)
-        array = arrays[jax.tree_util.keystr(path)]
-        return jax.random.wrap_key_data(array) if _is_key(leaf) else array
+        name = jax.tree_util.keystr(path)
+        array = arrays[name]
+        return jax.random.wrap_key_data(array, impl=key_impls.get(name)) if _is_key(leaf) else array
 
     return jax.tree_util.tree_map_with_path(leaf_of, template)
 

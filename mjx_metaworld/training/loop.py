@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import EpisodeStats
+from mjx_metaworld.processes.signals import postponed
 from mjx_metaworld.training.algorithm import Algorithm
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.devices import placement
@@ -60,24 +62,37 @@ def run_loop(
 
     Returns:
         The last train state, and how far it came.
+
+    Raises:
+        KeyboardInterrupt: at the end of an iteration in which SIGINT or SIGTERM came; what it reached is saved, unless
+            an evaluation was due, which would be left out when the run goes on.
+        CheckpointError: if a checkpoint cannot be written.
     """
     state, progress = start
     before = progress.seconds
     places = placement(state, algorithm.sharding)  # those of what came in: one program serves all iterations
     iterate = jit(algorithm.iterate, donate_argnums=0, out_shardings=(places, None))
     while not finished(progress, schedule):
-        state, report = jax.block_until_ready(iterate(state))
         last, env_steps = progress.env_steps, progress.env_steps + algorithm.steps_per_iteration
-        progress = Progress(progress.iteration + 1, env_steps, before + time.perf_counter() - began, progress.success)
-        records.iteration(progress, report)
-        ended = env_steps >= schedule.env_steps
-        if ended or _crossed(last, env_steps, schedule.eval_every):
+        due = env_steps >= schedule.env_steps or _crossed(last, env_steps, schedule.eval_every)
+        try:
+            with postponed("this iteration", insist=True):
+                state, report = jax.block_until_ready(iterate(state))
+                seconds = before + time.perf_counter() - began
+                progress = Progress(progress.iteration + 1, env_steps, seconds, progress.success)
+                records.iteration(progress, report)
+        except KeyboardInterrupt:
+            if progress.env_steps == env_steps and not due:
+                checkpoints.save(state, progress)
+            raise
+        if due:
             evaluation = evaluate(state)
             seconds = before + time.perf_counter() - began
             progress = Progress(progress.iteration, env_steps, seconds, float(evaluation.success.mean()))
             records.evaluation(progress, evaluation)
         if finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
-            checkpoints.save(state, progress)
+            with postponed("", insist=True):
+                checkpoints.save(state, progress)
     return state, progress
 
 
@@ -96,8 +111,16 @@ def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -
     restored = checkpoints.restore(algorithm.init, algorithm.sharding)
     if restored is not None:
         return restored
-    state = jit(algorithm.init)(key)
+    state = jit(lambda key: jax.tree.map(_strongly_typed, algorithm.init(key)))(key)
     return jax.device_put(state, placement(state, algorithm.sharding)), Progress()
+
+
+def _strongly_typed(leaf: Array) -> Array:
+    """An array whose type is as fixed as a checkpoint's, so that a resumed run is computed alike.
+
+    Of a number that Python gave a weak type remains, which yields to the types of others.
+    """
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
 def _crossed(last: int, now: int, every: int) -> bool:

@@ -291,7 +291,8 @@ class _PPO:
             rate = jnp.where(losses.kl > 2 * config.target_kl, rate / _RATE_STEP, rate)
             rate = jnp.where(losses.kl < config.target_kl / 2, rate * _RATE_STEP, rate)
             rate = jnp.clip(rate, _MIN_RATE, _MAX_RATE)
-            params = jax.tree.map(lambda p, s: p - rate * s, params, steps)
+            # Networks stay 32 bits wide where rewards, and with these the rate, are 64.
+            params = jax.tree.map(lambda p, s: p - (rate * s).astype(p.dtype), params, steps)
             return (params, optimizer, rate), losses
 
         def epoch(carry: tuple, epoch_key: Array) -> tuple[tuple, _Losses]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +14,19 @@ from rich.console import Console
 
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.processes.locks import exclusive
+from mjx_metaworld.processes.signals import termination
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, training_env
-from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, key_words, open_run, read_run
+from mjx_metaworld.training.checkpoint import (
+    LOCK_FILE,
+    CheckpointError,
+    Checkpoints,
+    Progress,
+    key_words,
+    open_run,
+    read_run,
+)
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, plot_success
@@ -59,7 +70,9 @@ def train(
 
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
-        CheckpointError: if the folder holds another run, a broken checkpoint, or something else.
+        CheckpointError: if the folder holds another run, a broken checkpoint, or something else, or cannot be written.
+        LockedError: if another process trains in the folder.
+        KeyboardInterrupt: after SIGINT or SIGTERM (as `Terminated`), when the iteration is done and saved.
         ImportError: if the extra `train` is not installed.
     """
     began = time.perf_counter()
@@ -68,34 +81,68 @@ def train(
     with console.status("Loading the tasks"):
         env, algorithm = build(config, devices)
     on_loaded()
-    open_run(folder, config, key, _facts(devices))
-    schedule = Schedule(config.env_steps, config.eval_every, config.checkpoint_every, config.stop_at_success)
-    checkpoints = Checkpoints(folder)
-    try:
-        with console.status("Compiling the start"):
-            state, progress = begin(algorithm, key, checkpoints)
-        if finished(progress, schedule):
-            console.print(f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}.")
-        else:
-            if progress.iteration:
-                console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
-            names = [spec.name for spec in env.tasks]
-            frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-            evaluate = make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding)
-            with Recorder(folder, names, config.env_steps, console, progress) as recorder:
-                state, progress = run_loop(
-                    algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began
-                )
-            plot_success([folder], folder / PLOT_FILE)
-    finally:
-        checkpoints.close()
+    folder.mkdir(parents=True, exist_ok=True)
+    first = jax.process_index() == 0  # of several hosts one alone holds the folder
+    with exclusive(folder, folder / LOCK_FILE) if first else contextlib.nullcontext(), termination():
+        open_run(folder, config, key, _facts(devices))
+        checkpoints = Checkpoints(folder)
+        try:
+            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began)
+        except KeyboardInterrupt:
+            console.print(_going_on(folder, checkpoints.newest(), algorithm), highlight=False, soft_wrap=True)
+            raise
+        except OSError as error:  # a full disk, say
+            going_on = _going_on(folder, checkpoints.newest(), algorithm)
+            raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
+        finally:
+            checkpoints.close()
     return Trained(config, env, state, algorithm.policy(state), progress)
+
+
+def _run(
+    config: TrainConfig,
+    key: Key[Array, ""],
+    folder: Path,
+    console: Console,
+    built: tuple[MetaWorldEnv, Algorithm],
+    checkpoints: Checkpoints,
+    began: float,
+) -> tuple[Any, Progress]:
+    """Train in an opened folder, from its newest checkpoint or from the start; the last train state and progress."""
+    env, algorithm = built
+    schedule = Schedule(config.env_steps, config.eval_every, config.checkpoint_every, config.stop_at_success)
+    with console.status("Compiling the start"):
+        state, progress = begin(algorithm, key, checkpoints)
+    if finished(progress, schedule):
+        console.print(f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}.")
+        return state, progress
+    if progress.iteration:
+        console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
+    names = [spec.name for spec in env.tasks]
+    frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
+    evaluate = make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding)
+    with Recorder(folder, names, config.env_steps, console, progress) as recorder:
+        state, progress = run_loop(algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began)
+    plot_success([folder], folder / PLOT_FILE)
+    return state, progress
+
+
+def _going_on(folder: Path, newest: int | None, algorithm: Algorithm) -> str:
+    """The last line of a run that was asked to end."""
+    if newest is None:
+        return f"Ended before the first checkpoint in {folder}; the same command begins anew."
+    steps = newest * algorithm.steps_per_iteration
+    return f"Ended; the same command goes on from the checkpoint at {steps:,} env steps in {folder}."
 
 
 def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     """Default folder of a run: its tasks, its algorithm and its seed below `out/train`."""
     tasks = config.tasks if isinstance(config.tasks, str) else "+".join(config.tasks)
-    seed = "-".join(str(word) for word in key_words(key)).removeprefix("0-")  # of `jax.random.key(7)` 7 alone
+    words = key_words(key)
+    half = len(words) // 2
+    if half > 1 and words[:half] == words[half:]:  # "rbg" has the words of the default twice
+        words = words[:half]
+    seed = "-".join(str(word) for word in words).removeprefix("0-")  # of `jax.random.key(7)` 7 alone
     return Path("out", "train", f"{tasks}-{algorithm_name(config.algorithm)}-{seed}")
 
 

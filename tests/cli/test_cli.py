@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import io
 import json
@@ -31,6 +32,7 @@ from mjx_metaworld.rendering import images as pictures
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks import registered
+from mjx_metaworld.training.config import ALGORITHMS, PRESETS
 
 pytestmark = pytest.mark.usefixtures("kinematic")
 
@@ -99,6 +101,20 @@ def test_help_lists_every_command(capsys):
     assert run() == 2
 
 
+def test_the_version_is_told(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"mjx-metaworld {mw.__version__}\n"
+
+
+def test_help_of_train_names_presets_and_settings(capsys):
+    assert run("train", "--help") == 0
+    out = capsys.readouterr().out
+    assert all(entry.name in out for entry in PRESETS)
+    settings = [field.name for known in ALGORITHMS.values() for field in dataclasses.fields(known.config)]
+    assert len(settings) > 20
+    assert [name for name in settings if f"{name}=" not in out] == []
+
+
 def test_help_of_a_command_has_arguments_and_examples(capsys):
     assert run("render", "--help") == 0
     out = capsys.readouterr().out
@@ -121,6 +137,13 @@ BAD = {
     "render reach-v3 --size 0": "size must be an integer from 1 to 4096, got 0",
     "eval reach-v3 --num-goals 51": "1..50, got 51",
     "eval reach-v3 --policy random": "expert or module:function",
+    "demo --output out/film.mp4": "output must end in .png, .jpg, .webp, got out/film.mp4",
+    "render reach-v3 --output pyproject.toml/film.gif": "cannot be written",
+    "parity --document missing.md": "there is no file missing.md",
+    "parity --document pyproject.toml": "pyproject.toml needs one <!-- parity:begin -->",
+    "parity --pictures --document README.md": "README.md needs one <!-- pictures:begin -->",
+    "parity --output docs": "output docs is a folder",
+    "eval out/train/no-such-run": "there is no folder out/train/no-such-run",
     "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",
     "bench --seconds x": "--seconds",

@@ -21,6 +21,7 @@ PACKAGE = Path(mw.__file__).parent
 # round, declaring a task would import MuJoCo's simulation. Tasks stand above `scenes` since a task names its scene.
 # Experts stand above the environment since they are made for one; a reward never asks an expert.
 ROWS = (
+    ("processes",),
     ("physics", "compile"),
     ("types", "observation"),
     ("scenes",),

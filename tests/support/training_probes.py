@@ -134,12 +134,28 @@ class Silent:
         """Nothing."""
 
 
+def probe_learner(algorithm: str, lanes: NamedSharding | None = None) -> Algorithm:
+    """A learner on a probe that pays for the drawn number."""
+    config = RUN_CONFIGS[algorithm]
+    env = probe(
+        lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
+        episode_steps=config.episode_steps,
+        show_step=True,
+        show_drawn=True,
+    )
+    return ALGORITHMS[algorithm].make(config, env._replace(sharding=lanes))
+
+
 def run_probe(
     folder: Path,
     iterations: int,
     checkpoint_every: int = 1,
     algorithm: str = "ppo",
     lanes: NamedSharding | None = None,
+    *,
+    impl: str | None = None,
+    evaluate_every: int = 3,
+    records: Silent = Silent(),  # noqa: B008 - it holds nothing
 ) -> tuple[Any, Progress]:
     """Train on a probe that pays for the drawn number, going on from the folder's newest checkpoint.
 
@@ -149,29 +165,35 @@ def run_probe(
         checkpoint_every: iterations.
         algorithm: its name.
         lanes: how the lanes lie on several devices.
+        impl: of the random key that a fresh run begins with; JAX's default by default.
+        evaluate_every: iterations.
+        records: told of every iteration.
     """
-    config = RUN_CONFIGS[algorithm]
-    env = probe(
-        lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
-        episode_steps=config.episode_steps,
-        show_step=True,
-        show_drawn=True,
+    learner = probe_learner(algorithm, lanes)
+    key = jax.random.key(5, impl=impl)
+    return learn_alone(
+        learner, key, folder, iterations, checkpoint_every, evaluate_every=evaluate_every, records=records
     )
-    learner = ALGORITHMS[algorithm].make(config, env._replace(sharding=lanes))
-    return learn_alone(learner, jax.random.key(5), folder, iterations, checkpoint_every)
 
 
 def learn_alone(
-    learner: Algorithm, key: Key[Array, ""], folder: Path, iterations: int, checkpoint_every: int
+    learner: Algorithm,
+    key: Key[Array, ""],
+    folder: Path,
+    iterations: int,
+    checkpoint_every: int,
+    *,
+    evaluate_every: int = 3,
+    records: Silent = Silent(),  # noqa: B008 - it holds nothing
 ) -> tuple[Any, Progress]:
     """The real loop with checkpoints, without evaluations or records."""
     steps = learner.steps_per_iteration
-    schedule = Schedule(iterations * steps, 3 * steps, checkpoint_every * steps, None)
+    schedule = Schedule(iterations * steps, evaluate_every * steps, checkpoint_every * steps, None)
     checkpoints = Checkpoints(folder)
     evaluation = EpisodeStats(np.zeros((1, 1), bool), np.zeros((1, 1)))
     try:
         start = begin(learner, key, checkpoints)
-        return run_loop(learner, lambda _: evaluation, schedule, start, Silent(), checkpoints, began=0.0)
+        return run_loop(learner, lambda _: evaluation, schedule, start, records, checkpoints, began=0.0)
     finally:
         checkpoints.close()
 

@@ -21,6 +21,8 @@ from mjx_metaworld.adapters.lerobot.demonstrations import Demonstration, demonst
 from mjx_metaworld.adapters.lerobot.tasks import TaskTexts, distinct_tasks, task_groups, task_texts
 from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STATE
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.processes.locks import exclusive
+from mjx_metaworld.processes.signals import postponed, termination
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
 Images = Literal["none", "image", "video"]
@@ -92,7 +94,7 @@ def run_export(args: Export, console: Console) -> Exported:
 
 
 def export(args: Export, progress: Progress | None = None) -> Counter[str]:
-    """Write a LeRobot dataset of expert episodes.
+    """Write a LeRobot dataset of expert episodes; asked to end before it is done, it leaves one of whole episodes.
 
     Args:
         args: what to write.
@@ -104,6 +106,8 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
     Raises:
         MissingLeRobotError: if LeRobot is not installed.
         ValueError: if the output directory exists.
+        LockedError: if another process writes it.
+        KeyboardInterrupt: after SIGINT or SIGTERM (as `Terminated`), when the dataset has been closed.
     """
     try:
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -115,11 +119,18 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
         ) from error
     if args.output.exists():
         raise ValueError(f"output {args.output} exists; name a new directory")
-    bars = progress or Progress(disable=True)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    lock = args.output.with_name(f"{args.output.name}.lock")  # beside it: LeRobot makes the directory itself
+    with exclusive(args.output, lock), termination():
+        return _write(args, progress or Progress(disable=True), LeRobotDataset, TASK_DESCRIPTIONS)
+
+
+def _write(args: Export, bars: Progress, dataset_class: Any, descriptions: dict[str, str]) -> Counter[str]:
+    """The dataset, by LeRobot's class and with LeRobot's texts of the tasks."""
     compiling = bars.add_task("loading and compiling", total=1)
     env = make(distinct_tasks(task_groups(args.tasks)), max_episode_steps=args.max_episode_steps)
-    texts = task_texts(args.texts, TASK_DESCRIPTIONS)
-    dataset = LeRobotDataset.create(
+    texts = task_texts(args.texts, descriptions)
+    dataset = dataset_class.create(
         args.repo_id,
         CONTROL_RATE,
         features(args),
@@ -141,14 +152,30 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
     try:
         for demonstration in demonstrations:
             name = env.tasks[demonstration.task].name
-            for frame in frames(env, demonstration, args):
-                dataset.add_frame({**frame, "task": texts[name]})
-            dataset.save_episode()
-            written[name] += 1
+            rows = frames(env, demonstration, args)
+            with postponed("this episode"):
+                for frame in rows:
+                    dataset.add_frame({**frame, "task": texts[name]})
+                dataset.save_episode()
+                written[name] += 1
             bars.advance(writing)
+    except KeyboardInterrupt:
+        bars.console.print(_left(args, written), highlight=False, soft_wrap=True)
+        raise
     finally:
-        dataset.finalize()  # without it the files lack their ends
+        with postponed(""):
+            dataset.finalize()  # without it the files lack their ends
     return written
+
+
+def _left(args: Export, written: Counter[str]) -> str:
+    """The last line of an export that was asked to end."""
+    if not written.total():
+        return f"Ended before the first episode; delete {args.output} and export again."
+    return (
+        f"Ended: {args.output} holds {written.total()} whole episodes and can be read. An export does not go on in a "
+        "folder: delete it to begin anew, or export the rest to another."
+    )
 
 
 def features(args: Export) -> dict[str, dict[str, Any]]:

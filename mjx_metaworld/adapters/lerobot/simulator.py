@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.suites import goal_batch, resolve
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.types import State
@@ -51,6 +52,7 @@ class Simulator:
             task: index into `env.tasks`.
             rand_vecs: `(num_envs, rand)` goals of this task.
         """
+        check_threads("the LeRobot environment")
         tasks, padded = goal_batch([rand_vecs], self.env.rand_vec_size, [task])
         return self._reset(jnp.asarray(tasks), jnp.asarray(padded, float))
 
@@ -61,6 +63,7 @@ class Simulator:
             state: from `reset` or `step`.
             actions: `(num_envs, 4)` float32.
         """
+        check_threads("the LeRobot environment")
         return self._step(state, jnp.asarray(actions, jnp.float32))
 
 
