@@ -220,7 +220,7 @@ def test_wrappers_give_the_same_numbers(name):
                 assert infos["final_info"]["episode"]["r"][i] == pytest.approx(returns[i])
                 returns[i] = 0.0
                 expected, _ = env.reset()
-            np.testing.assert_allclose(obs[i], expected, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(obs[i], np.asarray(expected), rtol=1e-6, atol=1e-6)
 
 
 def test_statistics_can_be_frozen_and_carried_over():
