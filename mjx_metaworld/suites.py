@@ -138,15 +138,20 @@ def require_metaworld(tasks: Sequence[TaskSpec], purpose: str) -> None:
         raise ValueError(f"{purpose} compares with metaworld, which has no {', '.join(missing)}")
 
 
-def goals(tasks: Tasks, seed: int) -> tuple[np.ndarray, ...]:
-    """The reference's frozen goal vectors, `(50, rand)` float64 a task, in the order of `resolve(tasks)`.
+def goals(tasks: Tasks, seed: int, num_goals: int = NUM_GOALS) -> tuple[np.ndarray, ...]:
+    """The reference's frozen goal vectors, `(num_goals, rand)` float64 a task, in the order of `resolve(tasks)`.
 
     They equal the `rand_vec`s in `metaworld.MT10(seed=seed).train_tasks` and so on; for one task those of
     `metaworld.MT1(name, seed=seed)` and `ML1(name, seed=seed).train_tasks`, whose test tasks have `seed + 1`. The
-    reference draws all tasks of a suite from one generator, so a task's goals depend on the tasks before it. A reset
-    there prepares the episode twice and only the second draw is kept.
+    reference draws all tasks of a suite from one generator, so a task's goals depend on the tasks before it, and on how
+    many goals these have. A reset there prepares the episode twice and only the second draw is kept.
 
     A task that metaworld does not have gets goals drawn the same way, uniformly within its own bounds.
+
+    Args:
+        tasks: as `mw.make` takes them.
+        seed: of NumPy's older generator, which the reference uses.
+        num_goals: a task.
 
     Raises:
         ValueError: for unknown tasks, or a task that accepts no goal within its bounds.
@@ -155,7 +160,7 @@ def goals(tasks: Tasks, seed: int) -> tuple[np.ndarray, ...]:
     suite = []
     for spec in resolve(tasks):
         kept = []
-        for _ in range(NUM_GOALS):
+        for _ in range(num_goals):
             draw_goal(generator, spec)
             kept.append(draw_goal(generator, spec))
         suite.append(np.stack(kept))

@@ -80,13 +80,21 @@ class Painter:
         self._context.make_current()
 
     def draw(
-        self, model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int, *, depth: bool
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        camera_id: int,
+        width: int,
+        height: int,
+        *,
+        depth: bool,
+        zbuffer: bool = False,
     ) -> np.ndarray:
         """A forwarded scene as `mujoco.Renderer` draws it.
 
         Returns:
             uint8 `(height, width, 3)`; with `depth` float32 `(height, width)`, metres along the camera's axis and
-            infinity where there is nothing.
+            infinity where there is nothing, or with `zbuffer` as well OpenGL's own values, 0 .. 1, of the picture.
         """
         resources = self._load(model, width, height)
         camera = mujoco.MjvCamera()
@@ -95,13 +103,16 @@ class Painter:
         mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
         # Drawn as flat labels, the scene has neither sky nor blending, so that its depth is that of the surfaces.
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
-            scene.flags[flag] = depth
+            scene.flags[flag] = depth and not zbuffer
+        # Far as 0 is precise far away; far as 1 is OpenGL's default.
+        order = mujoco.mjtDepthMap.mjDEPTH_ZERONEAR if zbuffer else mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        resources.context.readDepthMap = order
         viewport = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(viewport, scene, resources.context)
         if depth:
-            zbuffer = np.empty((height, width), np.float32)
-            mujoco.mjr_readPixels(None, zbuffer, viewport, resources.context)
-            return _metres(model, zbuffer[::-1])
+            values = np.empty((height, width), np.float32)
+            mujoco.mjr_readPixels(None, values, viewport, resources.context)
+            return values[::-1] if zbuffer else _metres(model, values[::-1])
         image = np.empty((height, width, 3), np.uint8)
         mujoco.mjr_readPixels(image, None, viewport, resources.context)
         return image[::-1]  # OpenGL's first row is the lowest
@@ -130,13 +141,17 @@ class _Resources:
         self.model = model
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         self.context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        self.context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR  # near is 1, far is 0: precise far away
         self.scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
 
 
 def _metres(model: mujoco.MjModel, zbuffer: np.ndarray) -> np.ndarray:
     """Distances from a depth buffer, which is linear in their reciprocals between the two clipping planes."""
-    near, far = (plane * model.stat.extent for plane in (model.vis.map.znear, model.vis.map.zfar))
+    near, far = clipping_planes(model)
     share = zbuffer.astype(float)
     distance = near * far / (near + share * (far - near))
     return np.where(share > 0.0, distance, np.inf).astype(np.float32)
+
+
+def clipping_planes(model: mujoco.MjModel) -> tuple[float, float]:
+    """Distances from the camera within which a scene is drawn, in metres."""
+    return model.vis.map.znear * model.stat.extent, model.vis.map.zfar * model.stat.extent

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
+from mjx_metaworld.rendering.opengl import clipping_planes
+
 _VISIBLE_GROUPS = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # what MuJoCo's viewer shows unless told otherwise
 _UNSET_RGBA = np.array([0.5, 0.5, 0.5, 1.0], np.float32)  # the compiler's default: the material's colour counts
 _BACKGROUND = np.array([0.72, 0.80, 0.88])
@@ -19,7 +21,14 @@ _SAMPLES = 2  # rays per pixel and axis; their mean smooths the edges
 
 
 def raycast(
-    model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int, *, depth: bool = False
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    camera_id: int,
+    width: int,
+    height: int,
+    *,
+    depth: bool = False,
+    zbuffer: bool = False,
 ) -> np.ndarray:
     """Draw a forwarded scene.
 
@@ -30,10 +39,11 @@ def raycast(
         width: pixels.
         height: pixels.
         depth: distances instead of colours.
+        zbuffer: with `depth`, what OpenGL's depth buffer would hold.
 
     Returns:
         uint8 `(height, width, 3)`; with `depth` float32 `(height, width)`, metres along the camera's axis and
-        infinity where there is nothing.
+        infinity where there is nothing, or with `zbuffer` as well 0 (near) to 1 (far).
     """
     samples = 1 if depth else _SAMPLES
     rows, columns = height * samples, width * samples
@@ -50,7 +60,8 @@ def raycast(
     if depth:
         for _, hit in _site_spheres(model, data, origin, rays):
             free = np.minimum(free, hit)
-        return (free * -(rays @ data.cam_xmat[camera_id].reshape(3, 3)[:, 2])).astype(np.float32)
+        metres = free * -(rays @ data.cam_xmat[camera_id].reshape(3, 3)[:, 2])
+        return (_zbuffer(model, metres) if zbuffer else metres).astype(np.float32)
 
     points = origin + distance[..., None] * rays
     light = _lighting(model, origin, points, _facing_normals(points, geom, rays))
@@ -61,6 +72,11 @@ def raycast(
 
     image = image.reshape(height, _SAMPLES, width, _SAMPLES, 3).mean((1, 3))
     return (255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _zbuffer(model: mujoco.MjModel, metres: np.ndarray) -> np.ndarray:
+    near, far = clipping_planes(model)
+    return (far - near * far / np.clip(metres, near, far)) / (far - near)
 
 
 def _camera_rays(model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, columns: int, rows: int) -> np.ndarray:

@@ -25,13 +25,17 @@ from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.rendering import opengl
+from mjx_metaworld.rendering.free_camera import FreeCamera, default_lookat
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.to_mujoco import OriginalScene
 from mjx_metaworld.scenes.catalog import SceneSpec
+from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.types import State, on_host
 
 Backend = Literal["egl", "osmesa", "raycast"]
-CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
+CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")  # of these ids
+FREE = "free"  # MuJoCo's free camera, which is none of a scene's
+_MOVED = CAMERAS.index("topview")  # which is put where the free one is
 _MAX_PIXELS = 4096  # a side; beyond any use, and OpenGL drivers refuse a little further up
 _MAX_THREADS = 8  # each holds models of its own, 20 MB a scene
 _MAX_SCENES = 16  # kept ready in all threads together, besides two in each: enough for MT10
@@ -50,7 +54,9 @@ def render(
     height: int = 480,
     *,
     camera_pos: tuple[float, float, float] | None = None,
+    lookat: np.ndarray | None = None,
     depth: bool = False,
+    zbuffer: bool = False,
     backend: Backend | None = None,
     num_threads: int | None = None,
     progress: bool = False,
@@ -65,11 +71,15 @@ def render(
     Args:
         env: the environment that the state belongs to.
         state: a single state, a batch, or a trajectory of batches: any number of leading axes, the same in all leaves.
-        camera: one of `list_cameras()`.
+        camera: one of `list_cameras()`, or "free": MuJoCo's free camera, where gymnasium's renderer leaves it.
         width: pixels.
         height: pixels.
         camera_pos: where to put the camera instead, in its body's frame; it keeps its orientation.
+        lookat: `(..., 3)` points that the free camera looks at, with the state's leading axes, m; by default the
+            median of the geoms of each picture, see `free_lookats`.
         depth: distances instead of colours.
+        zbuffer: with `depth`, the values of OpenGL's depth buffer instead of metres, as gymnasium's "depth_array" has
+            them: 0 at the near clipping plane, 1 at the far one.
         backend: "egl", "osmesa" or "raycast"; by default the first that works. A process can use one OpenGL library.
         num_threads: at most so many pictures are drawn at once; by default one a CPU core, up to 8.
         progress: show a progress bar on stderr; needs the extra `cli`.
@@ -88,36 +98,78 @@ def render(
         ImportError: for `progress` without the library that shows it.
     """
     _check(state, camera, width, height, num_threads)
+    _check_free(camera, lookat, np.shape(state.task))
     chosen = choose_backend(backend)
+    count = math.prod(np.shape(state.task))
+    images = np.empty((count, height, width), np.float32) if depth else np.empty((count, height, width, 3), np.uint8)
+    points = None if lookat is None else np.reshape(lookat, (-1, 3))
+
+    def draw(i: int, scene: OriginalScene, spec: TaskSpec, lane: State) -> None:
+        model, data = scene.model, scene.data
+        camera_id = _MOVED if camera == FREE else mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+        own_pos = model.cam_pos[camera_id].copy()
+        if camera_pos is not None:
+            model.cam_pos[camera_id] = camera_pos
+        scene.pose(spec, lane)
+        model.cam_pos[camera_id] = own_pos  # pictures are drawn from the pose; the model serves others too
+        point = None if points is None else points[i]
+        with FreeCamera(model, data, camera_id, point) if camera == FREE else contextlib.nullcontext():
+            paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
+            images[i] = paint(model, data, camera_id, width, height, depth=depth, zbuffer=zbuffer)
+        for report in reports:
+            report()
+
+    with _progress_bar(count) if progress else contextlib.nullcontext() as advance:
+        reports = [report for report in (advance, on_picture) if report is not None]
+        _visit(env, state, draw, num_threads)
+    return images.reshape(np.shape(state.task) + images.shape[1:])
+
+
+def free_lookats(env: MetaWorldEnv, state: State) -> np.ndarray:
+    """Points that the free camera looks at by default.
+
+    Gymnasium's renderer chooses them at its first picture and keeps them; so does who passes them to `render`.
+
+    Args:
+        env: the environment that the state belongs to.
+        state: with any number of leading axes.
+
+    Returns:
+        `(..., 3)` float64, m.
+    """
+    points = np.empty((*np.shape(state.task), 3))
+    rows = points.reshape(-1, 3)
+
+    def look(i: int, scene: OriginalScene, spec: TaskSpec, lane: State) -> None:
+        scene.pose(spec, lane)
+        rows[i] = default_lookat(scene.data)
+
+    _visit(env, state, look)
+    return points
+
+
+def _visit(
+    env: MetaWorldEnv,
+    state: State,
+    work: Callable[[int, OriginalScene, TaskSpec, State], None],
+    num_threads: int | None = None,
+) -> None:
+    """Call `work` for every lane, in threads that keep the scenes: its number, its scene, task and state."""
     shape = np.shape(state.task)
     count = math.prod(shape)
     lanes = jax.tree.map(lambda x: np.reshape(x, (count, *np.shape(x)[len(shape) :])), on_host(state))
-    images = np.empty((count, height, width), np.float32) if depth else np.empty((count, height, width, 3), np.uint8)
 
-    def draw(indices: np.ndarray) -> None:
+    def visit(indices: np.ndarray) -> None:
         for i in indices:
             lane = jax.tree.map(operator.itemgetter(i), lanes)
             spec = env.tasks[int(lane.task)]
-            scene = _studio().scene(spec.scene_spec)
-            camera_id = mujoco.mj_name2id(scene.model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
-            own_pos = scene.model.cam_pos[camera_id].copy()
-            if camera_pos is not None:
-                scene.model.cam_pos[camera_id] = camera_pos
-            scene.pose(spec, lane)
-            scene.model.cam_pos[camera_id] = own_pos  # pictures are drawn from the pose; the model serves others too
-            paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
-            images[i] = paint(scene.model, scene.data, camera_id, width, height, depth=depth)
-            for report in reports:
-                report()
+            work(i, _studio().scene(spec.scene_spec), spec, lane)
 
     # Lanes of one scene go to one thread, so that few threads have to load it.
     files = np.array([spec.scene_name for spec in env.tasks])
     order = np.argsort(files[lanes.task], kind="stable")
     num_threads = min(num_threads or _default_threads(), max(count, 1))
-    with _progress_bar(count) if progress else contextlib.nullcontext() as advance:
-        reports = [report for report in (advance, on_picture) if report is not None]
-        _in_parallel([functools.partial(draw, part) for part in np.array_split(order, num_threads)])
-    return images.reshape(shape + images.shape[1:])
+    _in_parallel([functools.partial(visit, part) for part in np.array_split(order, num_threads)])
 
 
 @contextlib.contextmanager
@@ -142,18 +194,29 @@ def _check(state: object, camera: str, width: int, height: int, num_threads: int
         check_integer("num_threads", num_threads)
 
 
+def _check_free(camera: str, lookat: np.ndarray | None, shape: tuple[int, ...]) -> None:
+    if lookat is None:
+        return
+    if camera != FREE:
+        raise ValueError(f"only the free camera takes a point to look at, got camera={camera!r}")
+    if np.shape(lookat) != (*shape, 3):
+        raise ValueError(
+            f"lookat must have shape {(*shape, 3)}, the state's leading axes and 3, got {np.shape(lookat)}"
+        )
+
+
 def check_picture(camera: str, **sizes: int) -> None:
     """Check what can be asked for, before anything is drawn.
 
     Args:
-        camera: one of `list_cameras()`.
+        camera: one of `list_cameras()`, or "free".
         **sizes: pixels, under the names that the caller knows them by.
 
     Raises:
         ValueError: for an unknown camera, or a size outside 1 .. 4096.
     """
-    if camera not in CAMERAS:
-        raise ValueError(f"no camera {camera!r}; available: {', '.join(CAMERAS)}")
+    if camera not in (*CAMERAS, FREE):
+        raise ValueError(f"no camera {camera!r}; available: {', '.join((*CAMERAS, FREE))}")
     for name, size in sizes.items():
         check_integer(name, size, 1, _MAX_PIXELS)
 

@@ -17,7 +17,8 @@ from metaworld.evaluation import evaluation, metalearning_evaluation
 
 import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnasium import MetaWorldVectorEnv, make_ml, make_mt
-from mjx_metaworld.adapters.sub_env import SubEnv, deal_tasks
+from mjx_metaworld.adapters.gymnasium.dealing import deal_tasks
+from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
 from mjx_metaworld.parity.reference import reference_policy
 from mjx_metaworld.suites import resolve
 

@@ -18,7 +18,7 @@ from mjx_metaworld.parity.pictures import VISIBLE, picture_differences
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering import render as rendering
 from mjx_metaworld.rendering.raycast import raycast
-from mjx_metaworld.rendering.render import CAMERAS, list_cameras, render
+from mjx_metaworld.rendering.render import CAMERAS, free_lookats, list_cameras, render
 from mjx_metaworld.rendering.to_mujoco import to_mujoco
 from mjx_metaworld.scenes.catalog import SCENES, load_scene
 
@@ -172,6 +172,42 @@ def test_depth_is_the_distance_along_the_cameras_axis(env, state, backend):
     # The goal's mark is a ball: its surface is a radius nearer than its centre.
     radius = model.site("goal").size[0]
     assert abs(depth[row, column] - (-local[2] - radius)) < 0.3 * radius
+
+
+def test_a_depth_buffer_has_the_reciprocals_of_metres(env, state, backend):
+    lane = jax.tree.map(lambda x: x[1], state)
+    model, _ = to_mujoco(env, state, 1)
+    near, far = opengl.clipping_planes(model)
+    for drawn_by in {backend, "raycast"}:
+        size = {"width": 64, "height": 48, "backend": drawn_by, "depth": True}
+        metres, buffer = (render(env, lane, "corner3", zbuffer=zbuffer, **size) for zbuffer in (False, True))
+        assert buffer.dtype == np.float32
+        assert 0.0 < buffer.min() < buffer.max() <= 1.0
+        seen = np.isfinite(metres)
+        again = near * far / (far - buffer[seen].astype(float) * (far - near))
+        # Nearly all pixels: smoothed edges have a depth in between in OpenGL.
+        assert np.quantile(np.abs(again - metres[seen]) / metres[seen], 0.9) < 0.01
+
+
+def test_the_free_camera_looks_at_the_middle_of_the_scene(env, state):
+    size = {"width": 33, "height": 33, "backend": "raycast"}
+    points = free_lookats(env, state)
+    model, data = to_mujoco(env, state, 2)
+    np.testing.assert_allclose(points[2], np.median(data.geom_xpos, axis=0), atol=1e-12)
+    pictures = render(env, state, "free", **size)
+    np.testing.assert_array_equal(render(env, state, "free", lookat=points, **size), pictures)
+    assert not np.array_equal(render(env, state, "free", lookat=points + 0.2, **size), pictures)
+    before = render(env, state, "topview", **size)
+    # From the model's extent away the goal's mark appears at its depth: straight ahead if it is looked at.
+    lane = jax.tree.map(lambda x: x[1], state)
+    _, data = to_mujoco(env, state, 1)
+    ahead = render(env, lane, "free", lookat=data.site("goal").xpos, depth=True, **size)
+    assert ahead[16, 16] <= model.stat.extent
+    np.testing.assert_array_equal(render(env, state, "topview", **size), before)  # which is moved meanwhile
+    with pytest.raises(ValueError, match=r"lookat must have the state's leading axes and 3, \(4, 3\), got \(3,\)"):
+        render(env, state, "free", lookat=points[0])
+    with pytest.raises(ValueError, match="only the free camera takes a point to look at, got camera='corner'"):
+        render(env, state, "corner", lookat=points)
 
 
 def test_ray_caster_and_opengl_draw_the_same_scene(env, state, any_opengl):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import jax
@@ -16,20 +14,30 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
-from mjx_metaworld.adapters.sub_env import SubEnv
+from mjx_metaworld.adapters.gymnasium.infos import EpisodeStatistics, Infos, metric_infos, with_mask
+from mjx_metaworld.adapters.gymnasium.normalization import (
+    LaneStatistics,
+    ObservationNormalizer,
+    ReturnScaling,
+    RewardNormalization,
+    reward_normalizer,
+)
+from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors
+from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
+from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
 from mjx_metaworld.env import ACTION_SIZE
-from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.processes.forks import check_threads, without_threads
-from mjx_metaworld.rendering.render import check_picture, list_cameras, render
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, Metrics
 
-RENDER_MODES = ("rgb_array",)
-Infos = dict[str, Any]
+_STATISTICS = {  # names of gymnasium's statistics, and what makes the environment keep them
+    "obs_rms": "normalize_observations",
+    "return_rms": "reward_normalization_method='gymnasium'",
+}
 
 
 class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -44,21 +52,34 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         lanes: the sub-environments, see `deal_tasks` and `deal_goals`; the environment owns them from now on.
         goal_observable: whether observations end in the goal or in zeros.
         use_one_hot: append the task's one-hot vector to observations, which makes them float32 instead of float64.
+        num_tasks: length of that vector, at least the number of tasks, which is the default.
+        env_id: place of the one in the vectors of all lanes, for a batch of one task that is one of several elsewhere.
+        recurrent_info_in_obs: append the last action, a tenth of its reward and whether the episode ended with it, for
+            recurrent policies; float32.
+        normalize_reward_in_recurrent_info: whether it is a tenth.
+        reward_normalization_method: "gymnasium" for rewards over the deviation of each lane's discounted return,
+            "exponential" for rewards over their own exponentially averaged deviation; episode statistics add these up.
+        reward_alpha: the weight of a new reward in that average.
+        normalize_observations: observations with mean zero and variance one in each lane so far, float32.
         terminate_on_success: end an episode at the first success; metaworld's evaluation toggles it.
         reward_function_version: "v1" or "v2".
-        max_episode_steps: control steps until truncation.
+        max_episode_steps: control steps until truncation; None for 500.
         autoreset_mode: when an ended lane starts again: "SameStep" (then `final_obs` and `final_info` hold the ends of
             episodes), "NextStep", or "Disabled" (reset with `options={"reset_mask": mask}`).
-        render_mode: "rgb_array" or None.
+        render_mode: "rgb_array", "depth_array" (OpenGL's depth buffer, as gymnasium has it) or None.
         camera_name: from which `render` draws, one of `mjx_metaworld.rendering.render.list_cameras()`.
+        camera_id: the camera by its number instead; by default MuJoCo's free camera, as gymnasium has it.
         width: of pictures, in pixels.
         height: of pictures, in pixels.
         physics: accuracy of the engine, as for `make`.
         backend: how batches are laid out, as for `make`.
 
+    Attributes:
+        statistics: of every lane's episode in progress; infos have those of ended ones.
+
     Raises:
-        ValueError: for an unknown autoreset mode, render mode, camera or reward version, or a bad episode length or
-            picture size.
+        ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
+            length or picture size, or a one-hot id beyond `num_tasks`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
     """
 
@@ -69,41 +90,54 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         *,
         goal_observable: bool = True,
         use_one_hot: bool = False,
+        num_tasks: int | None = None,
+        env_id: int | None = None,
+        recurrent_info_in_obs: bool = False,
+        normalize_reward_in_recurrent_info: bool = True,
+        reward_normalization_method: RewardNormalization | None = None,
+        reward_alpha: float = 0.001,
+        normalize_observations: bool = False,
         terminate_on_success: bool = False,
         reward_function_version: RewardVersion = "v2",
-        max_episode_steps: int = EPISODE_STEPS,
+        max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
-        camera_name: str = "corner2",
+        camera_name: str | None = None,
+        camera_id: int | None = None,
         width: int = 480,
         height: int = 480,
         physics: PhysicsConfig | None = None,
         backend: Backend | Execution = "auto",
     ) -> None:
-        if render_mode not in (None, *RENDER_MODES):
-            raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
-        if camera_name not in list_cameras():
-            raise ValueError(f"camera_name must be one of {', '.join(list_cameras())}, got {camera_name!r}")
-        check_picture(camera_name, width=width, height=height)
+        self._pictures = Pictures(render_mode, camera_name, camera_id, width, height)
         self._autoreset = _autoreset_mode(autoreset_mode)
-        names = [spec.name for spec in tasks]
+        self._max_episode_steps = check_integer(
+            "max_episode_steps", EPISODE_STEPS if max_episode_steps is None else max_episode_steps
+        )
         config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
+        names = [spec.name for spec in tasks]
         self._task = np.array([names.index(lane.spec.name) for lane in self._lanes], np.int32)
         for lane in self._lanes:
             lane.toggle_terminate_on_success(terminate_on_success)
-        self._max_episode_steps = check_integer("max_episode_steps", max_episode_steps)
         self.metadata = {
             "render_modes": list(RENDER_MODES),
             "render_fps": CONTROL_RATE,
             "autoreset_mode": self._autoreset,
         }
         self.render_mode = render_mode
-        self._camera = {"camera": camera_name, "width": width, "height": height}
 
-        self._one_hot = np.eye(len(names))[self._task] if use_one_hot else np.zeros((self.num_envs, 0))
-        self.single_observation_space = _observation_space(tasks, goal_observable, len(names) if use_one_hot else 0)
+        self._rewards = reward_normalizer(reward_normalization_method, self.num_envs, reward_alpha)
+        self._observations = ObservationMaker(
+            tasks,
+            self._one_hot(len(names), num_tasks, env_id) if use_one_hot else np.zeros((self.num_envs, 0)),
+            goal_observable=goal_observable,
+            recurrent=recurrent_info_in_obs,
+            normalize_recurrent_reward=normalize_reward_in_recurrent_info,
+            normalize=normalize_observations,
+        )
+        self.single_observation_space = self._observations.space
         self.single_action_space = Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -115,10 +149,19 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self._state = self._programs.pick(self._starts, jnp.asarray([rows[0] for rows in self._rows]))
         self._row = np.zeros(self.num_envs, np.int32)
         self._ready = np.zeros(self.num_envs, bool)  # lanes that are within an episode
-        self._return = np.zeros(self.num_envs)
-        self._length = np.zeros(self.num_envs, np.int64)
-        self._started = np.zeros(self.num_envs)
+        self.statistics = EpisodeStatistics(self.num_envs)
+        self._obs = np.zeros(self.observation_space.shape or ())  # the last ones; lanes that were never reset have none
         self._was_reset = False
+
+    def _one_hot(self, num_own: int, num_tasks: int | None, env_id: int | None) -> np.ndarray:
+        """One-hot vectors (lanes, num_tasks) of the lanes' tasks, or of what stands for these `num_own`."""
+        pairs = zip(self._lanes, self._task, strict=True)
+        ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
+        if num_tasks is None:
+            num_tasks = max(num_own, ids.max() + 1)
+        if env_id is not None:
+            ids[:] = check_integer("env_id", env_id, 0)
+        return one_hot_vectors(ids, check_integer("num_tasks", num_tasks))
 
     def _prepare_starts(self) -> None:
         """Compute the first states of all goals of all lanes, so that a reset only picks rows of them."""
@@ -156,7 +199,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                     lane.seed(lane_seed)
         self._restart(mask)
         self._was_reset = True
-        return self._observations(np.asarray(self._state.obs)), {}
+        return self._obs.copy(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """Advance all lanes by one control step, and start those again whose turn it is.
@@ -181,25 +224,27 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         obs, reward, metrics = jax.device_get(output)
         running = ~waiting
         reward = np.where(running, reward, 0.0).astype(np.float64)
-        self._return += reward
-        self._length += running
         switches = np.array([lane.terminate_on_success for lane in self._lanes])
         terminated = running & switches & (metrics.success == 1.0)
-        truncated = running & (self._length >= self._max_episode_steps)
+        truncated = running & (self.statistics.length + 1 >= self._max_episode_steps)
         ended = terminated | truncated
+        updated = self._updated()
+        full = self._observations.next(obs, np.asarray(actions), reward, ended, running, updated)
+        if self._rewards is not None:
+            reward = self._rewards(reward, terminated, running, updated | (self._observations.normalizer is not None))
+        self.statistics.add(reward, running)
         self._ready &= ~ended
 
-        infos = self._infos(obs, metrics, running, ended)
+        infos = self._infos(full, metrics, running, ended)
+        self._obs = self._rows_of(running, full)
         if self._autoreset is AutoresetMode.SAME_STEP and ended.any():
             self._restart(ended)
-            obs = np.asarray(self._state.obs)
         elif self._autoreset is AutoresetMode.NEXT_STEP and waiting.any():
             self._restart(waiting)
-            obs = np.asarray(self._state.obs)
-        return self._observations(obs), reward, terminated, truncated, infos
+        return self._obs.copy(), reward, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...]:
-        """One picture a lane, uint8 (height, width, 3).
+        """One picture a lane: uint8 (height, width, 3), or float32 (height, width) with "depth_array".
 
         Raises:
             ValueError: without a render mode.
@@ -207,10 +252,10 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         self._check_open()
         if self.render_mode is None:
-            raise ValueError('nothing to render: the environment was made without render_mode="rgb_array"')
+            raise ValueError('nothing to render: make the environment with render_mode="rgb_array" or "depth_array"')
         if not self._was_reset:
             raise ResetNeeded("call reset before render")
-        return tuple(render(self._programs.env, self._state, **self._camera))
+        return self._pictures.draw(self._programs.env, self._state)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Drop the states; compiled functions stay for the process's next environment."""
@@ -222,7 +267,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of every sub-environment, or read an attribute; one result a lane.
 
-        `sample_tasks` chooses the next goals and resets; `render` draws; the others are those of `SubEnv`.
+        `sample_tasks` chooses the next goals and resets; `render` draws; `obs_rms` and `return_rms` are what
+        observations and rewards are normalised by, of gymnasium's type; the others are those of `SubEnv`.
 
         Raises:
             AttributeError: if sub-environments have nothing of this name.
@@ -233,9 +279,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 lane.choose()
             self._restart(np.ones(self.num_envs, bool), choose=False)
             self._was_reset = True
-            return tuple((row, {}) for row in self._observations(np.asarray(self._state.obs)))
+            return tuple((row.copy(), {}) for row in self._obs)
         if name == "render":
             return self.render()
+        if name in _STATISTICS:
+            return self._lane_statistics(name).of_lanes()
         results = tuple(lane.invoke(name, *args, **kwargs) for lane in self._lanes)
         if name == "load_checkpoint":
             self._prepare_starts()  # the goals may be others now
@@ -246,7 +294,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set `terminate_on_success` or `sample_tasks_on_reset`: one value for all lanes, or a list of one a lane.
+        """Set a switch, or what lanes normalise by: one value for all lanes, or a list of one a lane.
+
+        Names are `terminate_on_success`, `sample_tasks_on_reset`, `update_running_mean`, `obs_rms` and `return_rms`.
+        As around metaworld's environments, `update_running_mean` freezes the statistics of observations if these are
+        normalised, else those of rewards.
 
         Raises:
             ValueError: for a list of the wrong length.
@@ -256,8 +308,17 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
             raise ValueError(f"values must have one entry for each of the {self.num_envs} lanes, got {len(values)}")
+        if name in _STATISTICS:
+            self._lane_statistics(name).assign(values)
+            return
         for lane, value in zip(self._lanes, values, strict=True):
             lane.assign(name, value)
+
+    def _lane_statistics(self, name: str) -> LaneStatistics:
+        owner = self._observations.normalizer if name == "obs_rms" else self._rewards
+        if isinstance(owner, ObservationNormalizer | ReturnScaling):
+            return owner.statistics
+        raise AttributeError(f"the environment keeps no {name!r}; {_STATISTICS[name]} does")
 
     # --- parts ---
 
@@ -280,38 +341,30 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self._row[i] = self._rows[i][lane.choose_for_reset() if choose else lane.current_task_idx]
         self._state = self._programs.restart(self._state, self._starts, jnp.asarray(self._row), jnp.asarray(chosen))
         self._ready |= chosen
-        self._return[chosen] = 0.0
-        self._length[chosen] = 0
-        self._started[chosen] = time.perf_counter()
+        self.statistics.start(chosen)
+        first = self._observations.first(np.asarray(self._state.obs), chosen, self._updated())
+        self._obs = self._rows_of(chosen, first)
 
-    def _observations(self, obs: np.ndarray) -> np.ndarray:
-        dtype = self.single_observation_space.dtype
-        return np.concatenate([obs, self._one_hot], axis=1, dtype=np.float64).astype(dtype, copy=False)
+    def _updated(self) -> np.ndarray:
+        """Mask of lanes whose running statistics go on."""
+        return np.array([lane.update_running_mean for lane in self._lanes])
+
+    def _rows_of(self, lanes: np.ndarray, obs: np.ndarray) -> np.ndarray:
+        """The last observations, with new ones for some lanes."""
+        return np.where(lanes[:, None], obs, self._obs).astype(self.single_observation_space.dtype)
 
     def _infos(self, obs: np.ndarray, metrics: Metrics, running: np.ndarray, ended: np.ndarray) -> Infos:
         """The infos of a step as gymnasium's SyncVectorEnv gathers them: under SameStep ends go into `final_info`."""
         if self._autoreset is not AutoresetMode.SAME_STEP:
-            return _metric_infos(metrics, running) | self._episode_infos(ended)
+            return metric_infos(metrics, running) | self.statistics.infos(ended)
         infos: Infos = {}
         if ended.any():
             final = np.full(self.num_envs, None, object)
-            full = np.concatenate([obs, self._one_hot], axis=1, dtype=np.float64)
             for i in np.flatnonzero(ended):
-                final[i] = full[i].copy()
-            infos |= _with_mask("final_obs", final, ended)
-            infos |= _with_mask("final_info", _metric_infos(metrics, ended) | self._episode_infos(ended), ended)
-        return infos | _metric_infos(metrics, running & ~ended)
-
-    def _episode_infos(self, ended: np.ndarray) -> Infos:
-        """Statistics of ended episodes as gymnasium's RecordEpisodeStatistics gives them."""
-        if not ended.any():
-            return {}
-        seconds = np.round(time.perf_counter() - self._started, 6)
-        columns = {"r": self._return, "l": self._length, "t": seconds}
-        episode: Infos = {}
-        for name, column in columns.items():
-            episode |= _with_mask(name, np.where(ended, column, 0).astype(column.dtype), ended)
-        return _with_mask("episode", episode, ended)
+                final[i] = obs[i].copy()
+            infos |= with_mask("final_obs", final, ended)
+            infos |= with_mask("final_info", metric_infos(metrics, ended) | self.statistics.infos(ended), ended)
+        return infos | metric_infos(metrics, running & ~ended)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -320,29 +373,3 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     except ValueError:
         allowed = ", ".join(known.value for known in AutoresetMode)
         raise ValueError(f"autoreset_mode must be one of {allowed}, got {mode!r}") from None
-
-
-def _with_mask(key: str, value: Any, mask: np.ndarray) -> Infos:
-    """A key of an info and its mask of lanes; both are new arrays."""
-    return {key: value, f"_{key}": mask.copy()}
-
-
-def _metric_infos(metrics: Metrics, mask: np.ndarray) -> Infos:
-    """The reference's seven entries for some lanes; nothing if there is no lane."""
-    infos: Infos = {}
-    if mask.any():
-        for field in fields(metrics):
-            value = np.where(mask, getattr(metrics, field.name), 0.0).astype(np.float64)
-            infos |= _with_mask(field.name, value, mask)
-    return infos
-
-
-def _observation_space(tasks: Sequence[TaskSpec], goal_observable: bool, num_one_hot: int) -> Box:
-    bounds = [observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable) for spec in tasks]
-    low, high = np.min([low for low, _ in bounds], axis=0), np.max([high for _, high in bounds], axis=0)
-    # Observations are clipped in float32, where a bound may be rounded to a place beyond itself.
-    low, high = np.minimum(low, low.astype(np.float32)), np.maximum(high, high.astype(np.float32))
-    if not num_one_hot:
-        return Box(low, high, dtype=np.float64)
-    low, high = np.append(low, np.zeros(num_one_hot)), np.append(high, np.ones(num_one_hot))
-    return Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
