@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flax import struct
 from jaxtyping import Array, Float, Key
 
+from mjx_metaworld.adapters.gymnax_spaces import JaxBox, as_jax_box
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.types import State
 from mjx_metaworld.vector import step_and_restart
@@ -45,10 +44,21 @@ class GymnaxEnv:
         flags = ends.values() if self.separate_truncation else [last.terminated | last.truncated]
         return following.obs, following, last.reward, *flags, info
 
-    def observation_space(self, params: GymnaxParams | None = None) -> Any:
-        """A gymnasium `Box`."""
-        return self.env.observation_space
+    def observation_space(self, params: GymnaxParams | None = None) -> JaxBox:
+        """Box of gymnasium's, and of gymnax's where that is loaded; `sample` takes a key."""
+        return as_jax_box(self.env.observation_space)
 
-    def action_space(self, params: GymnaxParams | None = None) -> Any:
-        """A gymnasium `Box`."""
-        return self.env.action_space
+    def action_space(self, params: GymnaxParams | None = None) -> JaxBox:
+        """Box [-1, 1]^4 of gymnasium's, and of gymnax's where that is loaded; `sample` takes a key."""
+        return as_jax_box(self.env.action_space)
+
+    @property
+    def name(self) -> str:
+        """Name of the task, or their number, for records."""
+        tasks = self.env.tasks
+        return f"mjx-metaworld/{tasks[0].name if len(tasks) == 1 else f'{len(tasks)} tasks'}"
+
+    @property
+    def num_actions(self) -> int:
+        """4, the length of an action."""
+        return self.env.action_size

@@ -1,0 +1,48 @@
+"""Spaces that clients of gymnax take for gymnax's, and those of gymnasium for gymnasium's."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Box
+from jaxtyping import Array
+
+
+class JaxBox(Box):
+    """A gymnasium `Box` that also does what gymnax's does: draw from a key, and test arrays that JAX traces."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        """Draw a point: in JAX from a key, of either kind, that stands for the first argument; else as gymnasium does."""
+        if not isinstance(mask, jax.Array):
+            return super().sample(mask, probability)
+        return jax.random.uniform(mask, self.shape, minval=self.low, maxval=self.high).astype(self.dtype)
+
+    def contains(self, x: Any) -> Any:
+        """True if a point lies inside; of an array of JAX's, an array."""
+        if not isinstance(x, jax.Array):
+            return super().contains(x)
+        return jnp.all(x >= self.low) & jnp.all(x <= self.high) if x.shape == self.shape else jnp.zeros((), bool)
+
+
+def as_jax_box(space: Box) -> JaxBox:
+    """A box with the bounds of another; an instance of gymnax's own class too, where gymnax has been loaded.
+
+    Whoever asks for that class has loaded it. To import it here would take seconds, and gymnax is not needed.
+    """
+    gymnax = sys.modules.get("gymnax.environments.spaces")
+    box = JaxBox if gymnax is None else _box_of_both(gymnax.Box)
+    return box(space.low, space.high, dtype=np.dtype(space.dtype).type)
+
+
+def _pickled(box: JaxBox) -> tuple[Any, ...]:
+    return as_jax_box, (Box(box.low, box.high, dtype=np.dtype(box.dtype).type),)
+
+
+@functools.cache
+def _box_of_both(gymnax_box: type) -> type[JaxBox]:
+    return type("JaxBox", (JaxBox, gymnax_box), {"__doc__": JaxBox.__doc__, "__reduce__": _pickled})
