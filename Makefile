@@ -12,7 +12,8 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help python demo test test-full build smoke nightly newest lint format type check bench docs notebooks lock clean
+.PHONY: help python demo test test-full clients build smoke nightly newest lint format type check bench docs notebooks \
+	lock lock-clients clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +35,21 @@ python:  ## the interpreter that makes the .venv
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.lock
 	@touch $@
 
+# An environment of their own for the libraries that use the adapters: gymnax does not go with the newest gymnasium, and
+# PyTorch is in no lock file. pip fetches PyTorch, from TORCH_INDEX if that is given: on Linux PyPI has the build for
+# CUDA, of several gigabytes; https://download.pytorch.org/whl/cpu has the small one for the CPU.
+CLIENTS := .venv/clients
+TORCH_INDEX ?=
+FETCH_TORCH = $(CLIENTS)/bin/python -m pip install -q --disable-pip-version-check \
+	$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' requirements/clients.in)
+
+$(CLIENTS)/installed: requirements/clients.txt pyproject.toml | $(BIN)/uv
+	$(BIN)/python -m venv --clear $(CLIENTS)
+	$(FETCH_TORCH)
+	$(BIN)/uv pip install -q --python $(CLIENTS)/bin/python -r requirements/clients.txt
+	$(BIN)/uv pip install -q --python $(CLIENTS)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
 # --- what one runs ---
 demo: .venv/demo  ## MT10 in one vmap: experts, success beside CPU metaworld, pictures in out/
 	$(BIN)/mjx-metaworld demo
@@ -46,6 +62,9 @@ test: .venv/dev  ## the quick tests
 
 test-full: .venv/dev  ## all tests in their long form
 	$(PYTEST) --full $(ARGS)
+
+clients: $(CLIENTS)/installed  ## the adapters under gymnax, rejax, rsl_rl, skrl and PyTorch; TORCH_INDEX=... for PyTorch
+	JAX_PLATFORMS=cpu $(CLIENTS)/bin/python -m pytest tests/clients $(ARGS)
 
 build: .venv/demo  ## wheel and sdist, in dist/
 	$(BIN)/uv build -q --clear --no-build-isolation --python $(BIN)/python -o dist
@@ -84,6 +103,13 @@ UPGRADE ?= --upgrade
 lock: | $(BIN)/uv  ## the newest allowed versions into the lock files; UPGRADE= adds what is missing and keeps the rest
 	$(LOCK) $(UPGRADE) --extra cli --extra build -o requirements/demo.lock
 	$(LOCK) $(UPGRADE) --extra cli --extra build --extra dev -c requirements/demo.lock -o requirements/dev.lock
+
+lock-clients: | $(BIN)/uv  ## the newest allowed versions beside requirements/clients.in into clients.txt
+	$(BIN)/python -m venv --clear $(CLIENTS)
+	$(FETCH_TORCH)
+	$(BIN)/uv pip install -q --python $(CLIENTS)/bin/python -e '.[cli]' -r requirements/clients.in
+	$(BIN)/uv pip freeze --python $(CLIENTS)/bin/python --exclude-editable | sed 's/+cpu$$//; /^nvidia-/d; /^triton==/d' \
+		> requirements/clients.txt
 
 clean:  ## remove the environment and every output
 	rm -rf .venv out dist build .pytest_cache .ruff_cache

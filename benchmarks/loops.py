@@ -1,7 +1,8 @@
 """Rates of other people's loops over `VectorEnv`'s, of the same environments, by turns in one process.
 
 Random actions; every client restarts ended episodes by its own means. "In phase": no episode ends while it is timed.
-"Spread": the episodes' ends are spread over all steps, as in a long run. One device.
+"Spread": the episodes' ends are spread over all steps, as in a long run. One device. A loop in PyTorch and rejax's PPO
+are measured where these are installed, as in the environment of `make clients`.
 
     python -m benchmarks.loops --tasks MT10 --num-envs 512 --document docs/guides/performance.md
 """
@@ -9,6 +10,7 @@ Random actions; every client restarts ended episodes by its own means. "In phase
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import statistics
 import time
@@ -27,7 +29,7 @@ from mjx_metaworld.adapters.gymnax import GymnaxEnv
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.compile import jit
-from mjx_metaworld.types import EPISODE_STEPS
+from mjx_metaworld.types import EPISODE_STEPS, State
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Args:
     num_envs: int = 512  # a multiple of 16
     steps_per_call: int = 10
     rounds: int = 7  # calls of each loop that are timed, of which the median counts
+    only: tuple[str, ...] = ()  # loops with one of these in their names, and VectorEnv; all when empty
     output: Path | None = None  # append the JSON lines to this file
     document: Path | None = None  # write the table between this Markdown file's `loops` markers
 
@@ -48,7 +51,21 @@ class Client(NamedTuple):
     name: str
     state: Any  # its first state, in phase
     spread: Any  # the same, with the episodes' ends spread
-    step: Callable[[Any, Array], Any]  # (state, actions (envs, 4)) -> state
+    run: Callable[[Any], Any]  # all steps of a call from a state; the result is what to wait for
+
+
+class Setting(NamedTuple):
+    """What every loop has to do."""
+
+    env: mw.MetaWorldEnv
+    actions: Array  # (steps, envs, 4)
+    state: State  # leading axis envs
+    ages: Array  # steps of the episodes so far, spread
+
+    @property
+    def spread(self) -> State:
+        """First state with the episodes' ends spread."""
+        return self.state.replace(episode=self.state.episode.replace(step=self.ages))
 
 
 @dataclass(frozen=True)
@@ -64,31 +81,69 @@ class Figure:
     compile_seconds: float
 
 
-def clients(env: mw.MetaWorldEnv, num_envs: int) -> Iterator[Client]:
+def clients(setting: Setting) -> Iterator[Client]:
     """The loops to measure, `VectorEnv`'s first."""
-    vector_env = mw.VectorEnv(env, num_envs)
+    env, state, spread = setting.env, setting.state, setting.spread
+    num_envs = len(state.task)
     keys = jax.random.split(jax.random.key(0), num_envs)
-    state = jit(vector_env.reset)(jax.random.key(0))
-    ages = jax.random.randint(jax.random.key(3), (num_envs,), 0, EPISODE_STEPS)
-    spread = state.replace(episode=state.episode.replace(step=ages))
-    yield Client("VectorEnv", state, spread, lambda s, a: vector_env.step(s, a)[0])
+
+    def scanned(step: Callable[[Any, Array], Any]) -> Callable[[Any], Any]:
+        return jit(lambda s: jax.lax.scan(lambda s, a: (step(s, a), None), s, setting.actions)[0])
+
+    vector_env = mw.VectorEnv(env, num_envs)
+    yield Client("VectorEnv", state, spread, scanned(lambda s, a: vector_env.step(s, a)[0]))
 
     adapter = GymnaxEnv(env)
-    yield Client("gymnax adapter under `vmap`", state, spread, lambda s, a: jax.vmap(adapter.step)(keys, s, a)[1])
+    step = scanned(lambda s, a: jax.vmap(adapter.step)(keys, s, a)[1])
+    yield Client("gymnax adapter under `vmap`", state, spread, step)
 
     for seeds in (2, 8):
         some = mw.VectorEnv(env, num_envs // seeds)
-        step = functools.partial(_by_seed, lambda s, a, some=some: some.step(s, a)[0], seeds)
+        step = scanned(functools.partial(_by_seed, lambda s, a, some=some: some.step(s, a)[0], seeds))
         yield Client(f"`vmap` over {seeds} seeds of VectorEnv", state, spread, step)
 
-    yield Client(
-        "`vmap(vmap(env.step))`, no restarts", state, state, functools.partial(_by_seed, jax.vmap(env.step), 16)
-    )
+    step = scanned(functools.partial(_by_seed, jax.vmap(env.step), 16))
+    yield Client("`vmap(vmap(env.step))`, no restarts", state, state, step)
 
     brax_env = wrap(BraxEnv(env), episode_length=EPISODE_STEPS)
     brax_state = jit(brax_env.reset)(keys)
-    brax_spread = brax_state.replace(info=brax_state.info | {"steps": ages.astype(brax_state.info["steps"].dtype)})
-    yield Client("brax's wrapped environment", brax_state, brax_spread, brax_env.step)
+    steps = setting.ages.astype(brax_state.info["steps"].dtype)
+    brax_spread = brax_state.replace(info=brax_state.info | {"steps": steps})
+    yield Client("brax's wrapped environment", brax_state, brax_spread, scanned(brax_env.step))
+
+    if importlib.util.find_spec("torch") is not None:
+        yield _in_pytorch(setting)
+    if importlib.util.find_spec("rejax") is not None:
+        yield _rejax_ppo(setting)
+
+
+def _in_pytorch(setting: Setting) -> Client:
+    """A loop in Python that steps with tensors."""
+    from mjx_metaworld.adapters.torch import TorchEnv
+    from mjx_metaworld.adapters.torch_tensors import to_torch
+
+    torch_env = TorchEnv(mw.VectorEnv(setting.env, len(setting.state.task)))
+    actions = to_torch(list(setting.actions))
+
+    def run(state: State) -> State:
+        torch_env.state = state
+        for action in actions:
+            torch_env.step(action)
+        return torch_env.state
+
+    return Client("`TorchEnv` in a loop of Python", setting.state, setting.spread, run)
+
+
+def _rejax_ppo(setting: Setting) -> Client:
+    """Iterations of PPO by its defaults: a step of the policy and of all environments, and the updates."""
+    from rejax import PPO  # pyright: ignore[reportMissingImports] - in the environment of `make clients`
+
+    num_steps, num_envs, _ = setting.actions.shape
+    adapter = GymnaxEnv(setting.env, separate_truncation=False)
+    learner = PPO.create(env=adapter, env_params=adapter.default_params, num_envs=num_envs, num_steps=num_steps)
+    first = jit(learner.init_state)(jax.random.key(0))
+    state, spread = (first.replace(env_state=s, last_obs=s.obs) for s in (setting.state, setting.spread))
+    return Client("rejax's PPO, updates included", state, spread, jit(learner.train_iteration))
 
 
 def _by_seed(step: Callable[[Any, Array], Any], seeds: int, state: Any, actions: Array) -> Any:
@@ -102,27 +157,32 @@ def measure(args: Args) -> list[Figure]:
     env = mw.make(args.tasks)
     shape = (args.steps_per_call, args.num_envs, env.action_size)
     actions = jax.random.uniform(jax.random.key(1), shape, minval=-1.0, maxval=1.0)
+    state = jit(mw.VectorEnv(env, args.num_envs).reset)(jax.random.key(0))
+    ages = jax.random.randint(jax.random.key(3), (args.num_envs,), 0, EPISODE_STEPS)
+    around = [
+        client
+        for i, client in enumerate(clients(Setting(env, actions, state, ages)))
+        if i == 0 or not args.only or any(part in client.name for part in args.only)
+    ]
 
-    def compiled(client: Client) -> tuple[Callable[[Any], Any], float]:
-        run = jit(lambda s: jax.lax.scan(lambda s, a: (client.step(s, a), None), s, actions)[0])
+    def compile_seconds_of(client: Client) -> float:
         begin = time.perf_counter()
-        jax.block_until_ready(run(client.state))
-        return run, time.perf_counter() - begin
+        jax.block_until_ready(client.run(client.state))
+        return time.perf_counter() - begin
 
-    around = list(clients(env, args.num_envs))
-    programs = [compiled(client) for client in around]
+    compiled = [compile_seconds_of(client) for client in around]
     figures = []
     for starts in ("in phase", "spread"):
         seconds: list[list[float]] = [[] for _ in around]
         for _ in range(args.rounds):
-            for client, (run, _), times in zip(around, programs, seconds, strict=True):
+            for client, times in zip(around, seconds, strict=True):
                 state = client.state if starts == "in phase" else client.spread
                 begin = time.perf_counter()
-                jax.block_until_ready(run(state))
+                jax.block_until_ready(client.run(state))
                 times.append(time.perf_counter() - begin)
         medians = [statistics.median(times) for times in seconds]
         steps = args.steps_per_call * args.num_envs
-        for client, (_, compile_seconds), median in zip(around, programs, medians, strict=True):
+        for client, compile_seconds, median in zip(around, compiled, medians, strict=True):
             rate, ratio = steps / median, medians[0] / median
             figures.append(Figure(client.name, args.tasks, args.num_envs, starts, rate, ratio, compile_seconds))
     return figures

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.spaces import Box
-from jaxtyping import Array
 
 
 class JaxBox(Box):
     """A gymnasium `Box` that also does what gymnax's does: draw from a key, and test arrays that JAX traces."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> Any:
-        """Draw a point: in JAX from a key, of either kind, that stands for the first argument; else as gymnasium does."""
+        """Draw a point: in JAX where the first argument is a key, of either kind; else as gymnasium does."""
         if not isinstance(mask, jax.Array):
             return super().sample(mask, probability)
         return jax.random.uniform(mask, self.shape, minval=self.low, maxval=self.high).astype(self.dtype)

@@ -1,4 +1,4 @@
-"""Meta-World for rsl_rl: `OnPolicyRunner(RslRlVecEnv(mw.VectorEnv(mw.make("reach-v3"), 512)), config, device="cpu")`."""
+"""Meta-World for rsl_rl: `OnPolicyRunner(RslRlVecEnv(mw.VectorEnv(mw.make("reach-v3"), 512)), config, ...)`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mjx_metaworld.adapters.torch_tensors import torch
 from mjx_metaworld.vector import VectorEnv
 
 try:
-    from rsl_rl.env import VecEnv
-    from tensordict import TensorDict
+    from rsl_rl.env import VecEnv  # pyright: ignore[reportMissingImports] - in the environment of `make clients`
+    from tensordict import TensorDict  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise ImportError(f"this adapter needs rsl_rl ({error}): pip install 'rsl-rl-lib>=5'") from error
 

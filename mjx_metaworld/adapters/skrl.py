@@ -1,4 +1,4 @@
-"""Meta-World for skrl's agents in PyTorch: `SkrlEnv(mw.VectorEnv(mw.make("MT10"), 512))` in place of `wrap_env(...)`."""
+"""Meta-World for skrl in PyTorch: `SkrlEnv(mw.VectorEnv(mw.make("MT10"), 512))` in place of `wrap_env(...)`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mjx_metaworld.adapters.torch_tensors import torch
 from mjx_metaworld.vector import VectorEnv
 
 try:
-    from skrl.envs.wrappers.torch import Wrapper
+    from skrl.envs.wrappers.torch import Wrapper  # pyright: ignore[reportMissingImports] - where `make clients` runs
 except ImportError as error:
     raise ImportError(f"this adapter needs skrl ({error}): pip install 'skrl>=2'") from error
 
@@ -33,9 +33,9 @@ class SkrlEnv(Wrapper):
 
     def reset(self) -> tuple[torch.Tensor, dict[str, Any]]:
         """Present observations (envs, obs) and an empty dict; the first call starts the episodes."""
-        if self._obs is None:
-            self._obs = self._env.reset()
-        return self._obs, {}
+        obs = self._env.reset() if self._obs is None else self._obs
+        self._obs = obs
+        return obs, {}
 
     def step(
         self, actions: torch.Tensor

@@ -1,6 +1,6 @@
 """Meta-World for PyTorch: `TorchEnv(mw.VectorEnv(mw.make("MT10"), 512))` takes and gives tensors, without a copy.
 
-Its `reset` and `step` are those that FastTD3 and other training scripts around batched simulators call. For `rsl_rl` and
+Its `reset` and `step` are those that FastTD3 and other training scripts around batched simulators call. For rsl_rl and
 skrl there are `adapters.rsl_rl` and `adapters.skrl`, which stand on it.
 """
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.sharding import SingleDeviceSharding
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Int
 
 from mjx_metaworld.adapters import torch_tensors as tensors  # before `torch`: it says what to install
 from mjx_metaworld.adapters.torch_tensors import torch
@@ -31,24 +31,27 @@ class Running(struct.PyTreeNode):
 
 
 class StepOutput(struct.PyTreeNode):
-    """Outputs of a step, each in memory of its own: a tensor may be written to, and nothing else changes."""
+    """Outputs of a step, arrays of JAX's inside and tensors outside.
 
-    obs: Float[Array, "envs obs"]  # already of the new episode where one ended
-    final_obs: Float[Array, "envs obs"]  # the true successor
-    reward: Float[Array, " envs"]
-    terminated: Bool[Array, " envs"]
-    truncated: Bool[Array, " envs"]
+    Each is in memory of its own: a tensor may be written to, and nothing else changes.
+    """
+
+    obs: Any  # (envs, obs) already of the new episode where one ended
+    final_obs: Any  # (envs, obs) the true successor
+    reward: Any  # (envs,)
+    terminated: Any  # (envs,) bool
+    truncated: Any  # (envs,) bool
     metrics: Metrics
-    task: Int[Array, " envs"]
+    task: Any  # (envs,)
     stats: EpisodeStats  # of the episode that the step belongs to, this step included
-    length: Int[Array, " envs"]
+    length: Any  # (envs,)
 
 
 class TorchEnv:
     """A batch of environments that restart by themselves, with tensors in and out.
 
-    Tensors share the memory of JAX's arrays, on a CPU and on a GPU. Each belongs to the caller: it stays as it is when the
-    environments go on, and writing to it changes nothing but itself. Gradients do not pass through a step.
+    Tensors share the memory of JAX's arrays, on a CPU and on a GPU. Each belongs to the caller: it stays as it is when
+    the environments go on, and writing to it changes nothing but itself. Gradients do not pass through a step.
 
     With `VectorEnv(..., devices=...)` observations and the rest are gathered on the first of the devices.
 
@@ -82,7 +85,7 @@ class TorchEnv:
         if vector_env.sharding is None:
             self._jax_device = tensors.jax_device(device)
         elif device is None:
-            self._jax_device = vector_env.sharding.mesh.devices[0]
+            self._jax_device = min(vector_env.sharding.addressable_devices, key=lambda each: each.id)
         else:
             raise ValueError(f"device must be None where the VectorEnv has devices, got {device}")
         env = vector_env.env
@@ -111,10 +114,20 @@ class TorchEnv:
     def state(self) -> State:
         """Present state, such as `mw.render` and `mw.to_mujoco` take; it stays valid when the environments go on.
 
+        To set it lets the environments go on from there, as new episodes in their statistics; `mw.reset_to_goals`, say,
+        makes states with given goals.
+
         Raises:
             RuntimeError: before the first `reset`.
+            ValueError: to set a state of another number of environments.
         """
         return self._started().state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state.task.shape != (self.num_envs,):
+            raise ValueError(f"state must have a leading axis of {self.num_envs}, got tasks {state.task.shape}")
+        self._running = jax.device_put(Running(state, no_episodes(self.num_envs)), self._placement)
 
     def reset(self, *, random_start_init: bool = False) -> torch.Tensor:
         """Start new episodes in all environments; every call draws others.
@@ -223,9 +236,9 @@ class TorchEnv:
         return Running(state, fresh), jax.tree.map(jnp.copy, out)
 
     def _begin_at(self, step: Int[Array, " envs"]) -> None:
-        running, state = self._started(), self.state
-        step = jax.device_put(step, self._placement)
-        self._running = running.replace(state=state.replace(episode=state.episode.replace(step=step)))
+        running = self._started()
+        episode = running.state.episode.replace(step=jax.device_put(step, self._placement))
+        self._running = running.replace(state=running.state.replace(episode=episode))
 
     def _tensors(self, tree: Any) -> Any:
         return tensors.to_torch(jax.device_put(tree, self._jax_device))  # gathered, if there are several devices

@@ -104,8 +104,8 @@ def torch_device(device: Device) -> torch.device:
     if device.platform == "gpu" and torch.cuda.is_available():
         return torch.device("cuda", device.local_hardware_id)
     raise RuntimeError(
-        f"JAX computes on {device}, which this PyTorch ({torch.__version__}) cannot use: install its build for CUDA, or "
-        "start with JAX_PLATFORMS=cpu"
+        f"JAX computes on {device}, which this PyTorch ({torch.__version__}) cannot use: install its build for CUDA, "
+        "or start with JAX_PLATFORMS=cpu"
     )
 
 

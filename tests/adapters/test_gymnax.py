@@ -1,6 +1,8 @@
-"""The gymnax adapter, driven as gymnax's clients drive it; with `--full` by gymnax's and rejax's own code."""
+"""The gymnax adapter, driven as gymnax's clients drive it; `tests/clients` has their own code."""
 
 from __future__ import annotations
+
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -63,32 +65,21 @@ def test_episodes_restart_with_fresh_goals_and_keep_their_true_ends():
     assert set(mw.Metrics.__dataclass_fields__) <= set(info)
 
 
-def test_gymnaxs_own_wrapper_logs_episodes():
-    purerl = pytest.importorskip("gymnax.wrappers.purerl")
-    env = purerl.LogWrapper(GymnaxEnv(mw.make(["reach-v3", "door-open-v3"], max_episode_steps=2, one_hot=True)))
-    first, (*_, info) = rollout(env, env.default_params, 4)
-    assert first.shape == (NUM_ENVS, 41)
-    assert info["returned_episode"][:, 0].tolist() == [False, True, False, True]
-    assert (info["returned_episode_lengths"][-1] == 2).all()
-    assert (info["returned_episode_returns"][-1] > 0).all()
-
-
-@pytest.mark.full
-def test_rejax_trains_ppo_on_it():
-    rejax = pytest.importorskip("rejax")
-    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=50), separate_truncation=False)
-    algorithm = rejax.PPO.create(
-        env=env,
-        env_params=env.default_params,
-        num_envs=16,
-        num_steps=32,
-        num_minibatches=4,
-        num_epochs=2,
-        total_timesteps=1024,
-        eval_freq=1024,
-        skip_initial_evaluation=True,
-    )
-    _, (lengths, returns) = jax.jit(algorithm.train)(jax.random.key(0))
-    assert (np.asarray(lengths) == 50).all()
-    assert np.isfinite(returns).all()
-    assert (np.asarray(returns) > 0).all()
+def test_spaces_are_gymnasiums_and_draw_from_keys():
+    env = GymnaxEnv(mw.make("reach-v3"))
+    inner = env.env
+    for space, like in ((env.action_space(), inner.action_space), (env.observation_space(), inner.observation_space)):
+        assert space == like
+        assert space.contains(space.sample())
+        keys = jax.random.split(jax.random.key(0), NUM_ENVS)
+        points = jax.jit(jax.vmap(space.sample))(keys)
+        assert points.shape == (NUM_ENVS, *space.shape)
+        assert points.dtype == space.dtype
+        assert not np.array_equal(points[0], points[1])
+        assert jax.jit(jax.vmap(space.contains))(points).all()
+        assert not space.contains(points[0] + 10.0)
+        assert not space.contains(points)
+        np.testing.assert_array_equal(space.sample(jax.random.PRNGKey(0)), space.sample(jax.random.key(0)))
+        assert pickle.loads(pickle.dumps(space)) == space
+    assert env.num_actions == 4
+    assert env.name == "mjx-metaworld/reach-v3"

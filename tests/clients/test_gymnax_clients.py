@@ -15,8 +15,9 @@ import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnax import GymnaxEnv
 from mjx_metaworld.observation import GOAL
 
-spaces = pytest.importorskip("gymnax.environments.spaces")
+pytest.importorskip("gymnax")
 
+from gymnax.environments import spaces
 from gymnax.experimental.rollout import RolloutWrapper
 from gymnax.wrappers.compat import LegacyStepAPIWrapper
 from gymnax.wrappers.gym import GymnaxToGymWrapper, GymnaxToVectorGymWrapper
@@ -72,7 +73,10 @@ def test_five_values_come_with_gymnaxs_wrapper_and_with_ours(env):
 
 
 def test_spaces_are_of_both_kinds(env):
-    for space, like in ((env.action_space(), env.env.action_space), (env.observation_space(), env.env.observation_space)):
+    for space, like in (
+        (env.action_space(), env.env.action_space),
+        (env.observation_space(), env.env.observation_space),
+    ):
         assert isinstance(space, spaces.Box)
         assert isinstance(space, gymnasium.spaces.Box)
         assert space == like
@@ -114,7 +118,12 @@ def test_rejax_trains_and_evaluates(algorithm, settings):
     rejax = pytest.importorskip("rejax")
     env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=20), separate_truncation=False)
     learner = getattr(rejax, algorithm).create(
-        env=env, env_params=env.default_params, total_timesteps=1024, eval_freq=512, normalize_observations=True, **settings
+        env=env,
+        env_params=env.default_params,
+        total_timesteps=1024,
+        eval_freq=512,
+        normalize_observations=True,
+        **settings,
     )
     state, (lengths, returns) = jax.jit(learner.train)(jax.random.key(0))
     assert state.global_step == 1024

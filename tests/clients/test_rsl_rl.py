@@ -7,8 +7,10 @@ import pytest
 
 import mjx_metaworld as mw
 
-torch = pytest.importorskip("torch")
-runners = pytest.importorskip("rsl_rl.runners")
+pytest.importorskip("rsl_rl")
+
+import torch
+from rsl_rl import runners
 
 from mjx_metaworld.adapters.rsl_rl import RslRlVecEnv
 

@@ -6,9 +6,10 @@ import pytest
 
 import mjx_metaworld as mw
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("skrl.agents.torch.ppo")
+pytest.importorskip("skrl")
+pytest.importorskip("torch")
 
+import torch
 from skrl.agents.torch.ppo import PPO
 from skrl.memories.torch import RandomMemory
 from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
@@ -74,12 +75,8 @@ def test_its_trainer_trains_ppo(env, tmp_path):
     weights = [parameter.clone() for parameter in agent.models["policy"].parameters()]
     tracked = []
     agent.track_data = lambda name, value: tracked.append((name, value))
-    trainer = SequentialTrainer(
-        env=env,
-        agents=agent,
-        cfg={"timesteps": 3 * ROLLOUT, "headless": False, "disable_progressbar": True, "close_environment_at_exit": False},
-    )
-    trainer.train()
+    settings = {"timesteps": 3 * ROLLOUT, "disable_progressbar": True, "close_environment_at_exit": False}
+    SequentialTrainer(env=env, agents=agent, cfg=settings).train()
     after = list(agent.models["policy"].parameters())
     assert all(parameter.isfinite().all() for parameter in after)
     assert not any(torch.equal(*pair) for pair in zip(weights, after, strict=True))

@@ -17,7 +17,9 @@ import mjx_metaworld as mw
 from mjx_metaworld.observation import GOAL
 from mjx_metaworld.types import Metrics
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from mjx_metaworld.adapters import torch_tensors
 from mjx_metaworld.adapters.torch import TorchEnv
@@ -126,7 +128,7 @@ def test_episodes_are_counted_and_restart_with_other_goals(env):
 def test_a_success_that_terminates_is_no_time_out(env):
     state = env.state
     goal = state.episode.goal.at[0].set(state.episode.tcp_init[0])  # where the hand already is
-    env._running = env._running.replace(state=state.replace(episode=state.episode.replace(goal=goal)))
+    env.state = state.replace(episode=state.episode.replace(goal=goal))
     for i in range(STEPS):
         _, _, dones, infos = env.step(torch.zeros(NUM_ENVS, 4))
         ends = [i == 0] + [i == STEPS - 1] * (NUM_ENVS - 1)
@@ -164,6 +166,21 @@ def test_tensors_and_states_outlive_the_steps_after_them(env):
         env.step(action)
     assert all(torch.equal(*pair) for pair in zip(jax.tree.leaves(out), kept, strict=True))
     np.testing.assert_array_equal(state.obs, out.obs.numpy())
+
+
+def test_a_state_can_be_taken_up_again(env):
+    action = actions()[0]
+    env.step(action)
+    state = env.state
+    first = env.step(action)
+    env.state = state
+    again = env.step(action)
+    assert torch.equal(first[0], again[0])
+    assert again[3]["episode"]["length"].tolist() == [2] * NUM_ENVS
+    assert torch.equal(again[3]["episode"]["return"], again[1])  # counted from there
+    assert env._step._cache_size() == 1
+    with pytest.raises(ValueError, match=r"leading axis of 6, got tasks \(5,\)"):
+        env.state = jax.tree.map(lambda x: x[:5], state)
 
 
 def test_seeds_decide_and_resets_differ(env):

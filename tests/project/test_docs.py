@@ -20,7 +20,8 @@ from mjx_metaworld.suites import list_tasks, resolve
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OUTSIDE = [*ROOT.glob("*.md"), *ROOT.glob("integrations/*/*.md")]  # documents that are not part of the site
-NOT_RUN = ("lerobot.md",)  # needs LeRobot, and writes the whole dataset; its own tests run the same calls
+# One needs LeRobot, and writes the whole dataset; its own tests run the same calls. `make clients` runs the other.
+NOT_RUN = ("lerobot.md", "pytorch.md")
 QUICK = ("command_line.md", "new_task.md")  # these compile one reset at most; the others take a minute each
 
 

@@ -60,6 +60,7 @@ def test_the_core_loads_no_client_no_command_and_no_mjx():
     ("module", "missing", "extra"),
     [
         (f"{ADAPTERS}.brax", "brax.envs.base", "brax"),
+        (f"{ADAPTERS}.torch_tensors", "torch", "torch"),
         (f"{ADAPTERS}.lerobot.config", "lerobot.envs.configs", "lerobot"),
         (f"{ADAPTERS}.lerobot.export", "rich.progress", "lerobot"),
         ("mjx_metaworld.rendering.images", "PIL", "cli"),
