@@ -58,8 +58,9 @@ class TorchEnv:
     Args:
         vector_env: the environments.
         seed: of the first episodes, and of all that follow.
-        device: where to compute, and where the tensors lie: "cpu", or "cuda" with or without a number. JAX's default
-            device when None; that of `vector_env` if it has devices, which then must not be given here.
+        device: where to compute, and where the tensors lie: "cpu", or "cuda" with or without a number; of the kind that
+            the environment was made for (`mw.make(..., backend=...)`). JAX's default device when None; that of
+            `vector_env` if it has devices, which then must not be given here.
 
     Attributes:
         num_envs: number of environments.

@@ -89,10 +89,10 @@ def test_a_step_copies_nothing(env, monkeypatch):
 
 
 def test_a_step_is_that_of_the_vector_env(vector_env, env):
-    state = env.state
+    state, step = env.state, jax.jit(vector_env.step)
     for action in actions(steps=2 * STEPS):
         obs, reward, done, infos = env.step(action)
-        state, last = jax.jit(vector_env.step)(state, jnp.asarray(action.numpy()))
+        state, last = step(state, jnp.asarray(action.numpy()))
         np.testing.assert_allclose(obs.numpy(), state.obs, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(reward.numpy(), last.reward, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(done.numpy(), last.terminated | last.truncated)
