@@ -108,7 +108,7 @@ lock-clients: | $(BIN)/uv  ## the newest allowed versions beside requirements/cl
 	$(BIN)/python -m venv --clear $(CLIENTS)
 	$(FETCH_TORCH)
 	$(BIN)/uv pip install -q --python $(CLIENTS)/bin/python -e '.[cli]' -r requirements/clients.in
-	$(BIN)/uv pip freeze --python $(CLIENTS)/bin/python --exclude-editable | sed 's/+cpu$$//; /^nvidia-/d; /^triton==/d' \
+	$(BIN)/uv pip freeze --python $(CLIENTS)/bin/python --exclude-editable | sed 's/+cpu$$//; /^nvidia-/d; /^triton==/d; /^pip==/d' \
 		> requirements/clients.txt
 
 clean:  ## remove the environment and every output
