@@ -55,7 +55,7 @@ class Client(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What every loop has to do."""
+    """Work of every loop."""
 
     env: mw.MetaWorldEnv
     actions: Array  # (steps, envs, 4)
