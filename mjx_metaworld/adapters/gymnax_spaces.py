@@ -19,7 +19,14 @@ class JaxBox(Box):
         """Draw a point: in JAX where the first argument is a key, of either kind; else as gymnasium does."""
         if not isinstance(mask, jax.Array):
             return super().sample(mask, probability)
-        return jax.random.uniform(mask, self.shape, minval=self.low, maxval=self.high).astype(self.dtype)
+        # As gymnasium draws: uniformly between two bounds, exponentially from one, and normally without.
+        low, high = (np.where(np.isfinite(bound), bound, 0.0) for bound in (self.low, self.high))
+        outwards = jax.random.exponential(mask, self.shape)
+        from_one = jnp.where(self.bounded_below, low + outwards, high - outwards)
+        from_none = jax.random.normal(mask, self.shape)
+        uniform = jax.random.uniform(mask, self.shape, minval=low, maxval=np.maximum(low, high))
+        open_box = jnp.where(self.bounded_below | self.bounded_above, from_one, from_none)
+        return jnp.where(self.bounded_below & self.bounded_above, uniform, open_box).astype(self.dtype)
 
     def contains(self, x: Any) -> Any:
         """True if a point lies inside; of an array of JAX's, an array."""
