@@ -75,6 +75,24 @@ def test_wrap_starts_fresh_episodes_and_keeps_their_true_ends(env):
     np.testing.assert_array_equal(third.obs[0], third.info["terminal_obs"][0])
 
 
+def test_repeated_actions_count_a_success_and_an_end_in_any_step(env):
+    """In the first lane the goal is where the hand already is."""
+    repeating = wrap(env, episode_length=8, action_repeat=2)
+    state = jax.jit(repeating.reset)(jax.random.split(jax.random.key(0), NUM_ENVS))
+    assert state.info["steps"].shape == (NUM_ENVS,)  # of typed keys, too, which brax's own wrappers take for one
+    inner = state.pipeline_state.env
+    goal = inner.episode.goal.at[0].set(inner.episode.tcp_init[0])
+    inner = inner.replace(episode=inner.episode.replace(goal=goal))
+    state = state.replace(pipeline_state=state.pipeline_state.replace(env=inner))
+    step = jax.jit(repeating.step)
+    after = step(state, jnp.zeros((NUM_ENVS, 4)))
+    assert after.metrics["solved"].tolist() == after.done.tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert not after.info["truncation"].any()
+    after = step(after, jnp.zeros((NUM_ENVS, 4)))
+    assert after.metrics["solved"].tolist() == after.done.tolist() == [0.0] * NUM_ENVS
+    assert after.info["steps"].tolist() == [2.0, 4.0, 4.0, 4.0]
+
+
 def test_agents_find_what_jax_no_longer_has():
     """By the adapter's calls, not by its import; `jax` itself stays as it is."""
     code = (
