@@ -111,6 +111,14 @@ def clients(setting: Setting) -> Iterator[Client]:
     brax_spread = brax_state.replace(info=brax_state.info | {"steps": steps})
     yield Client("brax's wrapped environment", brax_state, brax_spread, scanned(brax_env.step))
 
+    advance = jit(vector_env.step)
+
+    def call_by_call(state: State) -> State:
+        for action in setting.actions:
+            state, _ = advance(state, action)
+        return state
+
+    yield Client("VectorEnv in a loop of Python", state, spread, call_by_call)
     if importlib.util.find_spec("torch") is not None:
         yield _in_pytorch(setting)
     if importlib.util.find_spec("rejax") is not None:
