@@ -204,7 +204,7 @@ def test_the_free_camera_looks_at_the_middle_of_the_scene(env, state):
     ahead = render(env, lane, "free", lookat=data.site("goal").xpos, depth=True, **size)
     assert ahead[16, 16] <= model.stat.extent
     np.testing.assert_array_equal(render(env, state, "topview", **size), before)  # which is moved meanwhile
-    with pytest.raises(ValueError, match=r"lookat must have the state's leading axes and 3, \(4, 3\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"lookat must have shape \(4, 3\), .*, got \(3,\)"):
         render(env, state, "free", lookat=points[0])
     with pytest.raises(ValueError, match="only the free camera takes a point to look at, got camera='corner'"):
         render(env, state, "corner", lookat=points)

@@ -18,7 +18,7 @@ _LARGEST_REWARD = 10.0
 
 
 class ObservationMaker:
-    """What a batch observes, beyond the 39 numbers that the environment computes.
+    """Observations of a batch, of which the environment computes 39 numbers.
 
     Args:
         tasks: of the batch.
