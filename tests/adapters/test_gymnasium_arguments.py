@@ -213,8 +213,8 @@ def test_wrappers_give_the_same_numbers(name):
         for i, env in enumerate(theirs):
             expected, expected_reward, *ends, _ = env.step(actions[i])
             assert ends == [terminated[i], truncated[i]]
-            np.testing.assert_allclose(reward[i], expected_reward, rtol=1e-12)
-            returns[i] += expected_reward
+            np.testing.assert_allclose(reward[i], float(expected_reward), rtol=1e-12)
+            returns[i] += float(expected_reward)
             if any(ends):
                 np.testing.assert_allclose(infos["final_obs"][i], expected, rtol=1e-6, atol=1e-6)
                 assert infos["final_info"]["episode"]["r"][i] == pytest.approx(returns[i])
