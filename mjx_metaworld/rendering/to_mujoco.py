@@ -14,7 +14,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.tasks.spec import TaskSpec
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 _MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
 
