@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+import numpy as np
+from jaxtyping import Array, Float, Int
 
-from mjx_metaworld import observation
+from mjx_metaworld import inputs, observation
 from mjx_metaworld.build.bank import settle_on_host
-from mjx_metaworld.build.tables import TaskTable, build_tables
-from mjx_metaworld.physics.checks import as_integer, check_integer
+from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
+from mjx_metaworld.keys import PRNGKey, as_typed, as_words
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
+from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PART_QPOS, Arm, PhysicsState, Scene
+from mjx_metaworld.physics.promotion import default_promotion
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.padded import placer, rewarder
 from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
-from mjx_metaworld.tasks.spec import (
-    ACTION_SCALE,
-    Placement,
-    RewardInputs,
-    RewardVersion,
-    Settled,
-    TaskSpec,
-)
+from mjx_metaworld.tasks.spec import ACTION_SCALE, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
 from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
 # Makes an environment's physics of the robot, the scenes of its tasks (stacked), their hulls, accuracy and layout.
@@ -93,8 +91,10 @@ def make(
     )
 
 
-class MetaWorldEnv:
+class MetaWorldEnv(EqualCopies):
     """Meta-World tasks as pure functions; batch them with `jax.vmap`, any mix of tasks in one batch.
+
+    Copies, deep ones and those of `pickle` too, share its engine and what that has compiled.
 
     Attributes:
         tasks: the task declarations; a task's index here is its id in this environment.
@@ -103,6 +103,10 @@ class MetaWorldEnv:
         terminate_on_success: whether the first success ends an episode.
         engine: the physics.
     """
+
+    _options = ("tasks", "goal_observable", "one_hot", "reward_version")
+    _options += ("max_episode_steps", "terminate_on_success", "engine")
+    _derived = ("_table", "_bank", "observation_space", "action_space")
 
     def __init__(
         self,
@@ -129,10 +133,6 @@ class MetaWorldEnv:
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Attributes of a copy, without the operations that restart this very environment."""
-        return {name: value for name, value in vars(self).items() if name != "_restarts"}
 
     def __repr__(self) -> str:
         names = [spec.name for spec in self.tasks]
@@ -162,10 +162,11 @@ class MetaWorldEnv:
         from gymnasium.spaces import Box
 
         low, high = self._table.obs_low.min(0), self._table.obs_high.max(0)
+        low, high = np.where(low <= -UNBOUNDED, -np.inf, low), np.where(high >= UNBOUNDED, np.inf, high)
         if self.one_hot:
             num_tasks = len(self.tasks)
-            low, high = jnp.append(low, jnp.zeros(num_tasks)), jnp.append(high, jnp.ones(num_tasks))
-        return Box(jax.device_get(low).astype("float32"), jax.device_get(high).astype("float32"))
+            low, high = np.append(low, np.zeros(num_tasks)), np.append(high, np.ones(num_tasks))
+        return Box(low.astype("float32"), high.astype("float32"))
 
     @cached_property
     def action_space(self) -> Any:
@@ -176,33 +177,40 @@ class MetaWorldEnv:
 
     # --- reset ---
 
-    def reset(self, key: Key[Array, ""], task: Int[Array, ""] | int | None = None) -> State:
+    @shared_method
+    @default_promotion
+    def reset(self, key: PRNGKey, task: Int[Array, ""] | int | None = None) -> State:
         """Start an episode with a goal drawn like the reference draws its goals.
 
         Args:
-            key: the only source of randomness.
-            task: index into `tasks`; drawn uniformly when None.
+            key: the only source of randomness, typed or raw.
+            task: index into `tasks`; drawn uniformly when None. Where it is traced and there is no such task, goal and
+                observation are NaN and `finite` is False.
 
         Raises:
             ValueError: if there is no such task, as far as `task` is known and not traced.
+            TypeError: if `task` is no integer, or `key` no key.
         """
         check_threads("env.reset")
-        self._known_task(task)
-        task_key, goal_key, row_key, next_key = jax.random.split(key, 4)
+        task_key, goal_key, row_key, next_key = jax.random.split(as_typed(key), 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
-        task = jnp.asarray(task, jnp.int32)
-        first, count = (jnp.asarray(column)[task] for column in (self._bank.first, self._bank.count))
+        index = inputs.known_task(task, len(self.tasks))
+        task = jnp.asarray(task if index is None else index, jnp.int32)
+        place, known = inputs.row_of_task(task, len(self.tasks))
+        first, count = (jnp.asarray(column)[place] for column in (self._bank.first, self._bank.count))
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
-        rand_vec = jnp.where(count > 1, banked, self._draw_goal(goal_key, task))
+        rand_vec = inputs.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
         return self._start(task, rand_vec, self._settled(row), next_key)
 
+    @shared_method
+    @default_promotion
     def reset_to(
         self,
         task: Int[Array, ""] | int,
         rand_vec: Float[Array, " rand"],
-        key: Key[Array, ""] | None = None,
+        key: PRNGKey | None = None,
     ) -> State:
         """Start an episode with a given goal, for example one of the reference's frozen goals.
 
@@ -210,15 +218,18 @@ class MetaWorldEnv:
             task: index into `tasks`.
             rand_vec: the vector in a metaworld `Task`, padded to `rand_vec_size` (with a Python int as task, its own
                 length is accepted too). It may lie outside the reset space.
-            key: what later automatic resets draw from; by default derived from `rand_vec`.
+            key: what later automatic resets draw from, typed or raw; by default derived from `rand_vec`.
 
         Raises:
-            ValueError: if `rand_vec` has the wrong length, or `task` is known and out of range.
+            ValueError: if `rand_vec` has the wrong length, or if `task` is out of range or `rand_vec` not finite, as
+                far as these are known and not traced; where they are traced, `finite` is False.
+            TypeError: if `task` is no integer, or `key` no key.
         """
         check_threads("env.reset_to")
+        inputs.check_goal(rand_vec)
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}
-        if (index := self._known_task(task)) is not None:
+        if (index := inputs.known_task(task, len(self.tasks))) is not None:
             lengths.add(len(self.tasks[index].rand_low))
         if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
             allowed = " or ".join(str(length) for length in sorted(lengths))
@@ -227,14 +238,16 @@ class MetaWorldEnv:
         if key is None:
             bits = jax.lax.bitcast_convert_type(rand_vec.astype(jnp.float32), jnp.uint32)
             key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits))
-        task = jnp.asarray(task, jnp.int32)
-        settled = self._settled(jnp.asarray(self._bank.first)[task])
+        task = jnp.asarray(task if index is None else index, jnp.int32)
+        place, known = inputs.row_of_task(task, len(self.tasks))
+        rand_vec = inputs.nan_unless(known, rand_vec)
+        settled = self._settled(jnp.asarray(self._bank.first)[place])
         if any(spec.settles_against_prop for spec in self.tasks):
-            prop_pos = self._place(task, rand_vec, settled).prop_pos
-            settled = settle_on_host(self.tasks, task, prop_pos, settled)
-        return self._start(task, rand_vec, settled, key)
+            prop_pos = self._place(place, rand_vec, settled).prop_pos
+            settled = settle_on_host(self.tasks, place, prop_pos, settled)
+        return self._start(task, rand_vec, settled, as_typed(key))
 
-    def _draw_goal(self, key: Key[Array, ""], task: Int[Array, ""]) -> Float[Array, " rand"]:
+    def _draw_goal(self, key: PRNGKey, task: Int[Array, ""]) -> Float[Array, " rand"]:
         table = self.rows(task)
         uniform = jax.random.uniform(key, (_GOAL_DRAWS, self.rand_vec_size))
         candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
@@ -247,10 +260,11 @@ class MetaWorldEnv:
         return self._by_task(task, [placer(spec) for spec in self.tasks], rand_vec, settled)
 
     def _start(
-        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: Key[Array, ""]
+        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: PRNGKey
     ) -> State:
-        table = self.rows(task)
-        placement = self._place(task, rand_vec, settled)
+        place, _ = inputs.row_of_task(task, len(self.tasks))
+        table = self.rows(place)
+        placement = self._place(place, rand_vec, settled)
         physics = PhysicsState(
             qpos=placement.qpos,
             qvel=placement.qvel,
@@ -261,17 +275,20 @@ class MetaWorldEnv:
         poses = self.engine.poses(table.scene, physics)
         fresh = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
         frame = observation.reset_frame(fresh, settled.frame, placement.prop_pos - settled.prop_pos, table.stale_reset)
+        obs = observation.stack_frames(frame, frame, placement.goal, goal_observable=self.goal_observable)
+        obs = self._with_task(obs, task)
         zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
-        return State(
+        words, key_impl = as_words(next_key)
+        state = State(
             physics=physics,
-            obs=self._observe(frame, frame, placement.goal, task),
+            obs=obs,
             reward=zero,
             terminated=no,
             truncated=no,
             metrics=Metrics(*[zero] * 7),
             task=task,
             episode=Episode(
-                next_key=next_key,
+                next_key=words,
                 rand_vec=rand_vec,
                 goal=placement.goal,
                 object_init=placement.object_init,
@@ -281,17 +298,26 @@ class MetaWorldEnv:
                 previous_frame=frame,
                 step=jnp.zeros((), jnp.int32),
                 invalid_action=no,
+                key_impl=key_impl,
             ),
             cost_estimate=jnp.zeros((), jnp.int32),
+            finite=inputs.all_finite(rand_vec, obs, physics.qpos, physics.qvel),
         )
+        # Every leaf a buffer of its own, shared neither with another nor with what the caller gave, so that the state
+        # may be donated. In a compiled program a copy is nothing.
+        return jax.tree.map(jnp.copy, state)
 
     # --- step ---
 
+    @shared_method
+    @default_promotion
     def step(self, state: State, action: Float[Array, "4"]) -> State:
         """Advance one control step (12.5 ms of simulated time); never resets by itself.
 
         Actions are clipped to [-1, 1]. An action with NaN or infinite entries counts as zero and sets
-        `episode.invalid_action` of that step.
+        `episode.invalid_action` of that step. Where the physics, the observation or the reward would not be finite, the
+        step is not made: the state stays, with reward and metrics of zero, and the episode is `terminated`. Both show
+        in `finite`.
 
         Args:
             state: from `reset` or `step`.
@@ -299,15 +325,17 @@ class MetaWorldEnv:
 
         Raises:
             ValueError: if `action` has the wrong shape.
-            TypeError: if `action` is not of a floating-point type.
+            TypeError: if `action` is not of a floating-point type, or the state of other floats than JAX's default.
         """
         check_threads("env.step")
-        action = _checked_action(action)
+        action = inputs.check_action(action, ACTION_SIZE)
+        inputs.check_floats(state)
         episode = state.episode
-        finite = jnp.all(jnp.isfinite(action))
-        action = jnp.where(finite, action, 0.0).astype(state.obs.dtype)
+        valid = jnp.all(jnp.isfinite(action))
+        action = jnp.where(valid, action, 0.0).astype(state.obs.dtype)
 
-        table = self.rows(state.task)
+        place, known = inputs.row_of_task(state.task, len(self.tasks))
+        table = self.rows(place)
         shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
         mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
         ctrl = jnp.stack([action[3], -action[3]])
@@ -322,7 +350,7 @@ class MetaWorldEnv:
         obs = jnp.clip(raw, table.obs_low, table.obs_high)
         distance = norm(obs[observation.OBJECT] - episode.goal)
         first_distance = jnp.where(episode.step == 0, distance, episode.first_distance)
-        inputs = RewardInputs(
+        seen = RewardInputs(
             obs=obs,
             action=action,
             tcp=readings.tcp,
@@ -338,32 +366,31 @@ class MetaWorldEnv:
             points_init=episode.points_init,
             first_distance=first_distance,
         )
-        metrics = self._by_task(
-            state.task, [rewarder(s, self.reward_version) for s in self.tasks], components_first(inputs)
+        metrics = self._by_task(place, [rewarder(s, self.reward_version) for s in self.tasks], components_first(seen))
+        sound = known & inputs.all_finite(
+            physics.qpos, physics.qvel, physics.qacc_warmstart, raw, episode.goal, metrics.unscaled_reward
         )
+        metrics = jax.tree.map(lambda x: jnp.where(sound, x, 0.0), metrics)
         step = episode.step + 1
+        new = (physics, obs, first_distance, readings.frame)
+        old = (state.physics, state.obs[observation.OBSERVATION], episode.first_distance, episode.previous_frame)
+        physics, obs, first_distance, frame = jax.tree.map(functools.partial(jnp.where, sound), new, old)
         return State(
             physics=physics,
             obs=self._with_task(obs, state.task),
-            reward=metrics.unscaled_reward,
-            terminated=(metrics.success > 0) if self.terminate_on_success else jnp.zeros((), bool),
+            reward=jnp.copy(metrics.unscaled_reward),  # a buffer of its own, see `_start`
+            terminated=~sound | (metrics.success > 0) if self.terminate_on_success else ~sound,
             truncated=step >= self.max_episode_steps,
             metrics=metrics,
             task=state.task,
             episode=episode.replace(
-                first_distance=first_distance, previous_frame=readings.frame, step=step, invalid_action=~finite
+                first_distance=first_distance, previous_frame=frame, step=step, invalid_action=~valid
             ),
             cost_estimate=cost_estimate,
+            finite=valid & sound,
         )
 
     # --- by task ---
-
-    def _known_task(self, task: Int[Array, ""] | int | None) -> int | None:
-        """A task's index, refused where there is no such task; None where it is not given or traced."""
-        index = as_integer(task)
-        if index is not None and not 0 <= index < len(self.tasks):
-            raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {index}")
-        return index
 
     def rows(self, task: Int[Array, ""]) -> TaskTable:
         """The task's row of the table; a constant when there is only one task."""
@@ -375,21 +402,7 @@ class MetaWorldEnv:
         """The task's branch; in a mixed batch all branches run and each lane keeps its own."""
         return branches[0](*operands) if len(branches) == 1 else switch(task, branches, *operands)
 
-    def _observe(self, frame: Array, previous: Array, goal: Array, task: Array) -> Array:
-        return self._with_task(
-            observation.stack_frames(frame, previous, goal, goal_observable=self.goal_observable), task
-        )
-
     def _with_task(self, obs: Array, task: Array) -> Array:
         if not self.one_hot:
             return obs
         return jnp.concatenate([obs, jax.nn.one_hot(task, len(self.tasks), dtype=obs.dtype)])
-
-
-def _checked_action(action: Any) -> Array:
-    action = jnp.asarray(action)
-    if action.shape != (ACTION_SIZE,):
-        raise ValueError(f"action must have shape ({ACTION_SIZE},) for one environment, got {action.shape}")
-    if not jnp.issubdtype(action.dtype, jnp.floating):
-        raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
-    return action

@@ -179,7 +179,14 @@ def goal_batch(
 
     Returns:
         Task indices (goals,) int32, and goal vectors (goals, size) float64.
+
+    Raises:
+        ValueError: if a goal vector has NaN or infinite entries.
     """
+    for row, vectors in enumerate(rand_vecs):
+        if not np.isfinite(vectors).all():
+            bad = np.asarray(vectors)[~np.isfinite(vectors).all(axis=1)][0]
+            raise ValueError(f"goal vectors must be finite, got {bad.tolist()} among those of entry {row}")
     indices = np.arange(len(rand_vecs)) if tasks is None else np.asarray(tasks)
     task = np.repeat(indices.astype(np.int32), [len(vectors) for vectors in rand_vecs])
     return task, np.concatenate([np.pad(v, ((0, 0), (0, size - np.shape(v)[1]))) for v in rand_vecs])

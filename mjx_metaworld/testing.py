@@ -8,7 +8,9 @@ import numpy as np
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from mjx_metaworld.build.readings import read_point, read_skeleton
+from mjx_metaworld.build.tables import num_padded_points
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.keys import as_words
 from mjx_metaworld.observation import FRAMES
 from mjx_metaworld.physics.engine import Engine, Poses
 from mjx_metaworld.physics.model import FINGER_DOFS, FREE, LINK0, PART_QPOS, PhysicsState
@@ -89,9 +91,9 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
     prop = spec.scene_spec.prop
     skeleton = read_skeleton(cpu_env.data, map_bodies(cpu_env.model, prop))
     points = points_init(cpu_env, spec)
-    num_points = max(len(other.points) for other in env.tasks)
     zero, no = jnp.zeros(()), jnp.zeros((), bool)
-    return State(
+    words, key_impl = as_words(jax.random.key(0))
+    state = State(
         physics=PhysicsState(
             qpos=_floats(skeleton.qpos),
             qvel=_floats(skeleton.qvel),
@@ -106,19 +108,22 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         metrics=Metrics(*[zero] * 7),
         task=jnp.asarray(task, jnp.int32),
         episode=Episode(
-            next_key=jax.random.key(0),
+            next_key=words,
             rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
             goal=_floats(goal),
             object_init=_floats(object_init),
-            points_init=_floats(_pad_rows(points, num_points)),
+            points_init=_floats(_pad_rows(points, num_padded_points(env.tasks))),
             tcp_init=_floats(cpu_env.init_tcp),
             first_distance=_floats(first_distance(cpu_env)),
             previous_frame=_floats(cpu_env._prev_obs),
             step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
             invalid_action=no,
+            key_impl=key_impl,
         ),
         cost_estimate=jnp.zeros((), jnp.int32),
+        finite=jnp.ones((), bool),
     )
+    return jax.tree.map(jnp.copy, state)  # a buffer of its own for every leaf, so that it may be donated
 
 
 def reward_inputs_from_metaworld(

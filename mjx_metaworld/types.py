@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
+import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, UInt
 
+from mjx_metaworld.keys import PRNGKey
 from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.processes.forks import check_threads, without_threads
 
@@ -19,7 +21,7 @@ EPISODE_STEPS = 500  # control steps of the reference's episodes, after which it
 # leading axes its actions keep. A stochastic one draws from a key as well.
 Policy: TypeAlias = Callable[[Float[Array, "*envs obs"], Int[Array, "*envs"]], Float[Array, "*envs action"]]
 StochasticPolicy: TypeAlias = Callable[
-    [Float[Array, "*envs obs"], Int[Array, "*envs"], Key[Array, ""]], Float[Array, "*envs action"]
+    [Float[Array, "*envs obs"], Int[Array, "*envs"], PRNGKey], Float[Array, "*envs action"]
 ]
 
 
@@ -38,7 +40,7 @@ class Metrics(struct.PyTreeNode):
 class Episode(struct.PyTreeNode):
     """Constants of an episode, fixed at reset, and the little that it accumulates."""
 
-    next_key: Key[Array, ""]  # a restart folds it in and draws the next episode; it did not draw this one
+    next_key: UInt[Array, " words"]  # a restart folds it in and draws the next episode; it did not draw this one
     rand_vec: Float[Array, " rand"]  # as in a metaworld Task, padded with zeros to the env's longest
     goal: Float[Array, "3"]  # the reference's _target_pos
     object_init: Float[Array, "3"]  # the reference's obj_init_pos
@@ -48,10 +50,12 @@ class Episode(struct.PyTreeNode):
     previous_frame: Float[Array, "18"]  # unclipped first half of the next observation's history
     step: Int[Array, ""]
     invalid_action: Bool[Array, ""]  # True after a step whose action held NaN or infinity (it was taken as zero)
+    # The generator of `next_key`, by JAX's name; no array, but part of the structure.
+    key_impl: str = struct.field(pytree_node=False, default="threefry2x32")
 
 
 class State(struct.PyTreeNode):
-    """One environment between two control steps."""
+    """One environment between two control steps. All leaves are arrays of numbers, which NumPy can hold."""
 
     physics: PhysicsState
     obs: Float[Array, " obs"]
@@ -62,6 +66,7 @@ class State(struct.PyTreeNode):
     task: Int[Array, ""]  # index into `env.tasks`
     episode: Episode
     cost_estimate: Int[Array, ""]  # the engine's: orders environments on a CPU; any value gives the same results
+    finite: Bool[Array, ""]  # False after a step with NaN or infinity: in its action, or in what came of it
 
 
 class Transition(struct.PyTreeNode):
@@ -75,16 +80,17 @@ class Transition(struct.PyTreeNode):
     next_obs: Float[Array, " obs"]
     metrics: Metrics
     task: Int[Array, ""]
+    # False where the action or what came of it held NaN or infinity; an episode ends where the latter did.
+    finite: Bool[Array, ""] = struct.field(default_factory=lambda: jnp.ones((), bool))
 
 
 def on_host(state: State) -> State:
-    """A state as numpy arrays, whatever its leading axes; without its keys, which are no numbers.
+    """A state as numpy arrays, whatever its leading axes.
 
     Raises:
         ForkError: in a process that was forked after JAX had begun to work, for arrays that cannot be read there: those
             that were not computed yet, and those on an accelerator.
     """
-    state = state.replace(episode=state.episode.replace(next_key=None))
     if without_threads() and not all(map(_is_in_memory, jax.tree.leaves(state))):
         check_threads("reading a state on an accelerator or one that was not computed yet")
     return jax.device_get(state)

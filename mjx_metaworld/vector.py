@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import weakref
@@ -12,12 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.keys import PRNGKey, as_typed, as_words, is_typed
 from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.physics.operation import batched, varying_alike
+from mjx_metaworld.physics.promotion import default_promotion
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
@@ -32,7 +36,7 @@ _LEAST_RESTARTS, _RESTART_ROUNDS = 16, 32
 LANE_AXIS = "lanes"  # the mesh axis over which the lanes are divided
 
 
-class VectorEnv:
+class VectorEnv(EqualCopies):
     """`num_envs` copies of an environment, stepped together, each restarted when its episode ends.
 
     Args:
@@ -50,6 +54,8 @@ class VectorEnv:
         ValueError: if `num_envs` is not a positive integer or not a multiple of the number of devices, or if a device
             is named twice or none is.
     """
+
+    _options = ("env", "num_envs", "resample_task", "sharding")
 
     def __init__(
         self,
@@ -69,7 +75,8 @@ class VectorEnv:
         devices = 1 if self.sharding is None else self.sharding.mesh.size
         return f"VectorEnv({self.env!r}, {self.num_envs}, resample_task={self.resample_task}, devices={devices})"
 
-    def reset(self, key: Key[Array, ""]) -> State:
+    @shared_method
+    def reset(self, key: PRNGKey) -> State:
         """Fresh episodes in all lanes; every leaf of the state has a leading axis of `num_envs`."""
         check_threads("VectorEnv.reset")
         keys = jax.random.split(key, self.num_envs)
@@ -77,6 +84,7 @@ class VectorEnv:
             return self._on_devices(jax.vmap(self.env.reset), keys)
         return self._on_devices(jax.vmap(self.env.reset), keys, jnp.arange(self.num_envs) % len(self.env.tasks))
 
+    @shared_method
     def step(self, state: State, action: Float[Array, "envs 4"]) -> tuple[State, Transition]:
         """One control step of every lane, then a new episode in the lanes whose episode ended.
 
@@ -86,13 +94,34 @@ class VectorEnv:
         """
         check_threads("VectorEnv.step")
         step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
-        return self._on_devices(jax.vmap(step), state, action, jnp.arange(self.num_envs))
+        return self._on_devices(jax.vmap(step), state, action, self._lane_numbers(action))
 
+    @shared_method
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
         """New episodes in the lanes that are done, the others as they are."""
         check_threads("VectorEnv.restart")
         each = functools.partial(restart, self.env, resample_task=self.resample_task)
-        return self._on_devices(jax.vmap(each), state, done, jnp.arange(self.num_envs))
+        return self._on_devices(jax.vmap(each), state, done, self._lane_numbers(done))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Attributes for `pickle`, which knows no devices: they go by their numbers."""
+        mesh: Any = None if self.sharding is None else self.sharding.mesh
+        return vars(self) | {"sharding": None if mesh is None else [device.id for device in mesh.devices.flat]}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """Attributes from `pickle`, on the devices of this process that have the same numbers."""
+        vars(self).update(attributes)
+        if self.sharding is not None:
+            here = {device.id: device for device in jax.devices()}
+            missing = [number for number in attributes["sharding"] if number not in here]
+            if missing:
+                raise ValueError(f"the lanes lie on devices {missing}, which are not here: there are {list(here)}")
+            self.sharding = _lane_sharding(self.num_envs, [here[number] for number in attributes["sharding"]])
+
+    def _lane_numbers(self, of: Array) -> Array:
+        """Numbers of the lanes; of as many as an array has, where `jax.export` leaves their number open."""
+        lanes = jnp.shape(of)[0]
+        return jnp.arange(self.num_envs if isinstance(lanes, int) else lanes)
 
     def _on_devices(self, fn: Callable[..., Out], *args: Any) -> Out:
         """`fn(*args)`, where every leaf has a leading axis of lanes and each device computes its own part of it.
@@ -128,11 +157,13 @@ def step_and_restart(
         next_obs=successor.obs,
         metrics=successor.metrics,
         task=state.task,
+        finite=successor.finite,
     )
     done = successor.terminated | successor.truncated
     return restart(env, successor, done, lane, resample_task=resample_task), transition
 
 
+@default_promotion
 def restart(
     env: MetaWorldEnv,
     state: State,
@@ -153,11 +184,16 @@ def restart(
         lane: number of the environment in its batch, so that those that began alike, with one goal, part ways.
         resample_task: draw the task anew, uniformly among `env.tasks`, instead of keeping it.
     """
-    # Kept with the environment: an operation that is made anew would be compiled anew.
-    operations = vars(env).setdefault("_restarts", {})
-    if resample_task not in operations:
-        operations[resample_task] = _restart_operation(env, resample_task)
-    return operations[resample_task](*varying_alike((state, done, jnp.asarray(lane))))
+    episode = state.episode
+    if is_typed(episode.next_key):
+        words, key_impl = as_words(episode.next_key)
+        state = state.replace(episode=episode.replace(next_key=words, key_impl=key_impl))
+    # Kept with the engine, for all copies of the environment: an operation that is made anew would be compiled anew.
+    operations, place = env.engine.operations, ("restart", type(env), env.content(), resample_task)
+    if place not in operations:
+        own = copy.copy(env)  # which nobody will change
+        operations[place] = _restart_operation(own, resample_task), own
+    return operations[place][0](*varying_alike((state, done, jnp.asarray(lane))))
 
 
 def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[State, Array, Array], State]:
@@ -166,7 +202,7 @@ def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[Stat
     def fresh(state: State, lane: Array) -> State:
         env = alive()
         assert env is not None, "an environment restarts while it exists"
-        key = jax.random.fold_in(state.episode.next_key, 1 + lane)
+        key = jax.random.fold_in(as_typed(state.episode.next_key, state.episode.key_impl), 1 + lane)
         new = env.reset(key) if resample_task else env.reset(key, state.task)
         return jax.tree.map(lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype), new, state)
 
@@ -174,7 +210,9 @@ def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[Stat
         return jax.lax.cond(done, fresh, lambda state, lane: state, state, lane)
 
     def of_batch(state: State, done: Array, lane: Array) -> State:
-        size = len(done)
+        size = done.shape[0]
+        if not isinstance(size, int):  # a dimension of `jax.export` without a number: a batch that cannot be divided
+            return jax.vmap(of_one)(state, done, lane)
         if size == 0:
             return state
         some = min(size, max(_LEAST_RESTARTS, size // _RESTART_ROUNDS))
@@ -267,8 +305,8 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
 
 def rollout(
     vector_env: VectorEnv,
-    policy: Callable[[Float[Array, "envs obs"], Key[Array, ""]], Float[Array, "envs 4"]],
-    key: Key[Array, ""],
+    policy: Callable[[Float[Array, "envs obs"], PRNGKey], Float[Array, "envs 4"]],
+    key: PRNGKey,
     num_steps: int,
     state: State | None = None,
 ) -> tuple[State, Transition]:

@@ -56,8 +56,6 @@ def lanes_equal(left: State, right: State) -> np.ndarray:
     """(lanes,) whether all of a lane's state is the same to the bit."""
 
     def same(a, b):
-        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = jax.random.key_data(a), jax.random.key_data(b)
         return np.all(np.asarray(a == b).reshape(LANES, -1), axis=1)
 
     return np.all(jax.tree.leaves(jax.tree.map(same, left, right)), axis=0)

@@ -96,7 +96,7 @@ def test_only_ended_episodes_restart_and_all_of_them(env):
                 ended.reshape(-1, *[1] * (getattr(fresh, name).ndim - 1)), getattr(fresh, name), getattr(state, name)
             )
             np.testing.assert_array_equal(getattr(found, name), expected)
-        differ = jax.random.key_data(found.episode.next_key) != jax.random.key_data(state.episode.next_key)
+        differ = found.episode.next_key != state.episode.next_key
         np.testing.assert_array_equal(np.asarray(differ).any(axis=1), ended)
 
 

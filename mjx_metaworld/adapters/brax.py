@@ -24,6 +24,7 @@ except ImportError as error:
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.keys import PRNGKey, is_typed
 from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import restart
 
@@ -41,7 +42,8 @@ class BraxEnv(Env):
     The time limit is brax's `episode_length`; `env.max_episode_steps` shows in `info["truncation"]` of unwrapped
     environments only. `metrics` holds Meta-World's seven values and `solved`, which is 1 at an episode's first success:
     brax adds metrics up over an episode, so that `eval/episode_solved` is the success rate. `info["terminal_obs"]` is
-    the true successor, also where an automatic reset has replaced `obs`.
+    the true successor, also where an automatic reset has replaced `obs`; `info["finite"]` is False at a step whose
+    action, or what came of it, held NaN or infinity.
 
     Args:
         env: what to adapt.
@@ -66,12 +68,12 @@ class BraxEnv(Env):
         """The name of the engine, which is no pipeline of brax."""
         return "mjx_metaworld"
 
-    def reset(self, rng: Key[Array, ""]) -> BraxState:
+    def reset(self, rng: PRNGKey) -> BraxState:
         """Start an episode of a task drawn uniformly; `rng` is a key of either kind."""
         state = self.env.reset(rng)
         zero = jnp.zeros_like(state.reward)
         pipeline_state: Any = PipelineState(state, jnp.zeros((), bool))  # where brax declares its own
-        info = {"truncation": zero, "terminal_obs": state.obs}
+        info = {"truncation": zero, "terminal_obs": state.obs, "finite": state.finite}
         return BraxState(pipeline_state, state.obs, zero, zero, _metrics(state, pipeline_state.solved), info)
 
     def step(self, state: BraxState, action: Float[Array, "4"]) -> BraxState:
@@ -88,7 +90,7 @@ class BraxEnv(Env):
             reward=after.reward,
             done=done,
             metrics=state.metrics | _metrics(after, success & ~before.solved),
-            info=state.info | {"truncation": truncation, "terminal_obs": after.obs},
+            info=state.info | {"truncation": truncation, "terminal_obs": after.obs, "finite": after.finite},
         )
 
 
@@ -122,8 +124,7 @@ class FreshAutoResetWrapper(Wrapper):
 
     def reset(self, rng: Key[Array, " envs"]) -> BraxState:
         """Start an episode in every lane; keys of either kind, of which brax's own wrappers know only raw ones."""
-        typed = jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
-        return self.env.reset(jax.random.key_data(rng) if typed else rng)
+        return self.env.reset(jax.random.key_data(rng) if is_typed(rng) else rng)
 
     def step(self, state: BraxState, action: Float[Array, "envs 4"]) -> BraxState:
         """One step, then a new episode in the lanes whose episode ended."""

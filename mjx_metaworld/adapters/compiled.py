@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Bool, Float, Int
@@ -27,6 +27,8 @@ class StepOutput(NamedTuple):
     obs: Float[Array, "envs 39"]
     reward: Float[Array, " envs"]
     metrics: Metrics
+    terminated: Bool[Array, " envs"]  # by what is not finite; successes are the host's
+    finite: Bool[Array, " envs"]
 
 
 class Programs(NamedTuple):
@@ -37,6 +39,10 @@ class Programs(NamedTuple):
     pick: Callable[[State, Int[Array, " envs"]], State]  # some rows of a batch of states
     restart: Callable[[State, State, Int[Array, " envs"], Bool[Array, " envs"]], State]  # those lanes at those starts
     step: Callable[[State, Float[Array, "envs 4"]], tuple[State, StepOutput]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        env = self.env
+        return programs, (env.tasks, env.goal_observable, env.reward_version, env.engine.config)
 
 
 @functools.lru_cache(maxsize=16)
@@ -60,6 +66,6 @@ def programs(
 
     def step(state: State, action: Float[Array, "envs 4"]) -> tuple[State, StepOutput]:
         state = jax.vmap(env.step)(state, action)
-        return state, StepOutput(state.obs, state.reward, state.metrics)
+        return state, StepOutput(state.obs, state.reward, state.metrics, state.terminated, state.finite)
 
     return Programs(env, jit(jax.vmap(env.reset_to)), jit(pick), jit(restart), jit(step))

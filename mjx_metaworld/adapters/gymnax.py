@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from flax import struct
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from mjx_metaworld.adapters.gymnax_spaces import JaxBox, as_jax_box
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.keys import PRNGKey
 from mjx_metaworld.types import State
 from mjx_metaworld.vector import step_and_restart
 
@@ -31,16 +32,20 @@ class GymnaxEnv:
         self.separate_truncation = separate_truncation
         self.default_params = GymnaxParams(env.max_episode_steps)
 
-    def reset(self, key: Key[Array, ""], params: GymnaxParams | None = None) -> tuple[Float[Array, " obs"], State]:
+    def reset(self, key: PRNGKey, params: GymnaxParams | None = None) -> tuple[Float[Array, " obs"], State]:
         """Start an episode of a task drawn uniformly."""
         state = self.env.reset(key)
         return state.obs, state
 
-    def step(self, key: Key[Array, ""], state: State, action: Array, params: GymnaxParams | None = None) -> tuple:
-        """Advance by one control step. `info` holds the metrics, and the true successor as `final_observation`."""
+    def step(self, key: PRNGKey, state: State, action: Array, params: GymnaxParams | None = None) -> tuple:
+        """Advance by one control step.
+
+        `info` holds the metrics, the true successor as `final_observation`, and `finite`, see `State`.
+        """
         following, last = step_and_restart(self.env, state, action)
         ends = {"terminated": last.terminated, "truncated": last.truncated}
         info = vars(last.metrics) | ends | {"final_observation": last.next_obs, "discount": 1.0 - last.terminated}
+        info |= {"finite": last.finite}
         flags = ends.values() if self.separate_truncation else [last.terminated | last.truncated]
         return following.obs, following, last.reward, *flags, info
 

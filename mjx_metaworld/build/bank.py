@@ -84,10 +84,11 @@ def settle_on_host(
 
     def simulate(task: np.ndarray, prop_pos: np.ndarray, like: Settled) -> Settled:
         lanes = task.shape
-        count = task.size  # not -1 below: an environment whose tasks have no points has an empty array of them
+        count = task.size
         flat = jax.tree.map(lambda x: np.array(x).reshape(count, *x.shape[len(lanes) :]), like)
         task, prop_pos = np.asarray(task).reshape(count), np.asarray(prop_pos, float).reshape(count, 3)
-        for index in np.unique(task):
+        task = np.where(np.isfinite(prop_pos).all(1), task, -1)  # a goal of NaN is nobody's
+        for index in np.unique(task[task >= 0]):
             spec = specs[index]
             if spec.settles_against_prop:
                 of_task = np.flatnonzero(task == index)

@@ -26,6 +26,8 @@ from mjx_metaworld.scenes.stack import build_scene, own_hulls, stack_scenes
 from mjx_metaworld.tasks.points import PointTable
 from mjx_metaworld.tasks.spec import Separation, TaskSpec
 
+UNBOUNDED = float(np.finfo(np.float32).max)
+
 
 class TaskTable(struct.PyTreeNode):
     """Data of all tasks of an environment; a step gathers its task's row."""
@@ -38,7 +40,7 @@ class TaskTable(struct.PyTreeNode):
     hand_init: Float[Array, "tasks 3"]
     hand_low: Float[Array, "tasks 3"]
     hand_high: Float[Array, "tasks 3"]
-    obs_low: Float[Array, "tasks 39"]
+    obs_low: Float[Array, "tasks 39"]  # at most float32's largest: `jax_debug_infs` stops at infinity
     obs_high: Float[Array, "tasks 39"]
     stale_reset: Bool[Array, " tasks"]
 
@@ -60,7 +62,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
         ValueError: if a task or a scene from outside this package does not fit; the message lists all that is wrong.
     """
     check_tasks(specs)
-    num_points = max(len(spec.points) for spec in specs)
+    num_points = num_padded_points(specs)
     num_objects = max(len(spec.objects) for spec in specs)
     num_rand = max(len(spec.rand_low) for spec in specs)
     scenes: dict[tuple[SceneSpec, str | None], Scene] = {}
@@ -87,6 +89,11 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     return Tables(load_arm(model), stack_scenes(list(scenes.values())), hulls_with(hulls), table, bank)
 
 
+def num_padded_points(specs: Sequence[TaskSpec]) -> int:
+    """Rows of points to which all tasks are padded; at least one: orbax cannot save arrays of size zero."""
+    return max(1, *(len(spec.points) for spec in specs))
+
+
 def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:
     pad = (0, num_rand - len(spec.rand_low))
     obs_low, obs_high = observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable)
@@ -99,7 +106,7 @@ def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_
         hand_init=np.asarray(spec.hand_init, float),
         hand_low=np.asarray(spec.hand_low, float),
         hand_high=np.asarray(spec.hand_high, float),
-        obs_low=obs_low,
-        obs_high=obs_high,
+        obs_low=np.maximum(obs_low, -UNBOUNDED),
+        obs_high=np.minimum(obs_high, UNBOUNDED),
         stale_reset=np.bool_(spec.stale_reset),
     )

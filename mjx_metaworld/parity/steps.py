@@ -78,9 +78,6 @@ def _stack(leaves: tuple) -> Array | np.ndarray:
     """On the host, which compiles nothing: `jnp.stack` is a program of its own for every number of arrays."""
     if not isinstance(leaves[0], jax.Array):
         return np.stack(leaves)
-    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-        words = jnp.asarray(np.stack([jax.random.key_data(key) for key in leaves]))
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaves[0]))
     return jnp.asarray(np.stack(jax.device_get(leaves)))
 
 

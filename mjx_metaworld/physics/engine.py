@@ -16,6 +16,7 @@ from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig
+from mjx_metaworld.physics.copies import reduce_to_itself
 from mjx_metaworld.physics.derivative import DiffOutputs, DiffState, pull_lanes, with_pullback
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.lookup import rows_of_lanes
@@ -40,11 +41,14 @@ class Engine:
         scenes: projected scenes with a leading scene axis (numpy float64).
         hulls: hulls of the meshes that the scenes' colliders refer to.
         config: accuracy, and how batches are laid out.
+
+    Copies, also those of `pickle`, are itself within a process.
     """
 
     def __init__(self, arm: Arm, scenes: Scene, hulls: HullTable, config: EngineConfig) -> None:
         self.arm, self.scenes, self.hulls = arm, scenes, hulls
         self.config = config
+        self.operations: dict[Any, Any] = {}  # what others have made of this engine, to be found again
         self._lanes, self._chunk = config.execution.tile, config.execution.block or None
         alone = dataclasses.replace(config, execution=dataclasses.replace(config.execution, early_exit=False))
         step = self.on_lanes(
@@ -71,6 +75,9 @@ class Engine:
             alone=self._poses_lanes,
             shapes=lambda scene, state: _poses_shapes(state.qpos.dtype),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_to_itself(self, type(self), self.arm, self.scenes, self.hulls, self.config)
 
     def on_lanes(self, fn: Callable[..., Any], **options: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one environment from one of lanes-last arrays, laid out as this engine batches.

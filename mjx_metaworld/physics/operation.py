@@ -21,6 +21,8 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from mjx_metaworld.physics.promotion import default_promotion
+
 Tree = TypeVar("Tree")
 
 
@@ -92,6 +94,7 @@ _operation_p = Primitive("batched_operation")
 _operation_p.multiple_results = True
 
 
+@default_promotion
 def _compute(*operands, operation: Operation, structure, depth: int):
     leaves = operands[: structure.num_leaves]
     if depth == 0:

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from mjx_metaworld.physics.promotion import default_promotion
+
 
 def switch(index: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
     """`jax.lax.switch` without the selections with which it guards every operand of every branch.
@@ -24,12 +26,18 @@ def switch(index: Int[Array, ""], branches: Sequence[Callable[..., Any]], *opera
         operands: pytrees of arrays.
     """
 
+    return _chooser(tuple(branches))(index, *operands)
+
+
+@functools.lru_cache(maxsize=256)  # what is made anew is compiled anew
+def _chooser(branches: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
     @jax.custom_jvp
     def chosen(index: Array, *operands: Any) -> Any:
         outcomes = [branch(*operands) for branch in branches]
         return jax.tree.map(functools.partial(_select, index), *outcomes)
 
     @chosen.defjvp
+    @default_promotion
     def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         index, *operands = primals
         moved = list(tangents[1:])
@@ -40,7 +48,7 @@ def switch(index: Int[Array, ""], branches: Sequence[Callable[..., Any]], *opera
         ]
         return jax.tree.map(functools.partial(_select, index), *outcomes)
 
-    return jax.jit(chosen)(index, *operands)
+    return jax.jit(chosen)
 
 
 def _where(mask: Array, tangent: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from mjx_metaworld.tasks.spec import Placement, RewardInputs, RewardVersion, Set
 from mjx_metaworld.types import Metrics
 
 
+@functools.lru_cache(maxsize=256)
 def placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
     """The task's `place`, of a goal vector and points that are padded to the longest of an environment's tasks."""
 
@@ -25,6 +27,7 @@ def placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
     return place
 
 
+@functools.lru_cache(maxsize=256)
 def rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs], Metrics]:
     """The task's reward of a version, of points that are padded likewise."""
     rewarded = spec.reward_of(version)

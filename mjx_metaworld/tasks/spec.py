@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, OBJECT_QUAT, OBJECT_Z, SECOND_OBJECT
+from mjx_metaworld.physics.copies import reduce_to_itself
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene
 from mjx_metaworld.types import Metrics
 
@@ -246,6 +247,12 @@ class TaskSpec:
     settles_against_prop: bool = False  # the settled state depends on where the prop stands
     expert: Script | str | None = None  # a scripted policy, or the task whose policy serves; metaworld's are by name
     suites: tuple[str, ...] = ()  # suites of one's own that the task belongs to
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # of all fields it takes longer than what it is asked for
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_to_itself(self, type(self), *(getattr(self, field.name) for field in fields(self)))
 
     def __post_init__(self) -> None:
         wrong = [*self._wrong_names(), *self._wrong_numbers()]

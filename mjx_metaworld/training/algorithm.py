@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import struct
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Key
@@ -92,6 +93,8 @@ class EpisodeReport(struct.PyTreeNode):
 
     success: Float[Array, " tasks"]  # share with a success at any step
     episode_return: Float[Array, " tasks"]
+    # Transitions of the iteration that are not `finite`; NaN where nobody counts them.
+    nonfinite_steps: Float[Array, ""] = struct.field(default_factory=lambda: jnp.full((), jnp.nan))
 
 
 def check_positive(config: Any, *names: str) -> None:

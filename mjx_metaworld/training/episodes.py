@@ -28,7 +28,9 @@ def follow(episodes: EpisodeStats, transitions: Transition, num_tasks: int) -> t
     success, returns = (task_moments(x.astype(float), task, num_tasks) for x in (so_far.success, so_far.episode_return))
     seen = success.count > 0
     return episodes, EpisodeReport(
-        success=jnp.where(seen, success.mean, jnp.nan), episode_return=jnp.where(seen, returns.mean, jnp.nan)
+        success=jnp.where(seen, success.mean, jnp.nan),
+        episode_return=jnp.where(seen, returns.mean, jnp.nan),
+        nonfinite_steps=jnp.sum(~transitions.finite, dtype=float),
     )
 
 

@@ -24,9 +24,7 @@ def recorded(task: int, seed: int, steps: int, success: bool) -> Demonstration:
     """An episode made up of numbers that tell what they are."""
     env = mw.make(TASKS)
     state = jax.device_get(jax.eval_shape(lambda: env.reset(jax.random.key(0), task)))
-    last = jax.tree.map(
-        lambda x: np.zeros(x.shape, x.dtype), state.replace(episode=state.episode.replace(next_key=None))
-    )
+    last = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
     obs = np.arange(steps)[:, None] + np.linspace(0, 0.5, 39)
     ends = np.arange(steps) == steps - 1
     physics = jax.tree.map(lambda x: np.zeros((steps, *x.shape)), last.physics)

@@ -23,7 +23,9 @@ PACKAGE = Path(mw.__file__).parent
 ROWS = (
     ("processes",),
     ("physics", "compile"),
+    ("keys",),
     ("types", "observation"),
+    ("inputs",),
     ("scenes",),
     ("tasks",),
     ("suites",),

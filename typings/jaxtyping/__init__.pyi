@@ -9,11 +9,12 @@ from typing import Annotated as Bool
 from typing import Annotated as Float
 from typing import Annotated as Int
 from typing import Annotated as Key
+from typing import Annotated as UInt
 from typing import Any, TypeAlias
 
 import jax
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "PyTree", "install_import_hook", "jaxtyped"]
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "PyTree", "UInt", "install_import_hook", "jaxtyped"]
 
 Array: TypeAlias = jax.Array | Any
 PyTree: TypeAlias = Any

@@ -28,6 +28,11 @@ def metric_infos(metrics: Metrics, mask: np.ndarray) -> Infos:
     return infos
 
 
+def finite_infos(finite: np.ndarray, running: np.ndarray) -> Infos:
+    """`finite`, which metaworld does not know: only at a step at which it is False for some lane."""
+    return {} if finite[running].all() else with_mask("finite", finite | ~running, running)
+
+
 class EpisodeStatistics:
     """Return, length and seconds of every lane's episode, as gymnasium's RecordEpisodeStatistics around each lane.
 

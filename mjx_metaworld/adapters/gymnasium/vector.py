@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
-from mjx_metaworld.adapters.gymnasium.infos import EpisodeStatistics, Infos, metric_infos, with_mask
+from mjx_metaworld.adapters.gymnasium.infos import EpisodeStatistics, Infos, finite_infos, metric_infos, with_mask
 from mjx_metaworld.adapters.gymnasium.normalization import (
     LaneStatistics,
     ObservationNormalizer,
@@ -45,7 +45,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     Spaces, dtypes, infos, episode statistics, frozen goals and the order in which they are drawn are metaworld's; but
     the observation space shows the goals' true bounds where metaworld's says zero, and a seed given to `reset`
-    restarts the choice of goals, where metaworld ignores it.
+    restarts the choice of goals, where metaworld ignores it. A lane whose action, or what came of it, holds NaN or
+    infinity has `finite` False in the infos of that step; it is terminated in the latter case.
 
     Args:
         tasks: the tasks, whose order is that of the one-hot ids.
@@ -221,11 +222,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ResetNeeded(f"the episodes of lanes {np.flatnonzero(waiting).tolist()} have ended; reset these")
 
         self._state, output = self._programs.step(self._state, jnp.asarray(actions, jnp.float32))
-        obs, reward, metrics = jax.device_get(output)
+        obs, reward, metrics, broken, finite = jax.device_get(output)
         running = ~waiting
         reward = np.where(running, reward, 0.0).astype(np.float64)
         switches = np.array([lane.terminate_on_success for lane in self._lanes])
-        terminated = running & switches & (metrics.success == 1.0)
+        terminated = running & (broken | switches & (metrics.success == 1.0))
         truncated = running & (self.statistics.length + 1 >= self._max_episode_steps)
         ended = terminated | truncated
         updated = self._updated()
@@ -235,7 +236,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.statistics.add(reward, running)
         self._ready &= ~ended
 
-        infos = self._infos(full, metrics, running, ended)
+        infos = self._infos(full, metrics, running, ended) | finite_infos(finite, running)
         self._obs = self._rows_of(running, full)
         if self._autoreset is AutoresetMode.SAME_STEP and ended.any():
             self._restart(ended)

@@ -1,0 +1,90 @@
+"""Checks of what callers give to an environment: refused where it is known, flagged where it is traced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from mjx_metaworld.physics.checks import as_integer
+from mjx_metaworld.types import State
+
+
+def known_task(task: Any, num_tasks: int) -> int | None:
+    """A task's index as an int; None where it is traced.
+
+    Raises:
+        ValueError: if it is known and there is no such task.
+        TypeError: if it is no integer, or more than one.
+    """
+    index = as_integer(task)
+    if index is None:
+        dtype, shape = jnp.result_type(task) if hasattr(task, "dtype") else None, np.shape(task)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.integer) or shape:
+            got = repr(task) if dtype is None else f"an array {shape} of {dtype}"
+            raise TypeError(f"task must be one integer, an index into `tasks`, got {got}")
+    elif not 0 <= index < num_tasks:
+        raise ValueError(f"task must be in 0..{num_tasks - 1}, got {index}")
+    return index
+
+
+def row_of_task(task: Int[Array, ""], num_tasks: int) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    """The row of a task in tables, the nearest where there is no such task, and whether there is."""
+    return jnp.clip(task, 0, num_tasks - 1), (task >= 0) & (task < num_tasks)
+
+
+@jax.jit  # where `jax_debug_nans` looks at outcomes alone
+def nan_unless(known: Bool[Array, ""], x: Float[Array, " n"]) -> Float[Array, " n"]:
+    """An array, or NaN in its place: what JAX gives for an index that is out of bounds."""
+    return jnp.where(known, x, jnp.nan)
+
+
+def check_goal(rand_vec: Any) -> None:
+    """Refuse a goal vector with NaN or infinity, as far as it is known and not traced.
+
+    Raises:
+        ValueError: if it has one.
+    """
+    traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(rand_vec))
+    if not traced and not np.isfinite(np.asarray(rand_vec, float)).all():
+        raise ValueError(f"rand_vec must be finite, got {np.asarray(rand_vec).tolist()}")
+
+
+def check_action(action: Any, size: int) -> Array:
+    """An action of one environment as an array.
+
+    Raises:
+        ValueError: if it has the wrong shape.
+        TypeError: if it is not of a floating-point type.
+    """
+    action = jnp.asarray(action)
+    if action.shape != (size,):
+        raise ValueError(f"action must have shape ({size},) for one environment, got {action.shape}")
+    if not jnp.issubdtype(action.dtype, jnp.floating):
+        raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
+    return action
+
+
+def check_floats(state: State) -> None:
+    """Refuse a state of other floats than those of new arrays, as a float32 state where 64 bits were enabled later.
+
+    Raises:
+        TypeError: if it is one.
+    """
+    default = jnp.result_type(float)
+    for x in (state.obs, state.physics.qpos):
+        if jnp.result_type(x) != default:
+            raise TypeError(
+                f"the state is of {jnp.result_type(x)}, but JAX's default is {default}: set jax_enable_x64 as it was "
+                "where the state was made, or convert it: jax.tree.map(lambda x: x.astype(float) if "
+                "jnp.issubdtype(x.dtype, jnp.floating) else x, state)"
+            )
+
+
+def all_finite(*arrays: Float[Array, "..."]) -> Bool[Array, ""]:
+    """True if no entry of any array is NaN or infinite."""
+    return jnp.all(jnp.isfinite(jnp.concatenate([jnp.ravel(x) for x in arrays])))
