@@ -97,4 +97,7 @@ def on_host(state: State) -> State:
 
 
 def _is_in_memory(leaf: object) -> bool:
-    return not isinstance(leaf, jax.Array) or (leaf.is_ready() and all(d.platform == "cpu" for d in leaf.devices()))
+    if not isinstance(leaf, jax.Array):
+        return True
+    computed = leaf.is_ready()  # pyright: ignore[reportAttributeAccessIssue] - not in JAX's types
+    return computed and all(device.platform == "cpu" for device in leaf.devices())

@@ -73,7 +73,7 @@ class Checkpoints:
         """
         args = self._ocp.args
         arrays = _named_arrays(state)
-        record = _Record(progress, _key_impls(state), jax.config.jax_enable_x64, _digest(arrays, progress))
+        record = _Record(progress, _key_impls(state), jax.config.read("jax_enable_x64"), _digest(arrays, progress))
         written = record._asdict() | {"progress": asdict(progress), "key_impls": dict(record.key_impls)}
         composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
         try:
@@ -207,7 +207,7 @@ def _read_record(data: Mapping[str, Any]) -> _Record:
 
 def _check_width(place: Path, x64: bool | None) -> None:
     """Check that the numbers of a checkpoint are as wide as this process's."""
-    if x64 is not None and x64 != jax.config.jax_enable_x64:
+    if x64 is not None and x64 != jax.config.read("jax_enable_x64"):
         was, now = ("64", "32") if x64 else ("32", "64")
         raise CheckpointError(
             f"the checkpoint {place} holds numbers of {was} bits and this process computes with {now}; go on with the "
@@ -223,7 +223,7 @@ def _digest(arrays: Mapping[str, Array], progress: Progress) -> str | None:
     for name in sorted(arrays):
         numbers = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {numbers.dtype} {numbers.shape}".encode())
-        digest.update(numbers.reshape(-1).view(np.uint8))
+        digest.update(numbers.tobytes())
     return digest.hexdigest()
 
 
