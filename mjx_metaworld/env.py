@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from mjx_metaworld import inputs, observation
+from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
-from mjx_metaworld.keys import PRNGKey, as_typed, as_words
+from mjx_metaworld.inputs import checks
+from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
@@ -195,13 +196,13 @@ class MetaWorldEnv(EqualCopies):
         task_key, goal_key, row_key, next_key = jax.random.split(as_typed(key), 4)
         if task is None:
             task = jax.random.randint(task_key, (), 0, len(self.tasks))
-        index = inputs.known_task(task, len(self.tasks))
+        index = checks.known_task(task, len(self.tasks))
         task = jnp.asarray(task if index is None else index, jnp.int32)
-        place, known = inputs.row_of_task(task, len(self.tasks))
+        place, known = checks.row_of_task(task, len(self.tasks))
         first, count = (jnp.asarray(column)[place] for column in (self._bank.first, self._bank.count))
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
-        rand_vec = inputs.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
+        rand_vec = checks.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
         return self._start(task, rand_vec, self._settled(row), next_key)
 
     @shared_method
@@ -226,10 +227,10 @@ class MetaWorldEnv(EqualCopies):
             TypeError: if `task` is no integer, or `key` no key.
         """
         check_threads("env.reset_to")
-        inputs.check_goal(rand_vec)
+        checks.check_goal(rand_vec)
         rand_vec = jnp.asarray(rand_vec, float)
         lengths = {self.rand_vec_size}
-        if (index := inputs.known_task(task, len(self.tasks))) is not None:
+        if (index := checks.known_task(task, len(self.tasks))) is not None:
             lengths.add(len(self.tasks[index].rand_low))
         if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
             allowed = " or ".join(str(length) for length in sorted(lengths))
@@ -239,8 +240,8 @@ class MetaWorldEnv(EqualCopies):
             bits = jax.lax.bitcast_convert_type(rand_vec.astype(jnp.float32), jnp.uint32)
             key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits))
         task = jnp.asarray(task if index is None else index, jnp.int32)
-        place, known = inputs.row_of_task(task, len(self.tasks))
-        rand_vec = inputs.nan_unless(known, rand_vec)
+        place, known = checks.row_of_task(task, len(self.tasks))
+        rand_vec = checks.nan_unless(known, rand_vec)
         settled = self._settled(jnp.asarray(self._bank.first)[place])
         if any(spec.settles_against_prop for spec in self.tasks):
             prop_pos = self._place(place, rand_vec, settled).prop_pos
@@ -262,7 +263,7 @@ class MetaWorldEnv(EqualCopies):
     def _start(
         self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: PRNGKey
     ) -> State:
-        place, _ = inputs.row_of_task(task, len(self.tasks))
+        place, _ = checks.row_of_task(task, len(self.tasks))
         table = self.rows(place)
         placement = self._place(place, rand_vec, settled)
         physics = PhysicsState(
@@ -301,7 +302,7 @@ class MetaWorldEnv(EqualCopies):
                 key_impl=key_impl,
             ),
             cost_estimate=jnp.zeros((), jnp.int32),
-            finite=inputs.all_finite(rand_vec, obs, physics.qpos, physics.qvel),
+            finite=checks.all_finite(rand_vec, obs, physics.qpos, physics.qvel),
         )
         # Every leaf a buffer of its own, shared neither with another nor with what the caller gave, so that the state
         # may be donated. In a compiled program a copy is nothing.
@@ -328,13 +329,13 @@ class MetaWorldEnv(EqualCopies):
             TypeError: if `action` is not of a floating-point type, or the state of other floats than JAX's default.
         """
         check_threads("env.step")
-        action = inputs.check_action(action, ACTION_SIZE)
-        inputs.check_floats(state)
+        action = checks.check_action(action, ACTION_SIZE)
+        checks.check_floats(state.obs, state.physics.qpos)
         episode = state.episode
         valid = jnp.all(jnp.isfinite(action))
         action = jnp.where(valid, action, 0.0).astype(state.obs.dtype)
 
-        place, known = inputs.row_of_task(state.task, len(self.tasks))
+        place, known = checks.row_of_task(state.task, len(self.tasks))
         table = self.rows(place)
         shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
         mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
@@ -367,7 +368,7 @@ class MetaWorldEnv(EqualCopies):
             first_distance=first_distance,
         )
         metrics = self._by_task(place, [rewarder(s, self.reward_version) for s in self.tasks], components_first(seen))
-        sound = known & inputs.all_finite(
+        sound = known & checks.all_finite(
             physics.qpos, physics.qvel, physics.qacc_warmstart, raw, episode.goal, metrics.unscaled_reward
         )
         metrics = jax.tree.map(lambda x: jnp.where(sound, x, 0.0), metrics)

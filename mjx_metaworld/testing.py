@@ -10,7 +10,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from mjx_metaworld.build.readings import read_point, read_skeleton
 from mjx_metaworld.build.tables import num_padded_points
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.keys import as_words
+from mjx_metaworld.inputs.keys import as_words
 from mjx_metaworld.observation import FRAMES
 from mjx_metaworld.physics.engine import Engine, Poses
 from mjx_metaworld.physics.model import FINGER_DOFS, FREE, LINK0, PART_QPOS, PhysicsState

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from mjx_metaworld.keys import PRNGKey
+from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.processes.forks import check_threads, without_threads
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.keys import PRNGKey, as_typed, as_words, is_typed
+from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words, is_typed
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.physics.operation import batched, varying_alike

@@ -24,7 +24,7 @@ except ImportError as error:
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.keys import PRNGKey, is_typed
+from mjx_metaworld.inputs.keys import PRNGKey, is_typed
 from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import restart
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from mjx_metaworld.adapters.gymnax_spaces import JaxBox, as_jax_box
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.keys import PRNGKey
+from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.types import State
 from mjx_metaworld.vector import step_and_restart
 

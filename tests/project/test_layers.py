@@ -23,9 +23,8 @@ PACKAGE = Path(mw.__file__).parent
 ROWS = (
     ("processes",),
     ("physics", "compile"),
-    ("keys",),
-    ("types", "observation"),
     ("inputs",),
+    ("types", "observation"),
     ("scenes",),
     ("tasks",),
     ("suites",),

@@ -11,7 +11,6 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.physics.checks import as_integer
-from mjx_metaworld.types import State
 
 
 def known_task(task: Any, num_tasks: int) -> int | None:
@@ -69,14 +68,17 @@ def check_action(action: Any, size: int) -> Array:
     return action
 
 
-def check_floats(state: State) -> None:
+def check_floats(*of_state: Float[Array, "..."]) -> None:
     """Refuse a state of other floats than those of new arrays, as a float32 state where 64 bits were enabled later.
+
+    Args:
+        of_state: arrays of the state.
 
     Raises:
         TypeError: if it is one.
     """
     default = jnp.result_type(float)
-    for x in (state.obs, state.physics.qpos):
+    for x in of_state:
         if jnp.result_type(x) != default:
             raise TypeError(
                 f"the state is of {jnp.result_type(x)}, but JAX's default is {default}: set jax_enable_x64 as it was "

@@ -1,0 +1,1 @@
+"""Inputs of an environment: keys of either form, and checks of what callers give."""
