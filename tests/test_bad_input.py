@@ -273,9 +273,9 @@ def test_debugging_does_not_stop_a_healthy_run(flag, env, vector_env, state):
 def test_floats_of_another_width_are_refused(env, state):
     with jax.enable_x64(True):
         with pytest.raises(TypeError, match=r"the state is of float32, but JAX.s default is float64.*jax_enable_x64"):
-            jax.vmap(env.step)(state, ZERO)
+            jax.eval_shape(jax.vmap(env.step), state, ZERO)
         wide = jax.tree.map(lambda x: x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
-        assert jax.vmap(env.step)(wide, ZERO).obs.dtype == jnp.float64
+        assert jax.eval_shape(jax.vmap(env.step), wide, ZERO).obs.dtype == jnp.float64
 
 
 def test_a_vector_env_is_exported_with_a_symbolic_batch(env, state):
