@@ -51,8 +51,9 @@ def _call(*arrays):
     overwrite an operand, as its buffers happen to fall, and a loop that overwrites what it reads does not vectorize (5
     times as slow; benchmarks/LOG.md, section 26).
     """
+    wide = [jnp.expand_dims(x, -2) if x.ndim > 1 else x for x in arrays]
     with set_xla_metadata(inlineable="false"):
-        kept = _identity(*(jnp.expand_dims(x, -2) if x.ndim > 1 else x for x in arrays))
+        kept = _identity(*wide)
     return [k.reshape(x.shape) for k, x in zip(kept, arrays, strict=True)]
 
 
