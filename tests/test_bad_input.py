@@ -1,5 +1,7 @@
 """Bad input is refused where it is known and flagged where it is traced; healthy runs pass JAX's checks."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -256,31 +258,47 @@ def test_strict_promotion_traces(backend):
             jax.jit(slope).lower(states, actions)
 
 
-@pytest.mark.parametrize("flag", ["jax_debug_nans", "jax_debug_infs"])
-def test_debugging_does_not_stop_a_healthy_run(flag, env, vector_env, state):
-    config = {"jax_debug_nans": jax.debug_nans, "jax_debug_infs": jax.debug_infs}[flag]
-    with config(True):
+def check_debugging_does_not_stop(env, task, *flags):
+    vector_env = mw.VectorEnv(env, ENVS, resample_task=False)
+    with contextlib.ExitStack() as stack:
+        for flag in flags:
+            stack.enter_context(flag(True))
         for make in (env.reset, jax.jit(env.reset)):
             make(jax.random.key(0))
-        vector_env.reset(jax.random.key(1))
-        env.reset_to(1, mw.goals(TASKS, 1)[1][0])
+        state = vector_env.reset(jax.random.key(1))
+        env.reset_to(task, mw.goals(env.tasks[task].name, 1)[0][0])
         env.step(jax.tree.map(lambda x: x[0], state), jnp.zeros(4))
         vector_env.step(state, ZERO)
         jax.jit(vector_env.step)(state, ZERO)
         vector_env.restart(state, jnp.ones(ENVS, bool))
 
 
-def test_floats_of_another_width_are_refused(env, state):
+def test_debugging_does_not_stop_a_healthy_run():
+    """Both flags at once: each alone would compile everything again."""
+    check_debugging_does_not_stop(mw.make("reach-v3", engine=KinematicEngine), 0, jax.debug_nans, jax.debug_infs)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("flag", [jax.debug_nans, jax.debug_infs])
+def test_debugging_does_not_stop_a_healthy_run_of_several_tasks(flag, env):
+    check_debugging_does_not_stop(env, 1, flag)
+
+
+def test_floats_of_another_width_are_refused():
+    env = mw.make("reach-v3", engine=KinematicEngine)
+    state = jax.eval_shape(jax.vmap(env.reset), jax.random.split(jax.random.key(0), ENVS))
     with jax.enable_x64(True):
         with pytest.raises(TypeError, match=r"the state is of float32, but JAX.s default is float64.*jax_enable_x64"):
             jax.eval_shape(jax.vmap(env.step), state, ZERO)
-        wide = jax.tree.map(lambda x: x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+        wide = jax.tree.map(lambda x: x.update(dtype=float) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
         assert jax.eval_shape(jax.vmap(env.step), wide, ZERO).obs.dtype == jnp.float64
 
 
-def test_a_vector_env_is_exported_with_a_symbolic_batch(env, state):
+@pytest.mark.parametrize("tasks", ["reach-v3", pytest.param(TASKS, marks=pytest.mark.full)])
+def test_a_vector_env_is_exported_with_a_symbolic_batch(tasks):
     """Its restarts; of a step the number of lanes is known where the physics divides them."""
-    vector_env = mw.VectorEnv(env, ENVS)
+    vector_env = mw.VectorEnv(mw.make(tasks, engine=KinematicEngine), ENVS)
+    state = mw.jit(vector_env.reset)(jax.random.key(0))
     (size,) = jax.export.symbolic_shape("envs")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype), state)
     done = jnp.arange(ENVS) % 2 == 0

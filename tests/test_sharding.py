@@ -34,8 +34,8 @@ from mjx_metaworld.physics.config import CPU
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.testing import KinematicEngine
 
-tasks, backend = ["pick-place-v3", "door-open-v3"], dataclasses.replace(CPU, block=16)
-engine = dict(true=Engine, kinematic=KinematicEngine)[sys.argv[2]]
+backend = dataclasses.replace(CPU, block=16)
+engine, tasks = dict(true=Engine, kinematic=KinematicEngine)[sys.argv[2]], sys.argv[3:]
 env = mw.make(tasks, max_episode_steps={EPISODE_STEPS}, backend=backend, engine=engine)
 policy = lambda obs, key: jax.random.uniform(key, ({NUM_ENVS}, 4), minval=-1.0, maxval=1.0)
 
@@ -75,15 +75,25 @@ json.dump(
 """
 
 
-@pytest.fixture(scope="module", params=["kinematic", pytest.param("true", marks=pytest.mark.full)])
+SEVERAL = ("pick-place-v3", "door-open-v3")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("kinematic", "reach-v3"), id="kinematic"),
+        pytest.param(("kinematic", *SEVERAL), id="kinematic, several tasks", marks=pytest.mark.full),
+        pytest.param(("true", *SEVERAL), id="true", marks=pytest.mark.full),
+    ],
+)
 def rollouts(request, tmp_path_factory) -> dict[str, Any]:
     """Rollouts of the same batch on four devices and on one, compared in another process."""
     report: Path = tmp_path_factory.mktemp("sharding") / "report.json"
     # The limit is several times what compiling two programs takes.
-    command = [sys.executable, "-c", ROLLOUTS, str(report), request.param]
+    command = [sys.executable, "-c", ROLLOUTS, str(report), *request.param]
     # With the newer code generator: the one that `mw.jit` asks for rounds the two programs differently.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    if request.param == "kinematic":
+    if request.param[0] == "kinematic":
         environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
     subprocess.run(command, timeout=900, check=True, env=environment)
     return json.loads(report.read_text())

@@ -88,8 +88,24 @@ def test_a_state_goes_on_among_more_lanes(vector_env, state, step):
 # --- keys ---
 
 
+@pytest.fixture(scope="module")
+def reach():
+    """Without a prop to settle against, which keys have no part in."""
+    return mw.VectorEnv(mw.make("reach-v3", engine=KinematicEngine, max_episode_steps=3), ENVS)
+
+
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
-def test_a_key_of_any_generator_is_kept_and_followed(impl, vector_env):
+def test_a_key_of_any_generator_is_kept_and_followed(impl, reach):
+    check_keys_are_kept_and_followed(reach, impl)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+def test_a_key_of_any_generator_is_kept_and_followed_by_several_tasks(impl, vector_env):
+    check_keys_are_kept_and_followed(vector_env, impl)
+
+
+def check_keys_are_kept_and_followed(vector_env, impl):
     key = jax.random.key(3, impl=impl)
     state = vector_env.reset(key)
     assert state.episode.key_impl == impl
@@ -102,13 +118,23 @@ def test_a_key_of_any_generator_is_kept_and_followed(impl, vector_env):
     assert first.episode.key_impl == impl
 
 
-def test_raw_and_typed_keys_are_the_same(vector_env):
+def test_raw_and_typed_keys_are_the_same(reach):
+    check_raw_and_typed_keys(reach, 0)
+
+
+@pytest.mark.full
+def test_raw_and_typed_keys_are_the_same_to_several_tasks(vector_env):
+    check_raw_and_typed_keys(vector_env, 1)
+
+
+def check_raw_and_typed_keys(vector_env, task):
     env, raw, typed = vector_env.env, jax.random.PRNGKey(5), jax.random.key(5)
-    goal = jnp.asarray(mw.goals(TASKS[1], 1)[0][0])
+    goal = jnp.asarray(mw.goals(TASKS[task], 1)[0][0])
+    goal = jnp.pad(goal, (0, env.rand_vec_size - len(goal)))
     for make in (
         jax.jit(env.reset),
         vector_env.reset,
-        lambda key: env.reset_to(1, goal, key),
+        lambda key: env.reset_to(task, goal, key),
         lambda key: mw.rollout(vector_env, lambda obs, key: jax.random.uniform(key, (ENVS, 4)), key, 2),
     ):
         chex.assert_trees_all_equal(make(raw), make(typed))
