@@ -94,7 +94,8 @@ def assert_same_infos(ours: dict, theirs: dict, *, values: bool) -> None:
 
 
 EACH_MODE = pytest.mark.parametrize(
-    ("autoreset_mode", "use_one_hot"), [("SameStep", False), ("SameStep", True), ("NextStep", False)]
+    ("autoreset_mode", "use_one_hot"),
+    [("SameStep", False), pytest.param("SameStep", True, marks=pytest.mark.full), ("NextStep", False)],
 )
 
 
@@ -354,7 +355,8 @@ def test_metaworlds_evaluation_of_mt10_agrees():
     theirs.close()
 
 
-def test_metaworlds_meta_learning_evaluation_runs():
+@pytest.mark.parametrize("suite", ["reach-v3", pytest.param("ML10", marks=pytest.mark.full)])
+def test_metaworlds_meta_learning_evaluation_runs(suite):
     class Explorer(Experts):
         """Random actions while adapting, and none when evaluated."""
 
@@ -377,7 +379,7 @@ def test_metaworlds_meta_learning_evaluation_runs():
         def adapt(self):
             pass
 
-    envs = make_ml("ML10", "test", meta_batch_size=10, total_tasks_per_cls=40, seed=SEED, max_episode_steps=5)
+    envs = make_ml(suite, "test", meta_batch_size=10, total_tasks_per_cls=40, seed=SEED, max_episode_steps=5)
     agent = Explorer()
     success, mean_return, by_task = metalearning_evaluation(
         agent, envs, num_evals=2, adaptation_steps=1, adaptation_episodes=2, evaluation_episodes=1

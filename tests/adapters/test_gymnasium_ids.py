@@ -317,7 +317,7 @@ def opengl(monkeypatch):
     ("mode", "camera"),
     [
         ("rgb_array", {"camera_id": 2}),
-        ("rgb_array", {}),
+        pytest.param("rgb_array", {}, marks=pytest.mark.full),
         ("depth_array", {"camera_name": "corner3"}),
         pytest.param("rgb_array", {"camera_name": "gripperPOV"}, marks=pytest.mark.full),
         pytest.param("rgb_array", {"camera_id": -1}, marks=pytest.mark.full),

@@ -1,11 +1,13 @@
 """Everything public once, with every annotated shape and type of the package's functions checked while it runs.
 
-A program of its own: functions are decorated when their modules are imported. Nothing is compiled that tracing shows
-as well. The structs check their fields in `test_shapes.py`, not when they are made: JAX makes them of anything.
+A program of its own, whose argument is a suite: functions are decorated when their modules are imported. Nothing is
+compiled that tracing shows as well. The structs check their fields in `test_shapes.py`, not when they are made: JAX
+makes them of anything.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import flax.struct
@@ -62,14 +64,15 @@ def trace_batches(physics: mw.MetaWorldEnv) -> None:
     jax.eval_shape(single.step, jax.random.key(0), state, jnp.zeros(4), single.default_params)
 
 
-def trace_tasks() -> None:
-    """Rewards, goals, placements and experts of all tasks."""
-    everything = mw.make("MT50", engine=KinematicEngine)
-    state = jax.eval_shape(everything.reset, jax.random.key(0))
+def trace_tasks(suite: str) -> None:
+    """Rewards and placements of a suite's tasks, goals and experts of all."""
+    several = mw.make(suite, engine=KinematicEngine)
+    state = jax.eval_shape(several.reset, jax.random.key(0))
     for version in env.REWARD_VERSIONS:
-        everything.reward_version = version
-        jax.eval_shape(everything.step, state, jnp.zeros(4))
-    jax.eval_shape(jax.vmap(mw.expert(everything)), jnp.zeros((50, 39)), jnp.arange(50))
+        several.reward_version = version
+        jax.eval_shape(several.step, state, jnp.zeros(4))
+    names = [spec.name for spec in suites.resolve("MT50")]
+    jax.eval_shape(jax.vmap(experts.expert_policy(names)), jnp.zeros((50, 39)), jnp.arange(50))
     assert len(mw.goals("MT50", seed=1)) == 50
 
 
@@ -90,7 +93,7 @@ def main() -> None:
     few = mw.make(FEW, engine=KinematicEngine)
     for part in (trace_environment, trace_batches):
         part(few)
-    trace_tasks()
+    trace_tasks(sys.argv[1])
     trace_environment(mw.make(FEW))
     trace_training(mw.make(FEW, engine=KinematicEngine, one_hot=True))
     try:
