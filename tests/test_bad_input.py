@@ -1,7 +1,5 @@
 """Bad input is refused where it is known and flagged where it is traced; healthy runs pass JAX's checks."""
 
-import contextlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -258,30 +256,26 @@ def test_strict_promotion_traces(backend):
             jax.jit(slope).lower(states, actions)
 
 
-def check_debugging_does_not_stop(env, task, *flags):
-    vector_env = mw.VectorEnv(env, ENVS, resample_task=False)
-    with contextlib.ExitStack() as stack:
-        for flag in flags:
-            stack.enter_context(flag(True))
+def test_debugging_does_not_stop_a_healthy_run(vector_env):
+    """The compiled reset and step; both flags at once, as each alone would trace everything again."""
+    with jax.debug_nans(True), jax.debug_infs(True):
+        state = mw.jit(vector_env.reset)(jax.random.key(1))
+        mw.jit(vector_env.step)(state, ZERO)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("flag", ["jax_debug_nans", "jax_debug_infs"])
+def test_debugging_does_not_stop_eager_calls(flag, env, vector_env, state):
+    config = {"jax_debug_nans": jax.debug_nans, "jax_debug_infs": jax.debug_infs}[flag]
+    with config(True):
         for make in (env.reset, jax.jit(env.reset)):
             make(jax.random.key(0))
-        state = vector_env.reset(jax.random.key(1))
-        env.reset_to(task, mw.goals(env.tasks[task].name, 1)[0][0])
+        vector_env.reset(jax.random.key(1))
+        env.reset_to(1, mw.goals(TASKS, 1)[1][0])
         env.step(jax.tree.map(lambda x: x[0], state), jnp.zeros(4))
         vector_env.step(state, ZERO)
         jax.jit(vector_env.step)(state, ZERO)
         vector_env.restart(state, jnp.ones(ENVS, bool))
-
-
-def test_debugging_does_not_stop_a_healthy_run():
-    """Both flags at once: each alone would compile everything again."""
-    check_debugging_does_not_stop(mw.make("reach-v3", engine=KinematicEngine), 0, jax.debug_nans, jax.debug_infs)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("flag", [jax.debug_nans, jax.debug_infs])
-def test_debugging_does_not_stop_a_healthy_run_of_several_tasks(flag, env):
-    check_debugging_does_not_stop(env, 1, flag)
 
 
 def test_floats_of_another_width_are_refused():
@@ -294,17 +288,15 @@ def test_floats_of_another_width_are_refused():
         assert jax.eval_shape(jax.vmap(env.step), wide, ZERO).obs.dtype == jnp.float64
 
 
-@pytest.mark.parametrize("tasks", ["reach-v3", pytest.param(TASKS, marks=pytest.mark.full)])
-def test_a_vector_env_is_exported_with_a_symbolic_batch(tasks):
-    """Its restarts; of a step the number of lanes is known where the physics divides them."""
-    vector_env = mw.VectorEnv(mw.make(tasks, engine=KinematicEngine), ENVS)
-    state = mw.jit(vector_env.reset)(jax.random.key(0))
+@pytest.mark.parametrize("method", ["step", pytest.param("restart", marks=pytest.mark.full)])
+def test_a_vector_env_is_exported_with_a_symbolic_batch(method, vector_env, state):
+    """Its restarts, which are part of a step; of that the number of lanes is known where the physics divides them."""
     (size,) = jax.export.symbolic_shape("envs")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype), state)
-    done = jnp.arange(ENVS) % 2 == 0
-    for method, argument in ((vector_env.restart, done), (vector_env.step, ZERO)):
-        other = jax.ShapeDtypeStruct((size, *argument.shape[1:]), argument.dtype)
-        exported = jax.export.export(jax.jit(method))(shapes, other)
-        found, expected = exported.call(state, argument), jax.jit(method)(state, argument)
-        for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)  # rounded by two compilers' options
+    argument = {"step": ZERO, "restart": jnp.arange(ENVS) % 2 == 0}[method]
+    call = getattr(vector_env, method)
+    other = jax.ShapeDtypeStruct((size, *argument.shape[1:]), argument.dtype)
+    found = jax.export.export(jax.jit(call))(shapes, other).call(state, argument)
+    expected = mw.jit(call)(state, argument)
+    for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)  # rounded by two compilers' options

@@ -156,14 +156,14 @@ def test_what_is_no_key_is_refused(key, vector_env):
 KEYS = jax.random.split(jax.random.key(0), ENVS)
 MAKERS = {
     "reset": lambda env: env.reset(KEYS[0]),
-    "reset with a task": lambda env: env.reset(KEYS[0], jnp.int32(1)),
+    "reset with a task": lambda env: env.reset(KEYS[0], jnp.int32(len(env.tasks) - 1)),
     "vmap of reset": lambda env: jax.vmap(env.reset)(KEYS, jnp.zeros(ENVS, jnp.int32)),
     "jit of reset": lambda env: jax.jit(env.reset)(KEYS[0]),
     "reset_to": lambda env: env.reset_to(jnp.int32(0), jnp.zeros(env.rand_vec_size), KEYS[0]),
     "vmap of reset_to": lambda env: jax.vmap(env.reset_to)(
         jnp.zeros(ENVS, jnp.int32), jnp.zeros((ENVS, env.rand_vec_size))
     ),
-    "reset_to_goals": lambda env: reset_to_goals(env, [goals[:2] for goals in mw.goals(TASKS, 1)]),
+    "reset_to_goals": lambda env: reset_to_goals(env, [mw.goals(spec.name, 1)[0][:2] for spec in env.tasks]),
     "step": lambda env: env.step(env.reset(KEYS[0]), jnp.zeros(4)),
     "VectorEnv.reset": lambda env: mw.VectorEnv(env, ENVS).reset(KEYS[0]),
     "VectorEnv.restart": lambda env: mw.VectorEnv(env, ENVS).restart(jax.vmap(env.reset)(KEYS), jnp.ones(ENVS, bool)),
@@ -171,9 +171,15 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_what_is_made_can_be_donated(maker, vector_env):
-    assert_donatable(MAKERS[maker](vector_env.env))
+def test_what_is_made_can_be_donated(maker, reach):
+    assert_donatable(MAKERS[maker](reach.env))
     assert not any(key.is_deleted() for key in KEYS)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("maker", MAKERS)
+def test_what_is_made_of_several_tasks_can_be_donated(maker, vector_env):
+    assert_donatable(MAKERS[maker](vector_env.env))
 
 
 def assert_donatable(state):
@@ -186,8 +192,8 @@ def assert_donatable(state):
     assert all(x.is_deleted() for x in jax.tree.leaves(state))
 
 
-def test_what_a_reset_was_given_is_not_donated_with_it(vector_env):
-    env = vector_env.env
+def test_what_a_reset_was_given_is_not_donated_with_it(reach):
+    env = reach.env
     given = (jnp.int32(0), jnp.full(env.rand_vec_size, 0.1), jax.random.PRNGKey(1))
     assert_donatable(env.reset_to(*given))
     assert not any(x.is_deleted() for x in given)

@@ -93,6 +93,7 @@ def test_repeated_actions_count_a_success_and_an_end_in_any_step(env):
     assert after.info["steps"].tolist() == [2.0, 4.0, 4.0, 4.0]
 
 
+@pytest.mark.full
 def test_agents_find_what_jax_no_longer_has():
     """By the adapter's calls, not by its import; `jax` itself stays as it is."""
     code = (

@@ -45,17 +45,24 @@ def lines_of(script: str) -> dict[str, str]:
 
 def test_a_fork_after_jax_has_begun_is_refused_or_works():
     script = f"""
-{IN_FORKS}{KINEMATIC_PRELUDE}
-import mjx_metaworld as mw
+{IN_FORKS}
+import jax
+
+def make():
+    import mjx_metaworld as mw
+    return mw.make("reach-v3")
 
 def begin():
-    import jax
-    mw.make("reach-v3")
+    import mjx_metaworld as mw
+    make()
     return mw.jit(lambda x: x + 1)(jax.numpy.ones(3))
 
-fork("early", begin)  # a process of its own, which starts JAX itself
-
-import jax, numpy as np
+fork("early", begin)  # a process of its own, which starts JAX's backend itself
+jax.numpy.ones(3).block_until_ready()
+fork("later", make)  # JAX in the parent is noticed though the package is not there yet
+{KINEMATIC_PRELUDE}
+import mjx_metaworld as mw
+import numpy as np
 import gymnasium
 from mjx_metaworld.adapters.gymnasium import MetaWorldGymEnv
 
@@ -93,6 +100,7 @@ except Exception as error:
 workers.close(terminate=True)
 """
     outcomes = lines_of(script)
+    assert outcomes["later"].startswith("ForkError mw.make cannot run in this process")
     works = {"early": "ArrayImpl", "render": "ndarray", "render-numpy": "ndarray"}
     works |= {"to_mujoco": "tuple", "close": "NoneType", "twice": "NoneType"}
     assert {name: outcomes[name] for name in works} == works
@@ -102,22 +110,7 @@ workers.close(terminate=True)
         assert '"spawn" or "forkserver"' in outcome
         assert "mw.VectorEnv" in outcome
     steps = {"make", "reset", "reset_to", "step", "VectorEnv.reset", "VectorEnv.step", "rollout", "jit", "jitted"}
-    assert refused.keys() == steps | {"expert", "gymnasium.reset", "inner", "workers"}
-
-
-def test_jax_in_the_parent_is_noticed_though_the_package_is_not():
-    script = f"""
-{IN_FORKS}
-import jax
-
-def make():
-    import mjx_metaworld as mw
-    return mw.make("reach-v3")
-
-jax.numpy.ones(3).block_until_ready()
-fork("later", make)
-"""
-    assert lines_of(script)["later"].startswith("ForkError mw.make cannot run in this process")
+    assert refused.keys() == steps | {"expert", "gymnasium.reset", "inner", "later", "workers"}
 
 
 def test_pictures_by_opengl_are_refused_where_the_parent_drew_some(monkeypatch):

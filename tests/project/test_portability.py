@@ -23,8 +23,7 @@ LAYOUTS = jax.export.DisabledSafetyCheck.custom_call("LayoutConstraint")
 @pytest.mark.parametrize(
     ("tasks", "backend"),
     [
-        pytest.param(("pick-place-v3", "door-lock-v3"), ON_ACCELERATOR, id="two-accelerator"),
-        pytest.param("MT10", ON_ACCELERATOR, id="MT10-accelerator", marks=pytest.mark.full),
+        pytest.param("MT10", ON_ACCELERATOR, id="MT10-accelerator"),
         pytest.param("MT10", ON_CPU, id="MT10-cpu", marks=pytest.mark.full),
         pytest.param("MT50", ON_ACCELERATOR, id="MT50-accelerator", marks=pytest.mark.full),
         pytest.param("MT50", ON_CPU, id="MT50-cpu", marks=pytest.mark.full),

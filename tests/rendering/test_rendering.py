@@ -138,6 +138,7 @@ def test_an_error_in_a_thread_reaches_the_caller(env, state):
     assert render(env, state, width=16, height=16, backend="raycast").shape == (4, 16, 16, 3)  # the threads live on
 
 
+@pytest.mark.full
 def test_contexts_are_freed_when_the_process_ends(any_opengl):
     code = (
         "import mujoco; from mjx_metaworld.rendering import opengl, render as rendering\n"

@@ -41,8 +41,9 @@ def test_a_run_in_two_parts_equals_one_in_one_bit_by_bit(uninterrupted, tmp_path
     assert (progress.iteration, progress.env_steps) == (expected_progress.iteration, expected_progress.env_steps)
 
 
-# That SAC's state goes on bit by bit, its buffer included, `test_sac.py` shows without a kill.
-@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("sac", marks=pytest.mark.full)])
+# That runs go on bit by bit without a kill is shown above, for SAC's state, its buffer included, by `test_sac.py`.
+@pytest.mark.full
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_a_killed_process_goes_on_bit_by_bit(tmp_path, algorithm):
     script = str(Path(training_probes.__file__))
     command = [sys.executable, script, str(tmp_path), "1000000", algorithm]
