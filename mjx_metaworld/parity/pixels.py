@@ -72,12 +72,17 @@ def _means(x: np.ndarray) -> np.ndarray:
     return (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]) / (n * n)
 
 
-def opengl_labels(env: MetaWorldEnv, state: State, i: int, camera_name: str, painter: Painter, size: int) -> np.ndarray:
-    """Geoms `(size, size)` of a lane as OpenGL draws them, numbered as `Views.label`."""
-    model, data = to_mujoco(env, state, i)
-    found = painter.segment(model, data, model.camera(camera_name).id, size, size)
-    kinds, ids = found[..., 0], found[..., 1]
-    return np.where(kinds == mujoco.mjtObj.mjOBJ_SITE, SITE - ids, np.where(kinds < 0, -1, ids))
+def opengl_labels(
+    env: MetaWorldEnv, state: State, painter: Painter, sizes: Sequence[int], cameras: Sequence[str]
+) -> dict[tuple[int, str], list[np.ndarray]]:
+    """Geoms `(size, size)` of all lanes as OpenGL draws them, by size and camera, numbered as `Views.label`."""
+    found: dict[tuple[int, str], list[np.ndarray]] = {(size, name): [] for size in sizes for name in cameras}
+    for i in range(len(env.tasks)):  # lane by lane, since to load a scene takes longest
+        model, data = to_mujoco(env, state, i)
+        for (size, name), labels in found.items():
+            kinds, ids = np.moveaxis(painter.segment(model, data, model.camera(name).id, size, size), -1, 0)
+            labels.append(np.where(kinds == mujoco.mjtObj.mjOBJ_SITE, SITE - ids, np.where(kinds < 0, -1, ids)))
+    return found
 
 
 def moments(env: MetaWorldEnv, num_steps: int) -> dict[str, State]:
@@ -121,9 +126,11 @@ def compare_pixels(
     backend = choose_backend()
     if backend == "raycast":
         raise RuntimeError("there is no OpenGL to compare with; see the warning of mw.render")
-    painter = Painter(backend, 2)
+    painter = Painter(backend, len(sizes))
     found = []
     states = moments(env, num_steps)
+    labels = {moment: opengl_labels(env, state, painter, sizes, cameras) for moment, state in states.items()}
+    painter.close()
     for size in sizes:
         for name in cameras:
             draw = jax.jit(jax.vmap(camera(env, name, size, size, depth=True, segmentation="geom")))
@@ -132,7 +139,6 @@ def compare_pixels(
                 pictures = render(env, state, name, size, size, backend=backend)
                 depths = render(env, state, name, size, size, depth=True, backend=backend)
                 for i, spec in enumerate(env.tasks):
-                    labels = opengl_labels(env, state, i, name, painter, size)
                     agreement = PixelAgreement(
                         spec.name,
                         name,
@@ -141,11 +147,10 @@ def compare_pixels(
                         psnr(colors[i], pictures[i]),
                         ssim(colors[i], pictures[i]),
                         float(np.mean(_close(measured[i], depths[i]))),
-                        float(np.mean(seen[i] == labels)),
+                        float(np.mean(seen[i] == labels[moment][size, name][i])),
                     )
                     found.append(agreement)
                     on_shot(Shot(agreement, colors[i], pictures[i]))
-    painter.close()
     return found
 
 
