@@ -17,7 +17,7 @@ from mjx_metaworld.types import State
 
 
 class _View(NamedTuple):
-    """What a compiled camera depends on."""
+    """Parameters of a compiled camera."""
 
     camera: str
     width: int

@@ -262,7 +262,7 @@ def choose_backend(backend: Backend | None = None) -> Backend:
 
 
 def backend_of(renderer: Renderer) -> Backend | None:
-    """What an environment draws with: the device where that is possible and wanted, else `render`'s own choice.
+    """Backend of an environment that draws: the device where it is wanted and can draw, else `render`'s own choice.
 
     Raises:
         ValueError: for an unknown renderer.

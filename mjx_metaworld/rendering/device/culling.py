@@ -168,7 +168,7 @@ def place_slots(
 
 @wp.func
 def overlaps(rect: wp.vec4, left: float, top: float, right: float, bottom: float):
-    """Whether a rectangle meets a tile."""
+    """Intersection test of a rectangle with a tile."""
     return rect[0] <= right and rect[2] >= left and rect[1] <= bottom and rect[3] >= top
 
 

@@ -15,7 +15,7 @@ slots_around = wp.types.vector(length=9, dtype=wp.int32)
 
 @wp.func
 def bends(scratch: Scratch, env: int, y: int, x: int, dy: int, dx: int, height: int, width: int):
-    """Whether there is an edge between a pixel and its neighbours on both sides."""
+    """Test for an edge between a pixel and its neighbours on both sides."""
     y0 = wp.max(y - dy, 0)
     y1 = wp.min(y + dy, height - 1)
     x0 = wp.max(x - dx, 0)
@@ -31,7 +31,7 @@ def bends(scratch: Scratch, env: int, y: int, x: int, dy: int, dx: int, height: 
 
 @wp.func
 def alike(slot: int, t: float, other: int, other_t: float):
-    """Whether two hits belong to one surface."""
+    """Test of two hits for one surface."""
     return slot == other and wp.abs(t - other_t) <= 0.01 * t
 
 

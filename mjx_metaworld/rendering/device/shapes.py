@@ -29,7 +29,7 @@ def away_from_zero(x: float):
 
 @wp.func
 def plane_entry(o: wp.vec3, r: wp.vec3, size: wp.vec3):
-    """Where the ray meets a plane from above, -1 if it does not."""
+    """Distance at which the ray meets a plane from above, -1 if it does not."""
     result = NONE
     if o[2] > 0.0 and r[2] < 0.0:
         t = -o[2] / r[2]
@@ -42,7 +42,7 @@ def plane_entry(o: wp.vec3, r: wp.vec3, size: wp.vec3):
 
 @wp.func
 def box_interval(o: wp.vec3, r: wp.vec3, size: wp.vec3):
-    """Where the ray enters and leaves a box."""
+    """Distances at which the ray enters and leaves a box."""
     ix = 1.0 / away_from_zero(r[0])
     iy = 1.0 / away_from_zero(r[1])
     iz = 1.0 / away_from_zero(r[2])
@@ -59,7 +59,7 @@ def box_interval(o: wp.vec3, r: wp.vec3, size: wp.vec3):
 
 @wp.func
 def bounds_interval(o: wp.vec3, r: wp.vec3, low: wp.vec3, high: wp.vec3):
-    """Where the ray enters and leaves a bounding box."""
+    """Distances at which the ray enters and leaves a bounding box."""
     ix = 1.0 / away_from_zero(r[0])
     iy = 1.0 / away_from_zero(r[1])
     iz = 1.0 / away_from_zero(r[2])
@@ -76,7 +76,7 @@ def bounds_interval(o: wp.vec3, r: wp.vec3, low: wp.vec3, high: wp.vec3):
 
 @wp.func
 def ball_interval(o: wp.vec3, r: wp.vec3, radius: float):
-    """Where the ray enters and leaves a ball; nowhere if the first is behind the second."""
+    """Distances at which the ray enters and leaves a ball; nowhere if the first is behind the second."""
     a = wp.dot(r, r)
     b = wp.dot(o, r)
     # The nearest point first: its distance loses no digits where the ball is far and small.
@@ -93,7 +93,7 @@ def ball_interval(o: wp.vec3, r: wp.vec3, radius: float):
 
 @wp.func
 def cylinder_interval(o: wp.vec3, r: wp.vec3, radius: float, half: float):
-    """Where the ray enters and leaves a cylinder."""
+    """Distances at which the ray enters and leaves a cylinder."""
     a = away_from_zero(r[0] * r[0] + r[1] * r[1])
     b = o[0] * r[0] + o[1] * r[1]
     x = o[0] - b / a * r[0]
@@ -113,7 +113,7 @@ def cylinder_interval(o: wp.vec3, r: wp.vec3, radius: float, half: float):
 
 @wp.func
 def capsule_interval(o: wp.vec3, r: wp.vec3, radius: float, half: float):
-    """Where the ray enters and leaves a capsule: the hull of its three parts."""
+    """Distances at which the ray enters and leaves a capsule: the hull of its three parts."""
     enter, leave = cylinder_interval(o, r, radius, half)
     top_enter, top_leave = ball_interval(o - wp.vec3(0.0, 0.0, half), r, radius)
     low_enter, low_leave = ball_interval(o + wp.vec3(0.0, 0.0, half), r, radius)
@@ -136,7 +136,7 @@ def capsule_interval(o: wp.vec3, r: wp.vec3, radius: float, half: float):
 
 @wp.func
 def solid_interval(kind: int, o: wp.vec3, r: wp.vec3, size: wp.vec3):
-    """Where the ray enters and leaves a convex shape."""
+    """Distances at which the ray enters and leaves a convex shape."""
     enter = float(1.0)
     leave = float(-1.0)
     if kind == BOX:

@@ -112,7 +112,7 @@ def reflected(
 
 @wp.func
 def shadows(scenes: SceneArrays, scratch: Scratch, s: int, env: int, p: wp.vec3, cosine: float, by_moving: int):
-    """Whether the light that casts shadows is hidden from a point whose normal meets it at that cosine.
+    """Test of a point for shadow: the light that casts it meets the normal at that cosine.
 
     With `by_moving` only by slots that may move.
     """

@@ -98,7 +98,7 @@ def _mesh(vertices: np.ndarray, faces: np.ndarray, device: wp.Device) -> wp.Mesh
 
 
 def _coarse(meshes: Meshes) -> np.ndarray:
-    """Whether each mesh's triangles are so large that light on their corners differs from light on their insides."""
+    """Flags of meshes whose triangles are so large that light differs between their corners and insides."""
     result = [0] * max(len(meshes.vertices), 1)
     for i, (vertices, faces) in enumerate(zip(meshes.vertices, meshes.faces, strict=True)):
         corners = vertices[faces]
