@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.env import MetaWorldEnv, make
     from mjx_metaworld.experts import expert
     from mjx_metaworld.physics.config import Execution, PhysicsConfig
+    from mjx_metaworld.rendering.camera import Camera, Views, camera
     from mjx_metaworld.rendering.render import list_cameras, render
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.suites import goals, list_suites, list_tasks
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Where each public name lives; a module is imported when one of its names is first asked for, so that the command
 # line answers before JAX and MuJoCo are loaded.
 _HOMES = {
+    "Camera": "rendering.camera",
     "Execution": "physics.config",
     "MetaWorldEnv": "env",
     "Metrics": "types",
@@ -30,6 +32,8 @@ _HOMES = {
     "State": "types",
     "Transition": "types",
     "VectorEnv": "vector",
+    "Views": "rendering.camera",
+    "camera": "rendering.camera",
     "expert": "experts",
     "goals": "suites",
     "jit": "compile",
@@ -43,6 +47,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Camera",
     "Execution",
     "MetaWorldEnv",
     "Metrics",
@@ -50,6 +55,8 @@ __all__ = [
     "State",
     "Transition",
     "VectorEnv",
+    "Views",
+    "camera",
     "expert",
     "goals",
     "jit",

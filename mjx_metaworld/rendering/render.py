@@ -32,7 +32,8 @@ from mjx_metaworld.scenes.catalog import SceneSpec
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.types import State, on_host
 
-Backend = Literal["egl", "osmesa", "raycast"]
+Backend = Literal["egl", "osmesa", "raycast", "device"]
+Renderer = Literal["auto", "device", "opengl"]  # of environments that draw; see `backend_of`
 CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")  # of these ids
 FREE = "free"  # MuJoCo's free camera, which is none of a scene's
 _MOVED = CAMERAS.index("topview")  # which is put where the free one is
@@ -80,7 +81,8 @@ def render(
         depth: distances instead of colours.
         zbuffer: with `depth`, the values of OpenGL's depth buffer instead of metres, as gymnasium's "depth_array" has
             them: 0 at the near clipping plane, 1 at the far one.
-        backend: "egl", "osmesa" or "raycast"; by default the first that works. A process can use one OpenGL library.
+        backend: "egl", "osmesa", "raycast", or "device", which draws by `mw.camera` where the environment runs (extra
+            `pixels`); by default the first that works of the others. A process can use one OpenGL library.
         num_threads: at most so many pictures are drawn at once; by default one a CPU core, up to 8.
         progress: show a progress bar on stderr; needs the extra `cli`.
         on_picture: called after every picture, from the threads that draw; for a progress bar of your own.
@@ -100,6 +102,16 @@ def render(
     _check(state, camera, width, height, num_threads)
     _check_free(camera, lookat, np.shape(state.task))
     chosen = choose_backend(backend)
+    if chosen == "device":
+        from mjx_metaworld.rendering.on_device import draw_on_device
+
+        if camera == FREE or zbuffer:
+            raise ValueError("backend='device' draws neither from the free camera nor a depth buffer's values")
+        images = draw_on_device(env, state, camera, width, height, camera_pos=camera_pos, depth=depth)
+        if on_picture is not None:
+            for _ in range(math.prod(np.shape(state.task))):
+                on_picture()
+        return images
     count = math.prod(np.shape(state.task))
     images = np.empty((count, height, width), np.float32) if depth else np.empty((count, height, width, 3), np.uint8)
     points = None if lookat is None else np.reshape(lookat, (-1, 3))
@@ -230,17 +242,43 @@ def choose_backend(backend: Backend | None = None) -> Backend:
     Raises:
         ValueError: for an unknown backend.
         RuntimeError: if it cannot draw here; the message names the missing library.
+        ImportError: for "device" without the extra `pixels`.
     """
     if backend is None:
         return _first_that_works()
     if backend not in get_args(Backend):
         raise ValueError(f"unknown backend {backend!r}; available: {', '.join(get_args(Backend))}")
+    if backend == "device":
+        from mjx_metaworld.rendering.camera import check_available
+
+        check_available()
+        return backend
     if backend != "raycast" and (reason := opengl.probe(backend)) is not None:
         raise RuntimeError(
             f"backend {backend!r} cannot draw here; it needs {opengl.library(backend)}. Tried {reason}. "
             "backend='raycast' needs no library."
         )
     return backend
+
+
+def backend_of(renderer: Renderer) -> Backend | None:
+    """Backend of an environment that draws: the device where it is wanted and can draw, else `render`'s own choice.
+
+    Raises:
+        ValueError: for an unknown renderer.
+        RuntimeError: if "device" cannot draw here.
+        ImportError: for "device" without the extra `pixels`.
+    """
+    if renderer not in get_args(Renderer):
+        raise ValueError(f"unknown renderer {renderer!r}; available: {', '.join(get_args(Renderer))}")
+    if renderer == "opengl":
+        return None
+    try:
+        return choose_backend("device")
+    except (ImportError, RuntimeError):
+        if renderer == "device":
+            raise
+        return None
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.tasks.spec import TaskSpec
 from mjx_metaworld.types import State, on_host
 
-_MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
+MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
 
 # The site whose position the reference's reset writes, where it is not "goal"; None where it writes none.
 _GOAL_SITES: dict[str, str | None] = {
@@ -96,7 +96,7 @@ class OriginalScene:
         skeleton = SkeletonState(*(np.asarray(x, float) for x in (physics.qpos, physics.qvel, physics.qacc_warmstart)))
         write_skeleton(data, self._bodies, skeleton)
         data.mocap_pos[0] = physics.mocap_pos
-        data.mocap_quat[0] = _MOCAP_QUAT
+        data.mocap_quat[0] = MOCAP_QUAT
         _mark_goal(model, spec, lane)
         mujoco.mj_forward(model, data)
 
@@ -114,9 +114,18 @@ def _mark_goal(model: mujoco.MjModel, spec: TaskSpec, lane: State) -> None:
     scenes whose site hangs on a body away from the origin. Its steps write `data.site_xpos`, to no effect. A scene of
     one's own may have no such site.
     """
+    site = find_goal_site(model, spec)
+    if site >= 0:
+        object_shift = marked_above_object(spec)
+        model.site(site).pos = lane.episode.goal if object_shift is None else lane.episode.object_init + object_shift
+
+
+def find_goal_site(model: mujoco.MjModel, spec: TaskSpec) -> int:
+    """Id of the site that marks a task's goal, -1 for none."""
     site = _GOAL_SITES.get(spec.name, "goal")
-    if site is not None and mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, site) >= 0:
-        marked = lane.episode.goal
-        if spec.name == "disassemble-v3":  # the peg's top instead of the goal
-            marked = lane.episode.object_init + np.array([0.0, 0.0, 0.08])
-        model.site(site).pos = marked
+    return -1 if site is None else mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, site)
+
+
+def marked_above_object(spec: TaskSpec) -> np.ndarray | None:
+    """Displacement (3,) of the mark from where the object began; None where it marks the goal instead."""
+    return np.array([0.0, 0.0, 0.08]) if spec.name == "disassemble-v3" else None  # the peg's top

@@ -101,7 +101,7 @@ def test_observations_are_of_the_declared_kind(episode):
 def test_pictures_come_with_the_observation_and_are_not_drawn_twice(monkeypatch):
     drawn = []
 
-    def count(env, state, lanes, width, height):
+    def count(env, state, lanes, width, height, renderer):
         drawn.append(lanes.tolist())
         return np.full((len(lanes), height, width, 3), len(drawn), np.uint8)
 

@@ -10,11 +10,12 @@ from typing import Annotated as Float
 from typing import Annotated as Int
 from typing import Annotated as Key
 from typing import Annotated as UInt
+from typing import Annotated as UInt8
 from typing import Any, TypeAlias
 
 import jax
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "PyTree", "UInt", "install_import_hook", "jaxtyped"]
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "PyTree", "UInt", "UInt8", "install_import_hook", "jaxtyped"]
 
 Array: TypeAlias = jax.Array | Any
 PyTree: TypeAlias = Any

@@ -6,14 +6,16 @@ import jax
 import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.rendering.render import render
+from mjx_metaworld.rendering.render import Renderer, backend_of, render
 from mjx_metaworld.types import State, on_host
 
 _CAMERA = "corner2"
 _POSITION = (0.75, 0.075, 0.7)  # LeRobot moves the camera closer
 
 
-def draw(env: MetaWorldEnv, state: State, lanes: np.ndarray, width: int, height: int) -> np.ndarray:
+def draw(
+    env: MetaWorldEnv, state: State, lanes: np.ndarray, width: int, height: int, renderer: Renderer = "opengl"
+) -> np.ndarray:
     """Draw some lanes of a batch, upright.
 
     Args:
@@ -22,11 +24,13 @@ def draw(env: MetaWorldEnv, state: State, lanes: np.ndarray, width: int, height:
         lanes: `(n,)` indices into it.
         width: pixels.
         height: pixels.
+        renderer: what draws.
 
     Returns:
         uint8 `(n, height, width, 3)`.
     """
-    images = render(env, pick_lanes(state, lanes), _CAMERA, width, height, camera_pos=_POSITION)
+    backend = backend_of(renderer)
+    images = render(env, pick_lanes(state, lanes), _CAMERA, width, height, camera_pos=_POSITION, backend=backend)
     return images[:, ::-1, ::-1]  # the camera is mounted upside down
 
 

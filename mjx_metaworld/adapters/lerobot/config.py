@@ -16,6 +16,7 @@ from mjx_metaworld.adapters.lerobot.vector_env import (
     ObsType,
     environment_state_size,
 )
+from mjx_metaworld.rendering.render import Renderer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
@@ -47,6 +48,7 @@ class MjxMetaWorldEnv(EnvConfig):
     observation_width: int = 480
     task_texts: str = "lerobot"  # or corrected, where push-back-v3 does not share the text of push-v3
     one_hot: str | None = None  # a suite such as MT50: observe the task's one-hot vector among its tasks
+    renderer: str = "auto"  # device draws pictures where the physics runs, opengl on the host; auto prefers the former
     features: dict[str, PolicyFeature] = field(default_factory=dict)
     features_map: dict[str, str] = field(
         default_factory=lambda: {
@@ -60,6 +62,8 @@ class MjxMetaWorldEnv(EnvConfig):
     def __post_init__(self) -> None:
         if self.obs_type not in get_args(ObsType):
             raise ValueError(f"unknown obs_type {self.obs_type!r}; available: {', '.join(get_args(ObsType))}")
+        if self.renderer not in get_args(Renderer):
+            raise ValueError(f"unknown renderer {self.renderer!r}; available: {', '.join(get_args(Renderer))}")
         self.features["action"] = PolicyFeature(FeatureType.ACTION, (4,))
         if self.obs_type != "pixels":
             self.features["agent_pos"] = PolicyFeature(FeatureType.STATE, (AGENT_POS,))
@@ -94,6 +98,7 @@ class MjxMetaWorldEnv(EnvConfig):
             "max_episode_steps": self.episode_length,
             "width": self.observation_width,
             "height": self.observation_height,
+            "renderer": self.renderer,
         }
 
     def create_envs(  # type: ignore[override]  # a gymnasium vector env of another class

@@ -23,6 +23,7 @@ from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STA
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
+from mjx_metaworld.rendering.render import Renderer
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
 Images = Literal["none", "image", "video"]
@@ -44,6 +45,7 @@ class Export:
     batch_size: int = 256  # episodes simulated at once
     images: Images = "none"  # pictures of LeRobot's camera, as PNG files' bytes or as MP4 files
     image_size: int = 480  # pixels a side
+    renderer: Renderer = "opengl"  # or device, faster and all but alike; auto: device where it can draw
     texts: TaskTexts = "lerobot"  # "corrected": push-back-v3 does not share the text of push-v3
 
     def __post_init__(self) -> None:
@@ -52,6 +54,8 @@ class Export:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.images not in get_args(Images):
             raise ValueError(f"unknown images {self.images!r}; available: {', '.join(get_args(Images))}")
+        if self.renderer not in get_args(Renderer):
+            raise ValueError(f"unknown renderer {self.renderer!r}; available: {', '.join(get_args(Renderer))}")
         task_groups(self.tasks)  # raises for unknown names
 
 
@@ -208,6 +212,6 @@ def frames(env: MetaWorldEnv, demonstration: Demonstration, args: Export) -> lis
     }
     if args.images != "none":
         columns["observation.image"] = draw(
-            env, demonstration.states(), np.arange(steps), args.image_size, args.image_size
+            env, demonstration.states(), np.arange(steps), args.image_size, args.image_size, args.renderer
         )
     return [{name: column[step] for name, column in columns.items()} for step in range(steps)]

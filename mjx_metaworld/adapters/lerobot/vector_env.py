@@ -16,6 +16,7 @@ from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
 from mjx_metaworld.observation import HAND_AND_GRIPPER, OBSERVATION_SIZE
 from mjx_metaworld.physics.checks import as_integer, check_integer
+from mjx_metaworld.rendering.render import Renderer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
@@ -43,10 +44,11 @@ class LeRobotVectorEnv(VectorEnv):
         max_episode_steps: control steps until truncation.
         width: of the pictures, in pixels.
         height: of the pictures, in pixels.
+        renderer: "opengl" for MuJoCo's own, "device" for `mw.camera`, "auto" for the latter where it can draw.
 
     Raises:
-        ValueError: for an unknown task or observation type, a task that is not in `compiled_for` or `one_hot`, or a
-            number below 1.
+        ValueError: for an unknown task, observation type or renderer, a task that is not in `compiled_for` or
+            `one_hot`, or a number below 1.
     """
 
     def __init__(
@@ -61,7 +63,11 @@ class LeRobotVectorEnv(VectorEnv):
         max_episode_steps: int = EPISODE_STEPS,
         width: int = 480,
         height: int = 480,
+        renderer: Renderer = "auto",
     ) -> None:
+        if renderer not in get_args(Renderer):
+            raise ValueError(f"unknown renderer {renderer!r}; available: {', '.join(get_args(Renderer))}")
+        self._renderer: Renderer = renderer
         numbers = {"num_envs": num_envs, "max_episode_steps": max_episode_steps, "width": width, "height": height}
         for name, number in numbers.items():
             check_integer(name, number)
@@ -198,7 +204,7 @@ class LeRobotVectorEnv(VectorEnv):
             moved = np.full(self.num_envs, True)
         lanes = np.flatnonzero(moved)
         if len(lanes):
-            self._images[lanes] = draw(self._simulator.env, self._state, lanes, width, height)
+            self._images[lanes] = draw(self._simulator.env, self._state, lanes, width, height, self._renderer)
         return self._images
 
     # --- what LeRobot asks the lanes for ---

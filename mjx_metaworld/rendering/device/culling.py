@@ -1,0 +1,201 @@
+"""Kernels before the rays: poses of all slots, and which of them each tile of a picture has to test."""
+
+import warp as wp  # pyright: ignore[reportMissingModuleSource]
+
+from mjx_metaworld.rendering.device.shapes import PLANE
+from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Layers, SceneArrays, Scratch, Situation
+
+wp.set_module_options(KERNEL_OPTIONS)
+
+
+SIDE = 32  # cells of the square that shadows fall in, along each side
+CELLS = wp.constant(SIDE)
+_EVERYWHERE = wp.constant(1.0e6)
+
+
+@wp.func
+def corner(low: wp.vec3, high: wp.vec3, i: int):
+    """One of the eight corners of a box."""
+    p = low
+    if i % 2 == 1:
+        p[0] = high[0]
+    if (i / 2) % 2 == 1:
+        p[1] = high[1]
+    if i / 4 == 1:
+        p[2] = high[2]
+    return p
+
+
+@wp.func
+def seen_rect(
+    pos: wp.vec3,
+    mat: wp.mat33,
+    low: wp.vec3,
+    high: wp.vec3,
+    to_camera: wp.mat33,
+    eye: wp.vec3,
+    focal: float,
+    near: float,
+):
+    """Pixels from the picture's middle that a box may cover, and its least depth; an empty rectangle if none."""
+    left = float(_EVERYWHERE)
+    top = float(_EVERYWHERE)
+    right = float(-_EVERYWHERE)
+    bottom = float(-_EVERYWHERE)
+    least = float(_EVERYWHERE)
+    most = float(-_EVERYWHERE)
+    for i in range(8):
+        c = to_camera * (mat * corner(low, high, i) + pos - eye)
+        z = -c[2]
+        least = wp.min(least, z)
+        most = wp.max(most, z)
+        k = focal / wp.max(z, 1.0e-6)
+        left = wp.min(left, c[0] * k)
+        right = wp.max(right, c[0] * k)
+        top = wp.min(top, -c[1] * k)
+        bottom = wp.max(bottom, -c[1] * k)
+    if least < near:  # it reaches behind the clipping plane, where projections mean nothing
+        left = -_EVERYWHERE
+        top = -_EVERYWHERE
+        right = _EVERYWHERE
+        bottom = _EVERYWHERE
+    if most < near:
+        right = -2.0 * _EVERYWHERE
+    return wp.vec4(left, top, right, bottom), least
+
+
+@wp.func
+def light_axes(direction: wp.vec3):
+    """Two unit vectors across a light's direction."""
+    side = wp.vec3(1.0, 0.0, 0.0)
+    if wp.abs(direction[0]) > 0.9:
+        side = wp.vec3(0.0, 1.0, 0.0)
+    u = wp.normalize(wp.cross(side, direction))
+    return u, wp.cross(direction, u)
+
+
+@wp.func
+def sun_cell(along: float, half: float):
+    """Cell of a coordinate across the light's direction."""
+    return int(wp.floor((along / half + 1.0) * 0.5 * float(CELLS)))
+
+
+@wp.func
+def layer_of(layers: Layers, situation: Situation, s: int, b: int):
+    """Layer over which an environment is drawn, -1 for none."""
+    view = situation.view[b]
+    result = int(-1)
+    if view >= 0:
+        result = layers.index[s, view]
+    return result
+
+
+@wp.kernel
+def place_slots(
+    first: int, only_fixed: int, scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch
+):
+    """Pose every slot, project its bounding box, and mark where its shadow may fall. One thread a slot."""
+    env, slot = wp.tid()
+    b = first + env
+    s = situation.scene[b]
+    kind = scenes.kind[s, slot]
+    fixed = scenes.fixed[s, slot]
+    if kind < 0 or (only_fixed != 0 and fixed == 0):
+        scratch.rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+        scratch.mirror_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+        return
+    body = scenes.body[s, slot]
+    body_mat = situation.body_mat[b, body]
+    local = scenes.pos[s, slot]
+    if situation.mark[b] == slot:
+        local = situation.mark_pos[b]
+    pos = situation.body_pos[b, body] + body_mat * local
+    mat = body_mat * scenes.mat[s, slot]
+    inverse = wp.transpose(mat)
+    eye = situation.camera_pos[b]
+    low = scenes.low[s, slot]
+    high = scenes.high[s, slot]
+    scratch.inverse[env, slot] = inverse
+    scratch.pos[env, slot] = pos
+    scratch.eye[env, slot] = inverse * (eye - pos)
+    to_camera = wp.transpose(situation.camera_mat[b])
+    focal = situation.focal[b]
+    rect, least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.near[s])
+    in_layer = fixed != 0 and layer_of(layers, situation, s, b) >= 0
+    if in_layer:
+        rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+    scratch.rect[env, slot] = rect
+    scratch.depth[env, slot] = least
+
+    scratch.mirror_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+    mirror = scenes.mirror[s]
+    if mirror >= 0 and mirror != slot and not in_layer:
+        floor_body = scenes.body[s, mirror]
+        floor_mat = situation.body_mat[b, floor_body] * scenes.mat[s, mirror]
+        n = floor_mat * wp.vec3(0.0, 0.0, 1.0)
+        on_floor = situation.body_pos[b, floor_body] + situation.body_mat[b, floor_body] * scenes.pos[s, mirror]
+        if scenes.kind[s, mirror] != PLANE:  # a box reflects on its upper side
+            on_floor += scenes.size[s, mirror][2] * n
+        behind = eye - 2.0 * wp.dot(eye - on_floor, n) * n
+        scratch.mirror_eye[env, slot] = inverse * (behind - pos)
+        # The mirror image of the box, seen by the camera, is the box, seen by the camera's mirror image.
+        flip = wp.identity(n=3, dtype=float) - 2.0 * wp.outer(n, n)
+        image, _unused = seen_rect(pos, mat, low, high, to_camera * flip, behind, focal, scenes.near[s])
+        scratch.mirror_rect[env, slot] = image
+
+    caster = scenes.caster[s]
+    if caster >= 0 and kind != PLANE:
+        direction = scenes.light_dir[s, caster]
+        u, v = light_axes(direction)
+        origin = scenes.light_pos[s, caster]
+        half = scenes.shadow[s]
+        low_u = float(_EVERYWHERE)
+        low_v = float(_EVERYWHERE)
+        high_u = float(-_EVERYWHERE)
+        high_v = float(-_EVERYWHERE)
+        for i in range(8):
+            p = mat * corner(low, high, i) + pos - origin
+            low_u = wp.min(low_u, wp.dot(p, u))
+            high_u = wp.max(high_u, wp.dot(p, u))
+            low_v = wp.min(low_v, wp.dot(p, v))
+            high_v = wp.max(high_v, wp.dot(p, v))
+        if high_u > -half and low_u < half and high_v > -half and low_v < half:
+            bit = wp.uint32(1) << wp.uint32(slot % 32)
+            for i in range(wp.max(sun_cell(low_u, half), 0), wp.min(sun_cell(high_u, half), CELLS - 1) + 1):
+                for j in range(wp.max(sun_cell(low_v, half), 0), wp.min(sun_cell(high_v, half), CELLS - 1) + 1):
+                    wp.atomic_or(scratch.sun, env, i, j, slot / 32, bit)
+
+
+@wp.func
+def overlaps(rect: wp.vec4, left: float, top: float, right: float, bottom: float):
+    """Intersection test of a rectangle with a tile."""
+    return rect[0] <= right and rect[2] >= left and rect[1] <= bottom and rect[3] >= top
+
+
+@wp.kernel
+def list_slots(tile: int, width: int, height: int, num_slots: int, scratch: Scratch):
+    """List the slots that a tile's rays have to test, nearest first. One thread a tile."""
+    env, row, column = wp.tid()
+    left = float(column * tile) - 0.5 * float(width) - 1.0
+    top = float(row * tile) - 0.5 * float(height) - 1.0
+    right = left + float(tile) + 2.0
+    bottom = top + float(tile) + 2.0
+    count = int(0)
+    mirrored = int(0)
+    for slot in range(num_slots):
+        if overlaps(scratch.rect[env, slot], left, top, right, bottom):
+            depth = scratch.depth[env, slot]
+            place = count
+            while place > 0:
+                before = scratch.order[env, row, column, place - 1]
+                if scratch.depth[env, int(before)] <= depth:
+                    break
+                scratch.order[env, row, column, place] = before
+                place -= 1
+            scratch.order[env, row, column, place] = wp.uint8(slot)
+            count += 1
+        if overlaps(scratch.mirror_rect[env, slot], left, top, right, bottom):
+            scratch.mirror_order[env, row, column, mirrored] = wp.uint8(slot)
+            mirrored += 1
+    scratch.count[env, row, column] = wp.uint8(count)
+    scratch.mirror_count[env, row, column] = wp.uint8(mirrored)

@@ -1,0 +1,209 @@
+"""Colours of what rays met: lit surfaces with their shadows and reflections, the sky, and glass in front."""
+
+import warp as wp  # pyright: ignore[reportMissingModuleSource]
+
+from mjx_metaworld.rendering.device.lighting import Sight, shade
+from mjx_metaworld.rendering.device.sampling import cube_color
+from mjx_metaworld.rendering.device.structs import Hit, Layers, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.tracing import nearest, nothing, reflected, shadows
+
+FAR = wp.constant(1.0e6)
+
+
+@wp.func
+def pixel_sight(situation: Situation, b: int, width: int, height: int, x: float, y: float):
+    """The ray through a place in the picture, in pixels from its upper left corner."""
+    sight = Sight()
+    mat = situation.camera_mat[b]
+    step = 1.0 / situation.focal[b]
+    sight.eye = situation.camera_pos[b]
+    sight.forward = -wp.vec3(mat[0, 2], mat[1, 2], mat[2, 2])
+    sight.dx = wp.vec3(mat[0, 0], mat[1, 0], mat[2, 0]) * step
+    sight.dy = wp.vec3(mat[0, 1], mat[1, 1], mat[2, 1]) * -step
+    sight.ray = sight.forward + sight.dx * (x - 0.5 * float(width)) + sight.dy * (y - 0.5 * float(height))
+    return sight
+
+
+@wp.func
+def sky_color(scenes: SceneArrays, s: int, sight: Sight):
+    """Colour of the sky box, black without one."""
+    color = wp.vec3(0.0, 0.0, 0.0)
+    texture = scenes.sky[s]
+    if texture >= 0:
+        r = sight.ray
+        dx = sight.dx
+        dy = sight.dy
+        color = cube_color(
+            scenes, texture, wp.vec3(r[0], r[2], -r[1]), wp.vec3(dx[0], dx[2], -dx[1]), wp.vec3(dy[0], dy[2], -dy[1])
+        )
+    return color
+
+
+@wp.func
+def tint_of(situation: Situation, b: int, slot: int):
+    """Factors of a slot's colour."""
+    row = wp.min(b, situation.tint.shape[0] - 1)
+    return situation.tint[row, wp.min(slot, situation.tint.shape[1] - 1)]
+
+
+@wp.func
+def reflection(
+    scenes: SceneArrays,
+    situation: Situation,
+    scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    row: int,
+    column: int,
+    hit: Hit,
+    sight: Sight,
+    far: float,
+):
+    """Colour of what a mirror shows in front of `far`, and how far that is."""
+    color = wp.vec3(0.0, 0.0, 0.0)
+    distance = far
+    if scratch.mirror_count[env, row, column] > wp.uint8(0):
+        inverse = scratch.inverse[env, hit.slot]
+        n = wp.vec3(inverse[2, 0], inverse[2, 1], inverse[2, 2])
+        image = Sight()
+        image.ray = sight.ray - 2.0 * wp.dot(sight.ray, n) * n
+        image.dx = sight.dx - 2.0 * wp.dot(sight.dx, n) * n
+        image.dy = sight.dy - 2.0 * wp.dot(sight.dy, n) * n
+        image.eye = sight.eye + hit.t * (sight.ray - image.ray)
+        image.forward = sight.forward
+        other = reflected(scenes, scratch, s, env, row, column, image.ray, hit.t, far)
+        if other.slot >= 0:
+            distance = other.t
+            seen = shade(
+                scenes,
+                s,
+                other,
+                scratch.inverse[env, other.slot],
+                scratch.pos[env, other.slot],
+                tint_of(situation, b, other.slot) * scenes.reflectance[s, hit.slot],
+                image,
+                image.eye + other.t * image.ray,
+                1,
+            )
+            color = seen.base
+    return color, distance
+
+
+@wp.func
+def lit_surface(
+    scenes: SceneArrays, situation: Situation, scratch: Scratch, s: int, b: int, env: int, hit: Hit, sight: Sight
+):
+    """A surface's colour without reflections: of all lights but the caster's, and of that one, shadows included."""
+    world = sight.eye + hit.t * sight.ray
+    lit = shade(
+        scenes,
+        s,
+        hit,
+        scratch.inverse[env, hit.slot],
+        scratch.pos[env, hit.slot],
+        tint_of(situation, b, hit.slot),
+        sight,
+        world,
+        0,
+    )
+    cast = lit.cast
+    if cast[0] + cast[1] + cast[2] <= 0.002 or shadows(scenes, scratch, s, env, world, lit.cosine, 0):
+        cast = wp.vec3(0.0, 0.0, 0.0)
+    return lit.base, cast
+
+
+@wp.func
+def color_of(
+    scenes: SceneArrays,
+    situation: Situation,
+    scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    row: int,
+    column: int,
+    hit: Hit,
+    sight: Sight,
+):
+    """Colour of what a ray of a tile met."""
+    color = wp.vec3(0.0, 0.0, 0.0)
+    if hit.slot < 0:
+        color = sky_color(scenes, s, sight)
+    else:
+        base, cast = lit_surface(scenes, situation, scratch, s, b, env, hit, sight)
+        color = base + cast
+        if scenes.reflectance[s, hit.slot] > 0.0:
+            image, _distance = reflection(scenes, situation, scratch, s, b, env, row, column, hit, sight, FAR)
+            color += image
+    return color
+
+
+@wp.func
+def color_of_layer(
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+    layer: int,
+    s: int,
+    b: int,
+    env: int,
+    row: int,
+    column: int,
+    y: int,
+    x: int,
+    hit: Hit,
+    sight: Sight,
+):
+    """Colour of a layer's pixel, with the shadows and reflections of what moves."""
+    color = layers.base[layer, y, x]
+    if hit.slot >= 0:
+        cast = layers.cast[layer, y, x]
+        if cast[0] + cast[1] + cast[2] > 0.0:  # noqa: SIM102 - Warp computes both sides of an `and`
+            # The cosine would cost a normal; the bias that it asks for matters where a surface shades itself.
+            if not shadows(scenes, scratch, s, env, sight.eye + hit.t * sight.ray, 1.0, 1):
+                color += cast
+        if scenes.reflectance[s, hit.slot] > 0.0:
+            far = layers.mirror_t[layer, y, x]
+            image, distance = reflection(scenes, situation, scratch, s, b, env, row, column, hit, sight, far)
+            if distance < far:
+                color += image
+            else:
+                color += layers.mirror[layer, y, x]
+    return color
+
+
+@wp.func
+def veiled(
+    scenes: SceneArrays,
+    situation: Situation,
+    scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    y: int,
+    x: int,
+    sight: Sight,
+    far: float,
+    color: wp.vec3,
+):
+    """A colour behind the nearest translucent surface, which MuJoCo blends twice: front to back and back to front."""
+    hit = nearest(scenes, scratch, s, env, y, x, sight.ray, nothing(far), 1)
+    result = color
+    if hit.slot >= 0:
+        alpha = scenes.rgba[s, hit.slot][3]
+        lit = shade(
+            scenes,
+            s,
+            hit,
+            scratch.inverse[env, hit.slot],
+            scratch.pos[env, hit.slot],
+            tint_of(situation, b, hit.slot),
+            sight,
+            sight.eye + hit.t * sight.ray,
+            1,
+        )
+        rest = (1.0 - alpha) * (1.0 - alpha)
+        result = color * rest + lit.base * (1.0 - rest)
+    return result
