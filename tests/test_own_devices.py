@@ -67,7 +67,7 @@ def observations(request, tmp_path_factory) -> dict[str, list[list[list[float]]]
     return json.loads(report.read_text())
 
 
-# JAX's `pmap` is a `shard_map` by now.
+# `pmap` divides the same function into a program of its own, which takes as long again to compile.
 @pytest.mark.parametrize("way", ["shard_map", pytest.param("pmap", marks=pytest.mark.full)])
 def test_goals_are_settled_on_every_device(observations, way):
     for divided, together in zip(observations[way], observations["vmap"], strict=True):
