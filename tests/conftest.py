@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -141,3 +142,11 @@ def true_physics(kinematic: None) -> Iterator[None]:
 
     with default_engine(Engine):
         yield
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, which background jobs of a shell ignore, and such a job may run these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -73,7 +73,7 @@ def lerobot(monkeypatch):
 @pytest.mark.parametrize("step", ["frame", "save"])
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_the_episode_that_a_signal_meets_is_written_and_the_dataset_closed(
-    lerobot, monkeypatch, tmp_path, step, number, raised
+    lerobot, interruptible, monkeypatch, tmp_path, step, number, raised
 ):
     monkeypatch.setattr(Dataset, "signals", {step: number})
     out = io.StringIO()

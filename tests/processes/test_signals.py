@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,12 +23,7 @@ def signalled_twice(number: int, *, insist: bool, done: list[str]) -> None:
         done.append("never")
 
 
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Background jobs of a shell ignore SIGINT, and may run these tests."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 def test_ignored_signals_stay_ignored():

@@ -99,11 +99,9 @@ class Signalling(Silent):
 
 
 @pytest.mark.parametrize("evaluation_due", [False, True])
-def test_a_run_that_is_asked_to_end_saves_unless_an_evaluation_would_be_lost(tmp_path, evaluation_due):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs of a shell ignore
+def test_a_run_that_is_asked_to_end_saves_unless_an_evaluation_would_be_lost(interruptible, tmp_path, evaluation_due):
     with pytest.raises(KeyboardInterrupt):
         run_probe(tmp_path, 100, 50, records=Signalling(signal.SIGINT), evaluate_every=3 if evaluation_due else 50)
-    signal.signal(signal.SIGINT, before)
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.newest() == (None if evaluation_due else 3)
     checkpoints.close()
