@@ -36,7 +36,7 @@ def check_reach_is_learnt() -> None:
         state, report = iterate(state)
         success.append(float(report.episodes.success[0]))
     # Random actions hardly ever reach the goal. Half-way up the rate hangs on rounding (25 to 66 % after 64,000 steps);
-    # from 96,000 on this seed stays above 90 %.
+    # by the end it still does, from iteration to iteration, and is well above the bar in the mean.
     assert np.nanmean(success[:2]) < 0.15
     assert np.mean(success[-3:]) > 0.6
 
