@@ -138,8 +138,9 @@ class MetaWorldEnv(EqualCopies):
     def __repr__(self) -> str:
         names = [spec.name for spec in self.tasks]
         shown = names if len(names) <= _SHOWN_TASKS else [*names[:_SHOWN_TASKS], f"... {len(names)} in all"]
-        options = ("goal_observable", "one_hot", "reward_version", "max_episode_steps", "terminate_on_success")
-        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in options)
+        given = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name in self._options if name not in ("tasks", "engine")
+        )
         return f"MetaWorldEnv([{', '.join(shown)}], {given})"
 
     @property

@@ -26,6 +26,10 @@ class EpisodeStats(struct.PyTreeNode):
     success: Bool[Array | np.ndarray, "*episodes"]  # at any step
     episode_return: Float[Array | np.ndarray, "*episodes"]  # sum of the rewards
 
+    def after(self, success: Float[Array, "*episodes"], reward: Float[Array, "*episodes"]) -> EpisodeStats:
+        """Statistics one step later, from the metric `success` of that step and what its reward counts."""
+        return EpisodeStats(self.success | (success > 0), self.episode_return + reward)
+
 
 class Episodes(struct.PyTreeNode):
     """A batch of episodes in progress."""
@@ -67,7 +71,7 @@ def step_episodes(
     """
     state, stats = jax.vmap(env.step)(episodes.state, action), episodes.stats
     reward = jnp.where(stats.success, 0.0, state.reward) if until_success else state.reward
-    return Episodes(state, EpisodeStats(stats.success | (state.metrics.success > 0), stats.episode_return + reward))
+    return Episodes(state, stats.after(state.metrics.success, reward))
 
 
 def run_episodes(

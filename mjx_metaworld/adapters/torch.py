@@ -18,16 +18,9 @@ from jaxtyping import Array, Int
 from mjx_metaworld.adapters import torch_tensors as tensors  # before `torch`: it says what to install
 from mjx_metaworld.adapters.torch_tensors import torch
 from mjx_metaworld.compile import jit
-from mjx_metaworld.episodes import EpisodeStats, no_episodes
+from mjx_metaworld.episodes import Episodes, EpisodeStats, begin_episodes, no_episodes
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import VectorEnv, select_envs
-
-
-class Running(struct.PyTreeNode):
-    """Environments between two steps, with the statistics of their episodes so far."""
-
-    state: State  # leading axis envs
-    stats: EpisodeStats
 
 
 class StepOutput(struct.PyTreeNode):
@@ -103,7 +96,7 @@ class TorchEnv:
         self._placement = vector_env.sharding or SingleDeviceSharding(self._jax_device)
         self._reset = jit(self._first, out_shardings=self._placement)  # one placement, so one program of a step
         self._step = jit(self._next, out_shardings=self._placement)
-        self._running: Running | None = None
+        self._running: Episodes | None = None
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
@@ -128,7 +121,7 @@ class TorchEnv:
     def state(self, state: State) -> None:
         if state.task.shape != (self.num_envs,):
             raise ValueError(f"state must have a leading axis of {self.num_envs}, got tasks {state.task.shape}")
-        self._running = jax.device_put(Running(state, no_episodes(self.num_envs)), self._placement)
+        self._running = jax.device_put(begin_episodes(state), self._placement)
 
     def reset(self, *, random_start_init: bool = False) -> torch.Tensor:
         """Start new episodes in all environments; every call draws others.
@@ -211,16 +204,13 @@ class TorchEnv:
 
     # --- in JAX ---
 
-    def _first(self, key: Array) -> tuple[Running, Array]:
+    def _first(self, key: Array) -> tuple[Episodes, Array]:
         state = self.vector_env.reset(key)
-        return Running(state, no_episodes(self.num_envs)), state.obs
+        return begin_episodes(state), state.obs
 
-    def _next(self, running: Running, action: Array) -> tuple[Running, StepOutput]:
+    def _next(self, running: Episodes, action: Array) -> tuple[Episodes, StepOutput]:
         state, last = self.vector_env.step(running.state, action)
-        stats = EpisodeStats(
-            success=running.stats.success | (last.metrics.success > 0),
-            episode_return=running.stats.episode_return + last.reward,
-        )
+        stats = running.stats.after(last.metrics.success, last.reward)
         out = StepOutput(
             obs=state.obs,
             final_obs=last.next_obs,
@@ -234,7 +224,7 @@ class TorchEnv:
         )
         fresh = select_envs(last.terminated | last.truncated, no_episodes(self.num_envs), stats)
         # Copied, since an output that is also an input, such as the task, would be the memory of the state.
-        return Running(state, fresh), jax.tree.map(jnp.copy, out)
+        return Episodes(state, fresh), jax.tree.map(jnp.copy, out)
 
     def _begin_at(self, step: Int[Array, " envs"]) -> None:
         running = self._started()
@@ -244,7 +234,7 @@ class TorchEnv:
     def _tensors(self, tree: Any) -> Any:
         return tensors.to_torch(jax.device_put(tree, self._jax_device))  # gathered, if there are several devices
 
-    def _started(self) -> Running:
+    def _started(self) -> Episodes:
         if self._running is None:
             raise RuntimeError("call reset() first")
         return self._running

@@ -20,7 +20,7 @@ def follow(episodes: EpisodeStats, transitions: Transition, num_tasks: int) -> t
 
     def step(open_: EpisodeStats, now: tuple[Array, Array, Array]) -> tuple[EpisodeStats, EpisodeStats]:
         reward, success, ends = now
-        so_far = EpisodeStats(open_.success | (success > 0), open_.episode_return + reward)
+        so_far = open_.after(success, reward)
         return EpisodeStats(so_far.success & ~ends, jnp.where(ends, 0.0, so_far.episode_return)), so_far
 
     episodes, so_far = jax.lax.scan(step, episodes, (transitions.reward, transitions.metrics.success, done))
