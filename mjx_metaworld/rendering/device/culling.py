@@ -2,6 +2,7 @@
 
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
+from mjx_metaworld.rendering import tables
 from mjx_metaworld.rendering.device.shapes import PLANE
 from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Layers, SceneArrays, Scratch, Situation
 
@@ -10,6 +11,7 @@ wp.set_module_options(KERNEL_OPTIONS)
 
 SIDE = 32  # cells of the square that shadows fall in, along each side
 CELLS = wp.constant(SIDE)
+OPAQUE = wp.constant(tables.OPAQUE)
 _EVERYWHERE = wp.constant(1.0e6)
 
 
@@ -90,6 +92,21 @@ def layer_of(layers: Layers, situation: Situation, s: int, b: int):
     return result
 
 
+@wp.func
+def reach(pos: wp.vec3, mat: wp.mat33, low: wp.vec3, high: wp.vec3):
+    """Height of a box's highest corner."""
+    result = pos[2]
+    for axis in range(3):
+        result += wp.max(mat[2, axis] * low[axis], mat[2, axis] * high[axis])
+    return result
+
+
+@wp.func
+def hull(a: wp.vec4, b: wp.vec4):
+    """Least rectangle that holds two, whole where one of them reaches behind the camera or is empty."""
+    return wp.vec4(wp.min(a[0], b[0]), wp.min(a[1], b[1]), wp.max(a[2], b[2]), wp.max(a[3], b[3]))
+
+
 @wp.kernel
 def place_slots(
     first: int, only_fixed: int, scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch
@@ -103,6 +120,7 @@ def place_slots(
     if kind < 0 or (only_fixed != 0 and fixed == 0):
         scratch.rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
         scratch.mirror_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+        scratch.shadow_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
         return
     body = scenes.body[s, slot]
     body_mat = situation.body_mat[b, body]
@@ -143,6 +161,7 @@ def place_slots(
         image, _unused = seen_rect(pos, mat, low, high, to_camera * flip, behind, focal, scenes.near[s])
         scratch.mirror_rect[env, slot] = image
 
+    scratch.shadow_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
     caster = scenes.caster[s]
     if caster >= 0 and kind != PLANE:
         direction = scenes.light_dir[s, caster]
@@ -164,6 +183,13 @@ def place_slots(
             for i in range(wp.max(sun_cell(low_u, half), 0), wp.min(sun_cell(high_u, half), CELLS - 1) + 1):
                 for j in range(wp.max(sun_cell(low_v, half), 0), wp.min(sun_cell(high_v, half), CELLS - 1) + 1):
                     wp.atomic_or(scratch.sun, env, i, j, slot / 32, bit)
+            if fixed == 0:
+                # All that lies in the way of the light, down to the lowest that there is.
+                below = (reach(pos, mat, low, high) - scenes.floor[s]) / wp.max(-direction[2], 1.0e-3)
+                end = pos + wp.max(below, 0.0) * direction
+                far_rect, _least = seen_rect(end, mat, low, high, to_camera, eye, focal, scenes.near[s])
+                near_rect, _least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.near[s])
+                scratch.shadow_rect[env, slot] = hull(near_rect, far_rect)
 
 
 @wp.func
@@ -173,16 +199,28 @@ def overlaps(rect: wp.vec4, left: float, top: float, right: float, bottom: float
 
 
 @wp.kernel
-def list_slots(tile: int, width: int, height: int, num_slots: int, scratch: Scratch):
+def list_slots(
+    first: int,
+    tile: int,
+    width: int,
+    height: int,
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+):
     """List the slots that a tile's rays have to test, nearest first. One thread a tile."""
     env, row, column = wp.tid()
+    s = situation.scene[first + env]
     left = float(column * tile) - 0.5 * float(width) - 1.0
     top = float(row * tile) - 0.5 * float(height) - 1.0
     right = left + float(tile) + 2.0
     bottom = top + float(tile) + 2.0
     count = int(0)
     mirrored = int(0)
-    for slot in range(num_slots):
+    clear = int(0)
+    dark = int(0)
+    for slot in range(scratch.rect.shape[1]):
         if overlaps(scratch.rect[env, slot], left, top, right, bottom):
             depth = scratch.depth[env, slot]
             place = count
@@ -194,8 +232,17 @@ def list_slots(tile: int, width: int, height: int, num_slots: int, scratch: Scra
                 place -= 1
             scratch.order[env, row, column, place] = wp.uint8(slot)
             count += 1
+            if scenes.rgba[s, slot][3] < OPAQUE:
+                clear = 1
+        if overlaps(scratch.shadow_rect[env, slot], left, top, right, bottom):
+            dark = 1
         if overlaps(scratch.mirror_rect[env, slot], left, top, right, bottom):
             scratch.mirror_order[env, row, column, mirrored] = wp.uint8(slot)
             mirrored += 1
     scratch.count[env, row, column] = wp.uint8(count)
     scratch.mirror_count[env, row, column] = wp.uint8(mirrored)
+    scratch.clear[env, row, column] = wp.uint8(clear)
+    still = int(0)
+    if count + mirrored + dark == 0 and layer_of(layers, situation, s, first + env) >= 0:
+        still = 1
+    scratch.still[env, row, column] = wp.uint8(still)

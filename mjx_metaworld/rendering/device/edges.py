@@ -30,6 +30,18 @@ def bends(scratch: Scratch, env: int, y: int, x: int, dy: int, dx: int, height: 
 
 
 @wp.func
+def all_fixed(scenes: SceneArrays, scratch: Scratch, s: int, env: int, y: int, x: int, height: int, width: int):
+    """Test whether a pixel and its eight neighbours show nothing that moves."""
+    result = bool(True)
+    for j in range(wp.max(y - 1, 0), wp.min(y + 2, height)):
+        for i in range(wp.max(x - 1, 0), wp.min(x + 2, width)):
+            slot = int(scratch.slot[env, j, i])
+            if slot >= 0:
+                result = result and scenes.fixed[s, slot] != 0
+    return result
+
+
+@wp.func
 def alike(slot: int, t: float, other: int, other_t: float):
     """Test of two hits for one surface."""
     return slot == other and wp.abs(t - other_t) <= 0.01 * t

@@ -111,6 +111,9 @@ def _new_scratch(device: wp.Device, picture: Picture, part: int, num_slots: int)
         "mirror_rect": (slots, wp.vec4),
         "depth": (slots, wp.float32),
         "sun": ((part, culling.SIDE, culling.SIDE, -(-num_slots // 32)), wp.uint32),
+        "shadow_rect": (slots, wp.vec4),
+        "still": (tiles, wp.uint8),
+        "clear": (tiles, wp.uint8),
         "count": (tiles, wp.uint8),
         "order": ((*tiles, num_slots), wp.uint8),
         "mirror_count": (tiles, wp.uint8),
@@ -145,9 +148,16 @@ def _trace(
     scratch.sun.zero_()
     placing = [first, int(only_fixed), scenes, situation, layers, scratch]
     launch(culling.place_slots, dim=(size, num_slots), inputs=placing)
-    launch(culling.list_slots, dim=tiles, inputs=[tile, width, height, num_slots, scratch])
-    casting = [first, tile, width, height, scenes, situation, layers, scratch]
-    launch(painting.cast_rays, dim=(size, height, width), inputs=casting)
+    launch(culling.list_slots, dim=tiles, inputs=[first, tile, width, height, scenes, situation, layers, scratch])
+    dim, sizes = _squares(picture, situation, first, size)
+    launch(painting.cast_rays, dim=dim, inputs=[*sizes, scenes, situation, layers, scratch])
+
+
+def _squares(picture: Picture, situation: Situation, first: int, size: int) -> tuple[tuple[int, int, int], list[int]]:
+    """Threads of a kernel over pixels, and its first arguments: on a CPU a thread draws a tile, else a pixel."""
+    side = picture.tile if situation.scene.device.is_cpu else 1
+    dim = (size, math.ceil(picture.height / side), math.ceil(picture.width / side))
+    return dim, [first, side, picture.tile, picture.width, picture.height]
 
 
 def _draw_part(
@@ -163,9 +173,8 @@ def _draw_part(
     label: wp.array,
 ) -> None:
     _trace(picture, scenes, situation, layers, scratch, first, size, only_fixed=False)
-    pixels = (size, picture.height, picture.width)
-    sizes = [first, picture.tile, picture.width, picture.height]
-    launch = functools.partial(wp.launch, dim=pixels, device=situation.scene.device)
+    dim, sizes = _squares(picture, situation, first, size)
+    launch = functools.partial(wp.launch, dim=dim, device=situation.scene.device)
     launch(painting.shade_centers, inputs=[*sizes, scenes, situation, layers, scratch])
     launch(painting.smooth_edges, inputs=[*sizes, scenes, situation, layers, scratch, image[first:]])
     if picture.measured:
@@ -180,9 +189,10 @@ def new_layers(picture: Picture, index: np.ndarray, device: wp.Device) -> Layers
     layers = Layers()
     layers.index = wp.array(index, dtype=wp.int32, device=device)
     layers.slot = wp.empty(shape, dtype=wp.int16, device=device)
+    layers.picture = wp.empty(shape, dtype=wp.vec3ub, device=device)
     for name in ("t", "mirror_t"):
         setattr(layers, name, wp.empty(shape, dtype=wp.float32, device=device))
-    for name in ("base", "cast", "mirror", "edge"):
+    for name in ("base", "cast", "mirror", "center", "edge"):
         setattr(layers, name, wp.empty(shape, dtype=wp.vec3, device=device))
     return layers
 

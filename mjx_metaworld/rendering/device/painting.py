@@ -5,7 +5,7 @@
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering.device.culling import layer_of
-from mjx_metaworld.rendering.device.edges import smooth_color
+from mjx_metaworld.rendering.device.edges import all_fixed, smooth_color
 from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Hit, Layers, SceneArrays, Scratch, Situation
 from mjx_metaworld.rendering.device.surfaces import (
     FAR,
@@ -24,21 +24,22 @@ wp.set_module_options(KERNEL_OPTIONS)
 _NO_LABEL = wp.constant(-1)
 
 
-@wp.kernel
-def cast_rays(
-    first: int,
-    tile: int,
-    width: int,
-    height: int,
+@wp.func
+def cast_ray(
     scenes: SceneArrays,
     situation: Situation,
     layers: Layers,
     scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    tile: int,
+    y: int,
+    x: int,
+    width: int,
+    height: int,
 ):
-    """Find the opaque surface at every pixel's centre. One thread a pixel."""
-    env, y, x = wp.tid()
-    b = first + env
-    s = situation.scene[b]
+    """Keep what a pixel's centre shows."""
     hit = nothing(FAR)
     layer = layer_of(layers, situation, s, b)
     if layer >= 0:
@@ -51,6 +52,27 @@ def cast_rays(
     scratch.t[env, y, x] = hit.t
     scratch.face[env, y, x] = hit.face
     scratch.uv[env, y, x] = wp.vec2(hit.u, hit.v)
+
+
+@wp.kernel
+def cast_rays(
+    first: int,
+    side: int,
+    tile: int,
+    width: int,
+    height: int,
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+):
+    """Find the opaque surface at every pixel's centre. One thread a square of pixels."""
+    env, row, column = wp.tid()
+    b = first + env
+    s = situation.scene[b]
+    for y in range(row * side, wp.min((row + 1) * side, height)):
+        for x in range(column * side, wp.min((column + 1) * side, width)):
+            cast_ray(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
 
 
 @wp.func
@@ -66,9 +88,44 @@ def center_hit(scratch: Scratch, env: int, y: int, x: int):
     return hit
 
 
+@wp.func
+def shade_center(
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    tile: int,
+    y: int,
+    x: int,
+    width: int,
+    height: int,
+):
+    """Colour of what a pixel's centre shows."""
+    row = y / tile
+    column = x / tile
+    layer = layer_of(layers, situation, s, b)
+    color = wp.vec3(0.0, 0.0, 0.0)
+    if scratch.still[env, row, column] != wp.uint8(0):
+        color = layers.center[layer, y, x]
+    else:
+        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
+        hit = center_hit(scratch, env, y, x)
+        if layer >= 0 and (hit.slot < 0 or scenes.fixed[s, wp.max(hit.slot, 0)] != 0):
+            color = color_of_layer(
+                scenes, situation, layers, scratch, layer, s, b, env, row, column, y, x, hit, sight
+            )
+        else:
+            color = color_of(scenes, situation, scratch, s, b, env, row, column, hit, sight)
+    return color
+
+
 @wp.kernel
 def shade_centers(
     first: int,
+    side: int,
     tile: int,
     width: int,
     height: int,
@@ -77,21 +134,15 @@ def shade_centers(
     layers: Layers,
     scratch: Scratch,
 ):
-    """Colour what every pixel's centre shows. One thread a pixel."""
-    env, y, x = wp.tid()
+    """Colour what every pixel's centre shows. One thread a square of pixels."""
+    env, row, column = wp.tid()
     b = first + env
     s = situation.scene[b]
-    row = y / tile
-    column = x / tile
-    sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-    hit = center_hit(scratch, env, y, x)
-    layer = layer_of(layers, situation, s, b)
-    if layer >= 0 and (hit.slot < 0 or scenes.fixed[s, wp.max(hit.slot, 0)] != 0):
-        scratch.color[env, y, x] = color_of_layer(
-            scenes, situation, layers, scratch, layer, s, b, env, row, column, y, x, hit, sight
-        )
-    else:
-        scratch.color[env, y, x] = color_of(scenes, situation, scratch, s, b, env, row, column, hit, sight)
+    for y in range(row * side, wp.min((row + 1) * side, height)):
+        for x in range(column * side, wp.min((column + 1) * side, width)):
+            scratch.color[env, y, x] = shade_center(
+                scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height
+            )
 
 
 @wp.func
@@ -100,9 +151,49 @@ def byte(share: float):
     return wp.uint8(wp.clamp(share, 0.0, 1.0) * 255.0 + 0.5)
 
 
+@wp.func
+def to_bytes(color: wp.vec3):
+    """A colour as bytes."""
+    return wp.vec3ub(byte(color[0]), byte(color[1]), byte(color[2]))
+
+
+@wp.func
+def finished(
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    tile: int,
+    y: int,
+    x: int,
+    width: int,
+    height: int,
+):
+    """A pixel's colour with smooth edges and what is seen through glass."""
+    row = y / tile
+    column = x / tile
+    layer = layer_of(layers, situation, s, b)
+    color = scratch.color[env, y, x]
+    # A tile's list holds what comes within a pixel of it.
+    if layer >= 0 and scratch.count[env, row, column] == wp.uint8(0):
+        color += layers.edge[layer, y, x]
+    elif layer >= 0 and all_fixed(scenes, scratch, s, env, y, x, height, width):
+        color += layers.edge[layer, y, x]
+    else:
+        color = smooth_color(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
+    if scratch.clear[env, row, column] != wp.uint8(0):
+        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
+        color = veiled(scenes, situation, scratch, s, b, env, row, column, sight, scratch.t[env, y, x], color)
+    return to_bytes(color)
+
+
 @wp.kernel
 def smooth_edges(
     first: int,
+    side: int,
     tile: int,
     width: int,
     height: int,
@@ -112,22 +203,20 @@ def smooth_edges(
     scratch: Scratch,
     image: wp.array3d(dtype=wp.vec3ub),
 ):
-    """Finish every pixel: smooth edges, and what is seen through glass. One thread a pixel."""
-    env, y, x = wp.tid()
+    """Finish every pixel. One thread a square of pixels."""
+    env, row, column = wp.tid()
     b = first + env
     s = situation.scene[b]
     layer = layer_of(layers, situation, s, b)
-    color = scratch.color[env, y, x]
-    # A tile's list holds what comes within a pixel of it.
-    if layer >= 0 and scratch.count[env, y / tile, x / tile] == wp.uint8(0):
-        color += layers.edge[layer, y, x]
-    else:
-        color = smooth_color(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
-        if scenes.veils[s] != 0:
-            sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-            far = scratch.t[env, y, x]
-            color = veiled(scenes, situation, scratch, s, b, env, y / tile, x / tile, sight, far, color)
-    image[env, y, x] = wp.vec3ub(byte(color[0]), byte(color[1]), byte(color[2]))
+    still = scratch.still[env, row * side / tile, column * side / tile] != wp.uint8(0)
+    for y in range(row * side, wp.min((row + 1) * side, height)):
+        for x in range(column * side, wp.min((column + 1) * side, width)):
+            if still:
+                image[env, y, x] = layers.picture[layer, y, x]
+            else:
+                image[env, y, x] = finished(
+                    scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height
+                )
 
 
 @wp.kernel
@@ -162,7 +251,9 @@ def bake_centers(
     layers.cast[layer, y, x] = cast
     layers.mirror[layer, y, x] = image
     layers.mirror_t[layer, y, x] = distance
-    scratch.color[0, y, x] = base + cast + image
+    color = base + cast + image
+    layers.center[layer, y, x] = color
+    scratch.color[0, y, x] = color
 
 
 @wp.kernel
@@ -181,11 +272,37 @@ def bake_edges(
     s = situation.scene[0]
     color = smooth_color(scenes, situation, scratch, s, 0, 0, tile, y, x, width, height)
     layers.edge[layer, y, x] = color - scratch.color[0, y, x]
+    layers.picture[layer, y, x] = to_bytes(color)
+
+
+@wp.func
+def nearest_of_all(
+    scenes: SceneArrays,
+    situation: Situation,
+    scratch: Scratch,
+    s: int,
+    b: int,
+    env: int,
+    tile: int,
+    y: int,
+    x: int,
+    width: int,
+    height: int,
+):
+    """Surface at a pixel's centre, translucent ones included."""
+    hit = center_hit(scratch, env, y, x)
+    if scratch.clear[env, y / tile, x / tile] != wp.uint8(0):
+        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
+        clear = nearest(scenes, scratch, s, env, y / tile, x / tile, sight.ray, nothing(hit.t), 1)
+        if clear.slot >= 0:
+            hit = clear
+    return hit
 
 
 @wp.kernel
 def measure(
     first: int,
+    side: int,
     tile: int,
     width: int,
     height: int,
@@ -196,23 +313,19 @@ def measure(
     depth: wp.array3d(dtype=wp.float32),
     label: wp.array3d(dtype=wp.int32),
 ):
-    """Depth and label of every pixel's centre, translucent surfaces included."""
-    env, y, x = wp.tid()
+    """Depth and label of every pixel's centre. One thread a square of pixels."""
+    env, row, column = wp.tid()
     b = first + env
     s = situation.scene[b]
-    slot = int(scratch.slot[env, y, x])
-    t = scratch.t[env, y, x]
-    sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-    clear = nearest(scenes, scratch, s, env, y / tile, x / tile, sight.ray, nothing(t), 1)
-    if clear.slot >= 0:
-        slot = clear.slot
-        t = clear.t
-    found = _NO_LABEL
-    if slot >= 0:
-        found = scenes.geom[s, slot]
-        if by_body != 0:
-            found = scenes.owner[s, slot]
-    else:
-        t = wp.inf
-    depth[env, y, x] = t
-    label[env, y, x] = found
+    for y in range(row * side, wp.min((row + 1) * side, height)):
+        for x in range(column * side, wp.min((column + 1) * side, width)):
+            hit = nearest_of_all(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
+            found = int(_NO_LABEL)
+            t = float(wp.inf)
+            if hit.slot >= 0:
+                t = hit.t
+                found = scenes.geom[s, hit.slot]
+                if by_body != 0:
+                    found = scenes.owner[s, hit.slot]
+            depth[env, y, x] = t
+            label[env, y, x] = found

@@ -48,6 +48,7 @@ class SceneArrays:
     caster: wp.array(dtype=wp.int32)  # the light that casts shadows, -1 for none
     mirror: wp.array(dtype=wp.int32)  # the slot that reflects, -1 for none
     veils: wp.array(dtype=wp.int32)  # whether anything is translucent
+    floor: wp.array(dtype=wp.float32)  # height of the lowest that never moves
     near: wp.array(dtype=wp.float32)
     shadow: wp.array(dtype=wp.float32)
     texel: wp.array(dtype=wp.float32)
@@ -88,6 +89,8 @@ class Layers:
     mirror: wp.array3d(dtype=wp.vec3)  # reflection
     mirror_t: wp.array3d(dtype=wp.float32)
     edge: wp.array3d(dtype=wp.vec3)  # to be added where nothing that moves is near: it smooths edges
+    center: wp.array3d(dtype=wp.vec3)  # all of these together, but for edges
+    picture: wp.array3d(dtype=wp.vec3ub)  # and with them
 
 
 @wp.struct
@@ -100,12 +103,15 @@ class Scratch:
     mirror_eye: wp.array2d(dtype=wp.vec3)  # its mirror image
     rect: wp.array2d(dtype=wp.vec4)  # pixels that the slot may cover: left, top, right, bottom
     mirror_rect: wp.array2d(dtype=wp.vec4)  # and its reflection
+    shadow_rect: wp.array2d(dtype=wp.vec4)  # and the shadow that it throws on what never moves
     depth: wp.array2d(dtype=wp.float32)  # nearest that the slot may be
     sun: wp.array4d(dtype=wp.uint32)  # (envs, cells, cells, words) slots whose shadow may fall there
     count: wp.array3d(dtype=wp.uint8)  # (envs, rows, columns of tiles)
     order: wp.array4d(dtype=wp.uint8)  # the tile's slots, nearest first
     mirror_count: wp.array3d(dtype=wp.uint8)
     mirror_order: wp.array4d(dtype=wp.uint8)
+    still: wp.array3d(dtype=wp.uint8)  # whether the tile is as its layer
+    clear: wp.array3d(dtype=wp.uint8)  # whether its list holds anything translucent
     slot: wp.array3d(dtype=wp.int16)  # (envs, height, width) what the pixel's centre shows, -1 for the sky
     t: wp.array3d(dtype=wp.float32)
     face: wp.array3d(dtype=wp.int32)

@@ -2,12 +2,10 @@
 
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
-from mjx_metaworld.rendering import tables
 from mjx_metaworld.rendering.device import shapes
-from mjx_metaworld.rendering.device.culling import CELLS, light_axes, sun_cell
+from mjx_metaworld.rendering.device.culling import CELLS, OPAQUE, light_axes, sun_cell
 from mjx_metaworld.rendering.device.structs import Hit, SceneArrays, Scratch
 
-_OPAQUE = wp.constant(tables.OPAQUE)
 _BACK_FACES = wp.constant(4)  # of a mesh that a ray passes before it gives up
 _SLOPE = wp.constant(1.5)  # MuJoCo's polygon offset of shadow maps, in pixels of the map
 
@@ -81,7 +79,7 @@ def nearest(
         slot = int(scratch.order[env, row, column, i])
         if scratch.depth[env, slot] > best.t:
             break
-        translucent = scenes.rgba[s, slot][3] < _OPAQUE
+        translucent = scenes.rgba[s, slot][3] < OPAQUE
         if (clear == 1) == translucent:
             r = scratch.inverse[env, slot] * ray
             best = hit_slot(scenes, s, slot, scratch.eye[env, slot], r, near, best)
@@ -104,7 +102,7 @@ def reflected(
     best = nothing(far)
     for i in range(int(scratch.mirror_count[env, row, column])):
         slot = int(scratch.mirror_order[env, row, column, i])
-        if scenes.rgba[s, slot][3] >= _OPAQUE:
+        if scenes.rgba[s, slot][3] >= OPAQUE:
             r = scratch.inverse[env, slot] * ray
             best = hit_slot(scenes, s, slot, scratch.mirror_eye[env, slot], r, after, best)
     return best

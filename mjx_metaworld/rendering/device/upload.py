@@ -66,6 +66,7 @@ class Uploaded:
             "caster": (caster, wp.int32),
             "mirror": (mirror, wp.int32),
             "veils": (((slots.kind >= 0) & (slots.rgba[..., 3] < OPAQUE)).any(1), wp.int32),
+            "floor": (_floor(tables), wp.float32),
             "near": (view.near, wp.float32),
             "shadow": (view.shadow, wp.float32),
             "texel": (view.texel, wp.float32),
@@ -88,6 +89,15 @@ def _bits(flags: np.ndarray) -> np.ndarray:
     rows, count = flags.shape
     padded = np.pad(flags, ((0, 0), (0, -count % 32))).reshape(rows, -1, 32)
     return (padded.astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(-1).astype(np.uint32)
+
+
+def _floor(tables: DrawTables) -> np.ndarray:
+    """Heights (scenes,) of the lowest corner of what never moves."""
+    slots = tables.slots
+    ends = np.stack([slots.low, slots.high], 2)
+    up = slots.mat[:, :, None, 2]  # the world's height in the slot's frame
+    lowest = slots.pos[..., 2] + (ends * up).min(2).sum(-1)
+    return np.where(tables.fixed, lowest, np.inf).min(1, initial=np.inf)
 
 
 def _mesh(vertices: np.ndarray, faces: np.ndarray, device: wp.Device) -> wp.Mesh:
