@@ -115,59 +115,59 @@ def place_slots(
     env, slot = wp.tid()
     b = first + env
     s = situation.scene[b]
-    kind = scenes.kind[s, slot]
-    fixed = scenes.fixed[s, slot]
+    kind = scenes.slots[s, slot].kind
+    fixed = scenes.slots[s, slot].fixed
     if kind < 0 or (only_fixed != 0 and fixed == 0):
-        scratch.rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
-        scratch.mirror_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
-        scratch.shadow_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+        scratch.poses[env, slot].rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+        scratch.poses[env, slot].mirror_rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+        scratch.poses[env, slot].shadow_rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
         return
-    body = scenes.body[s, slot]
+    body = scenes.slots[s, slot].body
     body_mat = situation.body_mat[b, body]
-    local = scenes.pos[s, slot]
+    local = scenes.slots[s, slot].pos
     if situation.mark[b] == slot:
         local = situation.mark_pos[b]
     pos = situation.body_pos[b, body] + body_mat * local
-    mat = body_mat * scenes.mat[s, slot]
+    mat = body_mat * scenes.slots[s, slot].mat
     inverse = wp.transpose(mat)
     eye = situation.camera_pos[b]
-    low = scenes.low[s, slot]
-    high = scenes.high[s, slot]
-    scratch.inverse[env, slot] = inverse
-    scratch.pos[env, slot] = pos
-    scratch.eye[env, slot] = inverse * (eye - pos)
+    low = scenes.slots[s, slot].low
+    high = scenes.slots[s, slot].high
+    scratch.poses[env, slot].inverse = inverse
+    scratch.poses[env, slot].pos = pos
+    scratch.poses[env, slot].eye = inverse * (eye - pos)
     to_camera = wp.transpose(situation.camera_mat[b])
     focal = situation.focal[b]
-    rect, least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.near[s])
+    rect, least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.rows[s].near)
     in_layer = fixed != 0 and layer_of(layers, situation, s, b) >= 0
     if in_layer:
         rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
-    scratch.rect[env, slot] = rect
-    scratch.depth[env, slot] = least
+    scratch.poses[env, slot].rect = rect
+    scratch.poses[env, slot].depth = least
 
-    scratch.mirror_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
-    mirror = scenes.mirror[s]
-    if mirror >= 0 and mirror != slot and not in_layer:
-        floor_body = scenes.body[s, mirror]
-        floor_mat = situation.body_mat[b, floor_body] * scenes.mat[s, mirror]
+    scratch.poses[env, slot].mirror_rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+    mirror = scenes.rows[s].mirror
+    if mirror >= 0 and mirror != slot and not in_layer and scenes.slots[s, slot].rgba[3] >= OPAQUE:
+        floor_body = scenes.slots[s, mirror].body
+        floor_mat = situation.body_mat[b, floor_body] * scenes.slots[s, mirror].mat
         n = floor_mat * wp.vec3(0.0, 0.0, 1.0)
-        on_floor = situation.body_pos[b, floor_body] + situation.body_mat[b, floor_body] * scenes.pos[s, mirror]
-        if scenes.kind[s, mirror] != PLANE:  # a box reflects on its upper side
-            on_floor += scenes.size[s, mirror][2] * n
+        on_floor = situation.body_pos[b, floor_body] + situation.body_mat[b, floor_body] * scenes.slots[s, mirror].pos
+        if scenes.slots[s, mirror].kind != PLANE:  # a box reflects on its upper side
+            on_floor += scenes.slots[s, mirror].size[2] * n
         behind = eye - 2.0 * wp.dot(eye - on_floor, n) * n
-        scratch.mirror_eye[env, slot] = inverse * (behind - pos)
+        scratch.poses[env, slot].mirror_eye = inverse * (behind - pos)
         # The mirror image of the box, seen by the camera, is the box, seen by the camera's mirror image.
         flip = wp.identity(n=3, dtype=float) - 2.0 * wp.outer(n, n)
-        image, _unused = seen_rect(pos, mat, low, high, to_camera * flip, behind, focal, scenes.near[s])
-        scratch.mirror_rect[env, slot] = image
+        image, _unused = seen_rect(pos, mat, low, high, to_camera * flip, behind, focal, scenes.rows[s].near)
+        scratch.poses[env, slot].mirror_rect = image
 
-    scratch.shadow_rect[env, slot] = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
-    caster = scenes.caster[s]
+    scratch.poses[env, slot].shadow_rect = wp.vec4(0.0, 0.0, -4.0 * _EVERYWHERE, 0.0)
+    caster = scenes.rows[s].caster
     if caster >= 0 and kind != PLANE:
-        direction = scenes.light_dir[s, caster]
+        direction = scenes.lights[s, caster].dir
         u, v = light_axes(direction)
-        origin = scenes.light_pos[s, caster]
-        half = scenes.shadow[s]
+        origin = scenes.lights[s, caster].pos
+        half = scenes.rows[s].shadow
         low_u = float(_EVERYWHERE)
         low_v = float(_EVERYWHERE)
         high_u = float(-_EVERYWHERE)
@@ -185,11 +185,11 @@ def place_slots(
                     wp.atomic_or(scratch.sun, env, i, j, slot / 32, bit)
             if fixed == 0:
                 # All that lies in the way of the light, down to the lowest that there is.
-                below = (reach(pos, mat, low, high) - scenes.floor[s]) / wp.max(-direction[2], 1.0e-3)
+                below = (reach(pos, mat, low, high) - scenes.rows[s].floor) / wp.max(-direction[2], 1.0e-3)
                 end = pos + wp.max(below, 0.0) * direction
-                far_rect, _least = seen_rect(end, mat, low, high, to_camera, eye, focal, scenes.near[s])
-                near_rect, _least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.near[s])
-                scratch.shadow_rect[env, slot] = hull(near_rect, far_rect)
+                far_rect, _least = seen_rect(end, mat, low, high, to_camera, eye, focal, scenes.rows[s].near)
+                near_rect, _least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.rows[s].near)
+                scratch.poses[env, slot].shadow_rect = hull(near_rect, far_rect)
 
 
 @wp.func
@@ -216,33 +216,36 @@ def list_slots(
     top = float(row * tile) - 0.5 * float(height) - 1.0
     right = left + float(tile) + 2.0
     bottom = top + float(tile) + 2.0
+    num_slots = scratch.poses.shape[1]
     count = int(0)
     mirrored = int(0)
     clear = int(0)
     dark = int(0)
-    for slot in range(scratch.rect.shape[1]):
-        if overlaps(scratch.rect[env, slot], left, top, right, bottom):
-            depth = scratch.depth[env, slot]
-            place = count
-            while place > 0:
-                before = scratch.order[env, row, column, place - 1]
-                if scratch.depth[env, int(before)] <= depth:
-                    break
-                scratch.order[env, row, column, place] = before
-                place -= 1
-            scratch.order[env, row, column, place] = wp.uint8(slot)
-            count += 1
-            if scenes.rgba[s, slot][3] < OPAQUE:
-                clear = 1
-        if overlaps(scratch.shadow_rect[env, slot], left, top, right, bottom):
+    for slot in range(num_slots):
+        if overlaps(scratch.poses[env, slot].rect, left, top, right, bottom):
+            if scenes.slots[s, slot].rgba[3] < OPAQUE:
+                clear += 1
+                scratch.order[env, row, column, num_slots - clear] = wp.uint8(slot)
+            else:
+                depth = scratch.poses[env, slot].depth
+                place = count
+                while place > 0:
+                    before = scratch.order[env, row, column, place - 1]
+                    if scratch.poses[env, int(before)].depth <= depth:
+                        break
+                    scratch.order[env, row, column, place] = before
+                    place -= 1
+                scratch.order[env, row, column, place] = wp.uint8(slot)
+                count += 1
+        if overlaps(scratch.poses[env, slot].shadow_rect, left, top, right, bottom):
             dark = 1
-        if overlaps(scratch.mirror_rect[env, slot], left, top, right, bottom):
+        if overlaps(scratch.poses[env, slot].mirror_rect, left, top, right, bottom):
             scratch.mirror_order[env, row, column, mirrored] = wp.uint8(slot)
             mirrored += 1
-    scratch.count[env, row, column] = wp.uint8(count)
-    scratch.mirror_count[env, row, column] = wp.uint8(mirrored)
-    scratch.clear[env, row, column] = wp.uint8(clear)
+    scratch.tiles[env, row, column].count = count
+    scratch.tiles[env, row, column].clear = clear
+    scratch.tiles[env, row, column].mirrored = mirrored
     still = int(0)
-    if count + mirrored + dark == 0 and layer_of(layers, situation, s, first + env) >= 0:
+    if count + clear + mirrored + dark == 0 and layer_of(layers, situation, s, first + env) >= 0:
         still = 1
-    scratch.still[env, row, column] = wp.uint8(still)
+    scratch.tiles[env, row, column].still = still

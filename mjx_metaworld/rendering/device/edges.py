@@ -37,7 +37,7 @@ def all_fixed(scenes: SceneArrays, scratch: Scratch, s: int, env: int, y: int, x
         for i in range(wp.max(x - 1, 0), wp.min(x + 2, width)):
             slot = int(scratch.slot[env, j, i])
             if slot >= 0:
-                result = result and scenes.fixed[s, slot] != 0
+                result = result and scenes.slots[s, slot].fixed != 0
     return result
 
 
@@ -90,8 +90,8 @@ def sample_color(
         if slot == -1:
             sky = bool(True)
         else:
-            r = scratch.inverse[env, slot] * sight.ray
-            hit = hit_slot(scenes, s, slot, scratch.eye[env, slot], r, scenes.near[s], hit)
+            r = scratch.poses[env, slot].inverse * sight.ray
+            hit = hit_slot(scenes, s, slot, scratch.poses[env, slot].eye, r, scenes.rows[s].near, hit)
     if alike(hit.slot, hit.t, int(scratch.slot[env, y, x]), scratch.t[env, y, x]):
         return scratch.color[env, y, x]
     for dy in range(-1, 2):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.rendering.device import culling, painting
-from mjx_metaworld.rendering.device.structs import Layers, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.structs import Layers, Pose, SceneArrays, Scratch, Situation, Tile
 
 _CPU_SCRATCH = 2**21  # pixels' worth of bytes that a CPU core works on at a time: about its cache
 _GPU_SCRATCH = 2**31
@@ -70,7 +70,7 @@ def draw_batch(
 
     def draw(first: int) -> None:
         size = min(part, count - first)
-        scratch = _scratch_of_thread(device, picture, part, scenes.kind.shape[1])
+        scratch = _scratch_of_thread(device, picture, part, scenes.slots.shape[1])
         _draw_part(picture, scenes, situation, layers, scratch, first, size, image, depth, label)
 
     if not device.is_cpu or len(firsts) == 1:
@@ -102,21 +102,11 @@ def _new_scratch(device: wp.Device, picture: Picture, part: int, num_slots: int)
     rows, columns = (math.ceil(size / picture.tile) for size in (picture.height, picture.width))
     slots, tiles, pixels = (part, num_slots), (part, rows, columns), (part, picture.height, picture.width)
     scratch = Scratch()
-    shapes: dict[str, tuple[tuple[int, ...], Callable]] = {
-        "inverse": (slots, wp.mat33),
-        "pos": (slots, wp.vec3),
-        "eye": (slots, wp.vec3),
-        "mirror_eye": (slots, wp.vec3),
-        "rect": (slots, wp.vec4),
-        "mirror_rect": (slots, wp.vec4),
-        "depth": (slots, wp.float32),
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "poses": (slots, Pose),
         "sun": ((part, culling.SIDE, culling.SIDE, -(-num_slots // 32)), wp.uint32),
-        "shadow_rect": (slots, wp.vec4),
-        "still": (tiles, wp.uint8),
-        "clear": (tiles, wp.uint8),
-        "count": (tiles, wp.uint8),
+        "tiles": (tiles, Tile),
         "order": ((*tiles, num_slots), wp.uint8),
-        "mirror_count": (tiles, wp.uint8),
         "mirror_order": ((*tiles, num_slots), wp.uint8),
         "slot": (pixels, wp.int16),
         "t": (pixels, wp.float32),
@@ -141,7 +131,7 @@ def _trace(
     only_fixed: bool,
 ) -> None:
     """Find what the pixels' centres show."""
-    num_slots = scenes.kind.shape[1]
+    num_slots = scenes.slots.shape[1]
     width, height, tile = picture.width, picture.height, picture.tile
     tiles = (size, math.ceil(height / tile), math.ceil(width / tile))
     launch = functools.partial(wp.launch, device=situation.scene.device)
@@ -200,7 +190,7 @@ def new_layers(picture: Picture, index: np.ndarray, device: wp.Device) -> Layers
 def bake(picture: Picture, scenes: SceneArrays, situation: Situation, layers: Layers, layer: int) -> None:
     """Fill a layer with the picture of a situation's only environment, of what never moves in it."""
     device = situation.scene.device
-    scratch = _new_scratch(device, picture, 1, scenes.kind.shape[1])
+    scratch = _new_scratch(device, picture, 1, scenes.slots.shape[1])
     _trace(picture, scenes, situation, layers, scratch, 0, 1, only_fixed=True)
     inputs = [layer, picture.tile, picture.width, picture.height, scenes, situation, layers, scratch]
     for kernel in (painting.bake_centers, painting.bake_edges):

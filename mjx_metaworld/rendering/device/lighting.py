@@ -26,15 +26,15 @@ def toward_light(scenes: SceneArrays, s: int, light: int, p: wp.vec3, forward: w
     to = -forward
     strength = float(1.0)
     if light > 0:
-        to = -scenes.light_dir[s, light]
-        if scenes.light_kind[s, light] == 2:
-            aim = scenes.light_dir[s, light]
-            away = scenes.light_pos[s, light] - p
+        to = -scenes.lights[s, light].dir
+        if scenes.lights[s, light].kind == 2:
+            aim = scenes.lights[s, light].dir
+            away = scenes.lights[s, light].pos - p
             distance = wp.length(away)
             to = away / wp.max(distance, 1.0e-9)
-            fade = scenes.light_range[s, light]
+            fade = scenes.lights[s, light].range
             strength = 1.0 / wp.max(fade[0] + fade[1] * distance + fade[2] * distance * distance, 1.0e-9)
-            cone = scenes.light_cone[s, light]
+            cone = scenes.lights[s, light].cone
             cosine = -wp.dot(to, aim)
             if cosine < cone[0]:
                 strength = float(0.0)
@@ -68,13 +68,13 @@ def vertex_light(
     view = wp.normalize(sight.eye - p)
     base = shine[2] * color
     cast = wp.vec3(0.0, 0.0, 0.0)
-    caster = scenes.caster[s]
-    for light in range(scenes.num_lights[s]):
-        if scenes.light_kind[s, light] != 0:
+    caster = scenes.rows[s].caster
+    for light in range(scenes.rows[s].num_lights):
+        if scenes.lights[s, light].kind != 0:
             to, strength = toward_light(scenes, s, light, p, sight.forward)
             facing = wp.max(wp.dot(n, to), 0.0)
-            amount = scenes.light_ambient[s, light] + scenes.light_diffuse[s, light] * facing
-            part = wp.cw_mul(amount, color) + scenes.light_specular[s, light] * gleam(shine, n, to, view)
+            amount = scenes.lights[s, light].ambient + scenes.lights[s, light].diffuse * facing
+            part = wp.cw_mul(amount, color) + scenes.lights[s, light].specular * gleam(shine, n, to, view)
             if light == caster and first_only == 0:
                 cast += part * strength
             else:
@@ -153,25 +153,25 @@ def shade(
 ):
     """Colour of a surface. Vertices are lit where triangles are large, else the point itself is."""
     slot = hit.slot
-    kind = scenes.kind[s, slot]
+    kind = scenes.slots[s, slot].kind
     mat = wp.transpose(inverse)
     local = inverse * (world - pos)
-    rgba = scenes.rgba[s, slot]
+    rgba = scenes.slots[s, slot].rgba
     color = wp.cw_mul(wp.vec3(rgba[0], rgba[1], rgba[2]), tint)
-    shine = scenes.shine[s, slot]
-    size = scenes.size[s, slot]
+    shine = scenes.slots[s, slot].shine
+    size = scenes.slots[s, slot].size
     result = Shaded()
     flat = wp.vec3(0.0, 0.0, 1.0)
     normal = wp.vec3(0.0, 0.0, 1.0)
     if kind == shapes.MESH:
-        id = scenes.mesh[s, slot]
-        row = scenes.first[s, slot] + hit.face
+        id = scenes.slots[s, slot].mesh
+        row = scenes.slots[s, slot].first + hit.face
         w = wp.vec3(hit.u, hit.v, 1.0 - hit.u - hit.v)
         n0 = scenes.normals[row, 0]
         n1 = scenes.normals[row, 1]
         n2 = scenes.normals[row, 2]
         flat = wp.mesh_eval_face_normal(id, hit.face)
-        if scenes.coarse[s, slot] != 0:
+        if scenes.slots[s, slot].coarse != 0:
             p0 = pos + mat * wp.mesh_get_point(id, hit.face * 3)
             p1 = pos + mat * wp.mesh_get_point(id, hit.face * 3 + 1)
             p2 = pos + mat * wp.mesh_get_point(id, hit.face * 3 + 2)
@@ -201,11 +201,11 @@ def shade(
         lit, own = vertex_light(scenes, s, shine, color, flat, world, sight, first_only)
         result.base = lit
         result.cast = own
-    caster = scenes.caster[s]
+    caster = scenes.rows[s].caster
     if caster >= 0:
-        result.cosine = -wp.dot(flat, scenes.light_dir[s, caster])
+        result.cosine = -wp.dot(flat, scenes.lights[s, caster].dir)
 
-    texture = scenes.texture[s, slot]
+    texture = scenes.slots[s, slot].texture
     if texture >= 0:
         ray = inverse * sight.ray
         across = inverse * flat
@@ -216,9 +216,9 @@ def shade(
         dy = inverse * sight.dy
         dx = hit.t * (dx - ray * (wp.dot(across, dx) / steep))
         dy = hit.t * (dy - ray * (wp.dot(across, dy) / steep))
-        scale = scenes.scale[s, slot]
+        scale = scenes.slots[s, slot].scale
         paint = wp.vec3(1.0, 1.0, 1.0)
-        if scenes.texture_cube[texture] == 0:
+        if scenes.textures[texture].cube == 0:
             paint = plane_color(scenes, texture, scale, local, dx, dy)
         else:
             paint = cube_color(scenes, texture, wp.cw_mul(scale, local), wp.cw_mul(scale, dx), wp.cw_mul(scale, dy))

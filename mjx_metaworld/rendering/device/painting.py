@@ -17,7 +17,7 @@ from mjx_metaworld.rendering.device.surfaces import (
     sky_color,
     veiled,
 )
-from mjx_metaworld.rendering.device.tracing import nearest, nothing
+from mjx_metaworld.rendering.device.tracing import nearest, nearest_clear, nothing
 
 wp.set_module_options(KERNEL_OPTIONS)
 
@@ -45,9 +45,9 @@ def cast_ray(
     if layer >= 0:
         hit.slot = int(layers.slot[layer, y, x])
         hit.t = layers.t[layer, y, x]
-    if scratch.count[env, y / tile, x / tile] > wp.uint8(0):
+    if scratch.tiles[env, y / tile, x / tile].count > 0:
         sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-        hit = nearest(scenes, scratch, s, env, y / tile, x / tile, sight.ray, hit, 0)
+        hit = nearest(scenes, scratch, s, env, y / tile, x / tile, sight.ray, hit)
     scratch.slot[env, y, x] = wp.int16(hit.slot)
     scratch.t[env, y, x] = hit.t
     scratch.face[env, y, x] = hit.face
@@ -108,15 +108,13 @@ def shade_center(
     column = x / tile
     layer = layer_of(layers, situation, s, b)
     color = wp.vec3(0.0, 0.0, 0.0)
-    if scratch.still[env, row, column] != wp.uint8(0):
+    if scratch.tiles[env, row, column].still != 0:
         color = layers.center[layer, y, x]
     else:
         sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
         hit = center_hit(scratch, env, y, x)
-        if layer >= 0 and (hit.slot < 0 or scenes.fixed[s, wp.max(hit.slot, 0)] != 0):
-            color = color_of_layer(
-                scenes, situation, layers, scratch, layer, s, b, env, row, column, y, x, hit, sight
-            )
+        if layer >= 0 and (hit.slot < 0 or scenes.slots[s, wp.max(hit.slot, 0)].fixed != 0):
+            color = color_of_layer(scenes, situation, layers, scratch, layer, s, b, env, row, column, y, x, hit, sight)
         else:
             color = color_of(scenes, situation, scratch, s, b, env, row, column, hit, sight)
     return color
@@ -178,13 +176,13 @@ def finished(
     layer = layer_of(layers, situation, s, b)
     color = scratch.color[env, y, x]
     # A tile's list holds what comes within a pixel of it.
-    if layer >= 0 and scratch.count[env, row, column] == wp.uint8(0):
+    if layer >= 0 and scratch.tiles[env, row, column].count == 0:
         color += layers.edge[layer, y, x]
     elif layer >= 0 and all_fixed(scenes, scratch, s, env, y, x, height, width):
         color += layers.edge[layer, y, x]
     else:
         color = smooth_color(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
-    if scratch.clear[env, row, column] != wp.uint8(0):
+    if scratch.tiles[env, row, column].clear != 0:
         sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
         color = veiled(scenes, situation, scratch, s, b, env, row, column, sight, scratch.t[env, y, x], color)
     return to_bytes(color)
@@ -208,15 +206,13 @@ def smooth_edges(
     b = first + env
     s = situation.scene[b]
     layer = layer_of(layers, situation, s, b)
-    still = scratch.still[env, row * side / tile, column * side / tile] != wp.uint8(0)
+    still = scratch.tiles[env, row * side / tile, column * side / tile].still != 0
     for y in range(row * side, wp.min((row + 1) * side, height)):
         for x in range(column * side, wp.min((column + 1) * side, width)):
             if still:
                 image[env, y, x] = layers.picture[layer, y, x]
             else:
-                image[env, y, x] = finished(
-                    scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height
-                )
+                image[env, y, x] = finished(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
 
 
 @wp.kernel
@@ -243,7 +239,7 @@ def bake_centers(
         base = sky_color(scenes, s, sight)
     else:
         base, cast = lit_surface(scenes, situation, scratch, s, 0, 0, hit, sight)
-        if scenes.reflectance[s, hit.slot] > 0.0:
+        if scenes.slots[s, hit.slot].reflectance > 0.0:
             image, distance = reflection(scenes, situation, scratch, s, 0, 0, y / tile, x / tile, hit, sight, FAR)
     layers.slot[layer, y, x] = wp.int16(hit.slot)
     layers.t[layer, y, x] = hit.t
@@ -291,9 +287,9 @@ def nearest_of_all(
 ):
     """Surface at a pixel's centre, translucent ones included."""
     hit = center_hit(scratch, env, y, x)
-    if scratch.clear[env, y / tile, x / tile] != wp.uint8(0):
+    if scratch.tiles[env, y / tile, x / tile].clear != 0:
         sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-        clear = nearest(scenes, scratch, s, env, y / tile, x / tile, sight.ray, nothing(hit.t), 1)
+        clear = nearest_clear(scenes, scratch, s, env, y / tile, x / tile, sight.ray, hit.t)
         if clear.slot >= 0:
             hit = clear
     return hit
@@ -324,8 +320,8 @@ def measure(
             t = float(wp.inf)
             if hit.slot >= 0:
                 t = hit.t
-                found = scenes.geom[s, hit.slot]
+                found = scenes.slots[s, hit.slot].geom
                 if by_body != 0:
-                    found = scenes.owner[s, hit.slot]
+                    found = scenes.slots[s, hit.slot].owner
             depth[env, y, x] = t
             label[env, y, x] = found

@@ -26,9 +26,9 @@ def wrapped(i: int, n: int, cube: int):
 @wp.func
 def bilinear(scenes: SceneArrays, texture: int, level: int, face: int, s: float, t: float):
     """Colour of a mipmap, 0 to 255, between its pixels."""
-    cube = scenes.texture_cube[texture]
-    width = wp.max(scenes.texture_width[texture] >> level, 1)
-    height = wp.max(scenes.texture_height[texture] >> level, 1)
+    cube = scenes.textures[texture].cube
+    width = wp.max(scenes.textures[texture].width >> level, 1)
+    height = wp.max(scenes.textures[texture].height >> level, 1)
     x = s * float(width) - 0.5
     y = t * float(height) - 0.5
     left = int(wp.floor(x))
@@ -48,7 +48,7 @@ def bilinear(scenes: SceneArrays, texture: int, level: int, face: int, s: float,
 @wp.func
 def trilinear(scenes: SceneArrays, texture: int, face: int, s: float, t: float, spread: float):
     """Colour 0 to 1 at texture coordinates, of which a pixel spans `spread` texels squared."""
-    levels = scenes.texture_levels[texture]
+    levels = scenes.textures[texture].levels
     lod = wp.clamp(0.5 * wp.log2(wp.max(spread, 1.0)), 0.0, float(levels - 1))
     level = int(lod)
     part = lod - float(level)
@@ -63,8 +63,8 @@ def plane_color(scenes: SceneArrays, texture: int, scale: wp.vec3, p: wp.vec3, d
     """Colour of a plane texture at a point that moves by dx and dy from pixel to pixel."""
     sx = 0.5 * scale[0]
     sy = -0.5 * scale[1]
-    width = float(scenes.texture_width[texture])
-    height = float(scenes.texture_height[texture])
+    width = float(scenes.textures[texture].width)
+    height = float(scenes.textures[texture].height)
     along = wp.vec2(sx * dx[0] * width, sy * dx[1] * height)
     down = wp.vec2(sx * dy[0] * width, sy * dy[1] * height)
     spread = wp.max(wp.dot(along, along), wp.dot(down, down))
@@ -115,11 +115,11 @@ def cube_color(scenes: SceneArrays, texture: int, c: wp.vec3, dx: wp.vec3, dy: w
     along = on_face(face, dx)
     down = on_face(face, dy)
     outward = wp.max(v[2], 1.0e-12)
-    k = 0.5 * float(scenes.texture_width[texture]) / (outward * outward)
+    k = 0.5 * float(scenes.textures[texture].width) / (outward * outward)
     a = wp.vec2(along[0] * outward - v[0] * along[2], along[1] * outward - v[1] * along[2]) * k
     b = wp.vec2(down[0] * outward - v[0] * down[2], down[1] * outward - v[1] * down[2]) * k
     row = int(0)
-    if scenes.texture_cube[texture] == 6:
+    if scenes.textures[texture].cube == 6:
         row = face
     spread = wp.max(wp.dot(a, a), wp.dot(b, b))
     return trilinear(scenes, texture, row, 0.5 * (v[0] / outward + 1.0), 0.5 * (v[1] / outward + 1.0), spread)

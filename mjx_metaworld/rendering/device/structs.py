@@ -13,52 +13,79 @@ KERNEL_OPTIONS = {
 
 
 @wp.struct
-class SceneArrays:
-    """`DrawTables` on the drawing device: (scenes, slots), (scenes, lights), (scenes,) and flat."""
+class Slot:
+    """A geom or site of a scene."""
 
-    kind: wp.array2d(dtype=wp.int32)
-    size: wp.array2d(dtype=wp.vec3)
-    low: wp.array2d(dtype=wp.vec3)
-    high: wp.array2d(dtype=wp.vec3)
-    body: wp.array2d(dtype=wp.int32)
-    pos: wp.array2d(dtype=wp.vec3)
-    mat: wp.array2d(dtype=wp.mat33)
-    mesh: wp.array2d(dtype=wp.uint64)
-    first: wp.array2d(dtype=wp.int32)  # face of the mesh in `normals`
-    coarse: wp.array2d(dtype=wp.int32)  # lit at the corners of its triangles, since these are large
-    rgba: wp.array2d(dtype=wp.vec4)
-    shine: wp.array2d(dtype=wp.vec4)  # specular, exponent, emission, cosine below which nothing shines
-    reflectance: wp.array2d(dtype=wp.float32)
-    texture: wp.array2d(dtype=wp.int32)
-    scale: wp.array2d(dtype=wp.vec3)
-    geom: wp.array2d(dtype=wp.int32)
-    owner: wp.array2d(dtype=wp.int32)
-    fixed: wp.array2d(dtype=wp.int32)  # whether it never moves
+    kind: wp.int32
+    size: wp.vec3
+    low: wp.vec3
+    high: wp.vec3
+    body: wp.int32
+    pos: wp.vec3
+    mat: wp.mat33
+    mesh: wp.uint64
+    first: wp.int32  # face of the mesh in `normals`
+    coarse: wp.int32  # lit at the corners of its triangles, since these are large
+    rgba: wp.vec4
+    shine: wp.vec4  # specular, exponent, emission, cosine below which nothing shines
+    reflectance: wp.float32
+    texture: wp.int32
+    scale: wp.vec3
+    geom: wp.int32
+    owner: wp.int32
+    fixed: wp.int32  # whether it never moves
+
+
+@wp.struct
+class Light:
+    """A light of a scene."""
+
+    kind: wp.int32
+    pos: wp.vec3
+    dir: wp.vec3
+    ambient: wp.vec3
+    diffuse: wp.vec3
+    specular: wp.vec3
+    range: wp.vec3  # attenuation
+    cone: wp.vec2  # cosine of the cutoff, exponent
+
+
+@wp.struct
+class Scene:
+    """All of a scene that there is once."""
+
+    num_lights: wp.int32
+    caster: wp.int32  # the light that casts shadows, -1 for none
+    mirror: wp.int32  # the slot that reflects, -1 for none
+    floor: wp.float32  # height of the lowest that never moves
+    near: wp.float32
+    shadow: wp.float32
+    texel: wp.float32
+    sky: wp.int32
+
+
+@wp.struct
+class Texture:
+    """A texture: of a plane, or of a cube's six faces, which may be one."""
+
+    cube: wp.int32
+    width: wp.int32
+    height: wp.int32
+    levels: wp.int32
+
+
+@wp.struct
+class SceneArrays:
+    """`DrawTables` on the drawing device."""
+
+    rows: wp.array(dtype=Scene)
+    slots: wp.array2d(dtype=Slot)  # (scenes, slots)
+    lights: wp.array2d(dtype=Light)  # (scenes, lights)
     moving: wp.array2d(dtype=wp.uint32)  # (scenes, words) a bit for each slot that may move
     normals: wp.array2d(dtype=wp.vec3)  # (faces, 3)
-    light_kind: wp.array2d(dtype=wp.int32)
-    light_pos: wp.array2d(dtype=wp.vec3)
-    light_dir: wp.array2d(dtype=wp.vec3)
-    light_ambient: wp.array2d(dtype=wp.vec3)
-    light_diffuse: wp.array2d(dtype=wp.vec3)
-    light_specular: wp.array2d(dtype=wp.vec3)
-    light_range: wp.array2d(dtype=wp.vec3)  # attenuation
-    light_cone: wp.array2d(dtype=wp.vec2)  # cosine of the cutoff, exponent
-    num_lights: wp.array(dtype=wp.int32)
-    caster: wp.array(dtype=wp.int32)  # the light that casts shadows, -1 for none
-    mirror: wp.array(dtype=wp.int32)  # the slot that reflects, -1 for none
-    veils: wp.array(dtype=wp.int32)  # whether anything is translucent
-    floor: wp.array(dtype=wp.float32)  # height of the lowest that never moves
-    near: wp.array(dtype=wp.float32)
-    shadow: wp.array(dtype=wp.float32)
-    texel: wp.array(dtype=wp.float32)
-    sky: wp.array(dtype=wp.int32)
+    textures: wp.array(dtype=Texture)
+    texture_level: wp.array2d(dtype=wp.int32)  # (textures, levels) first pixel of a mipmap
     pixels: wp.array(dtype=wp.vec3ub)
-    texture_cube: wp.array(dtype=wp.int32)
-    texture_width: wp.array(dtype=wp.int32)
-    texture_height: wp.array(dtype=wp.int32)
-    texture_levels: wp.array(dtype=wp.int32)
-    texture_level: wp.array2d(dtype=wp.int32)
 
 
 @wp.struct
@@ -94,24 +121,38 @@ class Layers:
 
 
 @wp.struct
+class Pose:
+    """A slot of an environment, as it stands."""
+
+    inverse: wp.mat33  # rotation from the world to the slot's frame
+    pos: wp.vec3
+    eye: wp.vec3  # the camera in the slot's frame
+    mirror_eye: wp.vec3  # its mirror image
+    depth: wp.float32  # nearest that the slot may be
+    rect: wp.vec4  # pixels that the slot may cover: left, top, right, bottom
+    mirror_rect: wp.vec4  # and its reflection
+    shadow_rect: wp.vec4  # and the shadow that it throws on what never moves
+
+
+@wp.struct
+class Tile:
+    """A square of a picture."""
+
+    count: wp.int32  # opaque slots in its list
+    clear: wp.int32  # translucent ones
+    mirrored: wp.int32  # opaque ones in its list of reflections
+    still: wp.int32  # whether it is as its layer
+
+
+@wp.struct
 class Scratch:
     """Between the kernels, of a few environments at a time."""
 
-    inverse: wp.array2d(dtype=wp.mat33)  # (envs, slots) rotation from the world to the slot's frame
-    pos: wp.array2d(dtype=wp.vec3)  # of the slot
-    eye: wp.array2d(dtype=wp.vec3)  # the camera in the slot's frame
-    mirror_eye: wp.array2d(dtype=wp.vec3)  # its mirror image
-    rect: wp.array2d(dtype=wp.vec4)  # pixels that the slot may cover: left, top, right, bottom
-    mirror_rect: wp.array2d(dtype=wp.vec4)  # and its reflection
-    shadow_rect: wp.array2d(dtype=wp.vec4)  # and the shadow that it throws on what never moves
-    depth: wp.array2d(dtype=wp.float32)  # nearest that the slot may be
+    poses: wp.array2d(dtype=Pose)  # (envs, slots)
     sun: wp.array4d(dtype=wp.uint32)  # (envs, cells, cells, words) slots whose shadow may fall there
-    count: wp.array3d(dtype=wp.uint8)  # (envs, rows, columns of tiles)
-    order: wp.array4d(dtype=wp.uint8)  # the tile's slots, nearest first
-    mirror_count: wp.array3d(dtype=wp.uint8)
+    tiles: wp.array3d(dtype=Tile)  # (envs, rows, columns)
+    order: wp.array4d(dtype=wp.uint8)  # the tile's opaque slots, nearest first; from the end the translucent ones
     mirror_order: wp.array4d(dtype=wp.uint8)
-    still: wp.array3d(dtype=wp.uint8)  # whether the tile is as its layer
-    clear: wp.array3d(dtype=wp.uint8)  # whether its list holds anything translucent
     slot: wp.array3d(dtype=wp.int16)  # (envs, height, width) what the pixel's centre shows, -1 for the sky
     t: wp.array3d(dtype=wp.float32)
     face: wp.array3d(dtype=wp.int32)

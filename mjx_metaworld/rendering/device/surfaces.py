@@ -5,7 +5,7 @@ import warp as wp  # pyright: ignore[reportMissingModuleSource]
 from mjx_metaworld.rendering.device.lighting import Sight, shade
 from mjx_metaworld.rendering.device.sampling import cube_color
 from mjx_metaworld.rendering.device.structs import Hit, Layers, SceneArrays, Scratch, Situation
-from mjx_metaworld.rendering.device.tracing import nearest, nothing, reflected, shadows
+from mjx_metaworld.rendering.device.tracing import nearest_clear, reflected, shadows
 
 FAR = wp.constant(1.0e6)
 
@@ -28,7 +28,7 @@ def pixel_sight(situation: Situation, b: int, width: int, height: int, x: float,
 def sky_color(scenes: SceneArrays, s: int, sight: Sight):
     """Colour of the sky box, black without one."""
     color = wp.vec3(0.0, 0.0, 0.0)
-    texture = scenes.sky[s]
+    texture = scenes.rows[s].sky
     if texture >= 0:
         r = sight.ray
         dx = sight.dx
@@ -63,8 +63,8 @@ def reflection(
     """Colour of what a mirror shows in front of `far`, and how far that is."""
     color = wp.vec3(0.0, 0.0, 0.0)
     distance = far
-    if scratch.mirror_count[env, row, column] > wp.uint8(0):
-        inverse = scratch.inverse[env, hit.slot]
+    if scratch.tiles[env, row, column].mirrored > 0:
+        inverse = scratch.poses[env, hit.slot].inverse
         n = wp.vec3(inverse[2, 0], inverse[2, 1], inverse[2, 2])
         image = Sight()
         image.ray = sight.ray - 2.0 * wp.dot(sight.ray, n) * n
@@ -79,9 +79,9 @@ def reflection(
                 scenes,
                 s,
                 other,
-                scratch.inverse[env, other.slot],
-                scratch.pos[env, other.slot],
-                tint_of(situation, b, other.slot) * scenes.reflectance[s, hit.slot],
+                scratch.poses[env, other.slot].inverse,
+                scratch.poses[env, other.slot].pos,
+                tint_of(situation, b, other.slot) * scenes.slots[s, hit.slot].reflectance,
                 image,
                 image.eye + other.t * image.ray,
                 1,
@@ -100,8 +100,8 @@ def lit_surface(
         scenes,
         s,
         hit,
-        scratch.inverse[env, hit.slot],
-        scratch.pos[env, hit.slot],
+        scratch.poses[env, hit.slot].inverse,
+        scratch.poses[env, hit.slot].pos,
         tint_of(situation, b, hit.slot),
         sight,
         world,
@@ -133,7 +133,7 @@ def color_of(
     else:
         base, cast = lit_surface(scenes, situation, scratch, s, b, env, hit, sight)
         color = base + cast
-        if scenes.reflectance[s, hit.slot] > 0.0:
+        if scenes.slots[s, hit.slot].reflectance > 0.0:
             image, _distance = reflection(scenes, situation, scratch, s, b, env, row, column, hit, sight, FAR)
             color += image
     return color
@@ -164,7 +164,7 @@ def color_of_layer(
             # The cosine would cost a normal; the bias that it asks for matters where a surface shades itself.
             if not shadows(scenes, scratch, s, env, sight.eye + hit.t * sight.ray, 1.0, 1):
                 color += cast
-        if scenes.reflectance[s, hit.slot] > 0.0:
+        if scenes.slots[s, hit.slot].reflectance > 0.0:
             far = layers.mirror_t[layer, y, x]
             image, distance = reflection(scenes, situation, scratch, s, b, env, row, column, hit, sight, far)
             if distance < far:
@@ -189,16 +189,16 @@ def veiled(
     color: wp.vec3,
 ):
     """A colour behind the nearest translucent surface, which MuJoCo blends twice: front to back and back to front."""
-    hit = nearest(scenes, scratch, s, env, y, x, sight.ray, nothing(far), 1)
+    hit = nearest_clear(scenes, scratch, s, env, y, x, sight.ray, far)
     result = color
     if hit.slot >= 0:
-        alpha = scenes.rgba[s, hit.slot][3]
+        alpha = scenes.slots[s, hit.slot].rgba[3]
         lit = shade(
             scenes,
             s,
             hit,
-            scratch.inverse[env, hit.slot],
-            scratch.pos[env, hit.slot],
+            scratch.poses[env, hit.slot].inverse,
+            scratch.poses[env, hit.slot].pos,
             tint_of(situation, b, hit.slot),
             sight,
             sight.eye + hit.t * sight.ray,

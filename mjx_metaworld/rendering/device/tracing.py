@@ -3,7 +3,7 @@
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering.device import shapes
-from mjx_metaworld.rendering.device.culling import CELLS, OPAQUE, light_axes, sun_cell
+from mjx_metaworld.rendering.device.culling import CELLS, light_axes, sun_cell
 from mjx_metaworld.rendering.device.structs import Hit, SceneArrays, Scratch
 
 _BACK_FACES = wp.constant(4)  # of a mesh that a ray passes before it gives up
@@ -13,15 +13,15 @@ _SLOPE = wp.constant(1.5)  # MuJoCo's polygon offset of shadow maps, in pixels o
 @wp.func
 def hit_slot(scenes: SceneArrays, s: int, slot: int, o: wp.vec3, r: wp.vec3, near: float, best: Hit):
     """The slot's surface if it is nearer than the best, else the best."""
-    kind = scenes.kind[s, slot]
+    kind = scenes.slots[s, slot].kind
     hit = best
     if kind == shapes.MESH:
         # Most rays that come here miss the box already, which is cheaper to tell than to ask the mesh.
-        enter, leave = shapes.bounds_interval(o, r, scenes.low[s, slot], scenes.high[s, slot])
+        enter, leave = shapes.bounds_interval(o, r, scenes.slots[s, slot].low, scenes.slots[s, slot].high)
         start = wp.max(near, enter - 1.0e-4)
         if enter <= leave and leave >= near and start < best.t:
             for _i in range(_BACK_FACES):
-                found = wp.mesh_query_ray(scenes.mesh[s, slot], o + start * r, r, best.t - start)
+                found = wp.mesh_query_ray(scenes.slots[s, slot].mesh, o + start * r, r, best.t - start)
                 if not found.result:
                     break
                 t = start + found.t
@@ -35,12 +35,12 @@ def hit_slot(scenes: SceneArrays, s: int, slot: int, o: wp.vec3, r: wp.vec3, nea
                     break
                 start = t * 1.00001 + 1.0e-6
     elif kind == shapes.PLANE:
-        t = shapes.plane_entry(o, r, scenes.size[s, slot])
+        t = shapes.plane_entry(o, r, scenes.slots[s, slot].size)
         if t >= near and t < best.t:
             hit.slot = slot
             hit.t = t
     else:
-        enter, leave = shapes.solid_interval(kind, o, r, scenes.size[s, slot])
+        enter, leave = shapes.solid_interval(kind, o, r, scenes.slots[s, slot].size)
         if enter < leave and enter >= near and enter < best.t:
             hit.slot = slot
             hit.t = enter
@@ -69,20 +69,30 @@ def nearest(
     column: int,
     ray: wp.vec3,
     behind: Hit,
-    clear: int,
 ):
-    """Nearest surface that a tile's ray meets before another; of the translucent ones with `clear`, else the others."""
+    """Nearest opaque surface that a tile's ray meets before another."""
     best = behind
-    near = scenes.near[s]
-    count = int(scratch.count[env, row, column])
-    for i in range(count):
+    near = scenes.rows[s].near
+    for i in range(scratch.tiles[env, row, column].count):
         slot = int(scratch.order[env, row, column, i])
-        if scratch.depth[env, slot] > best.t:
+        if scratch.poses[env, slot].depth > best.t:
             break
-        translucent = scenes.rgba[s, slot][3] < OPAQUE
-        if (clear == 1) == translucent:
-            r = scratch.inverse[env, slot] * ray
-            best = hit_slot(scenes, s, slot, scratch.eye[env, slot], r, near, best)
+        r = scratch.poses[env, slot].inverse * ray
+        best = hit_slot(scenes, s, slot, scratch.poses[env, slot].eye, r, near, best)
+    return best
+
+
+@wp.func
+def nearest_clear(
+    scenes: SceneArrays, scratch: Scratch, s: int, env: int, row: int, column: int, ray: wp.vec3, far: float
+):
+    """Nearest translucent surface that a tile's ray meets up to a distance."""
+    best = nothing(far)
+    last = scratch.poses.shape[1] - 1
+    for i in range(scratch.tiles[env, row, column].clear):
+        slot = int(scratch.order[env, row, column, last - i])
+        r = scratch.poses[env, slot].inverse * ray
+        best = hit_slot(scenes, s, slot, scratch.poses[env, slot].eye, r, scenes.rows[s].near, best)
     return best
 
 
@@ -100,11 +110,10 @@ def reflected(
 ):
     """Nearest opaque surface beyond the mirror on a ray of the camera's mirror image."""
     best = nothing(far)
-    for i in range(int(scratch.mirror_count[env, row, column])):
+    for i in range(scratch.tiles[env, row, column].mirrored):
         slot = int(scratch.mirror_order[env, row, column, i])
-        if scenes.rgba[s, slot][3] >= OPAQUE:
-            r = scratch.inverse[env, slot] * ray
-            best = hit_slot(scenes, s, slot, scratch.mirror_eye[env, slot], r, after, best)
+        r = scratch.poses[env, slot].inverse * ray
+        best = hit_slot(scenes, s, slot, scratch.poses[env, slot].mirror_eye, r, after, best)
     return best
 
 
@@ -114,18 +123,18 @@ def shadows(scenes: SceneArrays, scratch: Scratch, s: int, env: int, p: wp.vec3,
 
     With `by_moving` only by slots that may move.
     """
-    caster = scenes.caster[s]
-    direction = scenes.light_dir[s, caster]
+    caster = scenes.rows[s].caster
+    direction = scenes.lights[s, caster].dir
     u, v = light_axes(direction)
-    away = p - scenes.light_pos[s, caster]
-    half = scenes.shadow[s]
+    away = p - scenes.lights[s, caster].pos
+    half = scenes.rows[s].shadow
     i = sun_cell(wp.dot(away, u), half)
     j = sun_cell(wp.dot(away, v), half)
     if i < 0 or j < 0 or i >= CELLS or j >= CELLS:
         return False
     slope = wp.sqrt(wp.max(1.0 - cosine * cosine, 0.0)) / wp.max(cosine, 0.02)
-    bias = 2.0e-4 + _SLOPE * scenes.texel[s] * slope
-    reach = wp.dot(away, direction) - scenes.near[s]
+    bias = 2.0e-4 + _SLOPE * scenes.rows[s].texel * slope
+    reach = wp.dot(away, direction) - scenes.rows[s].near
     for word in range(scratch.sun.shape[3]):
         bits = scratch.sun[env, i, j, word]
         if by_moving != 0:
@@ -133,17 +142,17 @@ def shadows(scenes: SceneArrays, scratch: Scratch, s: int, env: int, p: wp.vec3,
         slot = word * 32
         while bits != wp.uint32(0):
             if (bits & wp.uint32(1)) != wp.uint32(0):
-                inverse = scratch.inverse[env, slot]
+                inverse = scratch.poses[env, slot].inverse
                 r = -(inverse * direction)
-                o = inverse * (p - scratch.pos[env, slot])
-                kind = scenes.kind[s, slot]
+                o = inverse * (p - scratch.poses[env, slot].pos)
+                kind = scenes.slots[s, slot].kind
                 if kind == shapes.MESH:
-                    enter, leave = shapes.bounds_interval(o, r, scenes.low[s, slot], scenes.high[s, slot])
+                    enter, leave = shapes.bounds_interval(o, r, scenes.slots[s, slot].low, scenes.slots[s, slot].high)
                     inside = enter <= leave and leave > bias and enter < reach
-                    if inside and wp.mesh_query_ray_anyhit(scenes.mesh[s, slot], o + bias * r, r, reach - bias):
+                    if inside and wp.mesh_query_ray_anyhit(scenes.slots[s, slot].mesh, o + bias * r, r, reach - bias):
                         return True
                 else:
-                    near, far = shapes.solid_interval(kind, o, r, scenes.size[s, slot])
+                    near, far = shapes.solid_interval(kind, o, r, scenes.slots[s, slot].size)
                     if near < far and far > bias and near < reach:
                         return True
             bits = bits >> wp.uint32(1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
-from mjx_metaworld.rendering.device.structs import SceneArrays
-from mjx_metaworld.rendering.tables import OPAQUE, DrawTables, Meshes
+from mjx_metaworld.rendering.device.structs import Light, Scene, SceneArrays, Slot, Texture
+from mjx_metaworld.rendering.tables import DrawTables, Meshes
 
 _FAINTEST = 1.0 / 512.0  # of a highlight, in shares of its peak; below half a step of a byte
 _COARSE = 0.012  # metres of a mean edge above which a mesh is lit at its corners
@@ -28,60 +30,61 @@ class Uploaded:
         slots, lights, view, textures = tables.slots, tables.lights, tables.view, tables.textures
         mesh = np.maximum(slots.mesh, 0)
         ids = np.array([one.id for one in self._meshes] or [0], np.uint64)
-        coarse = _coarse(tables.meshes)
         exponent = np.maximum(slots.shine[..., 1], 1e-3)
         faintest = np.where(slots.shine[..., 0] > 0.0, _FAINTEST ** (1.0 / exponent), 2.0)
-        caster = np.where(lights.casts.any(1), lights.casts.argmax(1), -1)
-        mirror = np.where((slots.reflectance > 0.0).any(1), (slots.reflectance > 0.0).argmax(1), -1)
-        columns = {
-            "kind": (slots.kind, wp.int32),
-            "size": (slots.size, wp.vec3),
-            "low": (slots.low, wp.vec3),
-            "high": (slots.high, wp.vec3),
-            "body": (slots.body, wp.int32),
-            "pos": (slots.pos, wp.vec3),
-            "mat": (slots.mat, wp.mat33),
-            "mesh": (ids[mesh], wp.uint64),
-            "first": (tables.meshes.first[mesh] if len(tables.meshes.first) else mesh, wp.int32),
-            "coarse": (coarse[mesh], wp.int32),
-            "rgba": (slots.rgba, wp.vec4),
-            "shine": (np.concatenate([slots.shine, faintest[..., None]], -1), wp.vec4),
-            "reflectance": (slots.reflectance, wp.float32),
-            "texture": (slots.texture, wp.int32),
-            "scale": (slots.scale, wp.vec3),
-            "geom": (slots.geom, wp.int32),
-            "owner": (slots.owner, wp.int32),
-            "fixed": (tables.fixed, wp.int32),
-            "moving": (_bits(~tables.fixed), wp.uint32),
-            "normals": (tables.meshes.normals, wp.vec3),
-            "light_kind": (lights.kind, wp.int32),
-            "light_pos": (lights.pos, wp.vec3),
-            "light_dir": (lights.dir, wp.vec3),
-            "light_ambient": (lights.ambient, wp.vec3),
-            "light_diffuse": (lights.diffuse, wp.vec3),
-            "light_specular": (lights.specular, wp.vec3),
-            "light_range": (lights.falloff[..., :3], wp.vec3),
-            "light_cone": (lights.falloff[..., 3:], wp.vec2),
-            "num_lights": (lights.kind.shape[1] - (lights.kind[:, ::-1] != 0).argmax(1), wp.int32),
-            "caster": (caster, wp.int32),
-            "mirror": (mirror, wp.int32),
-            "veils": (((slots.kind >= 0) & (slots.rgba[..., 3] < OPAQUE)).any(1), wp.int32),
-            "floor": (_floor(tables), wp.float32),
-            "near": (view.near, wp.float32),
-            "shadow": (view.shadow, wp.float32),
-            "texel": (view.texel, wp.float32),
-            "sky": (view.sky, wp.int32),
-            "pixels": (textures.pixels, wp.vec3ub),
-            "texture_cube": (textures.cube, wp.int32),
-            "texture_width": (textures.width, wp.int32),
-            "texture_height": (textures.height, wp.int32),
-            "texture_levels": (textures.levels, wp.int32),
-            "texture_level": (textures.level, wp.int32),
-        }
         arrays = SceneArrays()
-        for name, (values, dtype) in columns.items():
-            setattr(arrays, name, wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.device))
+        arrays.rows = self._rows(
+            Scene,
+            num_lights=lights.kind.shape[1] - (lights.kind[:, ::-1] != 0).argmax(1),
+            caster=np.where(lights.casts.any(1), lights.casts.argmax(1), -1),
+            mirror=np.where((slots.reflectance > 0.0).any(1), (slots.reflectance > 0.0).argmax(1), -1),
+            floor=_floor(tables),
+            near=view.near,
+            shadow=view.shadow,
+            texel=view.texel,
+            sky=view.sky,
+        )
+        arrays.slots = self._rows(
+            Slot,
+            **slots._replace(
+                mesh=ids[mesh],
+                shine=np.concatenate([slots.shine, faintest[..., None]], -1),
+            )._asdict(),
+            first=tables.meshes.first[mesh] if len(tables.meshes.first) else mesh,
+            coarse=_coarse(tables.meshes)[mesh],
+            fixed=tables.fixed,
+        )
+        arrays.lights = self._rows(
+            Light,
+            kind=lights.kind,
+            pos=lights.pos,
+            dir=lights.dir,
+            ambient=lights.ambient,
+            diffuse=lights.diffuse,
+            specular=lights.specular,
+            range=lights.falloff[..., :3],
+            cone=lights.falloff[..., 3:],
+        )
+        arrays.textures = self._rows(
+            Texture, cube=textures.cube, width=textures.width, height=textures.height, levels=textures.levels
+        )
+        arrays.moving = self._array(_bits(~tables.fixed), wp.uint32)
+        arrays.normals = self._array(tables.meshes.normals, wp.vec3)
+        arrays.texture_level = self._array(textures.level, wp.int32)
+        arrays.pixels = self._array(textures.pixels, wp.vec3ub)
         return arrays
+
+    def _rows(self, struct: Any, /, **columns: np.ndarray) -> wp.array:
+        """An array of structs from its members' arrays, which have its axes in front."""
+        dtype = np.dtype(struct.numpy_dtype())
+        shape = next(iter(columns.values())).shape[: 1 if struct in (Scene, Texture) else 2]
+        rows = np.zeros(shape, dtype)
+        for name, values in columns.items():
+            rows[name] = values.reshape(*shape, *dtype[name].shape)
+        return self._array(rows, struct)
+
+    def _array(self, values: np.ndarray, dtype: Any) -> wp.array:
+        return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.device)
 
 
 def _bits(flags: np.ndarray) -> np.ndarray:
