@@ -168,7 +168,7 @@ def _draw_part(
     launch(painting.shade_centers, inputs=[*sizes, scenes, situation, layers, scratch])
     launch(painting.smooth_edges, inputs=[*sizes, scenes, situation, layers, scratch, image[first:]])
     if picture.measured:
-        outputs = [int(picture.by_body), scenes, situation, scratch, depth[first:], label[first:]]
+        outputs = [int(picture.by_body), scenes, situation, layers, scratch, depth[first:], label[first:]]
         launch(painting.measure, inputs=[*sizes, *outputs])
 
 

@@ -25,6 +25,15 @@ _NO_LABEL = wp.constant(-1)
 
 
 @wp.func
+def stride(still: int, side: int, y: int):
+    """Step along a row of a thread's square: of a tile that is as its layer only the rim is asked for, by others."""
+    step = int(1)
+    if still != 0 and y % side != 0 and y % side != side - 1:
+        step = side - 1
+    return step
+
+
+@wp.func
 def cast_ray(
     scenes: SceneArrays,
     situation: Situation,
@@ -70,8 +79,9 @@ def cast_rays(
     env, row, column = wp.tid()
     b = first + env
     s = situation.scene[b]
+    still = scratch.tiles[env, row * side / tile, column * side / tile].still
     for y in range(row * side, wp.min((row + 1) * side, height)):
-        for x in range(column * side, wp.min((column + 1) * side, width)):
+        for x in range(column * side, wp.min((column + 1) * side, width), stride(still, side, y)):
             cast_ray(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
 
 
@@ -136,8 +146,9 @@ def shade_centers(
     env, row, column = wp.tid()
     b = first + env
     s = situation.scene[b]
+    still = scratch.tiles[env, row * side / tile, column * side / tile].still
     for y in range(row * side, wp.min((row + 1) * side, height)):
-        for x in range(column * side, wp.min((column + 1) * side, width)):
+        for x in range(column * side, wp.min((column + 1) * side, width), stride(still, side, y)):
             scratch.color[env, y, x] = shade_center(
                 scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height
             )
@@ -275,6 +286,7 @@ def bake_edges(
 def nearest_of_all(
     scenes: SceneArrays,
     situation: Situation,
+    layers: Layers,
     scratch: Scratch,
     s: int,
     b: int,
@@ -286,7 +298,13 @@ def nearest_of_all(
     height: int,
 ):
     """Surface at a pixel's centre, translucent ones included."""
-    hit = center_hit(scratch, env, y, x)
+    hit = nothing(FAR)
+    if scratch.tiles[env, y / tile, x / tile].still != 0:
+        layer = layer_of(layers, situation, s, b)
+        hit.slot = int(layers.slot[layer, y, x])
+        hit.t = layers.t[layer, y, x]
+    else:
+        hit = center_hit(scratch, env, y, x)
     if scratch.tiles[env, y / tile, x / tile].clear != 0:
         sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
         clear = nearest_clear(scenes, scratch, s, env, y / tile, x / tile, sight.ray, hit.t)
@@ -305,6 +323,7 @@ def measure(
     by_body: int,
     scenes: SceneArrays,
     situation: Situation,
+    layers: Layers,
     scratch: Scratch,
     depth: wp.array3d(dtype=wp.float32),
     label: wp.array3d(dtype=wp.int32),
@@ -315,7 +334,7 @@ def measure(
     s = situation.scene[b]
     for y in range(row * side, wp.min((row + 1) * side, height)):
         for x in range(column * side, wp.min((column + 1) * side, width)):
-            hit = nearest_of_all(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
+            hit = nearest_of_all(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
             found = int(_NO_LABEL)
             t = float(wp.inf)
             if hit.slot >= 0:
