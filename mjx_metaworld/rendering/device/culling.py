@@ -9,7 +9,7 @@ from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Layers, Scene
 wp.set_module_options(KERNEL_OPTIONS)
 
 
-SIDE = 32  # cells of the square that shadows fall in, along each side
+SIDE = 64  # cells of the square that shadows fall in, along each side
 CELLS = wp.constant(SIDE)
 OPAQUE = wp.constant(tables.OPAQUE)
 _EVERYWHERE = wp.constant(1.0e6)
