@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -12,13 +13,13 @@ import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.experts import expert
-from mjx_metaworld.rendering.camera import Views, camera
+from mjx_metaworld.rendering.camera import Camera, Views, camera
 from mjx_metaworld.rendering.opengl import Painter
-from mjx_metaworld.rendering.render import CAMERAS, choose_backend, render
+from mjx_metaworld.rendering.render import CAMERAS, choose_backend
 from mjx_metaworld.rendering.tables import SITE
-from mjx_metaworld.rendering.to_mujoco import to_mujoco
+from mjx_metaworld.rendering.to_mujoco import OriginalScene
 from mjx_metaworld.suites import Tasks
-from mjx_metaworld.types import State
+from mjx_metaworld.types import State, on_host
 
 NEAR = 1e-3  # metres within which depths agree
 _WINDOW = 8  # pixels along a side of the squares that SSIM compares
@@ -72,19 +73,6 @@ def _means(x: np.ndarray) -> np.ndarray:
     return (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]) / (n * n)
 
 
-def opengl_labels(
-    env: MetaWorldEnv, state: State, painter: Painter, sizes: Sequence[int], cameras: Sequence[str]
-) -> dict[tuple[int, str], list[np.ndarray]]:
-    """Geoms `(size, size)` of all lanes as OpenGL draws them, by size and camera, numbered as `Views.label`."""
-    found: dict[tuple[int, str], list[np.ndarray]] = {(size, name): [] for size in sizes for name in cameras}
-    for i in range(len(env.tasks)):  # lane by lane, since to load a scene takes longest
-        model, data = to_mujoco(env, state, i)
-        for (size, name), labels in found.items():
-            kinds, ids = np.moveaxis(painter.segment(model, data, model.camera(name).id, size, size), -1, 0)
-            labels.append(np.where(kinds == mujoco.mjtObj.mjOBJ_SITE, SITE - ids, np.where(kinds < 0, -1, ids)))
-    return found
-
-
 def moments(env: MetaWorldEnv, num_steps: int) -> dict[str, State]:
     """Every task's reset, and its state after the expert's first steps; a lane a task."""
     count = len(env.tasks)
@@ -97,7 +85,7 @@ def moments(env: MetaWorldEnv, num_steps: int) -> dict[str, State]:
 
     start = jax.jit(lambda: jax.vmap(env.reset)(keys, jnp.arange(count)))()
     later = jax.jit(lambda state: jax.lax.scan(advance, state, length=num_steps)[0])(start)
-    return {"reset": start, f"after {num_steps} steps": later}
+    return {"reset": on_host(start), f"after {num_steps} steps": on_host(later)}
 
 
 def compare_pixels(
@@ -126,36 +114,56 @@ def compare_pixels(
     backend = choose_backend()
     if backend == "raycast":
         raise RuntimeError("there is no OpenGL to compare with; see the warning of mw.render")
-    painter = Painter(backend, len(sizes))
-    found = []
+    painter = Painter(backend, max_scenes=1)
     states = moments(env, num_steps)
-    labels = {moment: opengl_labels(env, state, painter, sizes, cameras) for moment, state in states.items()}
-    painter.close()
+    found = []
     for size in sizes:
-        for name in cameras:
-            draw = jax.jit(jax.vmap(camera(env, name, size, size, depth=True, segmentation="geom")))
-            for moment, state in states.items():
-                colors, measured, seen = _on_host(draw(state))
-                pictures = render(env, state, name, size, size, backend=backend)
-                depths = render(env, state, name, size, size, depth=True, backend=backend)
-                for i, spec in enumerate(env.tasks):
-                    agreement = PixelAgreement(
-                        spec.name,
-                        name,
-                        moment,
-                        size,
-                        psnr(colors[i], pictures[i]),
-                        ssim(colors[i], pictures[i]),
-                        float(np.mean(_close(measured[i], depths[i]))),
-                        float(np.mean(seen[i] == labels[moment][size, name][i])),
-                    )
-                    found.append(agreement)
-                    on_shot(Shot(agreement, colors[i], pictures[i]))
+        ours = {
+            (name, moment): views
+            for name in cameras
+            for moment, views in _draw(camera(env, name, size, size, depth=True, segmentation="geom"), states).items()
+        }
+        # OpenGL draws scene by scene, since to load one takes longest.
+        for scene_spec in dict.fromkeys(spec.scene_spec for spec in env.tasks):
+            scene = OriginalScene(scene_spec)
+            for i, spec in enumerate(env.tasks):
+                if spec.scene_spec != scene_spec:
+                    continue
+                for moment, state in states.items():
+                    scene.pose(spec, jax.tree.map(operator.itemgetter(i), state))
+                    for name in cameras:
+                        views = jax.tree.map(operator.itemgetter(i), ours[name, moment])
+                        shot = _compare(painter, scene, views, (spec.name, name, moment))
+                        found.append(shot.agreement)
+                        on_shot(shot)
+    painter.close()
     return found
 
 
-def _on_host(views: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.asarray(views.color), np.asarray(views.depth), np.asarray(views.label)
+def _draw(one: Camera, states: Mapping[str, State]) -> dict[str, Views]:
+    """Pictures of all lanes, as NumPy's arrays."""
+    draw = jax.jit(jax.vmap(one))
+    return {moment: jax.tree.map(np.asarray, draw(state)) for moment, state in states.items()}
+
+
+def _compare(painter: Painter, scene: OriginalScene, views: Views, about: tuple[str, str, str]) -> Shot:
+    """One picture beside OpenGL's of the posed scene."""
+    height, width, _ = views.color.shape
+    model, data = scene.model, scene.data
+    place = model.camera(about[1]).id
+    picture = painter.draw(model, data, place, width, height, depth=False)
+    depth, kinds, ids = painter.measure(model, data, place, width, height)
+    labels = np.where(kinds == mujoco.mjtObj.mjOBJ_SITE, SITE - ids, np.where(kinds < 0, -1, ids))
+    color, measured = np.asarray(views.color), np.asarray(views.depth)
+    agreement = PixelAgreement(
+        *about,
+        width,
+        psnr(color, picture),
+        ssim(color, picture),
+        float(np.mean(_close(measured, depth))),
+        float(np.mean(np.asarray(views.label) == labels)),
+    )
+    return Shot(agreement, color, picture)
 
 
 def _close(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -117,21 +117,25 @@ class Painter:
         mujoco.mjr_readPixels(image, None, viewport, resources.context)
         return image[::-1]  # OpenGL's first row is the lowest
 
-    def segment(
+    def measure(
         self, model: mujoco.MjModel, data: mujoco.MjData, camera_id: int, width: int, height: int
-    ) -> np.ndarray:
-        """Object types and ids int32 `(height, width, 2)` of all that a forwarded scene shows, -1 for nothing."""
-        self.draw(model, data, camera_id, width, height, depth=True)  # as flat labels
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Depth of a forwarded scene as `draw` gives it, and what each pixel shows.
+
+        Returns:
+            float32 `(height, width)`, metres; and object types and ids int32 `(height, width)`, -1 for nothing.
+        """
+        depth = self.draw(model, data, camera_id, width, height, depth=True)  # drawn as flat labels
         resources = self._load(model, width, height)
         colors = np.empty((height, width, 3), np.uint8)
         mujoco.mjr_readPixels(colors, None, mujoco.MjrRect(0, 0, width, height), resources.context)
         drawn = colors[::-1].astype(np.int64) @ [1, 2**8, 2**16]  # one more than the place among the scene's geoms
         geoms = resources.scene.geoms[: resources.scene.ngeom]
-        found = np.full((len(geoms) + 1, 2), -1, np.int32)
+        kinds, ids = np.full((2, len(geoms) + 1), -1, np.int32)
         for geom in geoms:
             if geom.segid >= 0:
-                found[geom.segid + 1] = geom.objtype, geom.objid
-        return found[drawn]
+                kinds[geom.segid + 1], ids[geom.segid + 1] = geom.objtype, geom.objid
+        return depth, kinds[drawn], ids[drawn]
 
     def close(self) -> None:
         """Free everything, in the thread that drew."""

@@ -186,10 +186,13 @@ def finished(
     column = x / tile
     layer = layer_of(layers, situation, s, b)
     color = scratch.color[env, y, x]
-    # A tile's list holds what comes within a pixel of it.
-    if layer >= 0 and scratch.tiles[env, row, column].count == 0:
-        color += layers.edge[layer, y, x]
-    elif layer >= 0 and all_fixed(scenes, scratch, s, env, y, x, height, width):
+    # A tile's list holds what comes within a pixel of it. Tests are nested, since Warp computes both sides of an `or`.
+    smooth = bool(False)
+    if layer >= 0:
+        smooth = scratch.tiles[env, row, column].count == 0
+        if not smooth:
+            smooth = all_fixed(scenes, scratch, s, env, y, x, height, width)
+    if smooth:
         color += layers.edge[layer, y, x]
     else:
         color = smooth_color(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
