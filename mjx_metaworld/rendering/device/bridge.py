@@ -16,7 +16,8 @@ from mjx_metaworld.rendering.device.upload import Uploaded
 from mjx_metaworld.rendering.still import StillCameras
 from mjx_metaworld.rendering.tables import MOCAP, DrawTables
 
-wp.config.quiet = True  # else it introduces itself when it is first used
+if wp.config.log_level == wp.LOG_INFO:  # its default, with which it introduces itself and tells of each load
+    wp.config.log_level = wp.LOG_WARNING
 
 
 def check_device() -> None:
