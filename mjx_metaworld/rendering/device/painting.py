@@ -6,7 +6,7 @@ import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering.device.culling import layer_of
 from mjx_metaworld.rendering.device.edges import all_fixed, smooth_color
-from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Hit, Layers, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Hit, Layers, Pixel, SceneArrays, Scratch, Situation
 from mjx_metaworld.rendering.device.surfaces import (
     FAR,
     color_of,
@@ -25,6 +25,33 @@ _NO_LABEL = wp.constant(-1)
 
 
 @wp.func
+def first_pixel(
+    situation: Situation,
+    layers: Layers,
+    first: int,
+    env: int,
+    y: int,
+    x: int,
+    tile: int,
+    width: int,
+    height: int,
+):
+    """A pixel, from which a thread goes on to the others of its square, all in one tile."""
+    at = Pixel()
+    at.env = env
+    at.b = first + env
+    at.s = situation.scene[first + env]
+    at.layer = layer_of(layers, situation, at.s, at.b)
+    at.y = y
+    at.x = x
+    at.row = y / tile
+    at.column = x / tile
+    at.width = width
+    at.height = height
+    return at
+
+
+@wp.func
 def stride(still: int, side: int, y: int):
     """Step along a row of a thread's square: of a tile that is as its layer only the rim is asked for, by others."""
     step = int(1)
@@ -34,33 +61,19 @@ def stride(still: int, side: int, y: int):
 
 
 @wp.func
-def cast_ray(
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    tile: int,
-    y: int,
-    x: int,
-    width: int,
-    height: int,
-):
+def cast_ray(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """Keep what a pixel's centre shows."""
     hit = nothing(FAR)
-    layer = layer_of(layers, situation, s, b)
-    if layer >= 0:
-        hit.slot = int(layers.slot[layer, y, x])
-        hit.t = layers.t[layer, y, x]
-    if scratch.tiles[env, y / tile, x / tile].count > 0:
-        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-        hit = nearest(scenes, scratch, s, env, y / tile, x / tile, sight.ray, hit)
-    scratch.slot[env, y, x] = wp.int16(hit.slot)
-    scratch.t[env, y, x] = hit.t
-    scratch.face[env, y, x] = hit.face
-    scratch.uv[env, y, x] = wp.vec2(hit.u, hit.v)
+    if at.layer >= 0:
+        hit.slot = int(layers.slot[at.layer, at.y, at.x])
+        hit.t = layers.t[at.layer, at.y, at.x]
+    if scratch.tiles[at.env, at.row, at.column].count > 0:
+        sight = pixel_sight(situation, at, 0.5, 0.5)
+        hit = nearest(scenes, scratch, at, sight.ray, hit)
+    scratch.slot[at.env, at.y, at.x] = wp.int16(hit.slot)
+    scratch.t[at.env, at.y, at.x] = hit.t
+    scratch.face[at.env, at.y, at.x] = hit.face
+    scratch.uv[at.env, at.y, at.x] = wp.vec2(hit.u, hit.v)
 
 
 @wp.kernel
@@ -77,56 +90,41 @@ def cast_rays(
 ):
     """Find the opaque surface at every pixel's centre. One thread a square of pixels."""
     env, row, column = wp.tid()
-    b = first + env
-    s = situation.scene[b]
-    still = scratch.tiles[env, row * side / tile, column * side / tile].still
+    at = first_pixel(situation, layers, first, env, row * side, column * side, tile, width, height)
+    still = scratch.tiles[env, at.row, at.column].still
     for y in range(row * side, wp.min((row + 1) * side, height)):
         for x in range(column * side, wp.min((column + 1) * side, width), stride(still, side, y)):
-            cast_ray(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
+            at.y = y
+            at.x = x
+            cast_ray(scenes, situation, layers, scratch, at)
 
 
 @wp.func
-def center_hit(scratch: Scratch, env: int, y: int, x: int):
+def center_hit(scratch: Scratch, at: Pixel):
     """Surface at a pixel's centre."""
     hit = Hit()
-    hit.slot = int(scratch.slot[env, y, x])
-    hit.t = scratch.t[env, y, x]
-    hit.face = scratch.face[env, y, x]
-    uv = scratch.uv[env, y, x]
+    hit.slot = int(scratch.slot[at.env, at.y, at.x])
+    hit.t = scratch.t[at.env, at.y, at.x]
+    hit.face = scratch.face[at.env, at.y, at.x]
+    uv = scratch.uv[at.env, at.y, at.x]
     hit.u = uv[0]
     hit.v = uv[1]
     return hit
 
 
 @wp.func
-def shade_center(
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    tile: int,
-    y: int,
-    x: int,
-    width: int,
-    height: int,
-):
+def shade_center(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """Colour of what a pixel's centre shows."""
-    row = y / tile
-    column = x / tile
-    layer = layer_of(layers, situation, s, b)
     color = wp.vec3(0.0, 0.0, 0.0)
-    if scratch.tiles[env, row, column].still != 0:
-        color = layers.center[layer, y, x]
+    if scratch.tiles[at.env, at.row, at.column].still != 0:
+        color = layers.center[at.layer, at.y, at.x]
     else:
-        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-        hit = center_hit(scratch, env, y, x)
-        if layer >= 0 and (hit.slot < 0 or scenes.slots[s, wp.max(hit.slot, 0)].fixed != 0):
-            color = color_of_layer(scenes, situation, layers, scratch, layer, s, b, env, row, column, y, x, hit, sight)
+        sight = pixel_sight(situation, at, 0.5, 0.5)
+        hit = center_hit(scratch, at)
+        if at.layer >= 0 and (hit.slot < 0 or scenes.slots[at.s, wp.max(hit.slot, 0)].fixed != 0):
+            color = color_of_layer(scenes, situation, layers, scratch, at, hit, sight)
         else:
-            color = color_of(scenes, situation, scratch, s, b, env, row, column, hit, sight)
+            color = color_of(scenes, situation, scratch, at, hit, sight)
     return color
 
 
@@ -144,14 +142,13 @@ def shade_centers(
 ):
     """Colour what every pixel's centre shows. One thread a square of pixels."""
     env, row, column = wp.tid()
-    b = first + env
-    s = situation.scene[b]
-    still = scratch.tiles[env, row * side / tile, column * side / tile].still
+    at = first_pixel(situation, layers, first, env, row * side, column * side, tile, width, height)
+    still = scratch.tiles[env, at.row, at.column].still
     for y in range(row * side, wp.min((row + 1) * side, height)):
         for x in range(column * side, wp.min((column + 1) * side, width), stride(still, side, y)):
-            scratch.color[env, y, x] = shade_center(
-                scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height
-            )
+            at.y = y
+            at.x = x
+            scratch.color[env, y, x] = shade_center(scenes, situation, layers, scratch, at)
 
 
 @wp.func
@@ -167,38 +164,22 @@ def to_bytes(color: wp.vec3):
 
 
 @wp.func
-def finished(
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    tile: int,
-    y: int,
-    x: int,
-    width: int,
-    height: int,
-):
+def finished(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """A pixel's colour with smooth edges and what is seen through glass."""
-    row = y / tile
-    column = x / tile
-    layer = layer_of(layers, situation, s, b)
-    color = scratch.color[env, y, x]
+    color = scratch.color[at.env, at.y, at.x]
     # A tile's list holds what comes within a pixel of it. Tests are nested, since Warp computes both sides of an `or`.
     smooth = bool(False)
-    if layer >= 0:
-        smooth = scratch.tiles[env, row, column].count == 0
+    if at.layer >= 0:
+        smooth = scratch.tiles[at.env, at.row, at.column].count == 0
         if not smooth:
-            smooth = all_fixed(scenes, scratch, s, env, y, x, height, width)
+            smooth = all_fixed(scenes, scratch, at)
     if smooth:
-        color += layers.edge[layer, y, x]
+        color += layers.edge[at.layer, at.y, at.x]
     else:
-        color = smooth_color(scenes, situation, scratch, s, b, env, tile, y, x, width, height)
-    if scratch.tiles[env, row, column].clear != 0:
-        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-        color = veiled(scenes, situation, scratch, s, b, env, row, column, sight, scratch.t[env, y, x], color)
+        color = smooth_color(scenes, situation, scratch, at)
+    if scratch.tiles[at.env, at.row, at.column].clear != 0:
+        sight = pixel_sight(situation, at, 0.5, 0.5)
+        color = veiled(scenes, situation, scratch, at, sight, scratch.t[at.env, at.y, at.x], color)
     return to_bytes(color)
 
 
@@ -217,16 +198,16 @@ def smooth_edges(
 ):
     """Finish every pixel. One thread a square of pixels."""
     env, row, column = wp.tid()
-    b = first + env
-    s = situation.scene[b]
-    layer = layer_of(layers, situation, s, b)
-    still = scratch.tiles[env, row * side / tile, column * side / tile].still != 0
+    at = first_pixel(situation, layers, first, env, row * side, column * side, tile, width, height)
+    still = scratch.tiles[env, at.row, at.column].still != 0
     for y in range(row * side, wp.min((row + 1) * side, height)):
         for x in range(column * side, wp.min((column + 1) * side, width)):
             if still:
-                image[env, y, x] = layers.picture[layer, y, x]
+                image[env, y, x] = layers.picture[at.layer, y, x]
             else:
-                image[env, y, x] = finished(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
+                at.y = y
+                at.x = x
+                image[env, y, x] = finished(scenes, situation, layers, scratch, at)
 
 
 @wp.kernel
@@ -242,19 +223,19 @@ def bake_centers(
 ):
     """Fill a layer from a scene's slots that never move, but for its edges. One thread a pixel."""
     y, x = wp.tid()
-    s = situation.scene[0]
-    sight = pixel_sight(situation, 0, width, height, float(x) + 0.5, float(y) + 0.5)
-    hit = center_hit(scratch, 0, y, x)
+    at = first_pixel(situation, layers, 0, 0, y, x, tile, width, height)
+    sight = pixel_sight(situation, at, 0.5, 0.5)
+    hit = center_hit(scratch, at)
     base = wp.vec3(0.0, 0.0, 0.0)
     cast = wp.vec3(0.0, 0.0, 0.0)
     image = wp.vec3(0.0, 0.0, 0.0)
     distance = FAR
     if hit.slot < 0:
-        base = sky_color(scenes, s, sight)
+        base = sky_color(scenes, at.s, sight)
     else:
-        base, cast = lit_surface(scenes, situation, scratch, s, 0, 0, hit, sight)
-        if scenes.slots[s, hit.slot].reflectance > 0.0:
-            image, distance = reflection(scenes, situation, scratch, s, 0, 0, y / tile, x / tile, hit, sight, FAR)
+        base, cast = lit_surface(scenes, situation, scratch, at, hit, sight)
+        if scenes.slots[at.s, hit.slot].reflectance > 0.0:
+            image, distance = reflection(scenes, situation, scratch, at, hit, sight, FAR)
     layers.slot[layer, y, x] = wp.int16(hit.slot)
     layers.t[layer, y, x] = hit.t
     layers.base[layer, y, x] = base
@@ -279,38 +260,24 @@ def bake_edges(
 ):
     """Fill in what smooths a layer's edges. One thread a pixel."""
     y, x = wp.tid()
-    s = situation.scene[0]
-    color = smooth_color(scenes, situation, scratch, s, 0, 0, tile, y, x, width, height)
+    at = first_pixel(situation, layers, 0, 0, y, x, tile, width, height)
+    color = smooth_color(scenes, situation, scratch, at)
     layers.edge[layer, y, x] = color - scratch.color[0, y, x]
     layers.picture[layer, y, x] = to_bytes(color)
 
 
 @wp.func
-def nearest_of_all(
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    tile: int,
-    y: int,
-    x: int,
-    width: int,
-    height: int,
-):
+def nearest_of_all(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """Surface at a pixel's centre, translucent ones included."""
     hit = nothing(FAR)
-    if scratch.tiles[env, y / tile, x / tile].still != 0:
-        layer = layer_of(layers, situation, s, b)
-        hit.slot = int(layers.slot[layer, y, x])
-        hit.t = layers.t[layer, y, x]
+    if scratch.tiles[at.env, at.row, at.column].still != 0:
+        hit.slot = int(layers.slot[at.layer, at.y, at.x])
+        hit.t = layers.t[at.layer, at.y, at.x]
     else:
-        hit = center_hit(scratch, env, y, x)
-    if scratch.tiles[env, y / tile, x / tile].clear != 0:
-        sight = pixel_sight(situation, b, width, height, float(x) + 0.5, float(y) + 0.5)
-        clear = nearest_clear(scenes, scratch, s, env, y / tile, x / tile, sight.ray, hit.t)
+        hit = center_hit(scratch, at)
+    if scratch.tiles[at.env, at.row, at.column].clear != 0:
+        sight = pixel_sight(situation, at, 0.5, 0.5)
+        clear = nearest_clear(scenes, scratch, at, sight.ray, hit.t)
         if clear.slot >= 0:
             hit = clear
     return hit
@@ -333,17 +300,18 @@ def measure(
 ):
     """Depth and label of every pixel's centre. One thread a square of pixels."""
     env, row, column = wp.tid()
-    b = first + env
-    s = situation.scene[b]
+    at = first_pixel(situation, layers, first, env, row * side, column * side, tile, width, height)
     for y in range(row * side, wp.min((row + 1) * side, height)):
         for x in range(column * side, wp.min((column + 1) * side, width)):
-            hit = nearest_of_all(scenes, situation, layers, scratch, s, b, env, tile, y, x, width, height)
+            at.y = y
+            at.x = x
+            hit = nearest_of_all(scenes, situation, layers, scratch, at)
             found = int(_NO_LABEL)
             t = float(wp.inf)
             if hit.slot >= 0:
                 t = hit.t
-                found = scenes.slots[s, hit.slot].geom
+                found = scenes.slots[at.s, hit.slot].geom
                 if by_body != 0:
-                    found = scenes.slots[s, hit.slot].owner
+                    found = scenes.slots[at.s, hit.slot].owner
             depth[env, y, x] = t
             label[env, y, x] = found

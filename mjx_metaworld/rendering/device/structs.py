@@ -161,6 +161,22 @@ class Scratch:
 
 
 @wp.struct
+class Pixel:
+    """A pixel of a picture, and what it belongs to."""
+
+    env: wp.int32  # row of the scratch arrays
+    b: wp.int32  # of the batch
+    s: wp.int32  # scene
+    layer: wp.int32  # -1 for none
+    y: wp.int32
+    x: wp.int32
+    row: wp.int32  # of its tile
+    column: wp.int32
+    width: wp.int32  # of the picture
+    height: wp.int32
+
+
+@wp.struct
 class Hit:
     """Nearest surface on a ray."""
 

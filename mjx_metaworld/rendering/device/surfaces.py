@@ -4,23 +4,25 @@ import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering.device.lighting import Sight, shade
 from mjx_metaworld.rendering.device.sampling import cube_color
-from mjx_metaworld.rendering.device.structs import Hit, Layers, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.structs import Hit, Layers, Pixel, SceneArrays, Scratch, Situation
 from mjx_metaworld.rendering.device.tracing import nearest_clear, reflected, shadows
 
 FAR = wp.constant(1.0e6)
 
 
 @wp.func
-def pixel_sight(situation: Situation, b: int, width: int, height: int, x: float, y: float):
-    """The ray through a place in the picture, in pixels from its upper left corner."""
+def pixel_sight(situation: Situation, at: Pixel, right: float, down: float):
+    """The ray through a place in a pixel, by shares of its sides from its upper left corner."""
     sight = Sight()
-    mat = situation.camera_mat[b]
-    step = 1.0 / situation.focal[b]
-    sight.eye = situation.camera_pos[b]
+    mat = situation.camera_mat[at.b]
+    step = 1.0 / situation.focal[at.b]
+    sight.eye = situation.camera_pos[at.b]
     sight.forward = -wp.vec3(mat[0, 2], mat[1, 2], mat[2, 2])
     sight.dx = wp.vec3(mat[0, 0], mat[1, 0], mat[2, 0]) * step
     sight.dy = wp.vec3(mat[0, 1], mat[1, 1], mat[2, 1]) * -step
-    sight.ray = sight.forward + sight.dx * (x - 0.5 * float(width)) + sight.dy * (y - 0.5 * float(height))
+    x = float(at.x) + right - 0.5 * float(at.width)
+    y = float(at.y) + down - 0.5 * float(at.height)
+    sight.ray = sight.forward + sight.dx * x + sight.dy * y
     return sight
 
 
@@ -48,23 +50,13 @@ def tint_of(situation: Situation, b: int, slot: int):
 
 @wp.func
 def reflection(
-    scenes: SceneArrays,
-    situation: Situation,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    row: int,
-    column: int,
-    hit: Hit,
-    sight: Sight,
-    far: float,
+    scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight, far: float
 ):
     """Colour of what a mirror shows in front of `far`, and how far that is."""
     color = wp.vec3(0.0, 0.0, 0.0)
     distance = far
-    if scratch.tiles[env, row, column].mirrored > 0:
-        inverse = scratch.poses[env, hit.slot].inverse
+    if scratch.tiles[at.env, at.row, at.column].mirrored > 0:
+        inverse = scratch.poses[at.env, hit.slot].inverse
         n = wp.vec3(inverse[2, 0], inverse[2, 1], inverse[2, 2])
         image = Sight()
         image.ray = sight.ray - 2.0 * wp.dot(sight.ray, n) * n
@@ -72,16 +64,16 @@ def reflection(
         image.dy = sight.dy - 2.0 * wp.dot(sight.dy, n) * n
         image.eye = sight.eye + hit.t * (sight.ray - image.ray)
         image.forward = sight.forward
-        other = reflected(scenes, scratch, s, env, row, column, image.ray, hit.t, far)
+        other = reflected(scenes, scratch, at, image.ray, hit.t, far)
         if other.slot >= 0:
             distance = other.t
             seen = shade(
                 scenes,
-                s,
+                at.s,
                 other,
-                scratch.poses[env, other.slot].inverse,
-                scratch.poses[env, other.slot].pos,
-                tint_of(situation, b, other.slot) * scenes.slots[s, hit.slot].reflectance,
+                scratch.poses[at.env, other.slot].inverse,
+                scratch.poses[at.env, other.slot].pos,
+                tint_of(situation, at.b, other.slot) * scenes.slots[at.s, hit.slot].reflectance,
                 image,
                 image.eye + other.t * image.ray,
                 1,
@@ -91,115 +83,79 @@ def reflection(
 
 
 @wp.func
-def lit_surface(
-    scenes: SceneArrays, situation: Situation, scratch: Scratch, s: int, b: int, env: int, hit: Hit, sight: Sight
-):
+def lit_surface(scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight):
     """A surface's colour without reflections: of all lights but the caster's, and of that one, shadows included."""
     world = sight.eye + hit.t * sight.ray
     lit = shade(
         scenes,
-        s,
+        at.s,
         hit,
-        scratch.poses[env, hit.slot].inverse,
-        scratch.poses[env, hit.slot].pos,
-        tint_of(situation, b, hit.slot),
+        scratch.poses[at.env, hit.slot].inverse,
+        scratch.poses[at.env, hit.slot].pos,
+        tint_of(situation, at.b, hit.slot),
         sight,
         world,
         0,
     )
     cast = lit.cast
-    if cast[0] + cast[1] + cast[2] <= 0.002 or shadows(scenes, scratch, s, env, world, lit.cosine, 0):
+    if cast[0] + cast[1] + cast[2] <= 0.002 or shadows(scenes, scratch, at, world, lit.cosine, 0):
         cast = wp.vec3(0.0, 0.0, 0.0)
     return lit.base, cast
 
 
 @wp.func
-def color_of(
-    scenes: SceneArrays,
-    situation: Situation,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    row: int,
-    column: int,
-    hit: Hit,
-    sight: Sight,
-):
+def color_of(scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight):
     """Colour of what a ray of a tile met."""
     color = wp.vec3(0.0, 0.0, 0.0)
     if hit.slot < 0:
-        color = sky_color(scenes, s, sight)
+        color = sky_color(scenes, at.s, sight)
     else:
-        base, cast = lit_surface(scenes, situation, scratch, s, b, env, hit, sight)
+        base, cast = lit_surface(scenes, situation, scratch, at, hit, sight)
         color = base + cast
-        if scenes.slots[s, hit.slot].reflectance > 0.0:
-            image, _distance = reflection(scenes, situation, scratch, s, b, env, row, column, hit, sight, FAR)
+        if scenes.slots[at.s, hit.slot].reflectance > 0.0:
+            image, _distance = reflection(scenes, situation, scratch, at, hit, sight, FAR)
             color += image
     return color
 
 
 @wp.func
 def color_of_layer(
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-    layer: int,
-    s: int,
-    b: int,
-    env: int,
-    row: int,
-    column: int,
-    y: int,
-    x: int,
-    hit: Hit,
-    sight: Sight,
+    scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight
 ):
     """Colour of a layer's pixel, with the shadows and reflections of what moves."""
-    color = layers.base[layer, y, x]
+    color = layers.base[at.layer, at.y, at.x]
     if hit.slot >= 0:
-        cast = layers.cast[layer, y, x]
+        cast = layers.cast[at.layer, at.y, at.x]
         if cast[0] + cast[1] + cast[2] > 0.0:  # noqa: SIM102 - Warp computes both sides of an `and`
             # The cosine would cost a normal; the bias that it asks for matters where a surface shades itself.
-            if not shadows(scenes, scratch, s, env, sight.eye + hit.t * sight.ray, 1.0, 1):
+            if not shadows(scenes, scratch, at, sight.eye + hit.t * sight.ray, 1.0, 1):
                 color += cast
-        if scenes.slots[s, hit.slot].reflectance > 0.0:
-            far = layers.mirror_t[layer, y, x]
-            image, distance = reflection(scenes, situation, scratch, s, b, env, row, column, hit, sight, far)
+        if scenes.slots[at.s, hit.slot].reflectance > 0.0:
+            far = layers.mirror_t[at.layer, at.y, at.x]
+            image, distance = reflection(scenes, situation, scratch, at, hit, sight, far)
             if distance < far:
                 color += image
             else:
-                color += layers.mirror[layer, y, x]
+                color += layers.mirror[at.layer, at.y, at.x]
     return color
 
 
 @wp.func
 def veiled(
-    scenes: SceneArrays,
-    situation: Situation,
-    scratch: Scratch,
-    s: int,
-    b: int,
-    env: int,
-    y: int,
-    x: int,
-    sight: Sight,
-    far: float,
-    color: wp.vec3,
+    scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, sight: Sight, far: float, color: wp.vec3
 ):
     """A colour behind the nearest translucent surface, which MuJoCo blends twice: front to back and back to front."""
-    hit = nearest_clear(scenes, scratch, s, env, y, x, sight.ray, far)
+    hit = nearest_clear(scenes, scratch, at, sight.ray, far)
     result = color
     if hit.slot >= 0:
-        alpha = scenes.slots[s, hit.slot].rgba[3]
+        alpha = scenes.slots[at.s, hit.slot].rgba[3]
         lit = shade(
             scenes,
-            s,
+            at.s,
             hit,
-            scratch.poses[env, hit.slot].inverse,
-            scratch.poses[env, hit.slot].pos,
-            tint_of(situation, b, hit.slot),
+            scratch.poses[at.env, hit.slot].inverse,
+            scratch.poses[at.env, hit.slot].pos,
+            tint_of(situation, at.b, hit.slot),
             sight,
             sight.eye + hit.t * sight.ray,
             1,
