@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
+from mjx_metaworld.rendering.device.ending import until_exit
 from mjx_metaworld.rendering.device.launch import Picture, bake, draw_batch, load_kernels, new_layers
 from mjx_metaworld.rendering.device.structs import Layers, Situation
 from mjx_metaworld.rendering.device.upload import Uploaded
@@ -139,6 +140,6 @@ class Bridge:
             situation.mark, situation.mark_pos, situation.tint = mark, mark_pos, tint
             situation.view = view
             uploaded, layers = self._on(scene.device)
-            draw_batch(self._picture, uploaded.arrays, situation, layers, image, depth, label)
+            until_exit(draw_batch)(self._picture, uploaded.arrays, situation, layers, image, depth, label)
 
         return run
