@@ -329,7 +329,7 @@ class MetaWorldEnv(EqualCopies):
     @shared_method
     @default_promotion
     def step(self, state: State, action: Float[Array, "4"]) -> State:
-        """Advance one control step (12.5 ms of simulated time), and draw where there are `pixels`; never resets by itself.
+        """Advance one control step (12.5 ms of simulated time); never resets by itself. With `pixels` it draws.
 
         Actions are clipped to [-1, 1]. An action with NaN or infinite entries counts as zero and sets
         `episode.invalid_action` of that step. Where the physics, the observation or the reward would not be finite, the

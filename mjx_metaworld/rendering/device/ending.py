@@ -20,14 +20,18 @@ _closing = False
 
 
 def until_exit(draw: Callable[..., None]) -> Callable[..., None]:
-    """The same function, which does nothing once all arrays at the process's end are computed."""
+    """The same function, which draws no more at the process's end, when nobody will look at the picture."""
 
     def drawing(*args: Any) -> None:
         global _last_drawn
         _last_drawn = time.monotonic()
-        if not _closing:
-            draw(*args)
-            _last_drawn = time.monotonic()
+        try:
+            if not _closing:
+                draw(*args)
+        except RuntimeError as error:
+            if "interpreter shutdown" not in str(error):  # Python's pools of threads refuse work from then on
+                raise
+        _last_drawn = time.monotonic()
 
     return drawing
 
