@@ -1,13 +1,14 @@
 """LeRobot's evaluation of a small policy: its own Meta-World environment beside this one; prints a Markdown table.
 
 Runs what `lerobot-eval` runs (`eval_policy_all`, LeRobot's preprocessing and an untrained ACT policy, which acts in
-chunks of 100 steps) on one task and 480x480 pictures, without videos. An evaluation of few steps and one of more are
-timed, and their difference is divided by the steps between: resets, compilation and the policy's one pass do not count.
+chunks of 100 steps) on one task and 480x480 pictures, with the videos that the command records. An evaluation of few
+steps and one of more are timed, and their difference is divided by the steps between: resets, compilation and the
+policy's one pass do not count.
 
 Needs an environment that has LeRobot beside this package; not the one of `make`.
 
 Usage: python -m benchmarks.lerobot_eval [--task reach-v3] [--batch-size 10] [--steps 5 25] [--turns 3]
-    [--variants own own-async opengl device] [--document docs/lerobot.md]
+    [--videos 10] [--variants own own-async opengl device] [--document docs/lerobot.md]
 """
 
 # pyright: reportMissingImports=false
@@ -17,6 +18,7 @@ import argparse
 import importlib.metadata
 import logging
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -28,8 +30,10 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import numpy as np
+from gymnasium.vector import AsyncVectorEnv
 
 from mjx_metaworld.adapters.lerobot.config import MjxMetaWorldEnv
+from mjx_metaworld.adapters.lerobot.vector_env import LeRobotVectorEnv
 from mjx_metaworld.build.machine import cpu_cores, versions
 from mjx_metaworld.cli.markdown import rewrite_section
 
@@ -41,7 +45,7 @@ _NAMES = {
 }
 
 
-def prepare(variant: str, task: str, batch_size: int) -> Callable[[int], float]:
+def prepare(variant: str, task: str, batch_size: int, videos: int) -> Callable[[int], float]:
     """A function that evaluates for a number of control steps, and tells how many seconds that took."""
     import torch
     from lerobot.envs.configs import MetaworldEnv
@@ -65,6 +69,12 @@ def prepare(variant: str, task: str, batch_size: int) -> Callable[[int], float]:
     )
     (env,) = (env for group in envs.values() for env in group.values())
 
+    if not own and importlib.metadata.version("lerobot").startswith(("0.4", "0.5")):
+        # LeRobot before 0.6 records videos of gymnasium's own two kinds of vector environments only; it asks the lanes
+        # of this kind by name.
+        env.__class__ = type("Recorded", (LeRobotVectorEnv, AsyncVectorEnv), {})
+    folder = Path(tempfile.mkdtemp(prefix="lerobot-eval-"))
+
     def evaluate(steps: int) -> float:
         # How long an evaluation goes on is asked of the environment.
         if own:
@@ -81,6 +91,8 @@ def prepare(variant: str, task: str, batch_size: int) -> Callable[[int], float]:
                 preprocessor=preprocessor,
                 postprocessor=postprocessor,
                 n_episodes=batch_size,
+                max_episodes_rendered=videos,
+                videos_dir=folder,
                 start_seed=1000,
             )
         return time.perf_counter() - begin
@@ -96,6 +108,7 @@ def main() -> None:
     parser.add_argument("--task", default="reach-v3")
     parser.add_argument("--batch-size", type=int, default=10)
     parser.add_argument("--steps", nargs=2, type=int, default=[5, 25])
+    parser.add_argument("--videos", type=int, default=10, help="episodes recorded; the command records 10")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["own", "opengl", "device"], choices=list(_NAMES))
     parser.add_argument("--document", type=Path, default=None)
@@ -104,7 +117,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
 
-    evaluations = {variant: prepare(variant, args.task, args.batch_size) for variant in args.variants}
+    evaluations = {variant: prepare(variant, args.task, args.batch_size, args.videos) for variant in args.variants}
     for evaluate in evaluations.values():
         evaluate(2)
     rates: dict[str, list[float]] = {variant: [] for variant in args.variants}
@@ -125,7 +138,8 @@ def main() -> None:
     libraries = versions() | {name: importlib.metadata.version(name) for name in ("lerobot", "torch", "warp-lang")}
     lines += [
         "",
-        f"{args.task}, {args.batch_size} environments, {jax.devices()[0].device_kind}, {cpu_cores()} cores, "
+        f"{args.task}, {args.batch_size} environments, {args.videos} videos, {jax.devices()[0].device_kind}, "
+        f"{cpu_cores()} cores, "
         f"{', '.join(f'{name} {version}' for name, version in libraries.items())}; medians of {args.turns} turns. "
         "`python -m benchmarks.lerobot_eval` wrote this.",
     ]

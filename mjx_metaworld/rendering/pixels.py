@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.rendering.camera import Camera, Segmentation, check_request
+from mjx_metaworld.rendering.camera import Camera, Segmentation, Views, check_request
 from mjx_metaworld.rendering.camera import camera as make_camera
 
 
@@ -44,6 +48,16 @@ class Pixels:
         if self.camera_pos is not None:
             x, y, z = map(float, self.camera_pos)
             object.__setattr__(self, "camera_pos", (x, y, z))
+
+    @property
+    def shapes(self) -> Any:
+        """Shapes and types of what is drawn of one environment, in the place of the arrays."""
+        cameras = () if isinstance(self.camera, str) else (len(self.camera),)
+        size = (*cameras, self.height, self.width)
+        color = jax.ShapeDtypeStruct((*size, 3), jnp.uint8)
+        if not self.depth and self.segmentation is None:
+            return color
+        return Views(color, jax.ShapeDtypeStruct(size, jnp.float32), jax.ShapeDtypeStruct(size, jnp.int32))
 
     def __call__(self, env: MetaWorldEnv) -> Camera:
         """The cameras of an environment; raises as `mw.camera` does."""

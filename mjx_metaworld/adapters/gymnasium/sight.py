@@ -7,22 +7,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from gymnasium.spaces import Box, Dict, Space
+from gymnasium.spaces import Dict, Space
 
+from mjx_metaworld.adapters.views import named_pixels, picture_boxes
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.processes.forks import without_threads
-from mjx_metaworld.rendering.camera import Views, check_available
+from mjx_metaworld.rendering.camera import check_available
 from mjx_metaworld.rendering.on_device import draw_lanes
 from mjx_metaworld.rendering.pixels import Pixels
 from mjx_metaworld.types import State
-
-_LABELS = np.iinfo(np.int32)
-# Keys of observations, beside the fields of `Views` and what a pixel's values may be.
-_KINDS = {
-    "pixels": ("color", 0, 255, np.uint8),
-    "depth": ("depth", 0.0, np.inf, np.float32),
-    "segmentation": ("label", _LABELS.min, _LABELS.max, np.int32),
-}
 
 
 class Sight:
@@ -44,13 +37,7 @@ class Sight:
         if not without_threads():
             check_available()
         self._pixels = pixels
-        cameras = () if isinstance(pixels.camera, str) else (len(pixels.camera),)
-        size = (*cameras, pixels.height, pixels.width)
-        measured = pixels.depth or pixels.segmentation is not None
-        shapes = {"pixels": (*size, 3)} | ({"depth": size, "segmentation": size} if measured else {})
-        parts = {
-            name: Box(low, high, shapes[name], kind) for name, (_, low, high, kind) in _KINDS.items() if name in shapes
-        }
+        parts = picture_boxes(named_pixels(pixels.shapes))
         self.space = Dict({"state": numbers, **parts})
         self._images = {name: np.zeros((num_envs, *part.shape), part.dtype) for name, part in parts.items()}
 
@@ -58,9 +45,8 @@ class Sight:
         """Draw the lanes of a mask."""
         rows = np.flatnonzero(lanes)
         if len(rows):
-            drawn = draw_lanes(env, self._pixels, state, rows)
-            for name, images in self._images.items():
-                images[rows] = getattr(drawn, _KINDS[name][0]) if isinstance(drawn, Views) else drawn
+            for name, drawn in named_pixels(draw_lanes(env, self._pixels, state, rows)).items():
+                self._images[name][rows] = drawn
 
     def observe(self, numbers: np.ndarray, lane: int | None = None) -> dict[str, np.ndarray]:
         """Copies of the observations of all lanes, or of one; `numbers` are what else they observe."""
