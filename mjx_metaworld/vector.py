@@ -309,7 +309,7 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
 
 def rollout(
     vector_env: VectorEnv,
-    policy: Callable[[Float[Array, "envs obs"], PRNGKey], Float[Array, "envs 4"]],
+    policy: Callable[..., Float[Array, "envs 4"]],
     key: PRNGKey,
     num_steps: int,
     state: State | None = None,

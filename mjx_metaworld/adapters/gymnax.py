@@ -61,7 +61,8 @@ class GymnaxEnv:
         if self.env.pixels is None:
             return numbers
         drawn = named_pixels(jax.eval_shape(self.env.reset, jax.random.key(0)).pixels)
-        return JaxDict({"state": numbers} | {name: as_jax_box(box) for name, box in picture_boxes(drawn).items()})
+        boxes: Any = {"state": numbers} | {name: as_jax_box(box) for name, box in picture_boxes(drawn).items()}
+        return JaxDict(boxes)
 
     def action_space(self, params: GymnaxParams | None = None) -> JaxBox:
         """Box [-1, 1]^4 of gymnasium's, and of gymnax's where that is loaded; `sample` takes a key."""

@@ -24,7 +24,8 @@ def named_pixels(pixels: Any) -> dict[str, Any]:
 
 def picture_boxes(shapes: Mapping[str, Any]) -> dict[str, Box]:
     """Spaces of what `named_pixels` names, of which `shapes` holds whatever has a shape and a type."""
-    return {
-        name: Box(*_BOUNDS[name], shape.shape, np.dtype(shape.dtype).type)  # pyright: ignore[reportArgumentType]
-        for name, shape in shapes.items()
-    }
+    boxes = {}
+    for name, shape in shapes.items():
+        low, high = _BOUNDS[name]
+        boxes[name] = Box(low, high, shape.shape, np.dtype(shape.dtype).type)
+    return boxes

@@ -46,8 +46,9 @@ def draw_on_device(
     flat = jax.tree.map(lambda x: jnp.reshape(x, (count, *np.shape(x)[len(shape) :]))[rows], state)
     place = None if camera_pos is None else (float(camera_pos[0]), float(camera_pos[1]), float(camera_pos[2]))
     pixels = Pixels(name, width, height, place, depth=depth)
-    images = draw_lanes(env, pixels, flat, np.arange(len(rows)))
-    images = (images.depth if isinstance(images, Views) else images)[:count]
+    drawn = draw_lanes(env, pixels, flat, np.arange(len(rows)))
+    images: Any = drawn.depth if isinstance(drawn, Views) else drawn
+    images = images[:count]
     return images.reshape(*shape, *images.shape[1:])
 
 

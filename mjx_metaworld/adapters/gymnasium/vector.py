@@ -395,7 +395,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if ended.any():
             final = np.full(self.num_envs, None, object)
             for i in np.flatnonzero(ended):
-                final[i] = self._observed(obs, i)
+                final[i] = self._observed(obs, int(i))
             infos |= with_mask("final_obs", final, ended)
             infos |= with_mask("final_info", metric_infos(metrics, ended) | self.statistics.infos(ended), ended)
         return infos | metric_infos(metrics, running & ~ended)

@@ -3,7 +3,9 @@
 # pyright: reportInvalidTypeForm=false
 
 # Warp reads the annotations of `run` below as types, so they cannot be strings.
+import contextlib
 import threading
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -33,14 +35,21 @@ def check_device() -> None:
             f"mw.camera draws on CPUs and NVIDIA's GPUs, and JAX computes on {platform!r} here. mw.render draws on the "
             "host; JAX_PLATFORMS=cpu computes on the CPU."
         )
-    wp.init()
+    with _kept_kernels():
+        wp.init()
     if platform != "cpu" and wp.get_cuda_device_count() == 0:
         raise RuntimeError(
             "JAX computes on a GPU, but Warp finds no CUDA device: its driver is too old for warp-lang "
             f"{wp.config.version}, or the GPU is not NVIDIA's. mw.render draws on the host."
         )
-    try:
+    with _kept_kernels():
         load_kernels("cpu" if platform == "cpu" else "cuda:0")
+
+
+@contextlib.contextmanager
+def _kept_kernels() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RuntimeError(
             f"Warp cannot keep its compiled kernels in {wp.config.kernel_cache_dir} ({error}); set WARP_CACHE_PATH to "
