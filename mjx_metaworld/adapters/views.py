@@ -16,7 +16,7 @@ _BOUNDS = {"pixels": (0, 255), "depth": (0.0, np.inf), "segmentation": (_LABELS.
 
 
 def named_pixels(pixels: Any) -> dict[str, Any]:
-    """What cameras draw, by name: "pixels", the colours, and with depth or segmentation "depth" and "segmentation"."""
+    """Pictures of cameras by name: "pixels", the colours, and with depth or segmentation "depth" and "segmentation"."""
     if isinstance(pixels, Views):
         return {name: getattr(pixels, field) for name, field in _FIELDS.items()}
     return {"pixels": pixels}
