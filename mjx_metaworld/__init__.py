@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.experts import expert
     from mjx_metaworld.physics.config import Execution, PhysicsConfig
     from mjx_metaworld.rendering.camera import Camera, Views, camera
+    from mjx_metaworld.rendering.pixels import Pixels
     from mjx_metaworld.rendering.render import list_cameras, render
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.suites import goals, list_suites, list_tasks
@@ -29,6 +30,7 @@ _HOMES = {
     "MetaWorldEnv": "env",
     "Metrics": "types",
     "PhysicsConfig": "physics.config",
+    "Pixels": "rendering.pixels",
     "State": "types",
     "Transition": "types",
     "VectorEnv": "vector",
@@ -52,6 +54,7 @@ __all__ = [
     "MetaWorldEnv",
     "Metrics",
     "PhysicsConfig",
+    "Pixels",
     "State",
     "Transition",
     "VectorEnv",

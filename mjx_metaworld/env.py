@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -37,6 +38,8 @@ from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
 
 # Makes an environment's physics of the robot, the scenes of its tasks (stacked), their hulls, accuracy and layout.
 EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
+# Makes, of an environment, the function that draws one of its states: `mw.Pixels`, or one's own.
+PixelsFactory = Callable[["MetaWorldEnv"], Callable[[State], Any]]
 
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
@@ -55,6 +58,7 @@ def make(
     physics: PhysicsConfig | None = None,
     backend: Backend | Execution = "auto",
     engine: EngineFactory | None = None,
+    pixels: PixelsFactory | None = None,
 ) -> MetaWorldEnv:
     """Build an environment for a task, a list of tasks, or a suite.
 
@@ -70,10 +74,14 @@ def make(
         backend: how batches are laid out: "cpu", "accelerator" (any GPU or TPU), "cuda" (with kernels of our own for
             NVIDIA's GPUs), or "auto", that of JAX's default backend; or an `Execution` of one's own.
         engine: what simulates; by default MuJoCo's physics. `testing.KinematicEngine` compiles in a second instead.
+        pixels: cameras whose pictures stand beside the state, in `state.pixels`: `mw.Pixels("corner2", 64, 64)`, or a
+            function that makes, of the environment, a function which draws one environment's state.
 
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
             not fit, a reward version that there is not, a bad episode length or an unknown backend.
+        TypeError: if `pixels` is no function.
+        ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
     check_threads("mw.make")
@@ -89,6 +97,7 @@ def make(
         physics=physics or PhysicsConfig(),
         backend=backend,
         engine=engine,
+        pixels=pixels,
     )
 
 
@@ -103,10 +112,11 @@ class MetaWorldEnv(EqualCopies):
         max_episode_steps: control steps until truncation.
         terminate_on_success: whether the first success ends an episode.
         engine: the physics.
+        pixels: makes the cameras of `state.pixels`; None without.
     """
 
     _options = ("tasks", "goal_observable", "one_hot", "reward_version")
-    _options += ("max_episode_steps", "terminate_on_success", "engine")
+    _options += ("max_episode_steps", "terminate_on_success", "engine", "pixels")
     _derived = ("_table", "_bank", "observation_space", "action_space")
 
     def __init__(
@@ -121,7 +131,10 @@ class MetaWorldEnv(EqualCopies):
         physics: PhysicsConfig,
         backend: Backend | Execution = "auto",
         engine: EngineFactory | None = None,
+        pixels: PixelsFactory | None = None,
     ) -> None:
+        if pixels is not None and not callable(pixels):
+            raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
         for spec in tasks:
             spec.reward_of(reward_version)  # raises where the task has none
         self.tasks = tasks
@@ -134,13 +147,15 @@ class MetaWorldEnv(EqualCopies):
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
+        self.pixels = pixels
+        if pixels is not None:
+            self._pixels_camera(pixels)  # raises where it cannot draw
 
     def __repr__(self) -> str:
         names = [spec.name for spec in self.tasks]
         shown = names if len(names) <= _SHOWN_TASKS else [*names[:_SHOWN_TASKS], f"... {len(names)} in all"]
-        given = ", ".join(
-            f"{name}={getattr(self, name)!r}" for name in self._options if name not in ("tasks", "engine")
-        )
+        unsaid = {"tasks", "engine"} if self.pixels else {"tasks", "engine", "pixels"}
+        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._options if name not in unsaid)
         return f"MetaWorldEnv([{', '.join(shown)}], {given})"
 
     @property
@@ -204,7 +219,7 @@ class MetaWorldEnv(EqualCopies):
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
         rand_vec = checks.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
-        return self._start(task, rand_vec, self._settled(row), next_key)
+        return self.draw(self._start(task, rand_vec, self._settled(row), next_key))
 
     @shared_method
     @default_promotion
@@ -247,7 +262,7 @@ class MetaWorldEnv(EqualCopies):
         if any(spec.settles_against_prop for spec in self.tasks):
             prop_pos = self._place(place, rand_vec, settled).prop_pos
             settled = settle_on_host(self.tasks, place, prop_pos, settled)
-        return self._start(task, rand_vec, settled, as_typed(key))
+        return self.draw(self._start(task, rand_vec, settled, as_typed(key)))
 
     def _draw_goal(self, key: PRNGKey, task: Int[Array, ""]) -> Float[Array, " rand"]:
         table = self.rows(task)
@@ -314,7 +329,7 @@ class MetaWorldEnv(EqualCopies):
     @shared_method
     @default_promotion
     def step(self, state: State, action: Float[Array, "4"]) -> State:
-        """Advance one control step (12.5 ms of simulated time); never resets by itself.
+        """Advance one control step (12.5 ms of simulated time); never resets by itself. With `pixels` it draws.
 
         Actions are clipped to [-1, 1]. An action with NaN or infinite entries counts as zero and sets
         `episode.invalid_action` of that step. Where the physics, the observation or the reward would not be finite, the
@@ -377,7 +392,7 @@ class MetaWorldEnv(EqualCopies):
         new = (physics, obs, first_distance, readings.frame)
         old = (state.physics, state.obs[observation.OBSERVATION], episode.first_distance, episode.previous_frame)
         physics, obs, first_distance, frame = jax.tree.map(functools.partial(jnp.where, sound), new, old)
-        return State(
+        after = State(
             physics=physics,
             obs=self._with_task(obs, state.task),
             reward=jnp.copy(metrics.unscaled_reward),  # a buffer of its own, see `_start`
@@ -391,6 +406,35 @@ class MetaWorldEnv(EqualCopies):
             cost_estimate=cost_estimate,
             finite=valid & sound,
         )
+        return self.draw(after)
+
+    # --- pixels ---
+
+    @shared_method
+    def draw(self, state: State) -> State:
+        """Put the pictures of a state beside it, as `reset` and `step` do; without `pixels` it stays as it is."""
+        if self.pixels is None:
+            return state
+        return state.replace(pixels=self._pixels_camera(self.pixels)(state.replace(pixels=None)))
+
+    @property
+    def blind(self) -> MetaWorldEnv:
+        """The same environment without `pixels`, for loops that draw less often than they step.
+
+        `env.draw(env.blind.step(state, action))` is `env.step(state, action)`.
+        """
+        if self.pixels is None:
+            return self
+        blind = copy.copy(self)
+        blind.pixels = None
+        return blind
+
+    def _pixels_camera(self, pixels: PixelsFactory) -> Callable[[State], Any]:
+        # Kept with the engine, for all copies of the environment; made of one that nobody will change.
+        operations, place = self.engine.operations, ("pixels", pixels)
+        if place not in operations:
+            operations[place] = pixels(copy.copy(self.blind))
+        return operations[place]
 
     # --- by task ---
 

@@ -123,7 +123,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         cost_estimate=jnp.zeros((), jnp.int32),
         finite=jnp.ones((), bool),
     )
-    return jax.tree.map(jnp.copy, state)  # a buffer of its own for every leaf, so that it may be donated
+    return env.draw(jax.tree.map(jnp.copy, state))  # a buffer of its own for every leaf, so that it may be donated
 
 
 def reward_inputs_from_metaworld(

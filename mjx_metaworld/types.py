@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +67,7 @@ class State(struct.PyTreeNode):
     episode: Episode
     cost_estimate: Int[Array, ""]  # the engine's: orders environments on a CPU; any value gives the same results
     finite: Bool[Array, ""]  # False after a step with NaN or infinity: in its action, or in what came of it
+    pixels: Any = None  # what the environment's `pixels` draw of it; None, which has no leaves, without
 
 
 class Transition(struct.PyTreeNode):
@@ -82,6 +83,9 @@ class Transition(struct.PyTreeNode):
     task: Int[Array, ""]
     # False where the action or what came of it held NaN or infinity; an episode ends where the latter did.
     finite: Bool[Array, ""] = struct.field(default_factory=lambda: jnp.ones((), bool))
+    # Drawn of the state before the step, beside `obs`; the picture beside `next_obs` is the next transition's, and at
+    # an episode's end nobody's.
+    pixels: Any = None
 
 
 def on_host(state: State) -> State:

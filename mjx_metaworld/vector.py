@@ -90,7 +90,7 @@ class VectorEnv(EqualCopies):
 
         Returns:
             The state to go on from (already the new episode's where one ended) and the transition just made, whose
-            `next_obs` is the successor within the old episode.
+            `next_obs` is the successor within the old episode. With `pixels` a lane is drawn once, after its restart.
         """
         check_threads("VectorEnv.step")
         step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
@@ -98,7 +98,7 @@ class VectorEnv(EqualCopies):
 
     @shared_method
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
-        """New episodes in the lanes that are done, the others as they are."""
+        """New episodes in the lanes that are done, the others as they are; with `pixels` all lanes are drawn."""
         check_threads("VectorEnv.restart")
         each = functools.partial(restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(each), state, done, self._lane_numbers(done))
@@ -147,7 +147,7 @@ def step_and_restart(
 
     A pure function of one environment, to be batched with `jax.vmap`; `lane` as for `restart`.
     """
-    successor = env.step(state, action)
+    successor = env.blind.step(state, action)
     transition = Transition(
         obs=state.obs,
         action=action,
@@ -158,6 +158,7 @@ def step_and_restart(
         metrics=successor.metrics,
         task=state.task,
         finite=successor.finite,
+        pixels=state.pixels,
     )
     done = successor.terminated | successor.truncated
     return restart(env, successor, done, lane, resample_task=resample_task), transition
@@ -175,7 +176,8 @@ def restart(
     """Start a new episode of one environment if its last one is done, else keep the state; batch it with `jax.vmap`.
 
     Under any number of `jax.vmap`s a reset is computed for the environments that are done and for no others, some at a
-    time. The new episode is drawn from `state.episode.next_key` and the lane.
+    time. The new episode is drawn from `state.episode.next_key` and the lane. With `pixels` the state that it returns
+    is drawn, so a loop of one's own may leave the step before undrawn: `env.blind.step`.
 
     Args:
         env: the environment that the state belongs to.
@@ -189,11 +191,13 @@ def restart(
         words, key_impl = as_words(episode.next_key)
         state = state.replace(episode=episode.replace(next_key=words, key_impl=key_impl))
     # Kept with the engine, for all copies of the environment: an operation that is made anew would be compiled anew.
-    operations, place = env.engine.operations, ("restart", type(env), env.content(), resample_task)
+    blind = env.blind
+    operations, place = env.engine.operations, ("restart", type(env), blind.content(), resample_task)
     if place not in operations:
-        own = copy.copy(env)  # which nobody will change
+        own = copy.copy(blind)  # which nobody will change
         operations[place] = _restart_operation(own, resample_task), own
-    return operations[place][0](*varying_alike((state, done, jnp.asarray(lane))))
+    args = state.replace(pixels=None), done, jnp.asarray(lane)
+    return env.draw(operations[place][0](*varying_alike(args)))
 
 
 def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[State, Array, Array], State]:
@@ -305,29 +309,40 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
 
 def rollout(
     vector_env: VectorEnv,
-    policy: Callable[[Float[Array, "envs obs"], PRNGKey], Float[Array, "envs 4"]],
+    policy: Callable[..., Float[Array, "envs 4"]],
     key: PRNGKey,
     num_steps: int,
     state: State | None = None,
+    *,
+    sees: bool = False,
 ) -> tuple[State, Transition]:
     """Run a policy for `num_steps` control steps in one `lax.scan`.
 
     Args:
         vector_env: the environments.
-        policy: `(obs (envs, obs), key) -> action (envs, 4)`.
+        policy: `(obs (envs, obs), key) -> action (envs, 4)`; with `sees` `(obs, pixels, key)`.
         key: draws the first episodes (unless `state` is given) and the policy's randomness.
         num_steps: length of the scan.
         state: where to start; by default fresh episodes.
+        sees: give the policy the pictures, too, of an environment with `pixels`.
 
     Returns:
-        The last state, and all transitions with leading axes (num_steps, envs).
+        The last state, and all transitions with leading axes (num_steps, envs); with `pixels` they hold the pictures.
+
+    Raises:
+        ValueError: if the policy is to see and the environment has no `pixels`.
     """
     check_threads("mw.rollout")
+    if sees and vector_env.env.pixels is None:
+        raise ValueError("a policy sees an environment that was made with pixels: mw.make(..., pixels=mw.Pixels())")
     reset_key, policy_key = jax.random.split(key)
     if state is None:
         state = vector_env.reset(reset_key)
+    elif vector_env.env.pixels is not None and state.pixels is None:
+        state = jax.vmap(vector_env.env.draw)(state)
 
     def body(state, step_key):
-        return vector_env.step(state, policy(state.obs, step_key))
+        seen = (state.obs, state.pixels) if sees else (state.obs,)
+        return vector_env.step(state, policy(*seen, step_key))
 
     return jax.lax.scan(body, state, jax.random.split(policy_key, num_steps))

@@ -23,6 +23,7 @@ except ImportError as error:
     raise ImportError("this adapter needs brax: pip install 'mjx-metaworld[brax]'") from error
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
+from mjx_metaworld.adapters.views import named_pixels
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.keys import PRNGKey, is_typed
 from mjx_metaworld.types import EPISODE_STEPS, State
@@ -32,7 +33,7 @@ from mjx_metaworld.vector import restart
 class PipelineState(struct.PyTreeNode):
     """State that brax carries and restores as `pipeline_state`."""
 
-    env: State
+    env: State  # without pictures, which are in brax's `obs`
     solved: Bool[Array, ""]  # whether a step of this episode was a success
 
 
@@ -45,18 +46,34 @@ class BraxEnv(Env):
     the true successor, also where an automatic reset has replaced `obs`; `info["finite"]` is False at a step whose
     action, or what came of it, held NaN or infinity.
 
+    With `pixels` an observation is a dict, as brax's and Playground's agents take it: "state" (obs,), and a picture
+    "pixels/view_0" (height, width, 3) a camera, float32 from 0 to 1; `info["terminal_obs"]` remains the numbers.
+
     Args:
         env: what to adapt.
+        draws: whether a step draws; else its observation keeps the pictures that it had, for a wrapper that draws
+            later.
+
+    Raises:
+        ValueError: if the pixels are more than colours.
     """
 
-    def __init__(self, env: MetaWorldEnv) -> None:
+    def __init__(self, env: MetaWorldEnv, *, draws: bool = True) -> None:
         provide_device_put_replicated()  # for agents that wrap by brax's own means
         self.env = env
+        self.draws = draws
+        if env.pixels is not None:
+            drawn = jax.eval_shape(env.reset, jax.random.key(0)).pixels
+            if not isinstance(drawn, jax.ShapeDtypeStruct) or len(drawn.shape) not in (3, 4):
+                raise ValueError(f"brax observes pictures of colours alone, not {sorted(named_pixels(drawn))}")
 
     @property
-    def observation_size(self) -> int:
-        """Length of the observation."""
-        return self.env.observation_size
+    def observation_size(self) -> Any:
+        """Length of the observation; with `pixels` the shapes of its parts, by name."""
+        if self.env.pixels is None:
+            return self.env.observation_size
+        obs = jax.eval_shape(lambda key: self.observe(self.env.reset(key)), jax.random.key(0))
+        return {name: part.shape for name, part in obs.items()}
 
     @property
     def action_size(self) -> int:
@@ -72,26 +89,38 @@ class BraxEnv(Env):
         """Start an episode of a task drawn uniformly; `rng` is a key of either kind."""
         state = self.env.reset(rng)
         zero = jnp.zeros_like(state.reward)
-        pipeline_state: Any = PipelineState(state, jnp.zeros((), bool))  # where brax declares its own
+        undrawn = state.replace(pixels=None)
+        pipeline_state: Any = PipelineState(undrawn, jnp.zeros((), bool))  # where brax declares its own
         info = {"truncation": zero, "terminal_obs": state.obs, "finite": state.finite}
-        return BraxState(pipeline_state, state.obs, zero, zero, _metrics(state, pipeline_state.solved), info)
+        metrics = _metrics(state, pipeline_state.solved)
+        return BraxState(pipeline_state, self.observe(state), zero, zero, metrics, info)
 
     def step(self, state: BraxState, action: Float[Array, "4"]) -> BraxState:
         """Advance by one control step, keeping what wrappers have put into `info` and `metrics`."""
         before: Any = state.pipeline_state  # our PipelineState, where brax declares its own
-        after = self.env.step(before.env, action)
+        after = (self.env if self.draws else self.env.blind).step(before.env, action)
+        obs: Any = state.obs
+        obs = obs | {"state": after.obs} if self.env.pixels is not None and not self.draws else self.observe(after)
         success = after.metrics.success > 0
         # An end stays one until a wrapper has seen it, which with `action_repeat` takes further steps.
         done = jnp.maximum(state.done, after.terminated.astype(after.reward.dtype))
         truncation = (after.truncated & ~after.terminated).astype(after.reward.dtype)
         return state.replace(  # pyright: ignore[reportAttributeAccessIssue] - flax gives it, unseen
-            pipeline_state=PipelineState(after, before.solved | success),
-            obs=after.obs,
+            pipeline_state=PipelineState(after.replace(pixels=None), before.solved | success),
+            obs=obs,
             reward=after.reward,
             done=done,
             metrics=state.metrics | _metrics(after, success & ~before.solved),
             info=state.info | {"truncation": truncation, "terminal_obs": after.obs, "finite": after.finite},
         )
+
+    def observe(self, state: State) -> Any:
+        """Observation of a state: its numbers, or these and its pictures by name."""
+        if state.pixels is None:
+            return state.obs
+        views = state.pixels if state.pixels.ndim == 4 else state.pixels[None]
+        pictures = {f"pixels/view_{i}": view.astype(jnp.float32) / 255.0 for i, view in enumerate(views)}
+        return {"state": state.obs} | pictures
 
 
 def _metrics(state: State, solved: Bool[Array, ""]) -> dict[str, Array]:
@@ -107,7 +136,8 @@ def wrap(
 ) -> Wrapper:
     """Wrapper for brax's `wrap_env_fn`: like brax's own, but every episode has a fresh task and goal.
 
-    Brax's own starts a lane's episodes all alike, with the goal of its first. Where jax no longer has
+    Brax's own starts a lane's episodes all alike, with the goal of its first. With `pixels` a lane is drawn once, after
+    the restart. Where jax no longer has
     `device_put_replicated`, brax's agents are given one here; `jax` itself is left alone.
 
     Raises:
@@ -116,7 +146,8 @@ def wrap(
     if randomization_fn is not None:
         raise ValueError("randomization_fn must be None: there is no brax system to randomize")
     provide_device_put_replicated()  # an agent wraps before it needs it
-    return FreshAutoResetWrapper(EpisodeWrapper(VmapWrapper(env), episode_length, action_repeat))
+    late = BraxEnv(env.env, draws=False) if env.env.pixels is not None else env
+    return FreshAutoResetWrapper(EpisodeWrapper(VmapWrapper(late), episode_length, action_repeat))
 
 
 class FreshAutoResetWrapper(Wrapper):
@@ -141,7 +172,7 @@ class FreshAutoResetWrapper(Wrapper):
         # Counted here, not by the environment's step, of which `action_repeat` makes several.
         first = (old.solved & ~before.solved).astype(counted.reward.dtype)
         return counted.replace(
-            pipeline_state=PipelineState(fresh, old.solved & ~done),
-            obs=fresh.obs,
+            pipeline_state=PipelineState(fresh.replace(pixels=None), old.solved & ~done),
+            obs=jax.vmap(unwrapped.observe)(fresh),
             metrics=counted.metrics | {"solved": first},
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from flax import struct
-from jaxtyping import Array, Float
+from typing import Any
 
-from mjx_metaworld.adapters.gymnax_spaces import JaxBox, as_jax_box
+import jax
+from flax import struct
+from jaxtyping import Array
+
+from mjx_metaworld.adapters.gymnax_spaces import JaxBox, JaxDict, as_jax_box
+from mjx_metaworld.adapters.views import named_pixels, picture_boxes
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.types import State
@@ -21,6 +25,8 @@ class GymnaxParams(struct.PyTreeNode):
 class GymnaxEnv:
     """One environment that restarts by itself with a fresh task and goal; batch it with `jax.vmap`.
 
+    With `pixels` an observation is the dict {"state": numbers, "pixels": pictures}; a lane is drawn once a step.
+
     Args:
         env: what to adapt.
         separate_truncation: return `(obs, state, reward, terminated, truncated, info)` as gymnax does from version 1,
@@ -32,26 +38,31 @@ class GymnaxEnv:
         self.separate_truncation = separate_truncation
         self.default_params = GymnaxParams(env.max_episode_steps)
 
-    def reset(self, key: PRNGKey, params: GymnaxParams | None = None) -> tuple[Float[Array, " obs"], State]:
+    def reset(self, key: PRNGKey, params: GymnaxParams | None = None) -> tuple[Any, State]:
         """Start an episode of a task drawn uniformly."""
         state = self.env.reset(key)
-        return state.obs, state
+        return _observation(state), state
 
     def step(self, key: PRNGKey, state: State, action: Array, params: GymnaxParams | None = None) -> tuple:
         """Advance by one control step.
 
-        `info` holds the metrics, the true successor as `final_observation`, and `finite`, see `State`.
+        `info` holds the metrics, the true successor as `final_observation` (its numbers), and `finite`, see `State`.
         """
         following, last = step_and_restart(self.env, state, action)
         ends = {"terminated": last.terminated, "truncated": last.truncated}
         info = vars(last.metrics) | ends | {"final_observation": last.next_obs, "discount": 1.0 - last.terminated}
         info |= {"finite": last.finite}
         flags = ends.values() if self.separate_truncation else [last.terminated | last.truncated]
-        return following.obs, following, last.reward, *flags, info
+        return _observation(following), following, last.reward, *flags, info
 
-    def observation_space(self, params: GymnaxParams | None = None) -> JaxBox:
-        """Box of gymnasium's, and of gymnax's where that is loaded; `sample` takes a key."""
-        return as_jax_box(self.env.observation_space)
+    def observation_space(self, params: GymnaxParams | None = None) -> Any:
+        """Box of gymnasium's, and of gymnax's where that is loaded; `sample` takes a key. With `pixels` a dict."""
+        numbers = as_jax_box(self.env.observation_space)
+        if self.env.pixels is None:
+            return numbers
+        drawn = named_pixels(jax.eval_shape(self.env.reset, jax.random.key(0)).pixels)
+        boxes: Any = {"state": numbers} | {name: as_jax_box(box) for name, box in picture_boxes(drawn).items()}
+        return JaxDict(boxes)
 
     def action_space(self, params: GymnaxParams | None = None) -> JaxBox:
         """Box [-1, 1]^4 of gymnasium's, and of gymnax's where that is loaded; `sample` takes a key."""
@@ -67,3 +78,7 @@ class GymnaxEnv:
     def num_actions(self) -> int:
         """4, the length of an action."""
         return self.env.action_size
+
+
+def _observation(state: State) -> Any:
+    return state.obs if state.pixels is None else {"state": state.obs} | named_pixels(state.pixels)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 
 
 class JaxBox(Box):
@@ -43,6 +44,23 @@ def as_jax_box(space: Box) -> JaxBox:
     gymnax = sys.modules.get("gymnax.environments.spaces")
     box = JaxBox if gymnax is None else _box_of_both(gymnax.Box)
     return box(space.low, space.high, dtype=np.dtype(space.dtype).type)
+
+
+class JaxDict(Dict):
+    """A gymnasium `Dict` of such boxes, which draws from a key and tests arrays that JAX traces, too."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        """Draw a point: in JAX where the first argument is a key, of either kind; else as gymnasium does."""
+        if not isinstance(mask, jax.Array):
+            return super().sample(mask, probability)
+        keys = jax.random.split(mask, len(self.spaces))
+        return {name: space.sample(key) for (name, space), key in zip(self.spaces.items(), keys, strict=True)}
+
+    def contains(self, x: Any) -> Any:
+        """True if all parts of a point lie inside; of arrays of JAX's, an array."""
+        if not isinstance(x, dict) or x.keys() != self.spaces.keys():
+            return False
+        return functools.reduce(operator.and_, (space.contains(x[name]) for name, space in self.spaces.items()))
 
 
 def _pickled(box: JaxBox) -> tuple[Any, ...]:

@@ -38,6 +38,7 @@ class StepOutput(struct.PyTreeNode):
     task: Any  # (envs,)
     stats: EpisodeStats  # of the episode that the step belongs to, this step included
     length: Any  # (envs,)
+    pixels: Any = None  # (envs, ...) as `state.pixels`, already of the new episode where one ended; None without
 
 
 class TorchEnv:
@@ -152,6 +153,8 @@ class TorchEnv:
             - `terminal_observation`: the true successor of every environment, also where the episode ended. The same
               tensor as `infos["observations"]["raw"]["obs"]`, where FastTD3 looks for it.
             - `episode`: `success` at any step so far, `return` and `length`, of the episode that the step belongs to.
+            - `pixels`: the pictures beside the observations, (envs, height, width, 3) uint8, if the environment draws
+              any; of the first state of the new episode where one ended.
             - `task`: index into the tasks. `success` and the other metrics of `mw.Metrics`: of this step.
 
         Raises:
@@ -168,6 +171,8 @@ class TorchEnv:
             "episode": {"success": out.stats.success, "return": out.stats.episode_return, "length": out.length},
             "task": out.task,
         }
+        if out.pixels is not None:
+            infos["pixels"] = out.pixels
         return out.obs, out.reward, out.terminated | out.truncated, infos
 
     def advance(self, action: torch.Tensor) -> StepOutput:
@@ -177,6 +182,18 @@ class TorchEnv:
         action = tensors.check_action(action, (self.num_envs, self.num_actions), self.device, dtype)
         self._running, out = self._step(running, jax.device_put(tensors.to_jax(action), self._placement))
         return self._tensors(out)
+
+    @property
+    def pixels(self) -> Any:
+        """Present pictures (envs, height, width, 3), also after `reset`, or a struct of them; a copy.
+
+        Raises:
+            RuntimeError: before the first `reset`, or of an environment that was made without `pixels`.
+        """
+        pixels = self.state.pixels
+        if pixels is None:
+            raise RuntimeError("this environment draws nothing: make it with mw.make(..., pixels=mw.Pixels())")
+        return jax.tree.map(lambda tensor: tensor.clone(), self._tensors(pixels))
 
     @property
     def episode_length(self) -> torch.Tensor:
@@ -221,6 +238,7 @@ class TorchEnv:
             task=last.task,
             stats=stats,
             length=running.state.episode.step + 1,
+            pixels=state.pixels,
         )
         fresh = select_envs(last.terminated | last.truncated, no_episodes(self.num_envs), stats)
         # Copied, since an output that is also an input, such as the task, would be the memory of the state.

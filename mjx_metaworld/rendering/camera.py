@@ -77,6 +77,19 @@ def camera(
         ImportError: without the extra `pixels`.
         RuntimeError: if JAX computes on a device that cannot draw, or Warp cannot keep its compiled kernels.
     """
+    names = check_request(camera, width, height, camera_pos, segmentation)
+    single = isinstance(camera, str)
+    return Camera(env, names, width, height, single=single, pos=camera_pos, depth=depth, segmentation=segmentation)
+
+
+def check_request(
+    camera: str | Sequence[str], width: int, height: int, camera_pos: Any, segmentation: str | None
+) -> tuple[str, ...]:
+    """Names of the cameras that are asked for; the arguments are those of `camera`.
+
+    Raises:
+        ValueError: for an unknown camera or segmentation, a size outside 1 .. 4096, or a bad place.
+    """
     names = (camera,) if isinstance(camera, str) else tuple(camera)
     if not names:
         raise ValueError(f"no camera named; available: {', '.join(CAMERAS)}")
@@ -88,8 +101,7 @@ def camera(
         raise ValueError(f"segmentation by {segmentation!r}; available: {', '.join(get_args(Segmentation))}")
     if camera_pos is not None and np.shape(camera_pos) != (3,):
         raise ValueError(f"camera_pos must have shape (3,), got {np.shape(camera_pos)}")
-    single = isinstance(camera, str)
-    return Camera(env, names, width, height, single=single, pos=camera_pos, depth=depth, segmentation=segmentation)
+    return names
 
 
 class Camera:

@@ -101,6 +101,7 @@ def render(
     """
     _check(state, camera, width, height, num_threads)
     _check_free(camera, lookat, np.shape(state.task))
+    state = state.replace(pixels=None)  # pictures that it may hold already need not come to the host
     chosen = choose_backend(backend)
     if chosen == "device":
         from mjx_metaworld.rendering.on_device import draw_on_device

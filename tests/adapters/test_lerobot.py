@@ -215,6 +215,7 @@ def test_what_lerobot_asks_the_lanes_for():
     assert env.call("_max_episode_steps") == (123,) * LANES
     assert env.call("task") == env.get_attr("task") == ("push-back-v3",) * LANES
     assert env.call("task_description") == ("do push-back-v3",) * LANES
+    assert [(lane.task, lane.task_description) for lane in env.envs] == [("push-back-v3", "do push-back-v3")] * LANES
     assert env.unwrapped.metadata["render_fps"] == 80
     with pytest.raises(AttributeError, match="colour"):
         env.call("colour")

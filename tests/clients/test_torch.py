@@ -358,3 +358,23 @@ def test_several_devices_are_gathered():
     assert ended.returncode == 0, ended.stderr[-2000:]
     lines = ended.stdout.splitlines()
     assert lines == ["[True, False, True, False]", "device must be None where the VectorEnv has devices, got cpu"]
+
+
+def test_pictures_are_tensors_too_drawn_after_the_restart(kinematic, env):
+    pytest.importorskip("warp")
+    with pytest.raises(RuntimeError, match=r"pixels=mw\.Pixels"):
+        env.pixels  # noqa: B018
+    seeing = mw.make("reach-v3", max_episode_steps=STEPS, pixels=mw.Pixels(width=16, height=16))
+    batch = TorchEnv(mw.VectorEnv(seeing, NUM_ENVS), device="cpu")
+    camera = jax.jit(jax.vmap(mw.camera(seeing, "corner2", 16, 16)))
+    batch.reset()
+    first = batch.pixels
+    assert (first.shape, first.dtype) == ((NUM_ENVS, 16, 16, 3), torch.uint8)
+    np.testing.assert_array_equal(first.numpy(), camera(batch.state))
+    for action in actions(steps=STEPS):
+        _, _, done, infos = batch.step(action)
+        np.testing.assert_array_equal(infos["pixels"].numpy(), batch.pixels.numpy())
+    assert done.all()
+    np.testing.assert_array_equal(infos["pixels"].numpy(), camera(batch.state))
+    infos["pixels"].zero_()  # the caller's own
+    assert batch.pixels.numpy().any()

@@ -21,7 +21,7 @@ from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 _ENDLESS = sys.maxsize
 
 
-class MetaWorldGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
     """One environment, for debugging and for tools that know no vector environments.
 
     Args:
@@ -69,16 +69,14 @@ class MetaWorldGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if seed is not None:
             super().reset(seed=check_seed(seed))
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; a seed restarts the choice of goals."""
         super().reset(seed=check_seed(seed))
         self._lane.np_random = self.np_random  # one generator, gymnasium's
         obs, _ = self._batch.reset()
-        return obs[0], {}
+        return _first(obs), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance by one control step, `action` (4,) within [-1, 1].
 
         Raises:
@@ -90,7 +88,7 @@ class MetaWorldGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         obs, reward, terminated, truncated, infos = self._batch.step(np.asarray(action)[None])
         if not self._ends_itself and not terminated[0]:
             infos |= self._batch.statistics.infos(self._batch.statistics.length == EPISODE_STEPS)
-        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), first_lane(infos)
+        return _first(obs), float(reward[0]), bool(terminated[0]), bool(truncated[0]), first_lane(infos)
 
     def render(self) -> np.ndarray:
         """A picture: uint8 (height, width, 3), or float32 (height, width) with "depth_array"."""
@@ -99,6 +97,10 @@ class MetaWorldGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def close(self) -> None:
         """Close the environment; closing it again does nothing."""
         self._batch.close()
+
+
+def _first(obs: Any) -> Any:
+    return {name: part[0] for name, part in obs.items()} if isinstance(obs, dict) else obs[0]
 
 
 class TimedByGymnasium(MetaWorldGymEnv):

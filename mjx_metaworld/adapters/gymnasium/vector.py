@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,11 +24,13 @@ from mjx_metaworld.adapters.gymnasium.normalization import (
 )
 from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors
 from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
+from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
 from mjx_metaworld.processes.forks import check_threads, without_threads
+from mjx_metaworld.rendering.pixels import Pixels
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
@@ -40,7 +42,7 @@ _STATISTICS = {  # names of gymnasium's statistics, and what makes the environme
 }
 
 
-class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """Vector environment that stands in for `gym.make_vec("Meta-World/MT10", ...)`, computed here.
 
     Spaces, dtypes, infos, episode statistics, frozen goals and the order in which they are drawn are metaworld's; but
@@ -72,6 +74,10 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         camera_id: the camera by its number instead; by default MuJoCo's free camera, as gymnasium has it.
         width: of pictures, in pixels.
         height: of pictures, in pixels.
+        pixels: cameras whose pictures are observed, a `mw.Pixels` or a dict of its arguments. Observations are then a
+            dict of "state", which is what they are without, and "pixels", uint8 (height, width, 3); with depth or
+            segmentation also of "depth" and "segmentation". A lane is drawn once a step, and under "SameStep" where an
+            episode ends twice: its last picture, in `final_obs`, and the first of the next episode.
         physics: accuracy of the engine, as for `make`.
         backend: how batches are laid out, as for `make`.
 
@@ -81,6 +87,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
             length or picture size, or a one-hot id beyond `num_tasks`.
+        TypeError: for `pixels` of another kind.
+        ImportError, RuntimeError: if `pixels` cannot be drawn here, see `mw.camera`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
     """
 
@@ -107,6 +115,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         camera_id: int | None = None,
         width: int = 480,
         height: int = 480,
+        pixels: Pixels | Mapping[str, Any] | None = None,
         physics: PhysicsConfig | None = None,
         backend: Backend | Execution = "auto",
     ) -> None:
@@ -138,7 +147,9 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             normalize_recurrent_reward=normalize_reward_in_recurrent_info,
             normalize=normalize_observations,
         )
-        self.single_observation_space = self._observations.space
+        seen, numbers = as_pixels(pixels), self._observations.space
+        self._sight = None if seen is None else Sight(seen, self.num_envs, numbers)
+        self.single_observation_space = numbers if self._sight is None else self._sight.space
         self.single_action_space = Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -151,7 +162,8 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._row = np.zeros(self.num_envs, np.int32)
         self._ready = np.zeros(self.num_envs, bool)  # lanes that are within an episode
         self.statistics = EpisodeStatistics(self.num_envs)
-        self._obs = np.zeros(self.observation_space.shape or ())  # the last ones; lanes that were never reset have none
+        # The last ones, without pictures; lanes that were never reset have none.
+        self._obs = np.zeros((self.num_envs, *numbers.shape))
         self._was_reset = False
 
     def _one_hot(self, num_own: int, num_tasks: int | None, env_id: int | None) -> np.ndarray:
@@ -176,7 +188,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, Infos]:
+    ) -> tuple[Any, Infos]:
         """Start new episodes.
 
         Args:
@@ -199,10 +211,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 if chosen and lane_seed is not None:
                     lane.seed(lane_seed)
         self._restart(mask)
+        self._look(mask)
         self._was_reset = True
-        return self._obs.copy(), {}
+        return self._observed(), {}
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]:
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """Advance all lanes by one control step, and start those again whose turn it is.
 
         Args:
@@ -236,13 +249,20 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.statistics.add(reward, running)
         self._ready &= ~ended
 
-        infos = self._infos(full, metrics, running, ended) | finite_infos(finite, running)
         self._obs = self._rows_of(running, full)
-        if self._autoreset is AutoresetMode.SAME_STEP and ended.any():
-            self._restart(ended)
-        elif self._autoreset is AutoresetMode.NEXT_STEP and waiting.any():
-            self._restart(waiting)
-        return self._obs.copy(), reward, terminated, truncated, infos
+        everywhere = np.ones(self.num_envs, bool)
+        if self._autoreset is AutoresetMode.SAME_STEP:
+            self._look(everywhere)  # `final_obs` has the picture of an episode's end
+            infos = self._infos(full, metrics, running, ended)
+            if ended.any():
+                self._restart(ended)
+                self._look(ended)
+        else:
+            infos = self._infos(full, metrics, running, ended)
+            if waiting.any():
+                self._restart(waiting)
+            self._look(everywhere)
+        return self._observed(), reward, terminated, truncated, infos | finite_infos(finite, running)
 
     def render(self) -> tuple[np.ndarray, ...]:
         """One picture a lane: uint8 (height, width, 3), or float32 (height, width) with "depth_array".
@@ -278,9 +298,11 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if name == "sample_tasks":
             for lane in self._lanes:
                 lane.choose()
-            self._restart(np.ones(self.num_envs, bool), choose=False)
+            everywhere = np.ones(self.num_envs, bool)
+            self._restart(everywhere, choose=False)
+            self._look(everywhere)
             self._was_reset = True
-            return tuple((row.copy(), {}) for row in self._obs)
+            return tuple((self._observed(self._obs, lane), {}) for lane in range(self.num_envs))
         if name == "render":
             return self.render()
         if name in _STATISTICS:
@@ -346,13 +368,24 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         first = self._observations.first(np.asarray(self._state.obs), chosen, self._updated())
         self._obs = self._rows_of(chosen, first)
 
+    def _look(self, lanes: np.ndarray) -> None:
+        if self._sight is not None:
+            self._sight.look(self._programs.env, self._state, lanes)
+
+    def _observed(self, numbers: np.ndarray | None = None, lane: int | None = None) -> Any:
+        """Observations of all lanes, or of one, as copies; of the last numbers, or of others."""
+        numbers = self._obs if numbers is None else numbers
+        if self._sight is not None:
+            return self._sight.observe(numbers, lane)
+        return (numbers if lane is None else numbers[lane]).copy()
+
     def _updated(self) -> np.ndarray:
         """Mask of lanes whose running statistics go on."""
         return np.array([lane.update_running_mean for lane in self._lanes])
 
     def _rows_of(self, lanes: np.ndarray, obs: np.ndarray) -> np.ndarray:
         """The last observations, with new ones for some lanes."""
-        return np.where(lanes[:, None], obs, self._obs).astype(self.single_observation_space.dtype)
+        return np.where(lanes[:, None], obs, self._obs).astype(self._observations.space.dtype)
 
     def _infos(self, obs: np.ndarray, metrics: Metrics, running: np.ndarray, ended: np.ndarray) -> Infos:
         """The infos of a step as gymnasium's SyncVectorEnv gathers them: under SameStep ends go into `final_info`."""
@@ -362,7 +395,7 @@ class MetaWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if ended.any():
             final = np.full(self.num_envs, None, object)
             for i in np.flatnonzero(ended):
-                final[i] = obs[i].copy()
+                final[i] = self._observed(obs, int(i))
             infos |= with_mask("final_obs", final, ended)
             infos |= with_mask("final_info", metric_infos(metrics, ended) | self.statistics.infos(ended), ended)
         return infos | metric_infos(metrics, running & ~ended)

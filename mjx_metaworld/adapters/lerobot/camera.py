@@ -6,6 +6,8 @@ import jax
 import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.rendering.on_device import draw_lanes
+from mjx_metaworld.rendering.pixels import Pixels
 from mjx_metaworld.rendering.render import Renderer, backend_of, render
 from mjx_metaworld.types import State, on_host
 
@@ -30,7 +32,10 @@ def draw(
         uint8 `(n, height, width, 3)`.
     """
     backend = backend_of(renderer)
-    images = render(env, pick_lanes(state, lanes), _CAMERA, width, height, camera_pos=_POSITION, backend=backend)
+    if backend == "device" and isinstance(state.task, jax.Array):  # of a batch that steps, always as large
+        images = draw_lanes(env, Pixels(_CAMERA, width, height, _POSITION), state, lanes)
+    else:
+        images = render(env, pick_lanes(state, lanes), _CAMERA, width, height, camera_pos=_POSITION, backend=backend)
     return images[:, ::-1, ::-1]  # the camera is mounted upside down
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -23,6 +23,13 @@ from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 ObsType = Literal["pixels_agent_pos", "pixels", "state"]
 AGENT_POS = HAND_AND_GRIPPER.stop  # the hand's position and the gripper's opening lead the Meta-World observation
 ENVIRONMENT_STATE = OBSERVATION_SIZE
+
+
+class Lane(NamedTuple):
+    """One of the lanes, as LeRobot before 0.6 looks at them."""
+
+    task: str
+    task_description: str
 
 
 class LeRobotVectorEnv(VectorEnv):
@@ -219,6 +226,11 @@ class LeRobotVectorEnv(VectorEnv):
             raise RuntimeError("call reset before render")
         nothing_moved = np.full(self.num_envs, False)
         return tuple(self._draw(nothing_moved).copy())
+
+    @property
+    def envs(self) -> tuple[Lane, ...]:
+        """The lanes, for LeRobot before 0.6."""
+        return (Lane(self.task, self.task_description),) * self.num_envs
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Look up a name in every lane: "task", "task_description", "_max_episode_steps", "render" and so on.

@@ -3,13 +3,16 @@
 # pyright: reportInvalidTypeForm=false
 
 # Warp reads the annotations of `run` below as types, so they cannot be strings.
+import contextlib
 import threading
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
+from mjx_metaworld.rendering.device.ending import until_exit
 from mjx_metaworld.rendering.device.launch import Picture, bake, draw_batch, load_kernels, new_layers
 from mjx_metaworld.rendering.device.structs import Layers, Situation
 from mjx_metaworld.rendering.device.upload import Uploaded
@@ -33,14 +36,21 @@ def check_device() -> None:
             f"mw.camera draws on CPUs and NVIDIA's GPUs, and JAX computes on {platform!r} here. mw.render draws on the "
             "host; JAX_PLATFORMS=cpu computes on the CPU."
         )
-    wp.init()
+    with _kept_kernels():
+        wp.init()
     if platform != "cpu" and wp.get_cuda_device_count() == 0:
         raise RuntimeError(
             "JAX computes on a GPU, but Warp finds no CUDA device: its driver is too old for warp-lang "
             f"{wp.config.version}, or the GPU is not NVIDIA's. mw.render draws on the host."
         )
-    try:
+    with _kept_kernels():
         load_kernels("cpu" if platform == "cpu" else "cuda:0")
+
+
+@contextlib.contextmanager
+def _kept_kernels() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RuntimeError(
             f"Warp cannot keep its compiled kernels in {wp.config.kernel_cache_dir} ({error}); set WARP_CACHE_PATH to "
@@ -140,6 +150,6 @@ class Bridge:
             situation.mark, situation.mark_pos, situation.tint = mark, mark_pos, tint
             situation.view = view
             uploaded, layers = self._on(scene.device)
-            draw_batch(self._picture, uploaded.arrays, situation, layers, image, depth, label)
+            until_exit(draw_batch)(self._picture, uploaded.arrays, situation, layers, image, depth, label)
 
         return run

@@ -1,0 +1,135 @@
+"""Pictures on the device that cannot be drawn: every way to ask for them says why, and what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import mjx_metaworld as mw
+from mjx_metaworld.rendering.render import backend_of, render
+from mjx_metaworld.testing import KinematicEngine
+
+warp = pytest.importorskip("warp")
+
+
+@pytest.fixture(scope="module")
+def env():
+    return mw.make("reach-v3", engine=KinematicEngine)
+
+
+@pytest.fixture(scope="module")
+def state(env):
+    return jax.jit(env.reset)(jax.random.key(0))
+
+
+def by_gymnasium(env, state):
+    from mjx_metaworld.adapters.gymnasium import make_mt
+
+    make_mt("reach-v3", pixels=mw.Pixels(), num_goals=1)
+
+
+WAYS = {
+    "mw.camera": lambda env, state: mw.camera(env),
+    "mw.make": lambda env, state: mw.make("reach-v3", engine=KinematicEngine, pixels=mw.Pixels()),
+    "mw.render": lambda env, state: render(env, state, backend="device"),
+    "an environment's renderer": lambda env, state: backend_of("device"),
+    "gymnasium": by_gymnasium,
+}
+
+
+@pytest.fixture(params=WAYS)
+def ask(request, env, state):
+    return lambda: WAYS[request.param](env, state)
+
+
+def test_a_missing_extra_is_named(ask, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mjx_metaworld.rendering.device.bridge", None)
+    if "mjx_metaworld.rendering.device" in sys.modules:
+        monkeypatch.delattr(sys.modules["mjx_metaworld.rendering.device"], "bridge", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'mjx-metaworld\[pixels\]'"):
+        ask()
+    assert backend_of("auto") is None  # OpenGL's turn
+
+
+def test_a_gpu_without_cuda_for_warp_is_named(ask, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(warp, "get_cuda_device_count", lambda: 0)
+    with pytest.raises(RuntimeError, match=r"Warp finds no CUDA device.*mw\.render draws on the host"):
+        ask()
+    assert backend_of("auto") is None
+
+
+@pytest.mark.parametrize("size", [0, 4097, 2.5])
+def test_sizes_that_cannot_be_are_refused(env, state, size):
+    ways = (
+        lambda: mw.camera(env, "corner2", size, 8),
+        lambda: mw.Pixels("corner2", size, 8),
+        lambda: render(env, state, width=size, backend="device"),
+    )
+    for ask in ways:
+        with pytest.raises(ValueError, match="width must be an integer from 1 to 4096, got"):
+            ask()
+
+
+def test_unknown_cameras_are_refused(env, state):
+    ways = (
+        lambda: mw.camera(env, ("corner2", "side")),
+        lambda: mw.Pixels(("corner2", "side")),
+        lambda: render(env, state, "side", backend="device"),
+    )
+    for ask in ways:
+        with pytest.raises(ValueError, match="no camera 'side'; available: topview, corner"):
+            ask()
+    with pytest.raises(ValueError, match="segmentation by 'colour'; available: geom, body"):
+        mw.Pixels(segmentation="colour")
+
+
+# In a process of its own, in which Warp has not begun. A file stands where a folder should be, since whoever may write
+# everywhere, as tests in a container may, cannot be refused otherwise.
+UNWRITABLE = """
+import os, pathlib, shutil, sys
+from mjx_metaworld.rendering.camera import check_available
+import warp
+
+def refusal():
+    try:
+        check_available()
+    except RuntimeError as error:
+        print(error)
+
+folder = pathlib.Path(sys.argv[1])
+(folder / "file").write_text("")
+os.environ["WARP_CACHE_PATH"] = str(folder / "file" / "cache")
+refusal()
+os.environ["WARP_CACHE_PATH"], warp.config.kernel_cache_dir = str(folder / "cache"), None
+warp.config.quiet = True
+warp.init()
+cache = pathlib.Path(warp.config.kernel_cache_dir)
+shutil.rmtree(cache)
+cache.write_text("")
+refusal()
+"""
+
+
+def test_a_folder_for_kernels_that_cannot_be_written_is_named(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", UNWRITABLE, str(tmp_path)], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("Warp cannot keep its compiled kernels in")]
+    assert len(lines) == 2, ended.stdout
+    for line, name in zip(lines, ("file/cache", "cache"), strict=True):
+        assert f"in {tmp_path / name}" in line
+        assert "Not a directory" in line
+        assert line.endswith("set WARP_CACHE_PATH to a folder that it can write")
+
+
+def test_pictures_of_nothing_are_an_empty_array(env):
+    none = jax.eval_shape(jax.vmap(env.reset), jax.random.split(jax.random.key(0), 2))
+    none = jax.tree.map(lambda x: np.zeros((0, *x.shape[1:]), x.dtype), none)
+    assert render(env, none, width=8, height=6, backend="device").shape == (0, 6, 8, 3)
