@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.experts import expert
-from mjx_metaworld.rendering.camera import Camera, Views, camera
+from mjx_metaworld.rendering.camera import Views, camera
 from mjx_metaworld.rendering.opengl import Painter
 from mjx_metaworld.rendering.render import CAMERAS, choose_backend
 from mjx_metaworld.rendering.tables import SITE
@@ -24,6 +24,7 @@ from mjx_metaworld.types import State, on_host
 NEAR = 1e-3  # metres within which depths agree
 _WINDOW = 8  # pixels along a side of the squares that SSIM compares
 _PEAK = 255.0
+_LANES = 10  # drawn at a time
 
 
 @dataclass(frozen=True)
@@ -117,33 +118,30 @@ def compare_pixels(
     painter = Painter(backend, max_scenes=1)
     states = moments(env, num_steps)
     found = []
+    # Scene by scene, since to load one takes OpenGL longest; a few lanes at a time, since all would fill the memory.
+    scenes = [spec.scene_spec for spec in env.tasks]
+    order = sorted(range(len(scenes)), key=lambda i: scenes.index(scenes[i]))
+    scene = OriginalScene(scenes[0])
     for size in sizes:
-        ours = {
-            (name, moment): views
-            for name in cameras
-            for moment, views in _draw(camera(env, name, size, size, depth=True, segmentation="geom"), states).items()
+        draws = {
+            name: jax.jit(jax.vmap(camera(env, name, size, size, depth=True, segmentation="geom"))) for name in cameras
         }
-        # OpenGL draws scene by scene, since to load one takes longest.
-        for scene_spec in dict.fromkeys(spec.scene_spec for spec in env.tasks):
-            scene = OriginalScene(scene_spec)
-            for i, spec in enumerate(env.tasks):
-                if spec.scene_spec != scene_spec:
-                    continue
-                for moment, state in states.items():
-                    scene.pose(spec, jax.tree.map(operator.itemgetter(i), state))
+        for first in range(0, len(order), _LANES):
+            lanes = np.resize(order[first : first + _LANES], _LANES)
+            for moment, state in states.items():
+                some = jax.tree.map(operator.itemgetter(lanes), state)
+                views = {name: jax.tree.map(np.asarray, draw(some)) for name, draw in draws.items()}
+                for row, i in enumerate(order[first : first + _LANES]):
+                    if scene.spec != scenes[i]:
+                        scene = OriginalScene(scenes[i])
+                    scene.pose(env.tasks[i], jax.tree.map(operator.itemgetter(i), state))
                     for name in cameras:
-                        views = jax.tree.map(operator.itemgetter(i), ours[name, moment])
-                        shot = _compare(painter, scene, views, (spec.name, name, moment))
+                        one = jax.tree.map(operator.itemgetter(row), views[name])
+                        shot = _compare(painter, scene, one, (env.tasks[i].name, name, moment))
                         found.append(shot.agreement)
                         on_shot(shot)
     painter.close()
     return found
-
-
-def _draw(one: Camera, states: Mapping[str, State]) -> dict[str, Views]:
-    """Pictures of all lanes, as NumPy's arrays."""
-    draw = jax.jit(jax.vmap(one))
-    return {moment: jax.tree.map(np.asarray, draw(state)) for moment, state in states.items()}
 
 
 def _compare(painter: Painter, scene: OriginalScene, views: Views, about: tuple[str, str, str]) -> Shot:

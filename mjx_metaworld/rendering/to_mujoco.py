@@ -75,11 +75,13 @@ class OriginalScene:
     """One original scene, to be put into the situation of lane after lane whose task lives in it.
 
     Attributes:
+        spec: which.
         model: a copy of its own.
         data: its state, forwarded by `pose`.
     """
 
     def __init__(self, scene_spec: SceneSpec) -> None:
+        self.spec = scene_spec
         self.model = copy.copy(_compiled(scene_spec))
         self.data = mujoco.MjData(self.model)
         self._prop = scene_spec.prop
