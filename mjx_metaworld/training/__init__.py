@@ -24,7 +24,7 @@ from mjx_metaworld.training.logging import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
-from mjx_metaworld.training.view import Sight, View  # noqa: E402
+from mjx_metaworld.training.view import Sight, View, opengl_eyes  # noqa: E402
 
 __all__ = [
     "PRESETS",
@@ -44,6 +44,7 @@ __all__ = [
     "make_clone",
     "make_ppo",
     "make_sac",
+    "opengl_eyes",
     "plot_success",
     "preset",
     "train",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.training_probes import RUN_CONFIGS, drawn_view, expert, probe
+from support.training_probes import RUN_CONFIGS, assert_bitwise_equal, drawn_view, expert, probe, run_probe
 
 import mjx_metaworld as mw
 from mjx_metaworld.cli.main import main
@@ -162,6 +162,12 @@ def test_configurations_are_written_down_and_chosen():
         CloneConfig(replay_size=100)
     with pytest.raises(ValueError, match="that can be drawn"):
         make_clone(CONFIG, probe(lambda task, obs, action: 0.0 * task)._replace(eyes=None))
+
+
+def test_a_run_goes_on_bit_by_bit_with_its_buffer(tmp_path):
+    whole, _ = run_probe(tmp_path / "whole", 4, algorithm="clone")
+    run_probe(tmp_path / "parts", 2, algorithm="clone")
+    assert_bitwise_equal(run_probe(tmp_path / "parts", 4, algorithm="clone")[0], whole)
 
 
 def test_a_policy_that_sees_is_trained_saved_and_evaluated(seeing, tmp_path, capsys):
