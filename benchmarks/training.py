@@ -2,7 +2,7 @@
 
     python -m benchmarks.training reach-v3 --seeds 0 1 2 --document docs/guides/training.md
     python -m benchmarks.training reach-v3 --seeds 0 1 "--arguments=--algo sac" --document docs/guides/training.md
-    python -m benchmarks.training reach-v3 --seeds 0 "--arguments=--algo clone --devices 1" \
+    python -m benchmarks.training reach-v3 --seeds 0 "--arguments=--algo clone" \
         --document docs/guides/pixels.md
 
 Every run is the commands `mjx-metaworld train` and `mjx-metaworld eval --reference`, each in a process of its own, so
