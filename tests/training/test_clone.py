@@ -31,8 +31,7 @@ from mjx_metaworld.training.config import as_json, from_json, sight_of
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.opengl_evaluation import evaluate_with
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
-from mjx_metaworld.training.view import Sight, device_eyes, opengl_eyes
-from mjx_metaworld.training.vision import patches
+from mjx_metaworld.training.view import Sight, device_eyes, look_at_some, opengl_eyes
 from mjx_metaworld.vector import reset_to_goals
 
 CONFIG = dataclasses.replace(RUN_CONFIGS["clone"], channels=(8, 8), hidden=(32,), updates=8, learning_rate=3e-3)
@@ -108,31 +107,28 @@ def test_episodes_end_at_their_first_success():
 # --- what is seen ---
 
 
-def test_patches_are_those_of_a_strided_convolution():
-    picture = jax.random.normal(jax.random.key(0), (2, 12, 12, 3))
-    kernel = jax.random.normal(jax.random.key(1), (6, 6, 3, 5))
-    # Blocks of 2 x 2 pixels, row by row, each with its pixels row by row.
-    rows = kernel.reshape(3, 2, 3, 2, 3, 5).transpose(0, 2, 1, 3, 4, 5).reshape(-1, 5)
-    numbers = ("NHWC", "HWIO", "NHWC")
-    convolved = jax.lax.conv_general_dilated(picture, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=numbers)
-    np.testing.assert_allclose(patches(picture) @ rows, convolved, atol=1e-4)  # sums of 108 products in float32
-
-
 def test_views_have_the_pictures_and_the_hand_and_not_the_goal(seeing):
     env = mw.make("reach-v3")
+    sight = Sight(("behindGripper", "corner2@0.75,0.075,0.7"), 32, hand=True)
+    look = device_eyes(env, sight)
+    draws = (
+        mw.camera(env, "behindGripper", 32, 32),
+        mw.camera(env, "corner2", 32, 32, camera_pos=(0.75, 0.075, 0.7)),
+    )
+
+    @jax.jit
+    def see(state):
+        return look(state), [jax.vmap(draw)(state) for draw in draws], look_at_some(look, state, jnp.arange(2) == 1)
+
     state = reset_to_goals(env, [mw.goals("reach-v3", GOALS_SEED)[0][:2]])
-    place = (0.75, 0.075, 0.7)
-    sight = Sight(("corner2@0.75,0.075,0.7", "topview"), 16, hand=True)
-    view = jax.jit(device_eyes(env, sight))(state)
-    assert view.pictures.shape == (2, 2, 16, 16, 3)
-    draws = (mw.camera(env, "corner2", 16, 16, camera_pos=place), mw.camera(env, "topview", 16, 16))
-    for i, draw in enumerate(draws):
-        np.testing.assert_array_equal(view.pictures[:, i], jax.jit(jax.vmap(draw))(state))
+    view, drawn, second = see(state)
+    np.testing.assert_array_equal(view.pictures, np.stack(drawn, axis=1))
     np.testing.assert_array_equal(view.hand, state.obs[:, :4])
-    blind = jax.jit(device_eyes(env, dataclasses.replace(sight, hand=False)))(state)
-    assert blind.hand.shape == (2, 0)
-    other = device_eyes(env, Sight(("topview",), 64, hand=False))
-    assert (np.asarray(other(state).pictures[0]) != np.asarray(other(state).pictures[1])).any()  # the mark of the goal
+    np.testing.assert_array_equal(second.pictures, np.stack([0 * view.pictures[0], view.pictures[1]]))
+    elsewhere = state.replace(episode=state.episode.replace(goal=state.episode.goal + jnp.array([0.05, 0.0, 0.05])))
+    assert (see(elsewhere)[0].pictures != view.pictures).any((2, 3, 4)).all()
+    np.testing.assert_array_equal(see(elsewhere)[0].hand, view.hand)
+    assert jax.eval_shape(device_eyes(env, dataclasses.replace(sight, hand=False)), state).hand.shape == (2, 0)
 
 
 @pytest.mark.parametrize(
