@@ -49,10 +49,10 @@ class CloneConfig:
     see_hand: bool = True  # whether the policy feels the position of its hand and the opening of the gripper
     channels: tuple[int, ...] = (16, 16)  # features of each place of a picture, of each camera; the last are points
     hidden: tuple[int, ...] = (128, 128)
-    expert_steps: int = 20_000  # environment steps over which the expert's share of the lanes falls from 1 to 0
+    expert_steps: int = 10_000  # environment steps over which the expert's share of the lanes falls from 1 to 0
     push: float = 0.3  # standard deviation of what is added to a lane's actions, the same through a rollout
     replay_size: int = 16_384  # views
-    updates: int = 8  # of an iteration
+    updates: int = 12  # of an iteration
     batch_size: int = 128  # views of an update
     learning_rate: float = 2e-3
     max_grad_norm: float = 1.0

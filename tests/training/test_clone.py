@@ -32,6 +32,7 @@ from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.opengl_evaluation import evaluate_with
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
 from mjx_metaworld.training.view import Sight, device_eyes, look_at_some, opengl_eyes
+from mjx_metaworld.training.vision import patches
 from mjx_metaworld.vector import reset_to_goals
 
 CONFIG = dataclasses.replace(RUN_CONFIGS["clone"], channels=(8, 8), hidden=(32,), updates=8, learning_rate=3e-3)
@@ -105,6 +106,16 @@ def test_episodes_end_at_their_first_success():
 
 
 # --- what is seen ---
+
+
+def test_patches_are_those_of_a_strided_convolution():
+    picture = jax.random.normal(jax.random.key(0), (2, 12, 12, 3))
+    kernel = jax.random.normal(jax.random.key(1), (6, 6, 3, 5))
+    # Blocks of 2 x 2 pixels, row by row, each with its pixels row by row.
+    rows = kernel.reshape(3, 2, 3, 2, 3, 5).transpose(0, 2, 1, 3, 4, 5).reshape(-1, 5)
+    numbers = ("NHWC", "HWIO", "NHWC")
+    convolved = jax.lax.conv_general_dilated(picture, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=numbers)
+    np.testing.assert_allclose(patches(picture) @ rows, convolved, atol=1e-4)  # sums of 108 products in float32
 
 
 def test_views_have_the_pictures_and_the_hand_and_not_the_goal(seeing):
