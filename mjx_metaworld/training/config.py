@@ -203,7 +203,7 @@ PRESETS = (
     Preset(
         "reach-v3-clone-cpu",
         "a policy that sees 64x64 pictures (extra `pixels`): two CPU cores, 40 minutes",
-        TrainConfig("reach-v3", CloneConfig(), env_steps=100_000, eval_every=10_000, checkpoint_every=20_000),
+        TrainConfig("reach-v3", CloneConfig(), env_steps=100_000, eval_every=10_000, checkpoint_every=20_000, stop_at_success=0.98),
     ),
     Preset(
         "MT10-gpu",
