@@ -71,7 +71,7 @@ class Result:
     feels_hand: bool | None = None
 
     def sees(self) -> bool:
-        """Whether the policy acts on pictures."""
+        """True for a policy that acts on pictures."""
         return self.success_opengl is not None
 
     def algorithm(self) -> str:

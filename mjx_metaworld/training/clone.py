@@ -74,7 +74,7 @@ class CloneConfig:
         self.sight()
 
     def sight(self) -> Sight:
-        """What the policy sees."""
+        """Cameras of the policy, and whether it feels its hand."""
         return Sight(self.cameras, self.picture_size, self.see_hand)
 
 

@@ -76,7 +76,7 @@ def algorithm_name(config: AlgorithmConfig) -> str:
 
 
 def sight_of(config: AlgorithmConfig) -> Sight | None:
-    """What the policy sees that a configuration trains; None where it acts on observations."""
+    """The sight of the policy that a configuration trains; None where it acts on observations."""
     return config.sight() if isinstance(config, CloneConfig) else None
 
 
@@ -203,7 +203,14 @@ PRESETS = (
     Preset(
         "reach-v3-clone-cpu",
         "a policy that sees 64x64 pictures (extra `pixels`): two CPU cores, 40 minutes",
-        TrainConfig("reach-v3", CloneConfig(), env_steps=100_000, eval_every=10_000, checkpoint_every=20_000, stop_at_success=0.98),
+        TrainConfig(
+            "reach-v3",
+            CloneConfig(),
+            env_steps=100_000,
+            eval_every=10_000,
+            checkpoint_every=20_000,
+            stop_at_success=0.98,
+        ),
     ),
     Preset(
         "MT10-gpu",

@@ -50,7 +50,7 @@ class Keypoints(nn.Module):
 
 
 def patches(picture: Float[Array, "n size size colors"]) -> Float[Array, "n places places values"]:
-    """What a strided convolution's filters see at each place; grey beyond the picture's edge."""
+    """Pixels that a strided convolution's filters cover at each place; grey beyond the picture's edge."""
     n, size, _, colors = picture.shape
     places = size // _STRIDE
     blocks = picture[:, : places * _STRIDE, : places * _STRIDE].reshape(n, places, _STRIDE, places, _STRIDE, colors)
