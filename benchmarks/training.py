@@ -2,9 +2,12 @@
 
     python -m benchmarks.training reach-v3 --seeds 0 1 2 --document docs/guides/training.md
     python -m benchmarks.training reach-v3 --seeds 0 1 "--arguments=--algo sac" --document docs/guides/training.md
+    python -m benchmarks.training reach-v3 --seeds 0 "--arguments=--algo clone" \
+        --document docs/guides/pixels.md
 
 Every run is the commands `mjx-metaworld train` and `mjx-metaworld eval --reference`, each in a process of its own, so
-that its wall clock holds everything, imports and compilation included. Adds to `benchmarks/results/training.json` and
+that its wall clock holds everything, imports and compilation included. Policies that see are evaluated a third time, on
+OpenGL's pictures of the states here. Adds to `benchmarks/results/training.json` and
 draws the curves of all seeds beside it; a run of the same command on such a machine is replaced. Without tasks it only
 draws and writes what is there.
 """
@@ -40,7 +43,8 @@ class Training:
     seeds: tuple[int, ...] = (0, 1, 2)
     arguments: str = ""  # further ones of `mjx-metaworld train`, separated by spaces
     folder: Path = Path("out/training")  # where the runs' own folders go
-    document: Path | None = None  # Markdown file whose `training` section gets the table
+    made: bool = False  # take runs whose folders are there already, and only evaluate them
+    document: Path | None = None  # Markdown file whose section `training` or `seeing` gets the table
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,14 @@ class Result:
     machine: str  # with the cores that the run could use
     devices: int = 1  # among which the environments were divided
     versions: dict[str, str] = field(default_factory=dict)
+    success_opengl: float | None = None  # here, of a policy that sees, on OpenGL's pictures
+    cameras: list[str] = field(default_factory=list)  # of a policy that sees
+    picture_size: int | None = None
+    feels_hand: bool | None = None
+
+    def sees(self) -> bool:
+        """True for a policy that acts on pictures."""
+        return self.success_opengl is not None
 
     def algorithm(self) -> str:
         """Its name on the command line."""
@@ -72,29 +84,36 @@ class Result:
         return f"{self.devices} {self.device} ({self.machine})"
 
 
-def run(task: str, seed: int, arguments: Sequence[str], folder: Path) -> Result:
-    """Train and evaluate.
+def run(task: str, seed: int, arguments: Sequence[str], folder: Path, *, made: bool = False) -> Result:
+    """Train and evaluate; with `made` only the latter, if the run's folder is there.
 
     Raises:
         FileExistsError: if the run's folder is there already: it would go on instead of starting from scratch.
         subprocess.CalledProcessError: if a command fails.
     """
     output = folder / "-".join([task, *(word.strip("-") for word in arguments), str(seed)])
-    if output.exists():
+    exists = output.exists()
+    if exists and not made:
         raise FileExistsError(f"{output} is there already; remove it, or choose another --folder")
     command = ["train", task, *arguments, "--seed", str(seed)]
     start = time.perf_counter()
-    _cli(*command, "--output", str(output))
+    if not exists:
+        _cli(*command, "--output", str(output))
     seconds = time.perf_counter() - start
     (figures,) = json.loads(_cli("eval", str(output), "--reference", "--json"))
     about = json.loads((output / "run.json").read_text())
+    algorithm, seeing = about["config"]["algorithm"], {}
+    if "cameras" in algorithm:
+        (opengl,) = json.loads(_cli("eval", str(output), "--renderer", "opengl", "--json"))
+        seeing = {name: algorithm[name] for name in ("cameras", "picture_size")}
+        seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": opengl["success_here"]}
     curve = [(r["env_steps"], r["seconds"], r["success"]) for r in read_records(output) if r["kind"] == "evaluation"]
     return Result(
         task=task,
         seed=seed,
         command=" ".join(["mjx-metaworld", *command]),
         env_steps=curve[-1][0],
-        seconds=round(seconds, 1),
+        seconds=round(curve[-1][1] if exists else seconds, 1),
         success_here=figures["success_here"],
         success_there=figures["success_there"],
         return_here=round(figures["return_here"], 1),
@@ -104,6 +123,7 @@ def run(task: str, seed: int, arguments: Sequence[str], folder: Path) -> Result:
         devices=about["devices"],
         machine=about["machine"],
         versions=about["versions"],
+        **seeing,
     )
 
 
@@ -133,12 +153,41 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def seeing_markdown(results: Sequence[Result]) -> str:
+    """The runs of policies that see, a row each, and the curve of each."""
+    lines = [
+        "| task | sees | seed | env steps | minutes | success | by OpenGL's pictures | CPU metaworld, by OpenGL's |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        seen = f"{' and '.join(r.cameras)}, {r.picture_size}x{r.picture_size}" + (" and its hand" * bool(r.feels_hand))
+        lines.append(
+            f"| {r.task} | {seen} | {r.seed} | {r.env_steps / 1e3:.0f} k | {r.seconds / 60:.1f} | {r.success_here:.1%} "
+            f"| {r.success_opengl:.1%} | {r.success_there:.1%} |"
+        )
+    for r in results:
+        lines += ["", f"Success on the way, {r.task}, seed {r.seed}:", ""]
+        lines += [f"| env steps | {' | '.join(f'{steps / 1e3:.0f} k' for steps, _, _ in r.curve)} |"]
+        lines += [f"| --- |{' ---: |' * len(r.curve)}"]
+        lines += [f"| minutes | {' | '.join(f'{seconds / 60:.1f}' for _, seconds, _ in r.curve)} |"]
+        lines += [f"| success | {' | '.join(f'{success:.0%}' for _, _, success in r.curve)} |"]
+    places = ", ".join(sorted({r.where() for r in results}))
+    lines += [
+        "",
+        "Success at any step on the 50 frozen goals (seed 1), 500 steps; training draws goals anew. Minutes are wall "
+        f"clock of the command, compilation and evaluations included. {places}; "
+        + "; ".join(sorted({f"`{r.command}`" for r in results}))
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
 def main(args: Training) -> None:
     """Make the runs one after the other, writing down each as it ends."""
     known = [Result(**result) for result in json.loads(FILE.read_text())] if FILE.exists() else []
     for task in args.tasks:
         for seed in args.seeds:
-            result = run(task, seed, args.arguments.split(), args.folder)
+            result = run(task, seed, args.arguments.split(), args.folder, made=args.made)
             known = [r for r in known if (r.command, r.where()) != (result.command, result.where())] + [result]
             FILE.write_text(json.dumps([dataclasses.asdict(r) for r in known], indent=1) + "\n")
             print(f"{task}, seed {seed}: {result.success_here:.0%} here, {result.success_there:.0%} there", flush=True)
@@ -146,7 +195,10 @@ def main(args: Training) -> None:
         curves = {f"seed {r.seed}, {r.where()}": r.curve for r in runs}
         draw_success(curves, RESULTS / f"training_{task}-{algorithm}.png")
     if args.document is not None:
-        rewrite_section(args.document, "training", markdown(known))
+        text = args.document.read_text()
+        for section, write, sees in (("training", markdown, False), ("seeing", seeing_markdown, True)):
+            if f"<!-- {section}:begin -->" in text:
+                rewrite_section(args.document, section, write([r for r in known if r.sees() == sees]))
 
 
 def _groups(results: Sequence[Result], key: Callable[[Result], tuple[str, ...]]) -> dict[tuple[str, ...], list[Result]]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import jax
 import numpy as np
@@ -39,6 +39,7 @@ class Eval:
 
     tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK|CHECKPOINT]")] = "MT10"  # or the folder of `train`
     reference: bool = False  # evaluate a checkpoint on CPU metaworld, too; other policies always are
+    renderer: Literal["device", "opengl"] = "device"  # draws here what a checkpoint sees; CPU metaworld has OpenGL
     policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
     num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
     num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
@@ -76,7 +77,10 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
             args.seed,
             args.reference,
             console,
+            args.renderer,
         )
+    if args.renderer != "device":
+        raise ValueError("renderer is for checkpoints of policies that see")
     if "/" in args.tasks:
         raise ValueError(f"there is no folder {args.tasks}")
     if args.reference:

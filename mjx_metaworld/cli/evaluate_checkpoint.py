@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -13,8 +14,11 @@ from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.suites import goals, require_metaworld, resolve
 from mjx_metaworld.training import load
 from mjx_metaworld.training.checkpoint import read_run
+from mjx_metaworld.training.config import sight_of
 from mjx_metaworld.training.evaluation import make_evaluator
+from mjx_metaworld.training.opengl_evaluation import evaluate_with
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
+from mjx_metaworld.training.view import opengl_eyes
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,13 @@ class CheckpointFigures:
 
 
 def evaluate_checkpoint(
-    folder: Path, num_goals: int, num_steps: int, seed: int, reference: bool, console: Console
+    folder: Path,
+    num_goals: int,
+    num_steps: int,
+    seed: int,
+    reference: bool,
+    console: Console,
+    renderer: Literal["device", "opengl"] = "device",
 ) -> list[CheckpointFigures]:
     """Print success and return by task.
 
@@ -40,11 +50,16 @@ def evaluate_checkpoint(
         seed: of the frozen goals.
         reference: whether to evaluate on CPU metaworld, too.
         console: where to print.
+        renderer: what draws here for a policy that sees.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
-        ValueError: with `reference`, if metaworld does not have one of the tasks.
+        ValueError: with `reference`, if metaworld does not have one of the tasks; with "opengl", if the policy does not
+            see.
     """
+    sight = sight_of(read_run(folder).config.algorithm)
+    if renderer != "device" and sight is None:
+        raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
     if reference:
         require_metaworld(resolve(read_run(folder).config.tasks), "eval --reference")
     with progress_bars(console) as bars:
@@ -53,13 +68,20 @@ def evaluate_checkpoint(
         env = trained.env
         rand_vecs = [vectors[:num_goals] for vectors in goals(trained.config.tasks, seed)]
         bars.update(loading, description="compiling and evaluating here")
-        here = make_evaluator(env, rand_vecs, lambda _: trained.policy, num_steps)(None)
+        if renderer == "opengl" and sight is not None:
+            drawing = bars.add_task("steps with OpenGL's pictures", total=num_steps)  # fewer where all succeed
+            eyes = opengl_eyes(env, sight)
+            here = evaluate_with(eyes, env, trained.policy, rand_vecs, num_steps, lambda: bars.advance(drawing))
+        else:
+            here = make_evaluator(env, rand_vecs, lambda _: trained.policy, num_steps, observe=trained.observe)(None)
         bars.remove_task(loading)
         success, returns = here.success.mean(1), here.episode_return.mean(1)
         there = None
         if reference:
             waiting = bars.add_task("CPU metaworld", total=num_goals * num_steps)  # fewer steps where it succeeds
-            there = evaluate_on_reference(env, trained.policy, rand_vecs, num_steps, lambda: bars.advance(waiting))
+            there = evaluate_on_reference(
+                env, trained.policy, rand_vecs, num_steps, lambda: bars.advance(waiting), sight
+            )
     rows = [
         CheckpointFigures(
             task=spec.name,
@@ -73,6 +95,7 @@ def evaluate_checkpoint(
     title = (
         f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}), "
         f"{num_steps} steps or the first success, rewards {env.reward_version}"
+        + ("" if sight is None else f", pictures here by {'OpenGL' if renderer == 'opengl' else 'the device'}")
     )
     console.print(_table(title, rows, reference))
     return rows

@@ -17,7 +17,7 @@ from mjx_metaworld.cli.imports import given_flags
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.checkpoint import RUN_FILE, read_run
-from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, with_settings
+from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, with_settings
 from mjx_metaworld.training.train import run_folder, train
 
 
@@ -26,7 +26,7 @@ class Train:
     """Learn tasks from scratch; the same command again goes on from the last checkpoint."""
 
     tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"  # what to learn
-    algo: Literal["ppo", "sac"] = "ppo"
+    algo: Literal["ppo", "sac", "clone"] = "ppo"
     preset: str | None = None  # a ready-made configuration; by default that of the task on CPU, if there is one
     seed: int = 0
     env_steps: int | None = None  # over all lanes; with a larger number a finished run goes on
@@ -35,7 +35,7 @@ class Train:
     checkpoint_every: int | None = None  # environment steps between two checkpoints
     stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
-    devices: int | None = None  # divide environments and updates among so many; None: on CPU one a core, elsewhere all
+    devices: int | None = None  # divide environments and updates among so many; None: see the guide
     output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
 
 
@@ -77,8 +77,9 @@ def run_train(args: Train, console: Console) -> TrainResult:
         LockedError: if another process trains in the folder.
     """
     config = configuration(args)
-    num_envs = config.algorithm.num_envs
-    devices = claim_devices(default_devices(num_envs) if args.devices is None else args.devices)
+    # Cameras use all cores of a CPU, however many devices these are to JAX.
+    usual = 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
+    devices = claim_devices(usual if args.devices is None else args.devices)
     key = jax.random.key(args.seed)
     folder = args.output or run_folder(config, key)
     if (folder / RUN_FILE).exists():  # goes on with the implementation that it began with

@@ -18,25 +18,33 @@ for _module in ("rich", "orbax.checkpoint", "tensorboardX", "matplotlib", "flash
 
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, training_env  # noqa: E402
 from mjx_metaworld.training.checkpoint import CheckpointError, Progress  # noqa: E402
+from mjx_metaworld.training.clone import CloneConfig, CloneState, make_clone  # noqa: E402
 from mjx_metaworld.training.config import PRESETS, TrainConfig, preset  # noqa: E402
 from mjx_metaworld.training.logging import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
+from mjx_metaworld.training.view import Sight, View, opengl_eyes  # noqa: E402
 
 __all__ = [
     "PRESETS",
     "Algorithm",
     "CheckpointError",
+    "CloneConfig",
+    "CloneState",
     "PPOConfig",
     "Progress",
     "SACConfig",
+    "Sight",
     "TrainConfig",
     "Trained",
     "TrainingEnv",
+    "View",
     "load",
+    "make_clone",
     "make_ppo",
     "make_sac",
+    "opengl_eyes",
     "plot_success",
     "preset",
     "train",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Key
 
-from mjx_metaworld.types import Policy, Transition
+from mjx_metaworld.experts import expert
+from mjx_metaworld.training.view import Eyes, Sight, device_eyes
+from mjx_metaworld.types import Policy, State, Transition
 from mjx_metaworld.vector import VectorEnv
 
 
@@ -31,6 +35,9 @@ class TrainingEnv(NamedTuple):
     step: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]]
     restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes in some lanes
     sharding: NamedSharding | None = None  # of the lanes over several devices
+    # For algorithms that see and imitate; both raise where that cannot be done.
+    eyes: Callable[[Sight], Eyes] | None = None  # draws states of any number of lanes
+    expert: Callable[[], Policy] | None = None  # the scripted policies, of all lanes
 
     @property
     def plain_size(self) -> int:
@@ -69,7 +76,22 @@ def training_env(vector_env: VectorEnv) -> TrainingEnv:
         step=vector_env.step,
         restart=vector_env.restart,
         sharding=vector_env.sharding,
+        eyes=functools.partial(device_eyes, env),
+        expert=lambda: jax.vmap(expert(env)),
     )
+
+
+class Observe(Protocol):
+    """Makes what a policy acts on."""
+
+    def __call__(self, state: State, wanted: Bool[Array, " envs"] | None = None) -> Any:
+        """Of states with one leading axis; nobody reads that of the ones which are not `wanted`."""
+        ...
+
+
+def observation(state: State, wanted: Bool[Array, " envs"] | None = None) -> Float[Array, "envs obs"]:
+    """The observations of states, which most policies act on."""
+    return state.obs
 
 
 class Algorithm(NamedTuple):
@@ -86,6 +108,7 @@ class Algorithm(NamedTuple):
     iterate: Callable[[Any], tuple[Any, Any]]  # train state -> (train state, report); collects and learns in one jit
     policy: Callable[[Any], Policy]  # train state -> the deterministic policy, for evaluation
     sharding: NamedSharding | None = None  # of the environments' lanes over several devices
+    observe: Observe = observation  # makes what the policy acts on, of environments' states
 
 
 class EpisodeReport(struct.PyTreeNode):

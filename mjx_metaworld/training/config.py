@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
+from mjx_metaworld.training.clone import CloneConfig, make_clone
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
 from mjx_metaworld.training.sac import SACConfig, make_sac
+from mjx_metaworld.training.view import Sight
 from mjx_metaworld.types import EPISODE_STEPS
 
-AlgorithmConfig = PPOConfig | SACConfig
+AlgorithmConfig = PPOConfig | SACConfig | CloneConfig
 
 
 class Registered(NamedTuple):
@@ -25,7 +27,11 @@ class Registered(NamedTuple):
     make: Callable[[Any, TrainingEnv], Algorithm]
 
 
-ALGORITHMS = {"ppo": Registered(PPOConfig, make_ppo), "sac": Registered(SACConfig, make_sac)}
+ALGORITHMS = {
+    "ppo": Registered(PPOConfig, make_ppo),
+    "sac": Registered(SACConfig, make_sac),
+    "clone": Registered(CloneConfig, make_clone),
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ def algorithm_name(config: AlgorithmConfig) -> str:
         if type(config) is registered.config:
             return name
     raise ValueError(f"no algorithm has the configuration {config!r}; there are {', '.join(ALGORITHMS)}")
+
+
+def sight_of(config: AlgorithmConfig) -> Sight | None:
+    """The sight of the policy that a configuration trains; None where it acts on observations."""
+    return config.sight() if isinstance(config, CloneConfig) else None
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
@@ -187,6 +198,18 @@ PRESETS = (
         "one CPU core, 25 minutes",
         TrainConfig(
             "reach-v3", SACConfig(), env_steps=400_000, eval_every=20_000, checkpoint_every=50_000, stop_at_success=0.98
+        ),
+    ),
+    Preset(
+        "reach-v3-clone-cpu",
+        "a policy that sees 64x64 pictures (extra `pixels`): two CPU cores, 40 minutes",
+        TrainConfig(
+            "reach-v3",
+            CloneConfig(),
+            env_steps=100_000,
+            eval_every=10_000,
+            checkpoint_every=20_000,
+            stop_at_success=0.98,
         ),
     ),
     Preset(

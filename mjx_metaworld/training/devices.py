@@ -6,6 +6,7 @@ which says how a leading axis of lanes lies on the devices (`VectorEnv.sharding`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 Tree = TypeVar("Tree")
+Out = TypeVar("Out")
 
 
 def placement(state: Any, lanes: NamedSharding | None) -> Any:
@@ -37,3 +39,13 @@ def divide(rows: Tree, lanes: NamedSharding | None) -> Tree:
     if lanes is None or jax.tree.leaves(rows)[0].shape[0] % lanes.mesh.size:
         return rows
     return jax.lax.with_sharding_constraint(rows, lanes)
+
+
+def by_device(fn: Callable[[Tree], Out], lanes: NamedSharding | None) -> Callable[[Tree], Out]:
+    """A function of arrays with a leading axis of lanes that each device computes for its own, such as their pictures.
+
+    The partitioner cannot divide what is no operation of XLA's; it would gather all lanes on every device.
+    """
+    if lanes is None:
+        return fn
+    return jax.shard_map(fn, mesh=lanes.mesh, in_specs=lanes.spec, out_specs=lanes.spec, check_vma=False)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Int
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Episodes, EpisodeStats, begin_episodes, step_episodes
+from mjx_metaworld.training.algorithm import Observe, observation
 from mjx_metaworld.types import EPISODE_STEPS, Policy, State
 from mjx_metaworld.vector import reset_to_goals
 
@@ -24,6 +25,7 @@ def make_evaluator(
     policy: Callable[[Any], Policy],
     num_steps: int = EPISODE_STEPS,
     lanes: NamedSharding | None = None,
+    observe: Observe = observation,
 ) -> Callable[[Any], EpisodeStats]:
     """Prepare the evaluation of a policy on given goals; one compiled program serves all calls.
 
@@ -35,6 +37,7 @@ def make_evaluator(
         policy: makes the policy of what the evaluation is called with, such as a train state.
         num_steps: control steps an episode at most.
         lanes: how the episodes are divided among devices, if their number allows it.
+        observe: makes what the policy acts on of the environments' states; by default their observations.
 
     Returns:
         The evaluation: statistics of shape (tasks, goals), on the host.
@@ -46,7 +49,7 @@ def make_evaluator(
 
         def step(carry: tuple[Episodes, Int[Array, ""]]) -> tuple[Episodes, Int[Array, ""]]:
             episodes, count = carry
-            action = jnp.clip(act(episodes.state.obs, episodes.state.task), -1.0, 1.0)
+            action = jnp.clip(act(observe(episodes.state, ~episodes.stats.success), episodes.state.task), -1.0, 1.0)
             return step_episodes(env, episodes, action, until_success=True), count + 1
 
         def unfinished(carry: tuple[Episodes, Int[Array, ""]]) -> Bool[Array, ""]:

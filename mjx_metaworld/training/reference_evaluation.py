@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import metaworld
 import numpy as np
@@ -16,7 +16,10 @@ from metaworld.evaluation import evaluation
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.parity.reference import reference_task
+from mjx_metaworld.rendering.opengl import HEADLESS, Painter, library
+from mjx_metaworld.rendering.render import choose_backend
 from mjx_metaworld.suites import require_metaworld
+from mjx_metaworld.training.view import Sight, View
 from mjx_metaworld.types import EPISODE_STEPS, Policy
 
 
@@ -33,6 +36,7 @@ def evaluate_on_reference(
     rand_vecs: Sequence[np.ndarray],
     num_steps: int = EPISODE_STEPS,
     advance: Callable[[], object] = lambda: None,
+    sight: Sight | None = None,
 ) -> ReferenceEvaluation:
     """Evaluate with `metaworld.evaluation.evaluation`, each goal once.
 
@@ -42,9 +46,11 @@ def evaluate_on_reference(
         rand_vecs: (n, rand) goal vectors a task, the same n for all.
         num_steps: control steps an episode at most, up to the reference's 500.
         advance: called after every control step of all tasks, for a progress bar.
+        sight: what a policy that sees is shown, drawn by OpenGL from metaworld's own scene; None for one that does not.
 
     Raises:
         ValueError: if metaworld lacks one of the tasks.
+        RuntimeError: if a policy that sees is to be shown OpenGL's pictures where there is no OpenGL.
     """
     require_metaworld(env.tasks, "the evaluation on CPU metaworld")
     names = [spec.name for spec in env.tasks]
@@ -70,25 +76,60 @@ def evaluate_on_reference(
         warnings.filterwarnings("ignore", message=".*precision lowered")  # metaworld's spaces are float64
         envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     envs.call("toggle_sample_tasks_on_reset", True)
-    _, _, success, returns = evaluation(_Agent(policy, len(names), advance), envs, num_episodes=num_goals)
+    observe = _plain if sight is None else _Pictures(envs, sight)
+    _, _, success, returns = evaluation(_Agent(policy, observe, len(names), advance), envs, num_episodes=num_goals)
     envs.close()
     return ReferenceEvaluation(
         np.array([success[name] for name in names]), np.array([np.mean(returns[name]) for name in names])
     )
 
 
+def _plain(observations: np.ndarray) -> np.ndarray:
+    return np.array(observations, np.float32)  # a copy: the environments keep the array
+
+
+class _Pictures:
+    """Views of metaworld's environments, as they are when asked."""
+
+    def __init__(self, envs: SyncVectorEnv, sight: Sight) -> None:
+        backend = choose_backend()
+        if backend not in HEADLESS:
+            raise RuntimeError("pictures of CPU metaworld need OpenGL: " + " or ".join(map(library, HEADLESS)))
+        self._scenes: list[Any] = [env.unwrapped for env in envs.envs]
+        self._sight = sight
+        self._painter = Painter(backend, max_scenes=len(self._scenes))
+        for scene in self._scenes:
+            for name, pos in sight.placed():
+                if pos is not None:
+                    scene.model.camera(name).pos[:] = pos  # from the next reset on, with which an evaluation begins
+
+    def __call__(self, observations: np.ndarray) -> View:
+        pictures = [[self._draw(scene, name) for name, _ in self._sight.placed()] for scene in self._scenes]
+        return View(np.array(pictures), np.array(observations[:, : self._sight.hand_size], np.float32))
+
+    def _draw(self, scene: Any, camera: str) -> np.ndarray:
+        size = self._sight.size
+        return self._painter.draw(scene.model, scene.data, scene.model.camera(camera).id, size, size, depth=False)
+
+
 class _Agent:
     """A policy as an agent of metaworld's evaluation."""
 
-    def __init__(self, policy: Policy, num_tasks: int, advance: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        observe: Callable[[np.ndarray], Any],
+        num_tasks: int,
+        advance: Callable[[], object],
+    ) -> None:
         self._act = jit(policy)
+        self._observe = observe
         self._task = np.arange(num_tasks, dtype=np.int32)
         self._advance = advance
 
     def eval_action(self, observations: np.ndarray) -> np.ndarray:
         self._advance()
-        # A copy: the environments keep the array.
-        actions = self._act(np.array(observations, np.float32), self._task)
+        actions = self._act(self._observe(observations), self._task)
         return np.clip(np.asarray(actions), -1.0, 1.0)
 
     def reset(self, env_mask: np.ndarray) -> None:

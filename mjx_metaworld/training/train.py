@@ -17,7 +17,7 @@ from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import termination
 from mjx_metaworld.suites import goals, resolve
-from mjx_metaworld.training.algorithm import Algorithm, training_env
+from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import (
     LOCK_FILE,
     CheckpointError,
@@ -43,8 +43,9 @@ class Trained(NamedTuple):
     config: TrainConfig
     env: MetaWorldEnv
     state: Any  # the algorithm's train state
-    policy: Policy  # deterministic
+    policy: Policy  # deterministic; acts on what `observe` makes of states
     progress: Progress
+    observe: Observe = observation
 
 
 def train(
@@ -96,7 +97,7 @@ def train(
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
         finally:
             checkpoints.close()
-    return Trained(config, env, state, algorithm.policy(state), progress)
+    return Trained(config, env, state, algorithm.policy(state), progress, algorithm.observe)
 
 
 def _run(
@@ -120,7 +121,7 @@ def _run(
         console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
     names = [spec.name for spec in env.tasks]
     frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-    evaluate = make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding)
+    evaluate = make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
     with Recorder(folder, names, config.env_steps, console, progress) as recorder:
         state, progress = run_loop(algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began)
     plot_success([folder], folder / PLOT_FILE)
@@ -163,7 +164,7 @@ def load(folder: Path) -> Trained:
     if restored is None:
         raise CheckpointError(f"{folder} holds no checkpoint yet")
     state, progress = restored
-    return Trained(config, env, state, algorithm.policy(state), progress)
+    return Trained(config, env, state, algorithm.policy(state), progress, algorithm.observe)
 
 
 def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple[MetaWorldEnv, Algorithm]:

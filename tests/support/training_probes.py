@@ -17,10 +17,12 @@ from jaxtyping import Array, Float, Int, Key
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.clone import CloneConfig
 from mjx_metaworld.training.config import ALGORITHMS
 from mjx_metaworld.training.loop import Schedule, begin, run_loop
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.sac import SACConfig
+from mjx_metaworld.training.view import Sight, View
 from mjx_metaworld.types import Metrics, Transition
 
 ACTION_SIZE = 2
@@ -102,7 +104,22 @@ def probe(
         reset=lambda key: start(jax.random.split(key, num_envs)),
         step=step,
         restart=restart,
+        eyes=lambda sight: lambda state: drawn_view(state, sight),
+        expert=lambda: expert,
     )
+
+
+def expert(obs: Float[Array, "envs obs"], task: Int[Array, " envs"]) -> Float[Array, "envs action"]:
+    """Answers with the drawn number."""
+    return jnp.stack([obs[:, 1], jnp.zeros_like(obs[:, 1])], axis=-1)
+
+
+def drawn_view(state: ProbeState, sight: Sight) -> View:
+    """A black picture with a white spot, farther to the right the larger the drawn number."""
+    places = jnp.linspace(-1.5, 1.5, sight.size)
+    spot = jnp.exp(-32 * ((places - state.obs[:, 1:2])[:, None] ** 2 + places[:, None] ** 2))
+    pictures = jnp.broadcast_to(255 * spot[:, None, :, :, None], (len(spot), len(sight.cameras), *spot.shape[1:], 3))
+    return View(pictures.astype(jnp.uint8), jnp.zeros((len(spot), sight.hand_size)))
 
 
 # --- a run of the real loop, fast enough to be killed and begun again ---
@@ -120,6 +137,18 @@ RUN_CONFIGS = {
         batch_per_task=32,
         replay_size=512,
         warmup_steps=129,
+    ),
+    "clone": CloneConfig(
+        num_envs=16,
+        horizon=8,
+        episode_steps=24,
+        picture_size=16,
+        channels=(4,),
+        hidden=(16,),
+        expert_steps=256,
+        replay_size=512,
+        updates=2,
+        batch_size=32,
     ),
 }
 

@@ -60,11 +60,11 @@ for name in sys.argv[2:]:
         shutil.rmtree(folder / f"{{name}}-{{copy}}" / "checkpoints" / str(whole))
     again, _ = run_probe(folder / f"{{name}}-again", whole, half, name, lanes)  # from the checkpoint half-way
     mixed, _ = run_probe(folder / f"{{name}}-mixed", whole, half, name)  # from it on a single device
-    parameters = two.actor if name == "ppo" else two.learner
+    parameters = {"ppo": "actor", "sac": "learner", "clone": "student"}[name]
     report[name] = {{
         "iterations": progress.iteration,
         "lanes": lanes_of(two.env_state.obs),
-        "everywhere": all(leaf.is_fully_replicated for leaf in jax.tree.leaves(parameters)),
+        "everywhere": all(leaf.is_fully_replicated for leaf in jax.tree.leaves(getattr(two, parameters))),
         "again": difference(again, two),
         "one": difference(two, one),
         "mixed": difference(mixed, one),
@@ -102,12 +102,14 @@ def report_of(script: str, folder: Path, *algorithms: str) -> dict[str, Any]:
 def probes(request, tmp_path_factory) -> tuple[dict[str, Any], Path]:
     """Of the algorithms on a probe, and where their checkpoints are."""
     folder = tmp_path_factory.mktemp("devices")
-    algorithms = ("ppo", "sac") if request.config.getoption("--full") else ("ppo",)
+    algorithms = ("ppo", "sac", "clone") if request.config.getoption("--full") else ("ppo",)
     return report_of(PROBES, folder, *algorithms), folder
 
 
-# The loop, the division of a batch and the checkpoints are the same code for both.
-EACH_ALGORITHM = pytest.mark.parametrize("algorithm", ["ppo", pytest.param("sac", marks=pytest.mark.full)])
+# The loop, the division of a batch and the checkpoints are the same code for all.
+EACH_ALGORITHM = pytest.mark.parametrize(
+    "algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.full) for name in ("sac", "clone"))]
+)
 
 
 @EACH_ALGORITHM
