@@ -90,7 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="mjx-metaworld-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+        # The thousands of single operations too: to read one again takes half the time of compiling it.
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         if not config.getoption("--full"):  # the long forms take many steps
             os.environ[_QUICK] = "1"
 
