@@ -51,12 +51,19 @@ _TOGETHER = {file: group for group, files in _GROUPS.items() for file in files}
 _LONGEST = {
     *_TOGETHER,
     "cli/test_cli.py",
+    "processes/test_forks.py",
     "project/test_shapes.py",
+    "rendering/test_camera.py",
     "rendering/test_rendering.py",
+    "test_bad_input.py",
+    "test_copies.py",
     "test_loops.py",
     "test_sharding.py",
-    "training/test_checkpoint.py",
+    "test_state_is_data.py",
     "training/test_devices.py",
+    "training/test_learning.py",
+    "training/test_ppo.py",
+    "training/test_sac.py",
 }
 
 
