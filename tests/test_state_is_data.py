@@ -135,7 +135,7 @@ def check_raw_and_typed_keys(vector_env, task):
         jax.jit(env.reset),
         vector_env.reset,
         lambda key: env.reset_to(task, goal, key),
-        mw.jit(lambda key: mw.rollout(vector_env, lambda obs, key: jax.random.uniform(key, (ENVS, 4)), key, 2)),
+        lambda key: mw.rollout(vector_env, lambda obs, key: jax.random.uniform(key, (ENVS, 4)), key, 2),
     ):
         chex.assert_trees_all_equal(make(raw), make(typed))
     state = vector_env.reset(typed)
