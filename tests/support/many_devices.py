@@ -60,7 +60,7 @@ def compare_rollouts(engine: str, tasks: list[str]) -> dict[str, Any]:
     def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, (NUM_ENVS, 4), minval=-1.0, maxval=1.0)
 
-    def roll_out(devices: list[jax.Device] | None) -> tuple[mw.VectorEnv, Any, Any]:
+    def roll_out(devices: Any) -> tuple[Any, Any, Any]:
         vector_env, key = mw.VectorEnv(env, NUM_ENVS, devices=devices), jax.random.key(0)
         state = jax.jit(vector_env.reset)(key)
         begun = np.arange(NUM_ENVS, dtype=np.int32) // (NUM_ENVS // NUM_DEVICES)
