@@ -8,6 +8,9 @@ FIND_PYTHON = for name in $(PYTHON); do "$$name" -c '$(FITS)' 2>/dev/null && { e
 	echo 'Python $(RANGE) needed (metaworld and MuJoCo have no wheels for others), and none of these is one: $(PYTHON).' >&2; \
 	echo 'Name one with PYTHON=/path/to/python3.13; uv fetches one: uv python install 3.13, then' >&2; \
 	echo 'make PYTHON="$$(uv python find 3.13)".' >&2; exit 1
+# Where nothing keeps bytecode, each of the many processes that tests and documents start parses all that it imports, JAX
+# included, for a second or two; some containers ask for that.
+unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml

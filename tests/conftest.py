@@ -51,12 +51,19 @@ _TOGETHER = {file: group for group, files in _GROUPS.items() for file in files}
 _LONGEST = {
     *_TOGETHER,
     "cli/test_cli.py",
+    "processes/test_forks.py",
     "project/test_shapes.py",
+    "rendering/test_camera.py",
     "rendering/test_rendering.py",
+    "test_bad_input.py",
+    "test_copies.py",
     "test_loops.py",
     "test_sharding.py",
-    "training/test_checkpoint.py",
+    "test_state_is_data.py",
     "training/test_devices.py",
+    "training/test_learning.py",
+    "training/test_ppo.py",
+    "training/test_sac.py",
 }
 
 
@@ -90,7 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="mjx-metaworld-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+        # The thousands of single operations too: to read one again takes half the time of compiling it.
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         if not config.getoption("--full"):  # the long forms take many steps
             os.environ[_QUICK] = "1"
 

@@ -73,7 +73,6 @@ def use(vector_env, divided, state):
     done = jnp.ones(ENVS, bool)
     calls = (
         (mw.jit(vector_env.step), state, ACTIONS),
-        (jax.jit(vector_env.step), state, ACTIONS),
         (jax.jit(divided.step), state, ACTIONS),
         (jax.jit(vector_env.restart), state, done),
         (jax.jit(env.step), one, ACTIONS[0]),

@@ -1,102 +1,49 @@
 """Lanes divided among devices: the same results as on one, no communication, and errors for what cannot be divided.
 
-In a process of its own, since the number of CPU devices is fixed once JAX has started.
+And lanes divided by a user's own `shard_map` or `pmap`: steps, and resets to goals that are settled on the host.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from support.many_devices import EPISODE_STEPS, NUM_DEVICES, NUM_ENVS, NUM_STEPS, run_on_devices
 
 import mjx_metaworld as mw
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.testing import KinematicEngine
 
-NUM_ENVS, NUM_DEVICES, NUM_STEPS, EPISODE_STEPS = 128, 4, 6, 4
-
-# Each device's lanes are a step further into their episodes than the previous one's, so that they restart at different
-# steps. Chunks of 16 lanes are the same on one device and on four: only then the compiler vectorizes both alike.
-ROLLOUTS = f"""
-import dataclasses, json, sys
-import jax
-jax.config.update("jax_num_cpu_devices", {NUM_DEVICES})
-import jax.numpy as jnp, numpy as np
-import mjx_metaworld as mw
-from mjx_metaworld.physics.config import CPU
-from mjx_metaworld.physics.engine import Engine
-from mjx_metaworld.testing import KinematicEngine
-
-backend = dataclasses.replace(CPU, block=16)
-engine, tasks = dict(true=Engine, kinematic=KinematicEngine)[sys.argv[2]], sys.argv[3:]
-env = mw.make(tasks, max_episode_steps={EPISODE_STEPS}, backend=backend, engine=engine)
-policy = lambda obs, key: jax.random.uniform(key, ({NUM_ENVS}, 4), minval=-1.0, maxval=1.0)
-
-def roll_out(devices):
-    vector_env = mw.VectorEnv(env, {NUM_ENVS}, devices=devices)
-    key = jax.random.key(0)
-    state = jax.jit(vector_env.reset)(key)
-    begun = jnp.arange({NUM_ENVS}) // ({NUM_ENVS} // {NUM_DEVICES})
-    state = state.replace(episode=state.episode.replace(step=jax.device_put(begun, state.episode.step.sharding)))
-    run = jax.jit(lambda state: mw.rollout(vector_env, policy, key, {NUM_STEPS}, state)).lower(state).compile()
-    return vector_env, run, run(state)
-
-def difference(one, other):
-    leaves = [jax.tree_util.tree_leaves_with_path(out) for out in (one, other)]
-    return {{
-        jax.tree_util.keystr(path): float(np.abs(np.asarray(here).astype(float) - np.asarray(there)).max(initial=0.0))
-        for (path, here), (_, there) in zip(*leaves, strict=True)
-    }}
-
-vector_env, run, sharded = roll_out(jax.devices())
-_, run_plain, plain = roll_out(None)
-program, kept = run.as_text(), jax.tree.map(np.asarray, plain[0])
-continued = run(jax.device_put(kept, vector_env.sharding))
-collectives = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
-state, transition = sharded
-json.dump(
-    {{
-        "difference": difference(plain, sharded),
-        "continued": difference(run_plain(plain[0]), continued),
-        "collectives": [name for name in collectives if name + "(" in program or name + "-start(" in program],
-        "shards": [list(shard.data.shape) for shard in state.obs.addressable_shards],
-        "devices": [shard.device.id for shard in state.obs.addressable_shards],
-        "truncated": np.asarray(transition.truncated).tolist(),
-    }},
-    open(sys.argv[1], "w"),
-)
-"""
+SEVERAL = ["pick-place-v3", "door-open-v3"]
+SETTLING = ["door-lock-v3", "reach-v3"]  # the first settles against its prop, by a callback to the host
 
 
-SEVERAL = ("pick-place-v3", "door-open-v3")
+@pytest.fixture(scope="module")
+def quick(request, tmp_path_factory) -> tuple[dict[str, Any], dict[str, list[list[list[float]]]]]:
+    """Both comparisons below of one task without dynamics, by one process, whose start takes as long as each."""
+    ways = ["vmap", "shard_map"] + ["pmap"] * request.config.getoption("--full")
+    calls = ("compare_rollouts", "kinematic", ["reach-v3"]), ("divide_goals", ways, SETTLING[:1])
+    rollouts, observations = run_on_devices(tmp_path_factory.mktemp("devices") / "report.json", *calls)
+    return rollouts, observations
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(("kinematic", "reach-v3"), id="kinematic"),
-        pytest.param(("kinematic", *SEVERAL), id="kinematic, several tasks", marks=pytest.mark.full),
-        pytest.param(("true", *SEVERAL), id="true", marks=pytest.mark.full),
+        pytest.param(None, id="kinematic"),
+        pytest.param(("kinematic", SEVERAL), id="kinematic, several tasks", marks=pytest.mark.full),
+        pytest.param(("true", SEVERAL), id="true", marks=pytest.mark.full),
     ],
 )
-def rollouts(request, tmp_path_factory) -> dict[str, Any]:
-    """Rollouts of the same batch on four devices and on one, compared in another process."""
-    report: Path = tmp_path_factory.mktemp("sharding") / "report.json"
-    # The limit is several times what compiling two programs takes.
-    command = [sys.executable, "-c", ROLLOUTS, str(report), *request.param]
-    # With the newer code generator: the one that `mw.jit` asks for rounds the two programs differently.
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    if request.param[0] == "kinematic":
-        environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-    subprocess.run(command, timeout=900, check=True, env=environment)
-    return json.loads(report.read_text())
+def rollouts(request, quick, tmp_path_factory) -> dict[str, Any]:
+    """Rollouts of the same batch on four devices and on one."""
+    if not request.param:
+        return quick[0]
+    file = tmp_path_factory.mktemp("sharding") / "report.json"
+    # With the newer code generator: the one that tests and `mw.jit` ask for rounds two true steps differently.
+    return run_on_devices(file, ("compare_rollouts", *request.param), default_flags=request.param[0] == "true")[0]
 
 
 def test_four_devices_compute_what_one_does(rollouts):
@@ -140,3 +87,27 @@ def test_small_batches_are_not_divided():
     jax.devices()  # JAX has started: no device is made here
     assert default_devices(16) == 1
     assert 1024 % default_devices(1024) == 0
+
+
+# --- a user's own division ---
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(False, id="one"), pytest.param(True, id="two", marks=pytest.mark.full)]
+)
+def observations(request, quick, tmp_path_factory) -> dict[str, list[list[list[float]]]]:
+    """Observations after `reset_to` and after a step, by each way to divide four lanes."""
+    if not request.param:
+        return quick[1]
+    file = tmp_path_factory.mktemp("divided") / "report.json"
+    return run_on_devices(file, ("divide_goals", ["vmap", "shard_map", "pmap"], SETTLING))[0]
+
+
+# `pmap` divides the same function into a program of its own, which takes as long again to compile.
+@pytest.mark.parametrize("way", ["shard_map", pytest.param("pmap", marks=pytest.mark.full)])
+def test_goals_are_settled_on_every_device(observations, way):
+    for divided, together in zip(observations[way], observations["vmap"], strict=True):
+        # Metres of order one in float32; two programs round differently.
+        assert [row == pytest.approx(other, abs=1e-6) for row, other in zip(divided, together, strict=True)] == [
+            True
+        ] * 4

@@ -1,9 +1,14 @@
-"""The brax adapter, driven by brax's own wrappers and agents."""
+"""The brax adapter, driven by brax's own wrappers and agents.
+
+Brax is imported by the tests: whatever process collects them would take seconds to do so.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -11,26 +16,26 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-
-pytest.importorskip("brax")
-
-from brax.envs.wrappers import training
-from brax.training.agents.ppo import networks as ppo_networks
-from brax.training.agents.ppo import train as ppo
-from brax.training.agents.sac import train as sac
-
-from mjx_metaworld.adapters.brax import BraxEnv, wrap
 from mjx_metaworld.observation import GOAL
 
 NUM_ENVS = 4
 
-
-pytestmark = pytest.mark.usefixtures("kinematic")
+pytestmark = [
+    pytest.mark.skipif(not find_spec("brax"), reason="brax is not installed"),
+    pytest.mark.usefixtures("kinematic"),
+]
 
 
 @pytest.fixture(scope="module")
-def env(kinematic):
-    return BraxEnv(mw.make("reach-v3", terminate_on_success=True))
+def adapter() -> ModuleType:
+    from mjx_metaworld.adapters import brax
+
+    return brax
+
+
+@pytest.fixture(scope="module")
+def env(kinematic, adapter):
+    return adapter.BraxEnv(mw.make("reach-v3", terminate_on_success=True))
 
 
 def keys() -> jax.Array:
@@ -38,6 +43,8 @@ def keys() -> jax.Array:
 
 
 def test_brax_wraps_it_for_training_and_evaluation(env):
+    from brax.envs.wrappers import training
+
     wrapped = training.EvalWrapper(training.wrap(env, episode_length=3))
     before = jax.eval_shape(wrapped.reset, keys())
     after = jax.eval_shape(wrapped.step, before, jnp.zeros((NUM_ENVS, 4)))
@@ -50,8 +57,8 @@ def test_brax_wraps_it_for_training_and_evaluation(env):
     assert env.action_size == wrapped.action_size == 4
 
 
-def test_wrap_starts_fresh_episodes_and_keeps_their_true_ends(env):
-    wrapped = wrap(env, episode_length=2)
+def test_wrap_starts_fresh_episodes_and_keeps_their_true_ends(env, adapter):
+    wrapped = adapter.wrap(env, episode_length=2)
     first = jax.jit(wrapped.reset)(keys())
     # A goal where the hand already is, in the first lane: success at its first step, which terminates here.
     inner = first.pipeline_state.env
@@ -75,9 +82,9 @@ def test_wrap_starts_fresh_episodes_and_keeps_their_true_ends(env):
     np.testing.assert_array_equal(third.obs[0], third.info["terminal_obs"][0])
 
 
-def test_repeated_actions_count_a_success_and_an_end_in_any_step(env):
+def test_repeated_actions_count_a_success_and_an_end_in_any_step(env, adapter):
     """In the first lane the goal is where the hand already is."""
-    repeating = wrap(env, episode_length=8, action_repeat=2)
+    repeating = adapter.wrap(env, episode_length=8, action_repeat=2)
     state = jax.jit(repeating.reset)(jax.random.split(jax.random.key(0), NUM_ENVS))
     assert state.info["steps"].shape == (NUM_ENVS,)  # of typed keys, too, which brax's own wrappers take for one
     inner = state.pipeline_state.env
@@ -112,17 +119,20 @@ def test_agents_find_what_jax_no_longer_has():
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-def test_domain_randomization_is_refused(env):
+def test_domain_randomization_is_refused(env, adapter):
     with pytest.raises(ValueError, match="randomization_fn must be None"):
-        wrap(env, randomization_fn=lambda system, rng: (system, system))
+        adapter.wrap(env, randomization_fn=lambda system, rng: (system, system))
 
 
 @pytest.mark.full
-def test_ppo_improves_on_reach():
+def test_ppo_improves_on_reach(adapter):
+    from brax.training.agents.ppo import networks as ppo_networks
+    from brax.training.agents.ppo import train as ppo
+
     progress = []
     ppo.train(
-        BraxEnv(mw.make("reach-v3")),
-        wrap_env_fn=wrap,
+        adapter.BraxEnv(mw.make("reach-v3")),
+        wrap_env_fn=adapter.wrap,
         num_timesteps=100_000,
         episode_length=100,
         num_envs=64,
@@ -149,11 +159,13 @@ def test_ppo_improves_on_reach():
 
 
 @pytest.mark.full
-def test_sac_accepts_it():
+def test_sac_accepts_it(adapter):
+    from brax.training.agents.sac import train as sac
+
     progress = []
     sac.train(
-        BraxEnv(mw.make("reach-v3")),
-        wrap_env_fn=wrap,
+        adapter.BraxEnv(mw.make("reach-v3")),
+        wrap_env_fn=adapter.wrap,
         num_timesteps=1024,
         episode_length=20,
         num_envs=16,

@@ -36,8 +36,12 @@ def collide_in_turn(shapes: list[Shape], other: Shape, going_on: bool) -> Points
     """The contact at the last of a shape's poses: each search goes on from the one before, or all from the first's."""
     margin = jnp.full(shapes[0].type.shape, MARGIN)
     start = find_start(shapes[0], other, metaworld_hulls(), CONFIG.convex_search_iterations)
-    for shape in shapes[:-1] if going_on else ():
-        _, start = collide_convex(shape, other, metaworld_hulls(), margin, start, CONFIG.convex_iterations)
+
+    def go_on(start, shape):
+        return collide_convex(shape, other, metaworld_hulls(), margin, start, CONFIG.convex_iterations)[1], None
+
+    if going_on:
+        start, _ = jax.lax.scan(go_on, start, jax.tree.map(lambda *x: jnp.stack(x), *shapes[:-1]))
     return collide_convex(shapes[-1], other, metaworld_hulls(), margin, start, CONFIG.convex_iterations)[0]
 
 

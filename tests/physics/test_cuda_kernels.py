@@ -57,11 +57,17 @@ def solve(operands, folder):
     return newton_kernel.KernelResult(*found), is_solved
 
 
+@pytest.fixture(scope="module")
+def solution(folder):
+    """Of some of the problems."""
+    return solve(some_problems()[0], folder)
+
+
 @compiled
-def test_accelerations_are_mujocos(folder):
+def test_accelerations_are_mujocos(solution):
     """The bounds of `test_compaction.py`, whose iterations these are."""
-    operands, reference, by_xla = some_problems()
-    found, first_solved = solve(operands, folder)
+    _, reference, by_xla = some_problems()
+    found, first_solved = solution
     error = np.abs(found.qacc - reference) / (1 + np.abs(reference))
     assert np.median(error) < 1e-6
     assert np.quantile(error, 0.99) < 1e-4
@@ -74,9 +80,9 @@ def test_accelerations_are_mujocos(folder):
 
 
 @compiled
-def test_a_lane_without_numbers_spoils_no_neighbour(folder):
+def test_a_lane_without_numbers_spoils_no_neighbour(folder, solution):
     operands = jax.tree.map(np.array, some_problems()[0])
-    clean = solve(operands, folder)[0].qacc
+    clean = solution[0].qacc
     operands.qacc_warmstart[:, 5] = np.nan
     spoilt = solve(operands, folder)[0].qacc
     np.testing.assert_array_equal(np.isnan(spoilt).any(0), np.arange(clean.shape[1]) == 5)

@@ -119,12 +119,12 @@ def test_extremes_stay_finite():
 
 def test_lanes_do_not_mix():
     """Tiles in front change nothing; float32 sums may be ordered differently."""
-    states = record()[:32]
-    problem = problem_of(states)
-    tiled = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], 2, 16), -2, 0), problem)
+    problem = problem_of(record())
+    tiled = jax.tree.map(lambda x: jnp.moveaxis(x[..., :32].reshape(*x.shape[:-1], 2, 16), -2, 0), problem)
     in_tiles = jax.jit(jax.vmap(lambda *args: solve(*args, config=DEFAULT)))(*tiled)
     joined = np.concatenate(np.asarray(in_tiles.qacc), axis=-1)
-    assert relative_error(joined, list(np.asarray(run(*problem, DEFAULT).qacc).T)).max() < 2e-3
+    alone = np.asarray(run(*problem, DEFAULT).qacc)[:, :32]
+    assert relative_error(joined, list(alone.T)).max() < 2e-3
 
 
 @pytest.mark.parametrize("size", [3, 6, 9, 18])

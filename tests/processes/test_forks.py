@@ -47,6 +47,7 @@ def test_a_fork_after_jax_has_begun_is_refused_or_works():
     script = f"""
 {IN_FORKS}
 import jax
+import flax.struct, gymnasium, metaworld  # what the package imports, once for all forks
 
 def make():
     import mjx_metaworld as mw
@@ -63,7 +64,6 @@ fork("later", make)  # JAX in the parent is noticed though the package is not th
 {KINEMATIC_PRELUDE}
 import mjx_metaworld as mw
 import numpy as np
-import gymnasium
 from mjx_metaworld.adapters.gymnasium import MetaWorldGymEnv
 
 env = mw.make("reach-v3")
@@ -127,9 +127,9 @@ def test_pictures_by_opengl_are_refused_where_the_parent_drew_some(monkeypatch):
 def test_gymnasium_workers_of_the_methods_that_the_error_names_work(context):
     script = f"""
 import gymnasium, numpy as np
-import mjx_metaworld.adapters.gymnasium
 
 def make():
+    import mjx_metaworld.adapters.gymnasium  # a worker imports for itself
     return gymnasium.make("mjx-metaworld/reach-v3", seed=1)
 
 if __name__ == "__main__":

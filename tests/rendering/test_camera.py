@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from mjx_metaworld.rendering import camera as cameras
 from mjx_metaworld.rendering.render import CAMERAS, backend_of, choose_backend, render
 from mjx_metaworld.testing import KinematicEngine
 
-warp = pytest.importorskip("warp")
+pytestmark = pytest.mark.skipif(not find_spec("warp"), reason="warp is not installed")
 
 TASKS = ("pick-place-v3", "window-open-v3", "drawer-open-v3")  # opaque, glass, a part that moves
 SIZE = 64
@@ -185,7 +186,7 @@ def test_platforms_that_cannot_draw_are_named(monkeypatch):
     with pytest.raises(RuntimeError, match="JAX computes on 'tpu' here"):
         bridge.check_device()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(warp, "get_cuda_device_count", lambda: 0)
+    monkeypatch.setattr("warp.get_cuda_device_count", lambda: 0)
     with pytest.raises(RuntimeError, match="Warp finds no CUDA device"):
         bridge.check_device()
     monkeypatch.undo()

@@ -40,13 +40,18 @@ economize()
 FEW = ["reach-v3", "door-open-v3", "door-lock-v3"]
 
 
+def trace_step(physics: mw.MetaWorldEnv) -> None:
+    """A reset and a step of one environment."""
+    state = jax.eval_shape(physics.reset, jax.random.key(0))
+    jax.eval_shape(physics.step, state, jnp.zeros(4))
+
+
 def trace_environment(physics: mw.MetaWorldEnv) -> None:
     """Reset in all its forms and a step, alone and in a batch."""
     keys = jax.random.split(jax.random.key(0), 4)
-    state = jax.eval_shape(physics.reset, keys[0])
+    trace_step(physics)
     jax.eval_shape(physics.reset, keys[0], 1)
     jax.eval_shape(physics.reset_to, 0, jnp.zeros(physics.rand_vec_size))
-    jax.eval_shape(physics.step, state, jnp.zeros(4))
     states = jax.eval_shape(jax.vmap(physics.reset), keys, jnp.arange(4) % 3)
     jax.eval_shape(jax.vmap(physics.step), states, jnp.zeros((4, 4)))
 
@@ -94,7 +99,7 @@ def main() -> None:
     for part in (trace_environment, trace_batches):
         part(few)
     trace_tasks(sys.argv[1])
-    trace_environment(mw.make(FEW))
+    trace_step(mw.make(FEW))
     trace_training(mw.make(FEW, engine=KinematicEngine, one_hot=True))
     try:
         few.reset_to(0, jnp.zeros((2, few.rand_vec_size)), jax.random.key(0))

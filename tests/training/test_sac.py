@@ -69,15 +69,16 @@ def values(env: TrainingEnv, state: SACState, obs: np.ndarray, task: np.ndarray)
 
 
 def test_the_density_of_squashed_actions_integrates_to_one():
-    mean, log_std = jnp.array([0.4]), jnp.array([-0.3])
-    edges = jnp.linspace(-1.0, 1.0, 20_001)
+    mean, log_std = np.array([0.4], np.float32), np.array([-0.3], np.float32)
+    log_prob_of = jax.jit(lambda drawn: squashed_log_prob(drawn, mean, log_std))
+    edges = np.linspace(-1.0, 1.0, 20_001, dtype=np.float32)
     middle = (edges[1:] + edges[:-1]) / 2
-    density = jnp.exp(squashed_log_prob(jnp.arctanh(middle)[:, None], mean, log_std))
+    density = np.exp(log_prob_of(np.arctanh(middle)[:, None]))
     assert float(density.sum() * (edges[1] - edges[0])) == pytest.approx(1.0, abs=1e-3)  # the sum's own error
-    action, log_prob = draw_squashed(jax.random.key(0), mean, log_std)
-    np.testing.assert_allclose(log_prob, squashed_log_prob(jnp.arctanh(action), mean, log_std), atol=1e-4)
-    far = jax.value_and_grad(lambda drawn: squashed_log_prob(drawn, mean, log_std))(jnp.array([40.0]))
-    assert jax.tree.all(jax.tree.map(lambda x: bool(jnp.isfinite(x).all()), far))
+    action, log_prob = jax.jit(draw_squashed)(jax.random.key(0), mean, log_std)
+    np.testing.assert_allclose(log_prob, log_prob_of(np.arctanh(action)), atol=1e-4)
+    far = jax.jit(jax.value_and_grad(log_prob_of))(np.array([40.0], np.float32))
+    assert all(np.isfinite(x).all() for x in far)
 
 
 def test_targets_take_the_smaller_value_and_stop_at_termination():
@@ -94,12 +95,13 @@ def test_targets_take_the_smaller_value_and_stop_at_termination():
 
 def transitions_of(numbers: np.ndarray) -> Transition:
     """A rollout (time, envs) of two tasks in turns, each step marked by its number."""
-    marks = jnp.asarray(numbers, jnp.float32)
-    obs = jnp.stack([marks] * 4, -1)
-    no = jnp.zeros(marks.shape, bool)
-    task = jnp.broadcast_to(jnp.arange(marks.shape[1]) % 2, marks.shape)
-    action = jnp.stack([marks + 0.25] * 2, -1)
-    return Transition(obs, action, marks + 0.5, no, no, obs + 1.0, Metrics(*[marks] * 7), task)
+    marks = np.asarray(numbers, np.float32)
+    obs = np.stack([marks] * 4, -1)
+    no = np.zeros(marks.shape, bool)
+    task = np.broadcast_to(np.arange(marks.shape[1], dtype=np.int32) % 2, marks.shape)
+    action = np.stack([marks + np.float32(0.25)] * 2, -1)
+    made = Transition(obs, action, marks + np.float32(0.5), no, no, obs + np.float32(1.0), Metrics(*[marks] * 7), task)
+    return jax.device_put(made)
 
 
 def test_the_buffer_forgets_the_oldest_and_samples_all_tasks_alike():
@@ -108,7 +110,7 @@ def test_the_buffer_forgets_the_oldest_and_samples_all_tasks_alike():
     add = jax.jit(replay.add)
     for i in range(130):  # 1,040 steps: the first 40 are overwritten
         state = add(state, transitions_of(8 * i + np.arange(8).reshape(2, 4)))
-    rows = replay.sample(state, jax.random.key(0))
+    rows = jax.jit(replay.sample)(state, jax.random.key(0))
     np.testing.assert_array_equal(rows.task, np.repeat([0, 1], 500))
     marks = np.asarray(rows.obs[:, 0])
     np.testing.assert_array_equal(marks % 2, rows.task)  # lanes 0 and 2 are of task 0
@@ -122,8 +124,8 @@ def test_the_buffer_forgets_the_oldest_and_samples_all_tasks_alike():
 
 def test_a_buffer_hardly_filled_gives_only_what_it_holds():
     replay = make_replay(1000, 50, num_tasks=2, plain_size=2, action_size=2, rows_per_add=8)
-    state = replay.add(replay.init(), transitions_of(100 + np.arange(8).reshape(2, 4)))
-    assert set(np.asarray(replay.sample(state, jax.random.key(0)).obs[:, 0])) == set(range(100, 108))
+    state = jax.jit(replay.add)(replay.init(), transitions_of(100 + np.arange(8).reshape(2, 4)))
+    assert set(np.asarray(jax.jit(replay.sample)(state, jax.random.key(0)).obs)[:, 0]) == set(range(100, 108))
 
 
 # --- learning ---
