@@ -30,7 +30,7 @@ _GAIN = 4  # of the differences in the sheet
 def write_sheet(path: Path, shots: list[Shot]) -> None:
     """Three columns a task: the device's picture, OpenGL's, and four times their difference; a row a camera."""
     cells = []
-    for shot in shots:
+    for shot in sorted(shots, key=lambda shot: CAMERAS.index(shot.agreement.camera)):
         difference = np.abs(shot.device.astype(int) - shot.opengl) * _GAIN
         cells += [
             labelled(shot.device, shot.agreement.camera),
