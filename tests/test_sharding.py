@@ -47,9 +47,17 @@ def rollouts(request, quick, tmp_path_factory) -> dict[str, Any]:
 
 
 def test_four_devices_compute_what_one_does(rollouts):
-    """From the start, and from a state that was kept as numpy arrays on one device."""
+    """From the start, and from a state that was kept as numpy arrays on one device.
+
+    Kinematic steps agree bit by bit. True ones are two programs, in whose sums the compiler may round a last bit
+    differently; accelerations, with which the next solve begins, are a thousand times larger than velocities.
+    """
+
+    def bound(leaf: str) -> float:
+        return 0.0 if not rollouts["rounds"] else 1e-3 if "qacc" in leaf else 1e-6
+
     for errors in (rollouts["difference"], rollouts["continued"]):
-        assert not {leaf: error for leaf, error in errors.items() if error != 0.0}
+        assert not {leaf: error for leaf, error in errors.items() if error > bound(leaf)}
 
 
 def test_every_device_has_its_lanes_and_exchanges_nothing(rollouts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +81,7 @@ def training_env(vector_env: VectorEnv) -> TrainingEnv:
     )
 
 
+@runtime_checkable
 class Observe(Protocol):
     """Makes what a policy acts on."""
 

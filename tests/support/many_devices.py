@@ -73,6 +73,7 @@ def compare_rollouts(engine: str, tasks: list[str]) -> dict[str, Any]:
     program, kept = run.as_text(), jax.tree.map(np.asarray, plain[0])
     state, transition = sharded
     return {
+        "rounds": engine == "true",
         "difference": _difference(plain, sharded),
         "continued": _difference(run_plain(plain[0]), run(jax.device_put(kept, vector_env.sharding))),
         "collectives": [name for name in COLLECTIVES if name + "(" in program or name + "-start(" in program],
