@@ -71,6 +71,9 @@ def test_every_field_is_as_annotated(moment):
     for struct in (lane, lane.metrics, lane.episode):
         for name, annotation in typing.get_type_hints(type(struct)).items():
             value = getattr(struct, name)
+            if name == "pixels":  # whatever one's cameras draw
+                assert value is None
+                continue
             assert isinstance(value, annotation), (
                 type(struct).__name__,
                 name,

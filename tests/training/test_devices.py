@@ -60,7 +60,7 @@ for name in sys.argv[2:]:
         shutil.rmtree(folder / f"{{name}}-{{copy}}" / "checkpoints" / str(whole))
     again, _ = run_probe(folder / f"{{name}}-again", whole, half, name, lanes)  # from the checkpoint half-way
     mixed, _ = run_probe(folder / f"{{name}}-mixed", whole, half, name)  # from it on a single device
-    parameters = {"ppo": "actor", "sac": "learner", "clone": "student"}[name]
+    parameters = {{"ppo": "actor", "sac": "learner", "clone": "student"}}[name]
     report[name] = {{
         "iterations": progress.iteration,
         "lanes": lanes_of(two.env_state.obs),
