@@ -158,3 +158,18 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Pictures drawn by every call from now on."""
+    from mjx_metaworld.rendering.device import bridge
+
+    counts, draw_batch = [], bridge.draw_batch
+
+    def count(picture, arrays, situation, layers, image, depth, label):
+        counts.append(image.shape[0])
+        draw_batch(picture, arrays, situation, layers, image, depth, label)
+
+    monkeypatch.setattr(bridge, "draw_batch", count)
+    return counts

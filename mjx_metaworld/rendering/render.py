@@ -262,6 +262,12 @@ def choose_backend(backend: Backend | None = None) -> Backend:
     return backend
 
 
+def check_renderer(renderer: str) -> None:
+    """Check what an environment is to draw by; raises ValueError for an unknown renderer."""
+    if renderer not in get_args(Renderer):
+        raise ValueError(f"unknown renderer {renderer!r}; available: {', '.join(get_args(Renderer))}")
+
+
 def backend_of(renderer: Renderer) -> Backend | None:
     """Backend of an environment that draws: the device where it is wanted and can draw, else `render`'s own choice.
 
@@ -270,8 +276,7 @@ def backend_of(renderer: Renderer) -> Backend | None:
         RuntimeError: if "device" cannot draw here.
         ImportError: for "device" without the extra `pixels`.
     """
-    if renderer not in get_args(Renderer):
-        raise ValueError(f"unknown renderer {renderer!r}; available: {', '.join(get_args(Renderer))}")
+    check_renderer(renderer)
     if renderer == "opengl":
         return None
     try:

@@ -36,21 +36,6 @@ def camera(env):
     return jax.jit(jax.vmap(mw.camera(env, "corner2", SIZE, SIZE)))
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Pictures drawn by every call from now on."""
-    from mjx_metaworld.rendering.device import bridge
-
-    counts, draw_batch = [], bridge.draw_batch
-
-    def count(picture, arrays, situation, layers, image, depth, label):
-        counts.append(image.shape[0])
-        draw_batch(picture, arrays, situation, layers, image, depth, label)
-
-    monkeypatch.setattr(bridge, "draw_batch", count)
-    return counts
-
-
 def test_gymnax_observes_a_dict(env, camera, drawn):
     adapted = GymnaxEnv(env)
     obs, state = jax.jit(jax.vmap(adapted.reset))(KEYS)

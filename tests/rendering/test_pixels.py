@@ -52,21 +52,6 @@ def step(vector_env):
     return jax.jit(vector_env.step)
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Pictures drawn by every call from now on."""
-    from mjx_metaworld.rendering.device import bridge
-
-    counts, draw_batch = [], bridge.draw_batch
-
-    def count(picture, arrays, situation, layers, image, depth, label):
-        counts.append(image.shape[0])
-        draw_batch(picture, arrays, situation, layers, image, depth, label)
-
-    monkeypatch.setattr(bridge, "draw_batch", count)
-    return counts
-
-
 def test_pictures_stand_beside_the_state(env, camera, reset, step):
     state = reset(jax.random.key(0))
     assert (state.pixels.shape, state.pixels.dtype) == ((LANES, SIZE, SIZE, 3), np.uint8)

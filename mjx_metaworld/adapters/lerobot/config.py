@@ -16,7 +16,7 @@ from mjx_metaworld.adapters.lerobot.vector_env import (
     ObsType,
     environment_state_size,
 )
-from mjx_metaworld.rendering.render import Renderer
+from mjx_metaworld.rendering.render import check_renderer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
@@ -62,8 +62,7 @@ class MjxMetaWorldEnv(EnvConfig):
     def __post_init__(self) -> None:
         if self.obs_type not in get_args(ObsType):
             raise ValueError(f"unknown obs_type {self.obs_type!r}; available: {', '.join(get_args(ObsType))}")
-        if self.renderer not in get_args(Renderer):
-            raise ValueError(f"unknown renderer {self.renderer!r}; available: {', '.join(get_args(Renderer))}")
+        check_renderer(self.renderer)
         self.features["action"] = PolicyFeature(FeatureType.ACTION, (4,))
         if self.obs_type != "pixels":
             self.features["agent_pos"] = PolicyFeature(FeatureType.STATE, (AGENT_POS,))

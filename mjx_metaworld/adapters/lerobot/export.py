@@ -23,7 +23,7 @@ from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STA
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
-from mjx_metaworld.rendering.render import Renderer
+from mjx_metaworld.rendering.render import Renderer, check_renderer
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
 Images = Literal["none", "image", "video"]
@@ -54,8 +54,7 @@ class Export:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.images not in get_args(Images):
             raise ValueError(f"unknown images {self.images!r}; available: {', '.join(get_args(Images))}")
-        if self.renderer not in get_args(Renderer):
-            raise ValueError(f"unknown renderer {self.renderer!r}; available: {', '.join(get_args(Renderer))}")
+        check_renderer(self.renderer)
         task_groups(self.tasks)  # raises for unknown names
 
 

@@ -16,7 +16,7 @@ from mjx_metaworld.adapters.lerobot.goals import next_goal
 from mjx_metaworld.adapters.lerobot.simulator import Simulator, simulator
 from mjx_metaworld.observation import HAND_AND_GRIPPER, OBSERVATION_SIZE
 from mjx_metaworld.physics.checks import as_integer, check_integer
-from mjx_metaworld.rendering.render import Renderer
+from mjx_metaworld.rendering.render import Renderer, check_renderer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, State
 
@@ -72,8 +72,7 @@ class LeRobotVectorEnv(VectorEnv):
         height: int = 480,
         renderer: Renderer = "auto",
     ) -> None:
-        if renderer not in get_args(Renderer):
-            raise ValueError(f"unknown renderer {renderer!r}; available: {', '.join(get_args(Renderer))}")
+        check_renderer(renderer)
         self._renderer: Renderer = renderer
         numbers = {"num_envs": num_envs, "max_episode_steps": max_episode_steps, "width": width, "height": height}
         for name, number in numbers.items():

@@ -188,8 +188,7 @@ def place_slots(
                 below = (reach(pos, mat, low, high) - scenes.rows[s].floor) / wp.max(-direction[2], 1.0e-3)
                 end = pos + wp.max(below, 0.0) * direction
                 far_rect, _least = seen_rect(end, mat, low, high, to_camera, eye, focal, scenes.rows[s].near)
-                near_rect, _least = seen_rect(pos, mat, low, high, to_camera, eye, focal, scenes.rows[s].near)
-                scratch.poses[env, slot].shadow_rect = hull(near_rect, far_rect)
+                scratch.poses[env, slot].shadow_rect = hull(rect, far_rect)  # what moves is in no layer
 
 
 @wp.func

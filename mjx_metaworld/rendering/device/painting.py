@@ -61,12 +61,19 @@ def stride(still: int, side: int, y: int):
 
 
 @wp.func
+def layer_hit(layers: Layers, at: Pixel):
+    """Surface of what never moves at a pixel's centre."""
+    hit = nothing(layers.t[at.layer, at.y, at.x])
+    hit.slot = int(layers.slot[at.layer, at.y, at.x])
+    return hit
+
+
+@wp.func
 def cast_ray(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """Keep what a pixel's centre shows."""
     hit = nothing(FAR)
     if at.layer >= 0:
-        hit.slot = int(layers.slot[at.layer, at.y, at.x])
-        hit.t = layers.t[at.layer, at.y, at.x]
+        hit = layer_hit(layers, at)
     if scratch.tiles[at.env, at.row, at.column].count > 0:
         sight = pixel_sight(situation, at, 0.5, 0.5)
         hit = nearest(scenes, scratch, at, sight.ray, hit)
@@ -269,12 +276,9 @@ def bake_edges(
 @wp.func
 def nearest_of_all(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """Surface at a pixel's centre, translucent ones included."""
-    hit = nothing(FAR)
-    if scratch.tiles[at.env, at.row, at.column].still != 0:
-        hit.slot = int(layers.slot[at.layer, at.y, at.x])
-        hit.t = layers.t[at.layer, at.y, at.x]
-    else:
-        hit = center_hit(scratch, at)
+    hit = center_hit(scratch, at)
+    if scratch.tiles[at.env, at.row, at.column].still != 0:  # of which only the rim was kept
+        hit = layer_hit(layers, at)
     if scratch.tiles[at.env, at.row, at.column].clear != 0:
         sight = pixel_sight(situation, at, 0.5, 0.5)
         clear = nearest_clear(scenes, scratch, at, sight.ray, hit.t)
