@@ -4,9 +4,9 @@ import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering import tables
 from mjx_metaworld.rendering.device.shapes import PLANE
-from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Layers, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.structs import CULLING_OPTIONS, Layers, SceneArrays, Scratch, Situation
 
-wp.set_module_options(KERNEL_OPTIONS)
+wp.set_module_options(CULLING_OPTIONS)
 
 
 SIDE = 64  # cells of the square that shadows fall in, along each side

@@ -5,7 +5,7 @@
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering.device.lighting import Sight
-from mjx_metaworld.rendering.device.structs import Pixel, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.structs import Layers, Pixel, SceneArrays, Scratch, Situation
 from mjx_metaworld.rendering.device.surfaces import FAR, color_of, pixel_sight
 from mjx_metaworld.rendering.device.tracing import hit_slot, nothing
 
@@ -68,7 +68,13 @@ def candidates(scratch: Scratch, at: Pixel):
 
 @wp.func
 def sample_color(
-    scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, around: slots_around, sight: Sight
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+    at: Pixel,
+    around: slots_around,
+    sight: Sight,
 ):
     """Colour of a place off a pixel's centre, from the surfaces that it and its neighbours show."""
     hit = nothing(FAR)
@@ -92,11 +98,11 @@ def sample_color(
                 return scratch.color[at.env, j, i]
     if hit.slot < 0 and not sky:  # it slips between surfaces that no neighbour tells of
         return scratch.color[at.env, at.y, at.x]
-    return color_of(scenes, situation, scratch, at, hit, sight)
+    return color_of(scenes, situation, layers, scratch, at, hit, sight, 0)
 
 
 @wp.func
-def smooth_color(scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel):
+def smooth_color(scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel):
     """A pixel's colour: its centre's where the surface goes on to all sides, else the mean of four samples."""
     color = scratch.color[at.env, at.y, at.x]
     if bends(scratch, at, 1, 0) or bends(scratch, at, 0, 1):
@@ -115,6 +121,6 @@ def smooth_color(scenes: SceneArrays, situation: Situation, scratch: Scratch, at
                 ox = float(0.375)
                 oy = float(0.875)
             aside = pixel_sight(situation, at, ox, oy)
-            color += sample_color(scenes, situation, scratch, at, around, aside)
+            color += sample_color(scenes, situation, layers, scratch, at, around, aside)
         color = color * 0.25
     return color

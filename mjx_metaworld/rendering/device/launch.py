@@ -13,7 +13,7 @@ import numpy as np
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.build.machine import cpu_cores
-from mjx_metaworld.rendering.device import culling, painting
+from mjx_metaworld.rendering.device import baking, culling, painting
 from mjx_metaworld.rendering.device.structs import Layers, Pose, SceneArrays, Scratch, Situation, Tile
 
 _CPU_SCRATCH = 2**21  # pixels' worth of bytes that a CPU core works on at a time: about its cache
@@ -46,7 +46,7 @@ class Picture:
 @functools.cache
 def load_kernels(device: str) -> None:
     """Compile the kernels, which takes seconds once and is then kept on disk; before threads ask for them at once."""
-    for module in (culling, painting):
+    for module in (culling, painting, baking):
         wp.load_module(module, device=device)
 
 
@@ -193,5 +193,5 @@ def bake(picture: Picture, scenes: SceneArrays, situation: Situation, layers: La
     scratch = _new_scratch(device, picture, 1, scenes.slots.shape[1])
     _trace(picture, scenes, situation, layers, scratch, 0, 1, only_fixed=True)
     inputs = [layer, picture.tile, picture.width, picture.height, scenes, situation, layers, scratch]
-    for kernel in (painting.bake_centers, painting.bake_edges):
+    for kernel in (baking.bake_centers, baking.bake_edges):
         wp.launch(kernel, dim=(picture.height, picture.width), inputs=inputs, device=device)

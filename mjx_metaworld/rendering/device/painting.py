@@ -6,20 +6,16 @@ import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
 from mjx_metaworld.rendering.device.culling import layer_of
 from mjx_metaworld.rendering.device.edges import all_fixed, smooth_color
-from mjx_metaworld.rendering.device.structs import KERNEL_OPTIONS, Hit, Layers, Pixel, SceneArrays, Scratch, Situation
+from mjx_metaworld.rendering.device.structs import PAINTING_OPTIONS, Hit, Layers, Pixel, SceneArrays, Scratch, Situation
 from mjx_metaworld.rendering.device.surfaces import (
     FAR,
     color_of,
-    color_of_layer,
-    lit_surface,
     pixel_sight,
-    reflection,
-    sky_color,
     veiled,
 )
 from mjx_metaworld.rendering.device.tracing import nearest, nearest_clear, nothing
 
-wp.set_module_options(KERNEL_OPTIONS)
+wp.set_module_options(PAINTING_OPTIONS)
 
 _NO_LABEL = wp.constant(-1)
 
@@ -128,10 +124,10 @@ def shade_center(scenes: SceneArrays, situation: Situation, layers: Layers, scra
     else:
         sight = pixel_sight(situation, at, 0.5, 0.5)
         hit = center_hit(scratch, at)
+        layered = int(0)
         if at.layer >= 0 and (hit.slot < 0 or scenes.slots[at.s, wp.max(hit.slot, 0)].fixed != 0):
-            color = color_of_layer(scenes, situation, layers, scratch, at, hit, sight)
-        else:
-            color = color_of(scenes, situation, scratch, at, hit, sight)
+            layered = int(1)
+        color = color_of(scenes, situation, layers, scratch, at, hit, sight, layered)
     return color
 
 
@@ -183,7 +179,7 @@ def finished(scenes: SceneArrays, situation: Situation, layers: Layers, scratch:
     if smooth:
         color += layers.edge[at.layer, at.y, at.x]
     else:
-        color = smooth_color(scenes, situation, scratch, at)
+        color = smooth_color(scenes, situation, layers, scratch, at)
     if scratch.tiles[at.env, at.row, at.column].clear != 0:
         sight = pixel_sight(situation, at, 0.5, 0.5)
         color = veiled(scenes, situation, scratch, at, sight, scratch.t[at.env, at.y, at.x], color)
@@ -215,62 +211,6 @@ def smooth_edges(
                 at.y = y
                 at.x = x
                 image[env, y, x] = finished(scenes, situation, layers, scratch, at)
-
-
-@wp.kernel
-def bake_centers(
-    layer: int,
-    tile: int,
-    width: int,
-    height: int,
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-):
-    """Fill a layer from a scene's slots that never move, but for its edges. One thread a pixel."""
-    y, x = wp.tid()
-    at = first_pixel(situation, layers, 0, 0, y, x, tile, width, height)
-    sight = pixel_sight(situation, at, 0.5, 0.5)
-    hit = center_hit(scratch, at)
-    base = wp.vec3(0.0, 0.0, 0.0)
-    cast = wp.vec3(0.0, 0.0, 0.0)
-    image = wp.vec3(0.0, 0.0, 0.0)
-    distance = FAR
-    if hit.slot < 0:
-        base = sky_color(scenes, at.s, sight)
-    else:
-        base, cast = lit_surface(scenes, situation, scratch, at, hit, sight)
-        if scenes.slots[at.s, hit.slot].reflectance > 0.0:
-            image, distance = reflection(scenes, situation, scratch, at, hit, sight, FAR)
-    layers.slot[layer, y, x] = wp.int16(hit.slot)
-    layers.t[layer, y, x] = hit.t
-    layers.base[layer, y, x] = base
-    layers.cast[layer, y, x] = cast
-    layers.mirror[layer, y, x] = image
-    layers.mirror_t[layer, y, x] = distance
-    color = base + cast + image
-    layers.center[layer, y, x] = color
-    scratch.color[0, y, x] = color
-
-
-@wp.kernel
-def bake_edges(
-    layer: int,
-    tile: int,
-    width: int,
-    height: int,
-    scenes: SceneArrays,
-    situation: Situation,
-    layers: Layers,
-    scratch: Scratch,
-):
-    """Fill in what smooths a layer's edges. One thread a pixel."""
-    y, x = wp.tid()
-    at = first_pixel(situation, layers, 0, 0, y, x, tile, width, height)
-    color = smooth_color(scenes, situation, scratch, at)
-    layers.edge[layer, y, x] = color - scratch.color[0, y, x]
-    layers.picture[layer, y, x] = to_bytes(color)
 
 
 @wp.func

@@ -50,7 +50,7 @@ def trilinear(scenes: SceneArrays, texture: int, face: int, s: float, t: float, 
     """Colour 0 to 1 at texture coordinates, of which a pixel spans `spread` texels squared."""
     levels = scenes.textures[texture].levels
     lod = wp.clamp(0.5 * wp.log2(wp.max(spread, 1.0)), 0.0, float(levels - 1))
-    level = int(lod)
+    level = wp.clamp(int(lod), 0, levels - 1)  # in the table even for coordinates that are NaN
     part = lod - float(level)
     color = bilinear(scenes, texture, level, face, s, t)
     if part > 0.0:

@@ -4,11 +4,15 @@
 
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
-# Pictures have no derivative. On a CPU every function is to be inlined: a call would copy the structs below.
-KERNEL_OPTIONS = {
-    "enable_backward": False,
-    "max_unroll": 1,
-    "cpu_compiler_flags": "-march=native -mllvm -inline-threshold=20000",
+# Pictures have no derivative.
+BAKING_OPTIONS = {"enable_backward": False, "max_unroll": 1, "cpu_compiler_flags": "-march=native"}
+CULLING_OPTIONS = {**BAKING_OPTIONS, "cpu_compiler_flags": "-march=native -mllvm -inline-threshold=20000"}
+# On a CPU every function is to be inlined: a call would copy the structs below. The least of two numbers is one
+# instruction where neither may be NaN and the sign of zero does not matter; poses that are NaN end in the culling.
+PAINTING_OPTIONS = {
+    **BAKING_OPTIONS,
+    "cpu_compiler_flags": "-march=native -mllvm -inline-threshold=200000 -menable-no-nans -fno-signed-zeros "
+    "-Wno-nan-infinity-disabled",
 }
 
 

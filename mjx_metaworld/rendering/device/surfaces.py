@@ -8,6 +8,7 @@ from mjx_metaworld.rendering.device.structs import Hit, Layers, Pixel, SceneArra
 from mjx_metaworld.rendering.device.tracing import nearest_clear, reflected, shadows
 
 FAR = wp.constant(1.0e6)
+_FAINT = wp.constant(0.002)  # a light of which nobody sees the shadow: half a step of a byte
 
 
 @wp.func
@@ -49,6 +50,31 @@ def tint_of(situation: Situation, b: int, slot: int):
 
 
 @wp.func
+def shade_of(
+    scenes: SceneArrays,
+    situation: Situation,
+    scratch: Scratch,
+    at: Pixel,
+    hit: Hit,
+    sight: Sight,
+    share: float,
+    first_only: int,
+):
+    """Light that a surface of an environment sends to who looks, times a share."""
+    return shade(
+        scenes,
+        at.s,
+        hit,
+        scratch.poses[at.env, hit.slot].inverse,
+        scratch.poses[at.env, hit.slot].pos,
+        tint_of(situation, at.b, hit.slot) * share,
+        sight,
+        sight.eye + hit.t * sight.ray,
+        first_only,
+    )
+
+
+@wp.func
 def reflection(
     scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight, far: float
 ):
@@ -67,17 +93,8 @@ def reflection(
         other = reflected(scenes, scratch, at, image.ray, hit.t, far)
         if other.slot >= 0:
             distance = other.t
-            seen = shade(
-                scenes,
-                at.s,
-                other,
-                scratch.poses[at.env, other.slot].inverse,
-                scratch.poses[at.env, other.slot].pos,
-                tint_of(situation, at.b, other.slot) * scenes.slots[at.s, hit.slot].reflectance,
-                image,
-                image.eye + other.t * image.ray,
-                1,
-            )
+            share = scenes.slots[at.s, hit.slot].reflectance
+            seen = shade_of(scenes, situation, scratch, at, other, image, share, 1)
             color = seen.base
     return color, distance
 
@@ -85,58 +102,58 @@ def reflection(
 @wp.func
 def lit_surface(scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight):
     """A surface's colour without reflections: of all lights but the caster's, and of that one, shadows included."""
-    world = sight.eye + hit.t * sight.ray
-    lit = shade(
-        scenes,
-        at.s,
-        hit,
-        scratch.poses[at.env, hit.slot].inverse,
-        scratch.poses[at.env, hit.slot].pos,
-        tint_of(situation, at.b, hit.slot),
-        sight,
-        world,
-        0,
-    )
+    lit = shade_of(scenes, situation, scratch, at, hit, sight, 1.0, 0)
     cast = lit.cast
-    if cast[0] + cast[1] + cast[2] <= 0.002 or shadows(scenes, scratch, at, world, lit.cosine, 0):
+    world = sight.eye + hit.t * sight.ray
+    if cast[0] + cast[1] + cast[2] <= _FAINT or shadows(scenes, scratch, at, world, lit.cosine, 0):
         cast = wp.vec3(0.0, 0.0, 0.0)
     return lit.base, cast
 
 
 @wp.func
-def color_of(scenes: SceneArrays, situation: Situation, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight):
-    """Colour of what a ray of a tile met."""
+def color_of(
+    scenes: SceneArrays,
+    situation: Situation,
+    layers: Layers,
+    scratch: Scratch,
+    at: Pixel,
+    hit: Hit,
+    sight: Sight,
+    layered: int,
+):
+    """Colour of what a ray of a tile met; with `layered` 1 of a layer's pixel, under what moves.
+
+    Both ways are in one function, so that what they share is compiled, and inlined, once.
+    """
     color = wp.vec3(0.0, 0.0, 0.0)
-    if hit.slot < 0:
+    cast = wp.vec3(0.0, 0.0, 0.0)
+    least = float(0.0)  # of the light that casts shadows, below which these are not asked for
+    # The cosine would cost a layer a normal; the bias that it asks for matters where a surface shades itself.
+    cosine = float(1.0)
+    if layered != 0:
+        color = layers.base[at.layer, at.y, at.x]
+        if hit.slot >= 0:
+            cast = layers.cast[at.layer, at.y, at.x]
+    elif hit.slot < 0:
         color = sky_color(scenes, at.s, sight)
     else:
-        base, cast = lit_surface(scenes, situation, scratch, at, hit, sight)
-        color = base + cast
+        lit = shade_of(scenes, situation, scratch, at, hit, sight, 1.0, 0)
+        color = lit.base
+        cast = lit.cast
+        cosine = lit.cosine
+        least = float(_FAINT)
+    if cast[0] + cast[1] + cast[2] > least:  # noqa: SIM102 - Warp computes both sides of an `and`
+        if not shadows(scenes, scratch, at, sight.eye + hit.t * sight.ray, cosine, layered):
+            color += cast
+    if hit.slot >= 0:  # noqa: SIM102
         if scenes.slots[at.s, hit.slot].reflectance > 0.0:
-            image, _distance = reflection(scenes, situation, scratch, at, hit, sight, FAR)
-            color += image
-    return color
-
-
-@wp.func
-def color_of_layer(
-    scenes: SceneArrays, situation: Situation, layers: Layers, scratch: Scratch, at: Pixel, hit: Hit, sight: Sight
-):
-    """Colour of a layer's pixel, with the shadows and reflections of what moves."""
-    color = layers.base[at.layer, at.y, at.x]
-    if hit.slot >= 0:
-        cast = layers.cast[at.layer, at.y, at.x]
-        if cast[0] + cast[1] + cast[2] > 0.0:  # noqa: SIM102 - Warp computes both sides of an `and`
-            # The cosine would cost a normal; the bias that it asks for matters where a surface shades itself.
-            if not shadows(scenes, scratch, at, sight.eye + hit.t * sight.ray, 1.0, 1):
-                color += cast
-        if scenes.slots[at.s, hit.slot].reflectance > 0.0:
-            far = layers.mirror_t[at.layer, at.y, at.x]
+            far = float(FAR)
+            if layered != 0:
+                far = layers.mirror_t[at.layer, at.y, at.x]
             image, distance = reflection(scenes, situation, scratch, at, hit, sight, far)
-            if distance < far:
-                color += image
-            else:
-                color += layers.mirror[at.layer, at.y, at.x]
+            if layered != 0 and distance >= far:
+                image = layers.mirror[at.layer, at.y, at.x]
+            color += image
     return color
 
 
@@ -149,17 +166,7 @@ def veiled(
     result = color
     if hit.slot >= 0:
         alpha = scenes.slots[at.s, hit.slot].rgba[3]
-        lit = shade(
-            scenes,
-            at.s,
-            hit,
-            scratch.poses[at.env, hit.slot].inverse,
-            scratch.poses[at.env, hit.slot].pos,
-            tint_of(situation, at.b, hit.slot),
-            sight,
-            sight.eye + hit.t * sight.ray,
-            1,
-        )
+        lit = shade_of(scenes, situation, scratch, at, hit, sight, 1.0, 1)
         rest = (1.0 - alpha) * (1.0 - alpha)
         result = color * rest + lit.base * (1.0 - rest)
     return result
