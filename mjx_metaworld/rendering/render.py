@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import math
 import operator
-import os
 import platform
-import queue
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 import jax
 import mujoco
 import numpy as np
 
-from mjx_metaworld.build.machine import cpu_cores
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.free_camera import FreeCamera, default_lookat
 from mjx_metaworld.rendering.raycast import raycast
+from mjx_metaworld.rendering.studios import default_threads, in_parallel, studio
 from mjx_metaworld.rendering.to_mujoco import OriginalScene
-from mjx_metaworld.scenes.catalog import SceneSpec
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.types import State, on_host
 
@@ -38,8 +31,6 @@ CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper"
 FREE = "free"  # MuJoCo's free camera, which is none of a scene's
 _MOVED = CAMERAS.index("topview")  # which is put where the free one is
 _MAX_PIXELS = 4096  # a side; beyond any use, and OpenGL drivers refuse a little further up
-_MAX_THREADS = 8  # each holds models of its own, 20 MB a scene
-_MAX_SCENES = 16  # kept ready in all threads together, besides two in each: enough for MT10
 
 
 def list_cameras() -> list[str]:
@@ -127,7 +118,7 @@ def render(
         model.cam_pos[camera_id] = own_pos  # pictures are drawn from the pose; the model serves others too
         point = None if points is None else points[i]
         with FreeCamera(model, data, camera_id, point) if camera == FREE else contextlib.nullcontext():
-            paint = raycast if chosen == "raycast" else _studio().painter(chosen).draw
+            paint = raycast if chosen == "raycast" else studio().painter(chosen).draw
             images[i] = paint(model, data, camera_id, width, height, depth=depth, zbuffer=zbuffer)
         for report in reports:
             report()
@@ -176,13 +167,13 @@ def _visit(
         for i in indices:
             lane = jax.tree.map(operator.itemgetter(i), lanes)
             spec = env.tasks[int(lane.task)]
-            work(i, _studio().scene(spec.scene_spec), spec, lane)
+            work(i, studio().scene(spec.scene_spec), spec, lane)
 
     # Lanes of one scene go to one thread, so that few threads have to load it.
     files = np.array([spec.scene_name for spec in env.tasks])
     order = np.argsort(files[lanes.task], kind="stable")
-    num_threads = min(num_threads or _default_threads(), max(count, 1))
-    _in_parallel([functools.partial(visit, part) for part in np.array_split(order, num_threads)])
+    num_threads = min(num_threads or default_threads(), max(count, 1))
+    in_parallel([functools.partial(visit, part) for part in np.array_split(order, num_threads)])
 
 
 @contextlib.contextmanager
@@ -305,106 +296,3 @@ def _first_that_works() -> Backend:
         stacklevel=4,
     )
     return "raycast"
-
-
-# --- threads, which keep what takes long to load ---
-
-
-class _Studio:
-    """A thread's cache between pictures: scenes with a model of their own, and an OpenGL context."""
-
-    def __init__(self, max_scenes: int) -> None:
-        self._max_scenes = max_scenes
-        self._scenes: OrderedDict[SceneSpec, OriginalScene] = OrderedDict()
-        self._painters: dict[str, opengl.Painter] = {}
-
-    def scene(self, spec: SceneSpec) -> OriginalScene:
-        if spec not in self._scenes:
-            if len(self._scenes) >= self._max_scenes:
-                self._scenes.popitem(last=False)
-            self._scenes[spec] = OriginalScene(spec)
-        self._scenes.move_to_end(spec)
-        return self._scenes[spec]
-
-    def painter(self, backend: str) -> opengl.Painter:
-        if backend not in self._painters:
-            self._painters[backend] = opengl.Painter(backend, self._max_scenes)
-            # What is registered last runs first: `_close` has to precede what the backend registered just now.
-            atexit.register(_close)
-        return self._painters[backend]
-
-    def close(self) -> None:
-        for painter in self._painters.values():
-            painter.close()
-        self._scenes.clear()
-
-
-class _Worker(threading.Thread):
-    """A thread with its studio. A daemon, so that it still runs at exit and frees its context itself."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True, name="mjx_metaworld rendering")
-        self.jobs: queue.SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = queue.SimpleQueue()
-        self.start()
-
-    def run(self) -> None:
-        _of_thread.studio = _Studio(2 + _MAX_SCENES // _default_threads())
-        while (job := self.jobs.get()) is not None:
-            work, future = job
-            try:
-                work()
-                future.set_result(None)
-            except BaseException as error:  # whatever it is, the caller's thread raises it
-                future.set_exception(error)
-        _of_thread.studio.close()
-
-    def submit(self, work: Callable[[], None]) -> Future[None]:
-        future: Future[None] = Future()
-        self.jobs.put((work, future))
-        return future
-
-
-_of_thread = threading.local()
-_workers: list[_Worker] = []
-_growing = threading.Lock()
-
-
-def _after_fork() -> None:
-    """Forget the workers, which a fork leaves behind: this process makes its own."""
-    global _growing
-    _workers.clear()
-    _growing = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _default_threads() -> int:
-    """One a CPU core that this process may use, up to the limit."""
-    return min(cpu_cores(), _MAX_THREADS)
-
-
-def _studio() -> _Studio:
-    return _of_thread.studio
-
-
-def _in_parallel(parts: Sequence[Callable[[], None]]) -> None:
-    """Run every part in a worker of its own, the same for the same position; raises what the first of them raises."""
-    with _growing:
-        while len(_workers) < len(parts):
-            _workers.append(_Worker())
-    futures = [worker.submit(part) for worker, part in zip(_workers, parts, strict=False)]
-    for future in futures:
-        future.exception()  # all have to end before one's error is raised, as they write into the same array
-    for future in futures:
-        future.result()
-
-
-def _close() -> None:
-    """Let every worker free its context; may be called again."""
-    for worker in _workers:
-        worker.jobs.put(None)
-    for worker in _workers:
-        worker.join()
-    _workers.clear()

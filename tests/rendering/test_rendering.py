@@ -141,14 +141,14 @@ def test_an_error_in_a_thread_reaches_the_caller(env, state):
 @pytest.mark.full
 def test_contexts_are_freed_when_the_process_ends(any_opengl):
     code = (
-        "import mujoco; from mjx_metaworld.rendering import opengl, render as rendering\n"
+        "import mujoco; from mjx_metaworld.rendering import studios\n"
         "from mjx_metaworld.scenes.catalog import SCENES, load_scene\n"
         "from mjx_metaworld.rendering.to_mujoco import OriginalScene\n"
         "def draw():\n"
         "    scene = OriginalScene(SCENES[0]); mujoco.mj_forward(scene.model, scene.data)\n"
-        f"    painter = rendering._studio().painter({any_opengl!r})\n"
+        f"    painter = studios.studio().painter({any_opengl!r})\n"
         "    print(painter.draw(scene.model, scene.data, 0, 32, 32, depth=False).std())\n"
-        "rendering._in_parallel([draw, draw])\n"
+        "studios.in_parallel([draw, draw])\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
     assert ended.returncode == 0

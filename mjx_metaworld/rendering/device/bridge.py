@@ -128,6 +128,11 @@ class Bridge:
             bake(self._picture, uploaded.arrays, situation, layers, layer)
         return layers
 
+    @until_exit
+    def _draw(self, situation: Situation, image: wp.array, depth: wp.array, label: wp.array) -> None:
+        uploaded, layers = self._on(situation.scene.device)
+        draw_batch(self._picture, uploaded.arrays, situation, layers, image, depth, label)
+
     def _callable(self):
         def run(
             scene: wp.array(dtype=wp.int32),
@@ -149,7 +154,6 @@ class Bridge:
             situation.camera_pos, situation.camera_mat, situation.focal = camera_pos, camera_mat, focal
             situation.mark, situation.mark_pos, situation.tint = mark, mark_pos, tint
             situation.view = view
-            uploaded, layers = self._on(scene.device)
-            until_exit(draw_batch)(self._picture, uploaded.arrays, situation, layers, image, depth, label)
+            self._draw(situation, image, depth, label)
 
         return run
