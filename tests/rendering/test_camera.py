@@ -61,6 +61,24 @@ def test_pictures_are_opengls(env, opengl, camera):
         assert agreement.labels > 0.985, agreement
 
 
+def test_a_state_that_is_nan_shows_what_never_moves_and_leaves_the_others_alone(draw, state, pictures):
+    def broken(x):
+        return x.at[1].set(jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    found = np.asarray(jax.jit(jax.vmap(draw))(jax.tree.map(broken, state)))
+    same = np.all(found == pictures, axis=-1)
+    assert np.all(same[[0, 2, 3]])
+    assert 0.5 < same[1].mean() < 1.0
+
+
+def test_a_camera_that_is_nowhere_leaves_the_others_alone(env, state):
+    draw = jax.jit(jax.vmap(lambda one, pos: mw.camera(env, "corner2", SIZE, SIZE)(one, camera_pos=pos)))
+    pos = jnp.array([[1.3, -0.2, 1.1]] * 4)
+    whole, partly = np.asarray(draw(state, pos)), np.asarray(draw(state, pos.at[1].set(jnp.nan)))
+    np.testing.assert_array_equal(partly[[0, 2, 3]], whole[[0, 2, 3]])
+    assert not np.array_equal(partly[1], whole[1])
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_all_tasks_pictures_are_opengls(opengl, camera):
