@@ -66,7 +66,9 @@ def _prop_positions(spec: TaskSpec, rand_vecs: np.ndarray, settled: Settled) -> 
     """Positions of the task's prop for these goal vectors; the state it settled in has no part in that."""
     with jax.ensure_compile_time_eval():  # an environment may be built inside a function that is being traced
         one = jax.tree.map(lambda x: jnp.asarray(x[0]), settled)
-        return np.asarray(jax.vmap(lambda rand_vec: spec.place(rand_vec, one).prop_pos)(jnp.asarray(rand_vecs)), float)
+        # One small program a task: one by one, and those whose result is not needed, operations compile for longer.
+        place = jax.jit(jax.vmap(lambda rand_vec: spec.place(rand_vec, one).prop_pos))
+        return np.asarray(place(jnp.asarray(rand_vecs)), float)
 
 
 def _pad_points(settled: Settled, num_points: int) -> Settled:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import metaworld
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.vector import VectorEnv
@@ -313,6 +314,25 @@ def opengl(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", backend)
 
 
+def pairs_of_pictures(mode: str, camera: dict[str, Any], *, forwarded: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Ours and metaworld's of each task after a reset, where `forwarded` those of what metaworld simulates on from.
+
+    Gymnasium's renderers leave the context of whichever was made last current, so each draws once.
+    """
+    given = {"envs_list": TASKS, "vector_strategy": "sync", "seed": SEED, "render_mode": mode}
+    given |= {"width": 120, "height": 90} | camera
+    ours = gym.make_vec("mjx-metaworld/custom-mt-envs", num_goals=NUM_GOALS, **given)
+    theirs = gym.make_vec("Meta-World/custom-mt-envs", **given)
+    for envs in (ours, theirs):
+        envs.reset()
+    if forwarded:
+        for model, data in zip(theirs.get_attr("model"), theirs.get_attr("data"), strict=True):
+            mujoco.mj_forward(model, data)
+    pairs = list(zip(ours.render(), theirs.render(), strict=True))
+    theirs.close()
+    return pairs
+
+
 @pytest.mark.parametrize(
     ("mode", "camera"),
     [
@@ -325,18 +345,22 @@ def opengl(monkeypatch):
     ],
 )
 def test_pictures_are_metaworlds(mode, camera, opengl):
-    given = {"envs_list": TASKS, "vector_strategy": "sync", "seed": SEED, "render_mode": mode}
-    given |= {"width": 120, "height": 90} | camera
-    ours = gym.make_vec("mjx-metaworld/custom-mt-envs", num_goals=NUM_GOALS, **given)
-    theirs = gym.make_vec("Meta-World/custom-mt-envs", **given)
-    for envs in (ours, theirs):
-        envs.reset()
-    for picture, other in zip(ours.render(), theirs.render(), strict=True):
+    for picture, other in pairs_of_pictures(mode, camera, forwarded=True):
         assert (picture.dtype, picture.shape) == (other.dtype, other.shape)
-        difference = np.abs(picture.astype(float) - other)
         # A step of what rounds colours or depths; more where an edge lies elsewhere by a rounding of positions.
-        assert np.mean(difference > (2 if mode == "rgb_array" else 1e-5)) < 0.005
-    theirs.close()
+        difference = np.abs(picture.astype(float) - other)
+        assert np.mean(difference > (2 if mode == "rgb_array" else 1e-5)) < 0.0005
+
+
+@pytest.mark.full
+def test_metaworlds_first_pictures_are_as_late_as_its_observations(opengl):
+    """Of tasks with `stale_reset` they show the last settling substep; ours show the state."""
+    pairs = pairs_of_pictures("rgb_array", {"camera_name": "gripperPOV"}, forwarded=False)
+    assert [resolve(task)[0].stale_reset for task in TASKS] == [False, True]
+    reach, drawer = (np.mean(np.abs(picture.astype(float) - other) > 2) for picture, other in pairs)
+    assert reach < 0.0005
+    # Once there is no difference, docs/quirks.md is out of date. The hand and its camera were at most 0.1 mm away.
+    assert 0.0005 < drawer < 0.03
 
 
 # --- statistics of episodes ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,9 +43,9 @@ def probe(
     num_envs: int = 16,
     num_tasks: int = 1,
     episode_steps: int = 4,
-    terminates: bool = False,
-    show_step: bool = False,
-    show_drawn: bool = False,
+    terminates: bool | Array = False,
+    show_step: bool | Array = False,
+    show_drawn: bool | Array = False,
 ) -> TrainingEnv:
     """Episodes of a fixed length whose observation is the step, a random number and the task's one-hot vector.
 
@@ -81,13 +81,13 @@ def probe(
         successor = state.replace(step=count, obs=observe(count, state.key))
         done = count >= episode_steps
         rewards = reward(state.task, state.obs[:, :2], action)
-        zero, no = jnp.zeros(num_envs), jnp.zeros(num_envs, bool)
+        zero = jnp.zeros(num_envs)
         transition = Transition(
             obs=state.obs,
             action=action,
             reward=rewards,
-            terminated=done if terminates else no,
-            truncated=no if terminates else done,
+            terminated=done & terminates,
+            truncated=done & ~jnp.asarray(terminates),
             next_obs=successor.obs,
             metrics=Metrics(*[zero] * 7).replace(success=(rewards > 0).astype(float)),
             task=state.task,
@@ -106,6 +106,48 @@ def probe(
         restart=restart,
         eyes=lambda sight: lambda state: drawn_view(state, sight),
         expert=lambda: expert,
+    )
+
+
+class Kind(struct.PyTreeNode):
+    """One of a family of probes whose learners are one program, which takes these numbers."""
+
+    wage: float = 0.0  # of every step
+    wage_of_drawn: float = 0.0  # a unit of the drawn number
+    cost_of_error: float = 0.0  # a square of what the first action differs from the drawn number
+    terminates: bool = False
+    show_step: bool = False
+    show_drawn: bool = False
+
+    def env(self) -> TrainingEnv:
+        """The probe."""
+
+        def reward(task: Array, obs: Array, action: Array) -> Array:
+            error = action[:, 0] - obs[:, 1]
+            return self.wage + self.wage_of_drawn * obs[:, 1] - self.cost_of_error * error**2
+
+        return probe(reward, terminates=self.terminates, show_step=self.show_step, show_drawn=self.show_drawn)
+
+
+class Programs(NamedTuple):
+    """Compiled functions of a learner of any `Kind`."""
+
+    init: Callable[[Kind, Array], Any]  # of a key
+    iterate: Callable[[Kind, Any], tuple[Any, Any]]  # a donated state
+
+    def learn(self, kind: Kind, iterations: int, change: Callable[[Any], Any] = lambda state: state) -> tuple[Any, Any]:
+        """State and report after so many iterations; `change` is made to the first state."""
+        state, report = change(self.init(kind, jax.random.key(0))), None
+        for _ in range(iterations):
+            state, report = self.iterate(kind, state)
+        return state, report
+
+
+def programs_of(make: Callable[[Any, TrainingEnv], Algorithm], config: Any) -> Programs:
+    """Functions that compile once, not once for each kind."""
+    return Programs(
+        init=jax.jit(lambda kind, key: make(config, kind.env()).init(key)),
+        iterate=jax.jit(lambda kind, state: make(config, kind.env()).iterate(state), donate_argnums=1),
     )
 
 

@@ -182,11 +182,12 @@ def test_a_policy_that_sees_is_trained_saved_and_evaluated(seeing, tmp_path, cap
     trained = train(config, jax.random.key(0), tmp_path)
     again = load(tmp_path)
     vectors = [mw.goals("reach-v3", GOALS_SEED)[0][:2]]
-    view = again.observe(reset_to_goals(again.env, vectors))
+    observe = jax.jit(again.observe)
+    view = observe(reset_to_goals(again.env, vectors))
     task = np.zeros(2, np.int32)
     np.testing.assert_array_equal(again.policy(view, task), trained.policy(view, task))
     device = make_evaluator(again.env, vectors, lambda _: again.policy, 3, observe=again.observe)(None)
-    host = evaluate_with(jax.jit(again.observe), again.env, again.policy, vectors, 3)
+    host = evaluate_with(observe, again.env, again.policy, vectors, 3)
     assert isinstance(host, EpisodeStats)
     np.testing.assert_allclose(host.episode_return, device.episode_return, rtol=1e-5)
     with pytest.raises(SystemExit) as ended:

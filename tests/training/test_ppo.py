@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.training_probes import probe
+from support.training_probes import Kind, probe, programs_of
 
-from mjx_metaworld.training.algorithm import TrainingEnv, training_env
+from mjx_metaworld.training.algorithm import training_env
 from mjx_metaworld.training.networks import Critic, gaussian_entropy, gaussian_kl, gaussian_log_prob
 from mjx_metaworld.training.normalize import standardise
 from mjx_metaworld.training.ppo import PPOConfig, PPOState, advantages, make_ppo
@@ -28,18 +28,13 @@ CONFIG = PPOConfig(
 CLOSE = 0.05
 
 
-def learn(env: TrainingEnv, iterations: int, config: PPOConfig = CONFIG) -> PPOState:
-    algorithm = make_ppo(config, env)
-    iterate = jax.jit(algorithm.iterate)
-    state = jax.jit(algorithm.init)(jax.random.key(0))
-    for _ in range(iterations):
-        state, _ = iterate(state)
-    return state
+PROGRAMS = programs_of(make_ppo, CONFIG)  # compiled once they are called
 
 
-def values(env: TrainingEnv, state: PPOState, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
-    """Discounted returns that the critic expects, in the rewards' own unit."""
-    critic = Critic(CONFIG.hidden, env.num_tasks)
+def values(state: PPOState, obs: np.ndarray, task: np.ndarray | None = None, num_tasks: int = 1) -> np.ndarray:
+    """Discounted returns that the critic expects, in the rewards' own unit; by default of the only task."""
+    critic = Critic(CONFIG.hidden, num_tasks)
+    task = np.zeros(len(obs), int) if task is None else task
     expected = critic.apply(state.critic, standardise(state.obs_moments, jnp.asarray(obs)), jnp.asarray(task))
     return np.asarray(expected) * np.asarray(state.reward_scale.divisor())[task]
 
@@ -64,27 +59,24 @@ def test_advantages_equal_a_plain_loop(gae_lambda):
 
 
 def test_a_truncated_episode_is_worth_what_an_endless_one_is():
-    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0))
-    state = learn(env, 60)
-    np.testing.assert_allclose(values(env, state, np.zeros((1, 2)), np.zeros(1, int)), 3 / (1 - GAMMA), rtol=CLOSE)
+    state, _ = PROGRAMS.learn(Kind(wage=3.0), 60)
+    np.testing.assert_allclose(values(state, np.zeros((1, 2))), 3 / (1 - GAMMA), rtol=CLOSE)
 
 
 def test_a_truncated_episode_goes_on_from_its_own_last_observation():
     # Each episode pays its own wage, which the observation shows; a value taken from the next episode's first
     # observation instead would pull all values to the mean wage, 20.
-    env = probe(lambda task, obs, action: 2.0 + obs[:, 1], show_drawn=True)
-    state = learn(env, 100)
+    state, _ = PROGRAMS.learn(Kind(wage=2.0, wage_of_drawn=1.0, show_drawn=True), 100)
     drawn = np.linspace(-0.8, 0.8, 5)
-    found = values(env, state, np.stack([np.zeros(5), drawn], -1), np.zeros(5, int))
+    found = values(state, np.stack([np.zeros(5), drawn], -1))
     np.testing.assert_allclose(found, (2.0 + drawn) / (1 - GAMMA), rtol=2 * CLOSE)
 
 
 def test_a_terminated_episode_is_worth_its_rewards_alone():
-    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0), terminates=True, show_step=True)
-    state = learn(env, 100)
+    state, _ = PROGRAMS.learn(Kind(wage=3.0, terminates=True, show_step=True), 100)
     obs = np.stack([np.arange(4.0), np.zeros(4)], -1)
     expected = [3 * sum(GAMMA**i for i in range(4 - step)) for step in range(4)]
-    np.testing.assert_allclose(values(env, state, obs, np.zeros(4, int)), expected, rtol=2 * CLOSE)
+    np.testing.assert_allclose(values(state, obs), expected, rtol=2 * CLOSE)
 
 
 def test_each_task_is_learnt_in_its_own_scale_of_reward():
@@ -101,22 +93,25 @@ def test_each_task_is_learnt_in_its_own_scale_of_reward():
         num_envs=16, horizon=8, episode_steps=1, hidden=(32,), gamma=GAMMA, minibatches=2, initial_std=0.5
     )
     algorithm = make_ppo(config, env)
-    state = learn(env, 80, config)
+    iterate, state = jax.jit(algorithm.iterate), jax.jit(algorithm.init)(jax.random.key(0))
+    for _ in range(80):
+        state, _ = iterate(state)
     task = np.arange(2)
     obs = np.concatenate([np.zeros((2, 2)), np.eye(2)], -1)
     # The optimum is flat: a mean within a tenth of it costs 1 % of the reward.
     np.testing.assert_allclose(algorithm.policy(state)(jnp.asarray(obs), jnp.asarray(task)), best, atol=0.1)
     spread = np.exp(np.asarray(state.actor["params"]["log_std"]))
     expected = size * (1 - (spread**2).sum(-1))
-    np.testing.assert_allclose(values(env, state, obs, task) / size, expected / size, atol=2 * CLOSE)
+    np.testing.assert_allclose(values(state, obs, task, num_tasks=2) / size, expected / size, atol=2 * CLOSE)
 
 
 def test_the_policy_learns_what_the_observation_asks_for():
-    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), show_drawn=True)
-    algorithm = make_ppo(CONFIG, env)
-    state = learn(env, 100)
+    kind = Kind(cost_of_error=1.0, show_drawn=True)
+    state, _ = PROGRAMS.learn(kind, 100)
     drawn = np.linspace(-0.8, 0.8, 9)
-    action = algorithm.policy(state)(jnp.asarray(np.stack([np.zeros(9), drawn], -1)), jnp.zeros(9, jnp.int32))
+    action = make_ppo(CONFIG, kind.env()).policy(state)(
+        jnp.asarray(np.stack([np.zeros(9), drawn], -1)), jnp.zeros(9, jnp.int32)
+    )
     # Doing nothing leaves an error of 0.47 in the mean square.
     assert np.sqrt(np.mean((action[:, 0] - drawn) ** 2)) < 0.1
 
@@ -125,12 +120,13 @@ def test_reports_count_the_episodes_that_ended():
     env = probe(lambda task, obs, action: jnp.where(task == 0, 2.0, -1.0), num_tasks=2, episode_steps=16)
     config = PPOConfig(num_envs=16, horizon=8, episode_steps=16, hidden=(8,), minibatches=2)
     algorithm = make_ppo(config, env)
-    state, report = jax.jit(algorithm.iterate)(algorithm.init(jax.random.key(0)))
+    iterate = jax.jit(algorithm.iterate)
+    state, report = iterate(jax.jit(algorithm.init)(jax.random.key(0)))
     # After the first rollout the lanes of the second phase end early, after 8 of 16 steps, the others later.
     np.testing.assert_array_equal(report.episodes.success, [1.0, 0.0])
     np.testing.assert_array_equal(report.episodes.episode_return, [16.0, -8.0])
     assert sorted(np.asarray(state.env_state.step)) == [0] * 8 + [8] * 8
-    state, report = jax.jit(algorithm.iterate)(state)
+    state, report = iterate(state)
     np.testing.assert_array_equal(report.episodes.episode_return, [32.0, -16.0])
     assert sorted(np.asarray(state.env_state.step)) == [0] * 8 + [8] * 8
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from support.training_probes import ACTION_SIZE, assert_bitwise_equal, probe
+from support.training_probes import ACTION_SIZE, Kind, assert_bitwise_equal, probe, programs_of
 
 from mjx_metaworld.cli.train import Train, configuration
-from mjx_metaworld.training.algorithm import TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, as_json, from_json, preset
 from mjx_metaworld.training.networks import ActionCritic, draw_squashed, squashed_log_prob
 from mjx_metaworld.training.normalize import standardise
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.replay import make_replay
-from mjx_metaworld.training.sac import SACConfig, SACReport, SACState, make_sac, value_target
+from mjx_metaworld.training.sac import SACConfig, SACState, make_sac, value_target
 from mjx_metaworld.training.train import build
 from mjx_metaworld.types import Metrics, Transition
 
@@ -43,26 +43,27 @@ CONFIG = SACConfig(
 CLOSE = 0.05
 
 
-def learn(
-    env: TrainingEnv, iterations: int, config: SACConfig = CONFIG, log_temperature: Array | None = None
-) -> tuple[SACState, SACReport]:
-    algorithm = make_sac(config, env)
-    state = jax.jit(algorithm.init)(jax.random.key(0))
-    if log_temperature is not None:
-        state = state.replace(learner=state.learner.replace(log_temperature=log_temperature))
-    iterate = jax.jit(algorithm.iterate, donate_argnums=0)
-    for _ in range(iterations):
-        state, report = iterate(state)
-    return state, report
+PROGRAMS = programs_of(make_sac, CONFIG)  # compiled once they are called
 
 
-def values(env: TrainingEnv, state: SACState, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
-    """Discounted returns that the critics expect of no action, in the rewards' own unit; the mean of both."""
-    critic = ActionCritic(CONFIG.hidden, env.num_tasks)
+def begin_at(temperature: Array) -> Callable[[SACState], SACState]:
+    """The change of a first state to temperatures (tasks,) of its own."""
+    log = jnp.log(temperature)
+    return lambda state: state.replace(learner=state.learner.replace(log_temperature=log))
+
+
+def values(state: SACState, obs: np.ndarray) -> np.ndarray:
+    """Discounted returns that the critics of the only task expect of no action, in the rewards' own unit; both's mean.
+
+    Args:
+        state: learnt.
+        obs: `(n, 2)`.
+    """
+    critic, task = ActionCritic(CONFIG.hidden, 1), jnp.zeros(len(obs), jnp.int32)
     scaled = standardise(state.obs_moments, jnp.asarray(obs))
-    action = jnp.zeros((len(task), ACTION_SIZE))
-    expected = jax.vmap(lambda params: critic.apply(params, scaled, action, jnp.asarray(task)))(state.learner.critics)
-    return np.asarray(expected).mean(0) * np.asarray(state.reward_scale.divisor())[task]
+    action = jnp.zeros((len(obs), ACTION_SIZE))
+    expected = jax.vmap(lambda params: critic.apply(params, scaled, action, task))(state.learner.critics)
+    return np.asarray(expected).mean(0) * np.asarray(state.reward_scale.divisor())
 
 
 # --- parts ---
@@ -134,30 +135,27 @@ def test_a_buffer_hardly_filled_gives_only_what_it_holds():
 def test_a_truncated_episode_goes_on_from_its_own_last_observation():
     # Each episode pays its own wage, which the observation shows; a value taken from the next episode's first
     # observation instead would pull all values to the mean wage.
-    env = probe(lambda task, obs, action: 2.0 + obs[:, 1], show_drawn=True)
-    state, _ = learn(env, 150)
+    state, _ = PROGRAMS.learn(Kind(wage=2.0, wage_of_drawn=1.0, show_drawn=True), 150)
     drawn = np.linspace(-0.8, 0.8, 5)
-    found = values(env, state, np.stack([np.zeros(5), drawn], -1), np.zeros(5, int))
+    found = values(state, np.stack([np.zeros(5), drawn], -1))
     np.testing.assert_allclose(found, (2.0 + drawn) / (1 - GAMMA), rtol=2 * CLOSE)
 
 
 def test_a_terminated_episode_is_worth_its_rewards_alone():
-    env = probe(lambda task, obs, action: jnp.full(task.shape, 3.0), terminates=True, show_step=True)
-    state, _ = learn(env, 150)
+    state, _ = PROGRAMS.learn(Kind(wage=3.0, terminates=True, show_step=True), 150)
     obs = np.stack([np.arange(4.0), np.zeros(4)], -1)
     expected = [3 * sum(GAMMA**i for i in range(4 - step)) for step in range(4)]
-    np.testing.assert_allclose(values(env, state, obs, np.zeros(4, int)), expected, rtol=2 * CLOSE)
+    np.testing.assert_allclose(values(state, obs), expected, rtol=2 * CLOSE)
 
 
 def test_entropy_is_worth_its_temperature():
     # With nothing to earn the best policy is uniform, of entropy 2 log 2, paid at every step but the first.
-    env = probe(lambda task, obs, action: jnp.zeros(task.shape))
     temperature = 0.5
-    state, report = learn(env, 150, dataclasses.replace(CONFIG, initial_temperature=temperature))
+    state, report = PROGRAMS.learn(Kind(), 150, begin_at(jnp.array([temperature])))
     entropy = 2 * np.log(2.0)
     # A squashed Gaussian comes within 0.02 nats of uniform in two dimensions.
     np.testing.assert_allclose(report.entropy, [entropy], atol=0.05)
-    found = values(env, state, np.zeros((1, 2)), np.zeros(1, int)) / np.asarray(state.reward_scale.divisor())
+    found = values(state, np.zeros((1, 2))) / np.asarray(state.reward_scale.divisor())
     np.testing.assert_allclose(found, GAMMA * temperature * entropy / (1 - GAMMA), rtol=CLOSE)
 
 
@@ -172,9 +170,12 @@ def test_each_task_finds_the_temperature_of_its_target_entropy():
         terminates=True,
         episode_steps=1,
     )
-    config = dataclasses.replace(CONFIG, episode_steps=1, temperature_rate=1e-2)
-    start = jnp.log(jnp.array([1.0, 1e-4]))  # of which one must fall and the other rise
-    state, report = learn(env, 300, config, start)
+    algorithm = make_sac(dataclasses.replace(CONFIG, episode_steps=1, temperature_rate=1e-2), env)
+    iterate = jax.jit(algorithm.iterate, donate_argnums=0)
+    # Of which one must fall and the other rise.
+    state = begin_at(jnp.array([1.0, 1e-4]))(jax.jit(algorithm.init)(jax.random.key(0)))
+    for _ in range(300):
+        state, report = iterate(state)
     np.testing.assert_allclose(report.entropy, [-2.0, -2.0], atol=0.1)  # the policy follows the noise of the critics
     variance = np.exp(-2.0) / (2 * np.pi * np.e)
     divisor = np.asarray(state.reward_scale.divisor())
@@ -182,16 +183,17 @@ def test_each_task_finds_the_temperature_of_its_target_entropy():
     np.testing.assert_allclose(report.temperature, 2 * curvature * unit * variance / divisor, rtol=0.25)
     task = np.arange(2)
     obs = jnp.concatenate([jnp.zeros((2, 2)), jnp.eye(2)], -1)
-    np.testing.assert_allclose(make_sac(config, env).policy(state)(obs, jnp.asarray(task)), best, atol=0.05)
+    np.testing.assert_allclose(algorithm.policy(state)(obs, jnp.asarray(task)), best, atol=0.05)
 
 
 @pytest.mark.full
 def test_the_policy_learns_what_the_observation_asks_for():
-    env = probe(lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2), show_drawn=True)
-    algorithm = make_sac(CONFIG, env)
-    state, _ = learn(env, 150)
+    kind = Kind(cost_of_error=1.0, show_drawn=True)
+    state, _ = PROGRAMS.learn(kind, 150)
     drawn = np.linspace(-0.8, 0.8, 9)
-    action = algorithm.policy(state)(jnp.asarray(np.stack([np.zeros(9), drawn], -1)), jnp.zeros(9, jnp.int32))
+    action = make_sac(CONFIG, kind.env()).policy(state)(
+        jnp.asarray(np.stack([np.zeros(9), drawn], -1)), jnp.zeros(9, jnp.int32)
+    )
     # Doing nothing leaves an error of 0.47 in the mean square.
     assert np.sqrt(np.mean((action[:, 0] - drawn) ** 2)) < 0.1
 

@@ -29,7 +29,8 @@ def until_exit(draw: Callable[..., None]) -> Callable[..., None]:
             if not _closing:
                 draw(*args)
         except RuntimeError as error:
-            if "interpreter shutdown" not in str(error):  # Python's pools of threads refuse work from then on
+            # Python's pools of threads refuse work from then on, whether they or their threads have noticed it first.
+            if "cannot schedule new futures after" not in str(error):
                 raise
         _last_drawn = time.monotonic()
 
