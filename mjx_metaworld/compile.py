@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,9 @@ from jax.core import Tracer
 from jax.errors import JaxRuntimeError
 from jax.extend.core import get_opaque_trace_state
 
+from mjx_metaworld.processes.exports import KeptFunction
 from mjx_metaworld.processes.forks import check_threads
+from mjx_metaworld.processes.programs import keep_program, keeping_programs
 
 # XLA's newer code generator makes a module of its own of each of a step's two thousand fusions. Without it a step
 # compiles in half the time and half the memory and runs as fast (benchmarks/LOG.md, section 11). Nor are its small
@@ -30,8 +32,11 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
     On CPU the compiled program runs on one core: to use more, divide the environments among as many devices
     (`VectorEnv(..., devices=...)`), which is faster than dividing each of the small operations.
 
-    It only differs by compiler options, which JAX takes from the outermost `jit` alone. Called inside another
-    transformation (`jit`, `scan`, `grad`, `vmap`, `shard_map`, `checkify`) it is `jax.jit`, and the outermost decides.
+    What it compiles is kept for the next process, in this package's cache (`processes.cache`).
+
+    It only differs by that and by compiler options, which JAX takes from the outermost `jit` alone. Called inside
+    another transformation (`jit`, `scan`, `grad`, `vmap`, `shard_map`, `checkify`) it is `jax.jit`, and the outermost
+    decides.
     Where another library does the compiling, the environment variable `XLA_FLAGS` does the same for the whole process,
     with the value that docs/guides/performance.md gives.
 
@@ -46,16 +51,36 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
     own = options.pop("compiler_options", {})
     chosen = compiler_options(jax.default_backend()) | own
     plain = jax.jit(fn, **options)
-    outermost = jax.jit(fn, compiler_options=chosen, **options) if chosen else plain
+    outermost = jax.jit(KeptFunction(fn), compiler_options=chosen or None, **options)
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         check_threads("a function that mw.jit has compiled")
-        return (plain if not chosen or _is_traced(args, kwargs) else outermost)(*args, **kwargs)
+        if _is_traced(args, kwargs):
+            return plain(*args, **kwargs)
+        with keeping_programs():
+            return outermost(*args, **kwargs)
 
-    for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):
+    for name in ("trace", "eval_shape", "clear_cache", "_cache_size"):
         setattr(call, name, getattr(outermost, name))
+    call.lower = lambda *args, **kwargs: _Lowered(outermost, args, kwargs)  # type: ignore[attr-defined]
     return call
+
+
+class _Lowered:
+    """`jax.stages.Lowered`, whose program is kept when it compiles."""
+
+    def __init__(self, outermost: Any, args: Any, kwargs: Any) -> None:
+        self._lowered = outermost.lower(*args, **kwargs)
+
+    def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Any:
+        """Compile the program, or read it where it is kept."""
+        with keeping_programs():
+            keep_program()
+            return self._lowered.compile(compiler_options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lowered, name)
 
 
 def _is_traced(*trees: Any) -> bool:

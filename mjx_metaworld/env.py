@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from mjx_metaworld import observation
 from mjx_metaworld.build.bank import settle_on_host
+from mjx_metaworld.build.identity import all_built_in, digest_of_tables
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
@@ -157,6 +158,17 @@ class MetaWorldEnv(EqualCopies):
         unsaid = {"tasks", "engine"} if self.pixels else {"tasks", "engine", "pixels"}
         given = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._options if name not in unsaid)
         return f"MetaWorldEnv([{', '.join(shown)}], {given})"
+
+    def identity(self) -> str | None:
+        """What tells this environment apart in all processes; None where nothing does, as with tasks of one's own."""
+        *options, engine, pixels = (getattr(self, name) for name in self._options[1:])
+        known = {type(self): MetaWorldEnv, type(engine): Engine}
+        if any(kind is not own for kind, own in known.items()) or pixels or not all_built_in(self.tasks):
+            return None
+        if vars(self).keys() - {*self._options, *self._derived}:  # overwritten methods, for example
+            return None
+        tables = self._table, self._bank, engine.arm, engine.scenes, engine.hulls, engine.config
+        return f"{[spec.name for spec in self.tasks]}, {options}, {digest_of_tables(*tables)}"
 
     @property
     def observation_size(self) -> int:

@@ -75,6 +75,11 @@ class VectorEnv(EqualCopies):
         devices = 1 if self.sharding is None else self.sharding.mesh.size
         return f"VectorEnv({self.env!r}, {self.num_envs}, resample_task={self.resample_task}, devices={devices})"
 
+    def identity(self) -> str | None:
+        """What tells this batch apart from others in all processes; None where nothing does."""
+        told = self.env.identity()
+        return None if told is None or self.sharding else f"{self.num_envs}, {self.resample_task}, {told}"
+
     @shared_method
     def reset(self, key: PRNGKey) -> State:
         """Fresh episodes in all lanes; every leaf of the state has a leading axis of `num_envs`."""

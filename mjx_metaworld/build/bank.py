@@ -33,14 +33,10 @@ class SettledBank(struct.PyTreeNode):
 
 
 def build_bank(specs: Sequence[TaskSpec], *, num_points: int, num_rand: int) -> SettledBank:
-    """Settle all tasks on the host (numpy leaves); slow at the first time, then read from the cache on disk."""
+    """Settle all tasks on the host (numpy leaves); what did not come with the package is then read from the cache."""
     rows, rand_vecs, counts = [], [], []
     for spec in specs:
-        settled = settle(spec)
-        drawn = np.zeros((1, len(spec.rand_low)))
-        if spec.settles_against_prop:
-            drawn = _draw(spec)
-            settled = settle(spec, _prop_positions(spec, drawn, settled))
+        settled, drawn = settle_task(spec)
         rows.append(_pad_points(settled, num_points))
         rand_vecs.append(np.pad(drawn, ((0, 0), (0, num_rand - drawn.shape[1]))))
         counts.append(len(drawn))
@@ -50,6 +46,15 @@ def build_bank(specs: Sequence[TaskSpec], *, num_points: int, num_rand: int) -> 
         first=np.cumsum([0, *counts[:-1]]).astype(np.int32),
         count=np.array(counts, np.int32),
     )
+
+
+def settle_task(spec: TaskSpec) -> tuple[Settled, np.ndarray]:
+    """The settled states of a task, and the goal vectors (rows, rand) for which they settled."""
+    settled = settle(spec)
+    if not spec.settles_against_prop:
+        return settled, np.zeros((1, len(spec.rand_low)))
+    drawn = _draw(spec)
+    return settle(spec, _prop_positions(spec, drawn, settled)), drawn
 
 
 def _draw(spec: TaskSpec) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The settled hand from which every episode starts, computed on the host with MuJoCo C and kept on disk.
+"""The settled hand from which every episode starts, computed on the host with MuJoCo C and kept in files.
 
 At a reset the reference holds the mocap at the task's start and simulates 50 control steps until the hand rests
 there. The outcome depends on nothing but the task and where its prop stands, so it is computed once.
@@ -6,26 +6,22 @@ there. The outcome depends on nothing but the task and where its prop stands, so
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-import os
-import tempfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import mujoco
 import numpy as np
-import platformdirs
 
 from mjx_metaworld.build.machine import cpu_cores, versions
 from mjx_metaworld.build.readings import read_frame, read_point, read_skeleton, read_tcp
+from mjx_metaworld.build.shipped import read_shipped
+from mjx_metaworld.processes.cache import digest_of, read_arrays, write_arrays
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
-_FORMAT = 1  # raise it whenever this file computes something else
+_FORMAT = 2  # raise it whenever this file computes something else
 _CONTROL_STEPS = 50
 _SUBSTEPS = 5
 _MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
@@ -43,8 +39,8 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
     Returns:
         Settled states, float64 numpy leaves with a leading axis n (1 by default).
     """
-    path = _cache_file(spec, prop_positions)
-    settled = _read(path)
+    name = _cache_name(spec, prop_positions)
+    settled = _read(name)
     if settled is None:
         model = load_scene(spec.scene_spec)
         if prop_positions is None:
@@ -52,7 +48,7 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
             prop_positions = np.zeros((1, 3)) if prop is None else np.array(model.body(prop).pos)[None]
         runs = _simulate_all(model, spec, prop_positions)
         settled = Settled(**{name: np.stack([getattr(run, name) for run in runs]) for name in _fields()})
-        _write(path, settled)
+        write_arrays(name, {field: getattr(settled, field) for field in _fields()})
     return settled
 
 
@@ -105,15 +101,14 @@ def _fields() -> tuple[str, ...]:
     return tuple(Settled.__dataclass_fields__)
 
 
-def _cache_file(spec: TaskSpec, prop_positions: np.ndarray | None) -> Path:
-    """Path of the cached outcome: the name tells versions and task, the digest all else that it depends on."""
+def _cache_name(spec: TaskSpec, prop_positions: np.ndarray | None) -> str:
+    """Name of the cached outcome: it tells versions and task, and by a digest all else that it depends on."""
     scene = spec.scene_spec
     described = scene if scene.own is None else (_content(load_scene(scene)), scene.prop)
-    inputs = repr((described, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields()))
     places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
-    digest = hashlib.sha256(inputs.encode() + places).hexdigest()[:16]
+    digest = digest_of(described, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields(), places)
     folder = f"settle{_FORMAT}-metaworld{versions('metaworld')['metaworld']}-mujoco{mujoco.__version__}"
-    return Path(platformdirs.user_cache_dir("mjx-metaworld")) / folder / f"{spec.name}-{digest}.npz"
+    return f"{folder}/{spec.name}-{digest}"
 
 
 def _content(model: mujoco.MjModel) -> str:
@@ -123,25 +118,7 @@ def _content(model: mujoco.MjModel) -> str:
     return hashlib.sha256(buffer.tobytes()).hexdigest()
 
 
-def _read(path: Path) -> Settled | None:
-    """The cached outcome; None when there is none that can be read, whatever the reason."""
-    try:
-        with np.load(path) as arrays:
-            return Settled(**{name: arrays[name] for name in _fields()})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(path: Path, settled: Settled) -> None:
-    """Keep the outcome, all or nothing; a cache that cannot be written costs time at the next start and no more."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = file.name
-            np.savez(file, **{name: getattr(settled, name) for name in _fields()})
-        os.replace(temporary, path)
-    except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+def _read(name: str) -> Settled | None:
+    """The outcome that came with the package or is in the cache; None when there is none that can be read, whatever the reason."""
+    arrays = read_shipped(name) or read_arrays(name)
+    return Settled(**arrays) if arrays is not None and set(arrays) == set(_fields()) else None

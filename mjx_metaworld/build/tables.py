@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,13 +13,18 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
 from mjx_metaworld.build.check import check_tasks
+from mjx_metaworld.build.identity import all_built_in
 from mjx_metaworld.build.hulls import hulls_with
+from mjx_metaworld.build.machine import versions
 from mjx_metaworld.build.points import point_table
 from mjx_metaworld.observation import observation_bounds
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.model import Arm, Scene
+from mjx_metaworld.processes.archive import describe, rebuild
+from mjx_metaworld.processes.cache import digest_of, read_arrays, source_digest, write_arrays
+from mjx_metaworld.processes.programs import machine_digest
 from mjx_metaworld.scenes.bodies import map_bodies
-from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.catalog import SceneSpec, compile_ahead, load_scene
 from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
 from mjx_metaworld.scenes.hulls import keep_hulls
 from mjx_metaworld.scenes.project import load_arm
@@ -56,11 +62,37 @@ class Tables(NamedTuple):
 
 
 def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
-    """Project the scenes of some tasks and stack everything.
+    """Project the scenes of some tasks and stack everything; of this package's tasks it is kept for the next process.
 
     Raises:
         ValueError: if a task or a scene from outside this package does not fit; the message lists all that is wrong.
     """
+    if not all_built_in(specs):
+        return _build(specs, goal_observable=goal_observable)
+    made_of = versions("metaworld", "mujoco", "numpy"), source_digest(), machine_digest()
+    name = f"tables/{digest_of(made_of, [spec.name for spec in specs], goal_observable)}"
+    tables = _read(name)
+    if tables is None:
+        tables = _build(specs, goal_observable=goal_observable)
+        leaves: list[np.ndarray] = []
+        text = json.dumps(describe(tables, leaves)).encode()
+        arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        write_arrays(name, arrays | {"description": np.frombuffer(text, np.uint8)})
+    return tables
+
+
+def _read(name: str) -> Tables | None:
+    arrays = read_arrays(name)
+    try:
+        if arrays is not None:
+            leaves = [arrays[str(i)] for i in range(len(arrays) - 1)]
+            return rebuild(json.loads(arrays["description"].tobytes()), leaves)
+    except (KeyError, ValueError):
+        pass  # of another kind: then they are built
+    return None
+
+
+def _build(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     check_tasks(specs)
     num_points = num_padded_points(specs)
     num_objects = max(len(spec.objects) for spec in specs)
@@ -69,21 +101,27 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     hulls: list[np.ndarray] = []  # of meshes that are not metaworld's
     rows: dict[str, TaskTable] = {}
     # Scene by scene, because compiling one takes longest.
+    by_scene: dict[SceneSpec, list[TaskSpec]] = {}
     for spec in sorted(specs, key=lambda spec: spec.scene_name):
-        model = load_scene(spec.scene_spec)
-        keep_hulls(spec.scene_name)
-        bodies = map_bodies(model, spec.scene_spec.prop)
-        place = (spec.scene_spec, spec.main_geom)
-        if place not in scenes:
-            scenes[place] = build_scene(*place, first_hull=len(HULL_NAMES) + len(hulls))
-            hulls += own_hulls(spec.scene_spec)
-        rows[spec.name] = _row(
-            spec,
-            scene=list(scenes).index(place),
-            points=point_table(spec, model, bodies, num_objects=num_objects, num_points=num_points),
-            num_rand=num_rand,
-            goal_observable=goal_observable,
-        )
+        by_scene.setdefault(spec.scene_spec, []).append(spec)
+    model = None
+    for scene in compile_ahead(list(by_scene)):
+        model = load_scene(scene)
+        keep_hulls(scene.name)
+        bodies = map_bodies(model, scene.prop)
+        for spec in by_scene[scene]:
+            place = (scene, spec.main_geom)
+            if place not in scenes:
+                scenes[place] = build_scene(*place, first_hull=len(HULL_NAMES) + len(hulls))
+                hulls += own_hulls(scene)
+            rows[spec.name] = _row(
+                spec,
+                scene=list(scenes).index(place),
+                points=point_table(spec, model, bodies, num_objects=num_objects, num_points=num_points),
+                num_rand=num_rand,
+                goal_observable=goal_observable,
+            )
+    assert model is not None, "there is a task, and it has a scene"
     table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
     bank = build_bank(specs, num_points=num_points, num_rand=num_rand)
     return Tables(load_arm(model), stack_scenes(list(scenes.values())), hulls_with(hulls), table, bank)

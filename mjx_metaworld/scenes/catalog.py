@@ -8,6 +8,9 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,6 +100,9 @@ SCENES: tuple[SceneSpec, ...] = (
 WELD_DATA = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
 
 
+_AHEAD = 2  # scenes that compile while another is used
+
+
 def find_scene(name: str) -> SceneSpec:
     """Metaworld's scene of that file name (without folder and suffix).
 
@@ -120,7 +126,17 @@ def load_scene(spec: SceneSpec) -> mujoco.MjModel:
     return copy.copy(_compile(spec))
 
 
-@functools.lru_cache(maxsize=2)  # 20 MB each; one scene's users ask for it in a row
+def compile_ahead(specs: Sequence[SceneSpec]) -> Iterator[SceneSpec]:
+    """The scenes in order, each compiled by the time it comes; those behind it compile meanwhile, on the other cores."""
+    with ThreadPoolExecutor(_AHEAD) as pool:  # MuJoCo releases the interpreter while it compiles
+        waiting: deque[Future[mujoco.MjModel]] = deque(pool.submit(_compile, spec) for spec in specs[:_AHEAD])
+        for i, spec in enumerate(specs):
+            waiting.popleft().result()
+            waiting.extend(pool.submit(_compile, later) for later in specs[i + _AHEAD : i + _AHEAD + 1])
+            yield spec
+
+
+@functools.lru_cache(maxsize=2 + _AHEAD)  # 20 MB each; one scene's users ask for it in a row
 def _compile(spec: SceneSpec) -> mujoco.MjModel:
     if spec.own is None:
         model = mujoco.MjModel.from_xml_path(full_V3_path_for(f"sawyer_xyz/{spec.file}.xml"))

@@ -171,6 +171,7 @@ class _TouchTest:
         self._model = model
         self._body = body_map.body[model.geom_bodyid]
         self._on_prop = self._part_on_prop(body_map)
+        self._at_rest, self._moved = _forward(model), mujoco.MjData(model)
         self._claw_poses = self._sample((layout.RIGHT_CLAW, layout.LEFT_CLAW), body_map)
         self._part_poses = self._sample((layout.PART,), body_map)
 
@@ -193,12 +194,12 @@ class _TouchTest:
     def _in_reach(self, geom: int) -> bool:
         if self._model.geom_type[geom] == _PLANE:
             return False
-        pos, mat = _forward(self._model).geom_xpos[geom], _forward(self._model).geom_xmat[geom].reshape(3, 3)
+        pos, mat = self._at_rest.geom_xpos[geom], self._at_rest.geom_xmat[geom].reshape(3, 3)
         half = np.abs(mat) @ (np.abs(self._model.geom_aabb[geom, :3]) + self._model.geom_aabb[geom, 3:])
         return bool((pos + half > _ROBOT_LOW).all() and (pos - half < _ROBOT_HIGH).all())
 
-    def _sample(self, bodies: tuple[int, ...], body_map: BodyMap) -> list[mujoco.MjData] | None:
-        """The scene with the joints of some bodies along their ranges; None where a joint has no range."""
+    def _sample(self, bodies: tuple[int, ...], body_map: BodyMap) -> np.ndarray | None:
+        """Configurations (n, nq) with the joints of some bodies along their ranges; None where one has no range."""
         model = self._model
         joints = [j for j in range(model.njnt) if body_map.body[model.jnt_bodyid[j]] in bodies]
         if not joints or not model.jnt_limited[joints].all():
@@ -210,12 +211,9 @@ class _TouchTest:
             slack = _OVERSHOOT + _RELATIVE_OVERSHOOT * (high - low)
             travel = (high - low + 2 * slack) * self._arm(joint)
             axes.append(np.linspace(low - slack, high + slack, max(count, 1 + int(np.ceil(travel / _STEP)))))
-        samples = []
-        for values in np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(joints)):
-            data = mujoco.MjData(model)
-            data.qpos[model.jnt_qposadr[joints]] = values
-            mujoco.mj_kinematics(model, data)
-            samples.append(data)
+        values = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(joints))
+        samples = np.tile(self._at_rest.qpos, (len(values), 1))
+        samples[:, model.jnt_qposadr[joints]] = values
         return samples
 
     def _arm(self, joint: int) -> float:
@@ -225,15 +223,20 @@ class _TouchTest:
             return 1.0
         carried = np.flatnonzero(model.body_weldid[model.geom_bodyid] == model.jnt_bodyid[joint])
         geoms = carried[(model.geom_contype[carried] | model.geom_conaffinity[carried]) != 0]
-        data = _forward(model)
+        data = self._at_rest
         reach = np.linalg.norm(data.geom_xpos[geoms] - data.xanchor[joint], axis=1) + model.geom_rbound[geoms]
         return float(reach.max(initial=0.0))
 
-    def _meets(self, samples: list[mujoco.MjData] | None, g1: int, g2: int) -> bool:
+    def _meets(self, samples: np.ndarray | None, g1: int, g2: int) -> bool:
         if samples is None:
             return True
-        clearance = _STEP / 2
-        return any(mujoco.mj_geomDistance(self._model, data, g1, g2, 1.0, None) < clearance for data in samples)
+        data = self._moved
+        for qpos in samples:
+            data.qpos[:] = qpos
+            mujoco.mj_kinematics(self._model, data)
+            if mujoco.mj_geomDistance(self._model, data, g1, g2, 1.0, None) < _STEP / 2:  # the clearance
+                return True
+        return False
 
 
 def _forward(model: mujoco.MjModel) -> mujoco.MjData:

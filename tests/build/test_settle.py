@@ -7,12 +7,12 @@ from dataclasses import fields
 import metaworld.env_dict
 import mujoco
 import numpy as np
-import platformdirs
 import pytest
 
 from mjx_metaworld.build.readings import read_frame, read_skeleton, write_skeleton
 from mjx_metaworld.build.settle import settle
 from mjx_metaworld.physics import model as layout
+from mjx_metaworld.processes.cache import cached_files
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks import registered
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
@@ -26,7 +26,7 @@ def tasks() -> list:
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_: str(tmp_path / "cache"))
+    monkeypatch.setenv("MJX_METAWORLD_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -93,7 +93,7 @@ def test_skeleton_state_survives_a_round_trip():
 
 def test_cache_is_used(cache, monkeypatch):
     first = settle(registered()[0])
-    assert len(list(cache.rglob("*.npz"))) == 1
+    assert len(cached_files()) == 1
     monkeypatch.setattr(mujoco, "mj_step", lambda *_, **__: pytest.fail("simulated in spite of the cache"))
     assert equal(settle(registered()[0]), first)
 
@@ -101,7 +101,7 @@ def test_cache_is_used(cache, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"no zip archive", b"PK\x03\x04 cut off"])
 def test_corrupt_cache_file_is_computed_again(cache, content):
     first = settle(registered()[0])
-    (file,) = cache.rglob("*.npz")
+    (file,) = cached_files()
     file.write_bytes(content)
     assert equal(settle(registered()[0]), first)
     assert file.stat().st_size > len(content)
@@ -109,7 +109,7 @@ def test_corrupt_cache_file_is_computed_again(cache, content):
 
 def test_truncated_cache_file_is_computed_again(cache):
     first = settle(registered()[0])
-    (file,) = cache.rglob("*.npz")
+    (file,) = cached_files()
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert equal(settle(registered()[0]), first)
 

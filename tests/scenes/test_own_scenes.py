@@ -286,11 +286,11 @@ def test_a_task_whose_places_are_not_there_is_refused_before_anything_is_built(t
 
 
 def test_the_cache_of_settled_hands_goes_by_the_scenes_content(tmp_path, monkeypatch):
-    monkeypatch.setattr(settling.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    monkeypatch.setenv("MJX_METAWORLD_CACHE", str(tmp_path / "cache"))
     files = []
     for world in (FREE, FREE.replace("0 0.6 0.03", "0 0.6 0.05"), FREE):
         declare(SceneSpec(write(tmp_path, world)))
-        files.append(settling._cache_file(mw.suites.resolve("own-task")[0], None))
+        files.append(settling._cache_name(mw.suites.resolve("own-task")[0], None))
     assert files[0] == files[2] != files[1]
 
 

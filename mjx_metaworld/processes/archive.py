@@ -1,0 +1,76 @@
+"""Trees of this package's structs as plain data: a description in JSON's types, and arrays.
+
+Reading one back makes objects of this package's own structs and of nothing besides, and runs no code that it holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+_PACKAGE = __name__.split(".")[0]
+
+
+def describe(tree: Any, leaves: list[Any]) -> Any:
+    """Describe a tree, and append its arrays to `leaves`.
+
+    Raises:
+        TypeError: for an object that is no struct of this package, tuple, list, number, string, None or array.
+    """
+    if hasattr(tree, "shape") and hasattr(tree, "dtype"):
+        leaves.append(tree)
+        return {"leaf": len(leaves) - 1}
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return {"value": tree}
+    kind = type(tree)
+    if kind in (tuple, list):
+        return {kind.__name__: [describe(item, leaves) for item in tree]}
+    names = _field_names(kind)
+    if names is None:
+        raise TypeError(f"a {kind.__qualname__} cannot be kept in a file")
+    fields = {name: describe(getattr(tree, name), leaves) for name in names}
+    return {"struct": [kind.__module__, kind.__qualname__, fields]}
+
+
+def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
+    """Make the tree that `describe` described.
+
+    Raises:
+        ValueError: if the description is none, or names what is no struct of this package.
+    """
+    try:
+        ((kind, content),) = description.items()
+        if kind == "leaf":
+            return leaves[content]
+        if kind == "value" and (content is None or isinstance(content, (bool, int, float, str))):
+            return content
+        if kind in ("tuple", "list"):
+            items = [rebuild(item, leaves) for item in content]
+            return tuple(items) if kind == "tuple" else items
+        if kind == "struct":
+            module, name, fields = content
+            return _find_struct(module, name)(**{field: rebuild(item, leaves) for field, item in fields.items()})
+    except (AttributeError, ImportError, IndexError, TypeError) as error:
+        raise ValueError(f"no description of a tree: {error}") from error
+    raise ValueError(f"no description of a tree: {description!r:.100}")
+
+
+def _find_struct(module: str, name: str) -> type:
+    if module.split(".")[0] != _PACKAGE:
+        raise ValueError(f"{module}.{name} is no struct of {_PACKAGE}")
+    found = getattr(importlib.import_module(module), name)
+    if not inspect.isclass(found) or _field_names(found) is None:
+        raise ValueError(f"{module}.{name} is no struct of {_PACKAGE}")
+    return found
+
+
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """Fields of a dataclass or named tuple that this package defines; None of any other class."""
+    if kind.__module__.split(".")[0] != _PACKAGE:
+        return None
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return getattr(kind, "_fields", None)

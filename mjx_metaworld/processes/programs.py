@@ -1,0 +1,168 @@
+"""Programs that were compiled, kept for the next process by JAX's own cache, in this package's folder.
+
+JAX keeps programs only where it is told a folder, for all programs of a process. Here it is told one while a function
+of this package compiles, unless the user has named a folder (`JAX_COMPILATION_CACHE_DIR`) or switched JAX's cache off
+(`JAX_ENABLE_COMPILATION_CACHE=false`): then that holds, and nothing here is done.
+
+JAX writes its files in place, so that another process might read half of one. It is therefore given a folder of this
+process alone, with links to the files that are whole; what it writes there is moved to the others once it is complete.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import platform
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+from mjx_metaworld.processes.cache import cache_folder, digest_of, make_room
+
+_SUFFIX = "-cache"  # of JAX's files
+_LEAST_SECONDS = 0.3  # programs that compile faster are not worth a file
+_SETTINGS = {
+    "jax_persistent_cache_min_compile_time_secs": _LEAST_SECONDS,
+    "jax_persistent_cache_enable_xla_caches": "none",  # XLA's own would lie in the folder of this process alone
+    "jax_compilation_cache_max_size": -1,  # `make_room` bounds the folder
+}
+_FOLDER = "jax_compilation_cache_dir"
+
+
+class _Call(threading.local):
+    """What this thread does: the calls of compiled functions under way, and whether one of them is kept."""
+
+    depth = 0
+    opened = False
+
+
+_call = _Call()
+_lock = threading.RLock()
+_users = 0
+_before: dict[str, object] = {}
+
+
+@contextlib.contextmanager
+def keeping_programs() -> Iterator[None]:
+    """Keep what is compiled within, from the moment on at which `keep_program` is called."""
+    _call.depth += 1
+    try:
+        yield
+    finally:
+        _call.depth -= 1
+        if _call.depth == 0 and _call.opened:
+            _call.opened = False
+            _close()
+
+
+def is_keeping() -> bool:
+    """True within `keeping_programs`, in this thread."""
+    return _call.depth > 0
+
+
+def keep_program() -> None:
+    """Keep the program that is traced now, or read it where it is kept; without effect outside `keeping_programs`."""
+    if _call.depth > 0 and not _call.opened:
+        _call.opened = True
+        _open()
+
+
+def keep_no_program() -> None:
+    """Do not keep the program that is traced now: it holds what means something in this process alone."""
+    if _call.opened:
+        _call.opened = False
+        _close()
+
+
+def _open() -> None:
+    global _users
+    with _lock:
+        _users += 1
+        if _users > 1 or cache_folder() is None:
+            return
+        if getattr(jax.config, _FOLDER) or not jax.config.jax_enable_compilation_cache:
+            return
+        try:
+            staging = _link_whole_files()
+        except OSError:
+            return
+        for name, value in (_SETTINGS | {_FOLDER: str(staging)}).items():
+            _before[name] = getattr(jax.config, name)
+            jax.config.update(name, value)
+        reset_cache()
+
+
+def _close() -> None:
+    global _users
+    with _lock:
+        _users -= 1
+        if not _before:
+            return
+        _take_new_files()
+        if _users == 0:
+            for name, value in _before.items():
+                jax.config.update(name, value)
+            _before.clear()
+            reset_cache()
+
+
+def _link_whole_files() -> Path:
+    """Links to all files that are kept and as long as their names say, by JAX's names."""
+    staging = _staging()
+    for link in staging.iterdir():
+        link.unlink()
+    kept = _kept_folder()
+    for path in kept.iterdir() if kept and kept.is_dir() else ():
+        name, _, size = path.name.rpartition("~")
+        if name.endswith(_SUFFIX) and str(path.stat().st_size) == size:
+            (staging / name).symlink_to(path)
+    return staging
+
+
+def _take_new_files() -> None:
+    """Move what JAX has written to the files that are kept; mark those that it has read as used."""
+    kept = _kept_folder()
+    if kept is None:
+        return
+    with contextlib.suppress(OSError):
+        for path in _staging().iterdir():
+            if path.is_symlink() or not path.name.endswith(_SUFFIX):
+                continue
+            kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+            target = kept / f"{path.name}~{path.stat().st_size}"
+            with tempfile.NamedTemporaryFile(dir=kept, prefix=".tmp-", delete=False) as file:
+                file.write(path.read_bytes())
+            os.replace(file.name, target)
+            path.unlink()
+            path.symlink_to(target)
+            make_room()
+
+
+def _kept_folder() -> Path | None:
+    folder = cache_folder()
+    return None if folder is None else folder / "programs" / machine_digest()
+
+
+@cache
+def _staging() -> Path:
+    path = tempfile.mkdtemp(prefix="mjx-metaworld-programs-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
+
+
+@cache
+def machine_digest() -> str:
+    """A digest of what a CPU can do: a program for one with other instructions must not run here."""
+    described = platform.machine(), platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        told = {line for line in lines if line.startswith(("flags", "Features", "model name", "CPU part"))}
+        described = *described, *sorted(told)
+    return digest_of(described)
