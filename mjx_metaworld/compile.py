@@ -76,7 +76,7 @@ class _Lowered:
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Any:
         """Compile the program, or read it where it is kept."""
         with keeping_programs():
-            keep_program()
+            keep_program(lowered=True)
             return self._lowered.compile(compiler_options)
 
     def __getattr__(self, name: str) -> Any:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
+import platformdirs
+
 # What tests compile runs a few times at most, so LLVM does its least; of `mw.jit`, whose own options take precedence,
 # `support/economy.py` asks the same. The older code generator takes half the time of the newer,
 # and a small program in one piece two thirds of that of its pieces.
@@ -18,6 +20,8 @@ _FLAGS = "--xla_disable_hlo_passes=cpu-parallel-task-assigner --xla_backend_opti
 if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 12):  # later ones abort at a flag they lack
     _FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
+
+os.environ.setdefault("MJX_METAWORLD_CACHE", platformdirs.user_cache_dir("mjx-metaworld-tests"))
 
 # Tracing allocates millions of objects that live on; to look for cycles among them each time takes a fifth of its time.
 gc.set_threshold(100_000, 20, 100)

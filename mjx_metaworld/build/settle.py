@@ -119,6 +119,6 @@ def _content(model: mujoco.MjModel) -> str:
 
 
 def _read(name: str) -> Settled | None:
-    """The outcome that came with the package or is in the cache; None when there is none that can be read, whatever the reason."""
+    """The outcome that came with the package or is in the cache; None where there is none."""
     arrays = read_shipped(name) or read_arrays(name)
     return Settled(**arrays) if arrays is not None and set(arrays) == set(_fields()) else None

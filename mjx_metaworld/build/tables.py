@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, build_bank
 from mjx_metaworld.build.check import check_tasks
-from mjx_metaworld.build.identity import all_built_in
 from mjx_metaworld.build.hulls import hulls_with
+from mjx_metaworld.build.identity import all_built_in
 from mjx_metaworld.build.machine import versions
 from mjx_metaworld.build.points import point_table
 from mjx_metaworld.observation import observation_bounds
@@ -22,6 +22,7 @@ from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.processes.archive import describe, rebuild
 from mjx_metaworld.processes.cache import digest_of, read_arrays, source_digest, write_arrays
+from mjx_metaworld.processes.code import digest_of_code
 from mjx_metaworld.processes.programs import machine_digest
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, compile_ahead, load_scene
@@ -69,7 +70,7 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     """
     if not all_built_in(specs):
         return _build(specs, goal_observable=goal_observable)
-    made_of = versions("metaworld", "mujoco", "numpy"), source_digest(), machine_digest()
+    made_of = versions("metaworld", "mujoco", "numpy"), source_digest(), digest_of_code(), machine_digest()
     name = f"tables/{digest_of(made_of, [spec.name for spec in specs], goal_observable)}"
     tables = _read(name)
     if tables is None:

@@ -112,6 +112,14 @@ COMMANDS = (
         "Measure parity with the live CPU reference: rewards, resets, steps, closed loop.",
         ("--tasks MT10 --num-goals 6 --num-steps 200", "--document README.md"),
     ),
+    Command(
+        "cache",
+        "mjx_metaworld.cli.cache",
+        "Cache",
+        "run_cache",
+        "Show or clear what is kept for the next process: compiled programs, tables, settled states.",
+        ("", "--clear"),
+    ),
 )
 
 

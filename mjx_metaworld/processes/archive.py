@@ -42,7 +42,8 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
         ValueError: if the description is none, or names what is no struct of this package.
     """
     try:
-        ((kind, content),) = description.items()
+        (kind,) = (*description,) if isinstance(description, dict) and len(description) == 1 else (None,)
+        content = description[kind] if kind is not None else None
         if kind == "leaf":
             return leaves[content]
         if kind == "value" and (content is None or isinstance(content, (bool, int, float, str))):
@@ -53,7 +54,7 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
         if kind == "struct":
             module, name, fields = content
             return _find_struct(module, name)(**{field: rebuild(item, leaves) for field, item in fields.items()})
-    except (AttributeError, ImportError, IndexError, TypeError) as error:
+    except (AttributeError, ImportError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"no description of a tree: {error}") from error
     raise ValueError(f"no description of a tree: {description!r:.100}")
 

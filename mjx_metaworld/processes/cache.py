@@ -62,7 +62,7 @@ def write_bytes(name: str, content: bytes) -> None:
         return
     path, temporary = folder / name, None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_TEMPORARY, delete=False) as file:
             temporary = file.name
             file.write(hashlib.sha256(content).digest())
@@ -74,6 +74,12 @@ def write_bytes(name: str, content: bytes) -> None:
                 os.unlink(temporary)
         return
     make_room()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the cache, where nobody else may write: programs in it are run."""
+    for missing in reversed([path, *path.parents]):
+        missing.mkdir(exist_ok=True, mode=0o700)
 
 
 def read_arrays(name: str) -> dict[str, np.ndarray] | None:

@@ -1,13 +1,13 @@
 """Functions whose traced form is kept, so that the next process need not trace them: by `jax.export`, as StableHLO.
 
 Tracing a step of 50 tasks takes longer than reading its compiled program. What is kept is found by the function's
-identity (what computes, of which options and tables), the shapes of its arguments, this package's code, the versions
-and the settings of JAX. A process computes by what it keeps, so that the next one finds the same program.
+identity (what computes, of which options and tables), the shapes of its arguments, this package's code, as written and
+as it is in this process, the versions and the settings of JAX. A process computes by what it keeps, so that the next
+one finds the same program.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -21,6 +21,7 @@ from jax.core import Tracer
 
 from mjx_metaworld.processes import archive
 from mjx_metaworld.processes.cache import cache_folder, digest_of, read_arrays, source_digest, write_arrays
+from mjx_metaworld.processes.code import digest_of_code
 from mjx_metaworld.processes.programs import is_keeping, keep_program, machine_digest
 
 _FORMAT = 1  # raise it whenever this file keeps something else
@@ -67,7 +68,7 @@ class KeptFunction:
         keep_program()
         identity = _identity(self._fn)
         leaves, tree = jax.tree.flatten((args, kwargs))
-        if identity is None or not all(isinstance(leaf, Tracer) for leaf in leaves) or not _can_export():
+        if identity is None or not all(isinstance(leaf, Tracer) for leaf in leaves) or not can_export():
             return self._fn(*args, **kwargs)
         shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=jax.typeof(x).weak_type) for x in leaves]
         name = _file_name(identity, tree, shapes)
@@ -91,7 +92,7 @@ def _identity(fn: Callable[..., Any]) -> str | None:
     return None if told is None else f"{type(owner).__module__}.{type(owner).__qualname__}.{fn.__name__}:{told}"
 
 
-def _can_export() -> bool:
+def can_export() -> bool:
     """True where an exported function computes what the function does: on one CPU, with nothing looking into it."""
     looking = any(getattr(jax.config, name, False) for name in _LOOKING)
     alone = jax.default_backend() == "cpu" and jax.device_count() == 1
@@ -100,9 +101,10 @@ def _can_export() -> bool:
 
 def _file_name(identity: str, tree: Any, shapes: list[jax.ShapeDtypeStruct]) -> str:
     settings = [(name, repr(getattr(jax.config, name, None))) for name in _SETTINGS]
-    versions = _FORMAT, source_digest(), jax.__version__, np.__version__, machine_digest(), os.environ.get("XLA_FLAGS")
+    code = _FORMAT, source_digest(), digest_of_code()
+    around = jax.__version__, np.__version__, machine_digest(), os.environ.get("XLA_FLAGS")
     described = [(shape.shape, str(shape.dtype), shape.weak_type) for shape in shapes]
-    return f"traces/{digest_of(versions, settings, identity, str(tree), described)}"
+    return f"traces/{digest_of(code, around, settings, identity, str(tree), described)}"
 
 
 def _read(name: str) -> tuple[export.Exported, Any] | None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from mjx_metaworld.processes.cache import cache_folder, digest_of, make_room
+from mjx_metaworld.processes.cache import cache_folder, digest_of, make_folder, make_room
 
 _SUFFIX = "-cache"  # of JAX's files
 _LEAST_SECONDS = 0.3  # programs that compile faster are not worth a file
@@ -46,6 +46,7 @@ class _Call(threading.local):
 _call = _Call()
 _lock = threading.RLock()
 _users = 0
+_may_keep_lowered = True
 _before: dict[str, object] = {}
 
 
@@ -67,15 +68,25 @@ def is_keeping() -> bool:
     return _call.depth > 0
 
 
-def keep_program() -> None:
-    """Keep the program that is traced now, or read it where it is kept; without effect outside `keeping_programs`."""
-    if _call.depth > 0 and not _call.opened:
+def keep_program(*, lowered: bool = False) -> None:
+    """Keep the program that is traced now, or read it where it is kept; without effect outside `keeping_programs`.
+
+    Args:
+        lowered: it has been traced before, and is compiled now.
+    """
+    if _call.depth > 0 and not _call.opened and (_may_keep_lowered or not lowered):
         _call.opened = True
         _open()
 
 
 def keep_no_program() -> None:
-    """Do not keep the program that is traced now: it holds what means something in this process alone."""
+    """Do not keep the program that is traced now: it holds what means something in this process alone.
+
+    Programs that are lowered and compiled in two calls are kept no longer either, since at the second it is not known
+    what the first has met.
+    """
+    global _may_keep_lowered
+    _may_keep_lowered = False
     if _call.opened:
         _call.opened = False
         _close()
@@ -135,7 +146,7 @@ def _take_new_files() -> None:
         for path in _staging().iterdir():
             if path.is_symlink() or not path.name.endswith(_SUFFIX):
                 continue
-            kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(kept)
             target = kept / f"{path.name}~{path.stat().st_size}"
             with tempfile.NamedTemporaryFile(dir=kept, prefix=".tmp-", delete=False) as file:
                 file.write(path.read_bytes())

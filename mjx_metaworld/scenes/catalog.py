@@ -127,7 +127,7 @@ def load_scene(spec: SceneSpec) -> mujoco.MjModel:
 
 
 def compile_ahead(specs: Sequence[SceneSpec]) -> Iterator[SceneSpec]:
-    """The scenes in order, each compiled by the time it comes; those behind it compile meanwhile, on the other cores."""
+    """The scenes in order, each compiled by the time it comes; those behind it compile meanwhile, on other cores."""
     with ThreadPoolExecutor(_AHEAD) as pool:  # MuJoCo releases the interpreter while it compiles
         waiting: deque[Future[mujoco.MjModel]] = deque(pool.submit(_compile, spec) for spec in specs[:_AHEAD])
         for i, spec in enumerate(specs):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import warp as wp  # pyright: ignore[reportMissingModuleSource]
 
+from mjx_metaworld.processes.programs import keep_no_program
 from mjx_metaworld.rendering.device.ending import until_exit
 from mjx_metaworld.rendering.device.launch import Picture, bake, draw_batch, load_kernels, new_layers
 from mjx_metaworld.rendering.device.structs import Layers, Situation
@@ -83,6 +84,7 @@ class Bridge:
 
     def __call__(self, *batch: jax.Array) -> list[jax.Array]:
         """Colour (batch, height, width, 3), depth and label of a batch of what `camera.Camera` computes."""
+        keep_no_program()  # Warp tells its functions apart by numbers of this process
         count = batch[0].shape[0]
         pixels = (count, self._picture.height, self._picture.width)
         measured = pixels if self._picture.measured else (count, 0, 0)

@@ -1,0 +1,110 @@
+"""Files that are kept for the next process: whole or not there, bounded, switched off, cleared."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from mjx_metaworld.processes import archive, cache
+from mjx_metaworld.types import Metrics
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_what_is_written_is_read(folder):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(True)}
+    cache.write_arrays("tables/x", arrays)
+    read = cache.read_arrays("tables/x")
+    assert read is not None
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+    assert cache.read_bytes("tables/y") is None
+    assert folder.stat().st_mode & 0o077 == 0 or os.name == "nt", "others could write programs there"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda b: b"", lambda b: b[:-1], lambda b: b[:40] + b"?" + b[41:], lambda b: b + b"."]
+)
+def test_an_altered_file_counts_as_not_there(folder, change):
+    cache.write_bytes("x", b"content of some length, so that there is a byte to change")
+    (folder / "x").write_bytes(change((folder / "x").read_bytes()))
+    assert cache.read_bytes("x") is None
+    cache.write_bytes("x", b"new")
+    assert cache.read_bytes("x") == b"new"
+
+
+def test_no_pickle_is_loaded(folder):
+    np.save(folder.parent / "x.npy", np.array([{}], object), allow_pickle=True)
+    cache.write_bytes("x", (folder.parent / "x.npy").read_bytes())
+    assert cache.read_arrays("x") is None
+
+
+def test_the_longest_unread_files_make_room(folder, monkeypatch):
+    monkeypatch.setattr(cache, "MAX_BYTES", 400)
+    for age, name in enumerate(("old", "middle", "new")):
+        cache.write_bytes(name, bytes(100))
+        os.utime(folder / name, (1e9 + age, 1e9 + age))
+    cache.read_bytes("old")  # counts as used now
+    cache.write_bytes("newest", bytes(100))
+    assert {path.name for path in cache.cached_files()} == {"old", "new", "newest"}
+    assert cache.cache_size() <= 400
+    assert cache.clear_cache() == 3
+    assert cache.cached_files() == []
+
+
+@pytest.mark.parametrize("value", ["off", "OFF", "0"])
+def test_the_cache_can_be_switched_off(monkeypatch, value):
+    monkeypatch.setenv(cache.VARIABLE, value)
+    cache.write_bytes("x", b"content")
+    assert cache.cache_folder() is None
+    assert cache.read_bytes("x") is None
+    assert (cache.cached_files(), cache.cache_size(), cache.clear_cache()) == ([], 0, 0)
+
+
+def test_an_unwritable_folder_does_no_harm(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "kept"))
+    cache.write_bytes("x", b"content")
+    assert cache.read_bytes("x") is None
+
+
+def test_a_tree_of_structs_comes_back():
+    tree = (Metrics(*(np.float64(i) for i in range(7))), [None, "name", 1.5, True], ())
+    leaves: list = []
+    described = json.loads(json.dumps(archive.describe(tree, leaves)))
+    again = archive.rebuild(described, leaves)
+    assert again == tree
+    assert type(again[0]) is Metrics
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"struct": ["os", "system", {"command": {"value": "true"}}]},
+        {"struct": ["mjx_metaworld.processes.cache", "clear_cache", {}]},
+        {"struct": ["mjx_metaworld.processes.cache", "Path", {}]},
+        {"struct": ["mjx_metaworld.types", "Metrics", {"no_such_field": {"value": 1}}]},
+        {"leaf": 3},
+        {"leaf": "a", "value": 1},
+        {"value": []},
+        {"call": "x"},
+        [],
+        None,
+    ],
+)
+def test_only_structs_of_the_package_are_made(description):
+    with pytest.raises(ValueError, match=r"no description|no struct"):
+        archive.rebuild(description, [])
+
+
+def test_other_objects_are_not_described():
+    with pytest.raises(TypeError, match="cannot be kept"):
+        archive.describe({1: 2}, [])

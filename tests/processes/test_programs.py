@@ -1,0 +1,183 @@
+"""Programs and traces that a process leaves for the next: the same results, and none where they would be others."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+import mjx_metaworld as mw
+from mjx_metaworld.processes import cache, code, exports, programs
+from mjx_metaworld.tasks import rewards
+from mjx_metaworld.testing import KinematicEngine
+
+# A reset of a batch and steps; prints the digest of the results, how many programs were found and how many made.
+PROCESS = """
+import hashlib, sys, time
+import jax, jax.numpy as jnp, numpy as np
+import mjx_metaworld as mw
+from mjx_metaworld.processes import programs
+{before}
+programs._LEAST_SECONDS = programs._SETTINGS["jax_persistent_cache_min_compile_time_secs"] = 0.0
+read = []
+jax.monitoring.register_event_listener(lambda event, **_: read.append(event))
+env = mw.make("reach-v3", physics=mw.PhysicsConfig(solver_iterations=1, max_contacts=16))
+batch = mw.VectorEnv(env, 4)
+state, step = mw.jit(batch.reset)(jax.random.key(0)), mw.jit(batch.step)
+made = None
+for _ in range({steps}):
+    state, made = step(state, jnp.full((4, 4), 0.5, jnp.float32))
+digest = hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves((state, made)))).hexdigest()
+print(digest, *(sum(event.endswith(kind) for event in read) for kind in ("/cache_hits", "/cache_misses")))
+"""
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)  # the test run's own
+    of_the_run = jax.config.jax_compilation_cache_dir
+    _set_folder(None)
+    monkeypatch.setitem(programs._SETTINGS, "jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield tmp_path / "kept"
+    _set_folder(of_the_run)
+
+
+def _set_folder(folder):
+    jax.config.update("jax_compilation_cache_dir", folder)
+    reset_cache()
+
+
+def files(folder, kind):
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] == kind)
+
+
+def run(before="", steps=0):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROCESS.format(before=before, steps=steps)],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    digest, hits, misses = done.stdout.split()
+    return digest, int(hits), int(misses)
+
+
+@pytest.mark.parametrize("steps", [0, pytest.param(2, marks=pytest.mark.full)])
+def test_the_next_process_computes_the_same_without_compiling(kept, steps):
+    programs_of = functools.partial(run, steps=steps)
+    first, hits, misses = programs_of()
+    assert hits == 0
+    assert misses > 0
+    traces, tables = files(kept, "traces"), files(kept, "tables")
+    assert len(traces) == 1 + (steps > 0)
+    assert len(tables) == 1
+    assert programs_of() == (first, misses, 0)
+    # Half a file of each kind, as a full disk would leave it: compiled anew, without a word.
+    for path in (*files(kept, "programs"), *traces, *tables):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert programs_of() == (first, 0, misses)
+    # What is changed at run time is another function, and leaves the other's files alone.
+    changed, *_ = programs_of("from mjx_metaworld import env as of_env; of_env._GOAL_DRAWS = 32")
+    assert changed != first
+    assert len(files(kept, "traces")) == 2 * len(traces)
+
+
+def test_a_program_is_kept_only_while_ours_compiles(kept):
+    mw.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((3, 3)))
+    count = len(files(kept, "programs"))
+    assert count > 0
+    jax.jit(lambda x: jnp.cos(x) @ x)(jnp.ones((3, 3)))
+    assert len(files(kept, "programs")) == count
+    assert jax.config.jax_compilation_cache_dir is None
+    mw.jit(lambda x: jnp.tan(x) @ x).lower(jnp.ones((3, 3))).compile()
+    assert len(files(kept, "programs")) == count + 1
+
+
+def test_the_users_own_cache_is_left_to_jax(kept, tmp_path):
+    _set_folder(str(tmp_path / "own"))
+    mw.jit(lambda x: jnp.sinh(x) @ x)(jnp.ones((3, 3)))
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
+    assert files(kept, "programs") == []
+
+
+def test_a_call_of_the_host_is_not_kept(kept):
+    def fn(x):
+        return jax.pure_callback(lambda x: np.asarray(x) + 1, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    assert mw.jit(fn)(jnp.ones(2)).tolist() == [2.0, 2.0]
+    assert files(kept, "programs") == []
+
+
+def test_a_program_of_this_process_alone_is_not_kept(kept, monkeypatch):
+    monkeypatch.setattr(programs, "_may_keep_lowered", True)
+
+    def fn(x):
+        programs.keep_no_program()
+        return jnp.cosh(x) @ x
+
+    mw.jit(fn)(jnp.ones((3, 3)))
+    mw.jit(fn).lower(jnp.ones((4, 4))).compile()
+    assert files(kept, "programs") == []
+
+
+@pytest.fixture
+def tracing(kept, monkeypatch):
+    """Functions are kept as outside of tests; returns the names of those that were traced."""
+    monkeypatch.setattr(exports, "can_export", lambda: True)
+    traced: list[str] = []
+    trace = exports._trace
+    monkeypatch.setattr(exports, "_trace", lambda fn, *args: (traced.append(fn.__name__), trace(fn, *args))[1])
+    return traced
+
+
+def test_equal_environments_find_each_others_traces(tracing, kept):
+    def first_state(**options):
+        return mw.jit(mw.make("reach-v3", **options).reset)(jax.random.key(0))
+
+    first, again = first_state(), first_state()
+    assert tracing == ["reset"]
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert type(again) is mw.State
+    assert again.episode.key_impl == first.episode.key_impl
+    first_state(goal_observable=False)
+    first_state(max_episode_steps=100)
+    first_state(physics=mw.PhysicsConfig(solver_iterations=2))
+    assert len(tracing) == 4
+    first_state(engine=KinematicEngine)  # an engine of one's own has no name in all processes
+    assert len(tracing) == 4
+
+
+def test_tables_and_shapes_tell_traces_apart(tracing):
+    env = mw.make("reach-v3")
+    mw.jit(mw.VectorEnv(env, 2).reset)(jax.random.key(0))
+    mw.jit(mw.VectorEnv(env, 3).reset)(jax.random.key(0))
+    mw.jit(mw.VectorEnv(env, 2, resample_task=False).reset)(jax.random.key(0))
+    mw.jit(mw.VectorEnv(env, 2).reset)(jax.random.key_data(jax.random.key(0)))
+    assert len(tracing) == 4
+    other = mw.make("reach-v3")
+    other._table = other._table.replace(rand_low=other._table.rand_low - 0.1)
+    mw.jit(mw.VectorEnv(other, 2).reset)(jax.random.key(0))
+    assert len(tracing) == 5
+
+
+def test_the_digest_of_code_follows_what_is_replaced(monkeypatch):
+    before = code.digest_of_code()
+    assert code.digest_of_code() == before
+    norm = rewards.norm
+    monkeypatch.setattr(rewards, "norm", lambda x: norm(x))
+    assert code.digest_of_code() != before
+    monkeypatch.undo()
+    assert code.digest_of_code() == before
+    monkeypatch.setattr(mw.env.MetaWorldEnv, "rows", lambda self, task: None)
+    assert code.digest_of_code() != before
