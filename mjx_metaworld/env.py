@@ -160,7 +160,7 @@ class MetaWorldEnv(EqualCopies):
         return f"MetaWorldEnv([{', '.join(shown)}], {given})"
 
     def identity(self) -> str | None:
-        """What tells this environment apart in all processes; None where nothing does, as with tasks of one's own."""
+        """Name of this environment that is the same in all processes; None where it has none, as with own tasks."""
         *options, engine, pixels = (getattr(self, name) for name in self._options[1:])
         known = {type(self): MetaWorldEnv, type(engine): Engine}
         if any(kind is not own for kind, own in known.items()) or pixels or not all_built_in(self.tasks):

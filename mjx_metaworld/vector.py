@@ -76,7 +76,7 @@ class VectorEnv(EqualCopies):
         return f"VectorEnv({self.env!r}, {self.num_envs}, resample_task={self.resample_task}, devices={devices})"
 
     def identity(self) -> str | None:
-        """What tells this batch apart from others in all processes; None where nothing does."""
+        """Name of this batch that is the same in all processes; None where it has none."""
         told = self.env.identity()
         return None if told is None or self.sharding else f"{self.num_envs}, {self.resample_task}, {told}"
 

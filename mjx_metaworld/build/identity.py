@@ -1,4 +1,4 @@
-"""What tells environments apart in all processes, for what is kept from one to the next."""
+"""Names of tables and tasks that are the same in all processes, for what is kept from one to the next."""
 
 from __future__ import annotations
 

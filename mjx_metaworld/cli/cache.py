@@ -21,7 +21,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the cache holds, after it was cleared if that was asked for."""
+    """Content of the cache, after it was cleared if that was asked for."""
 
     folder: str | None  # None where the cache is switched off
     files: int

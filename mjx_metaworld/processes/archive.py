@@ -42,8 +42,7 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
         ValueError: if the description is none, or names what is no struct of this package.
     """
     try:
-        (kind,) = (*description,) if isinstance(description, dict) and len(description) == 1 else (None,)
-        content = description[kind] if kind is not None else None
+        kind, content = _only_item(description)
         if kind == "leaf":
             return leaves[content]
         if kind == "value" and (content is None or isinstance(content, (bool, int, float, str))):
@@ -57,6 +56,12 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
     except (AttributeError, ImportError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"no description of a tree: {error}") from error
     raise ValueError(f"no description of a tree: {description!r:.100}")
+
+
+def _only_item(description: Any) -> tuple[str, Any]:
+    if not isinstance(description, dict) or len(description) != 1:
+        raise TypeError(f"{description!r:.100} has no kind")
+    return next(iter(description.items()))
 
 
 def _find_struct(module: str, name: str) -> type:

@@ -39,7 +39,7 @@ def _of_namespace(namespace: Any, place: str, seen: set[int]) -> Iterator[str]:
 
 
 def _of(value: Any, seen: set[int]) -> Iterator[str]:
-    """What a value is, without what differs from process to process, such as addresses and what caches hold."""
+    """Content of a value, without what differs from process to process, such as addresses and what caches hold."""
     yield type(value).__qualname__
     if isinstance(value, _CONSTANTS):
         yield repr(value)

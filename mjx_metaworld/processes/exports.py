@@ -76,11 +76,11 @@ class KeptFunction:
         if found is None:
             return self._fn(*args, **kwargs)
         exported, description = found
-        return archive.rebuild(description, exported.call(*leaves))
+        return archive.rebuild(description, list(exported.call(*leaves)))
 
 
 def _identity(fn: Callable[..., Any]) -> str | None:
-    """What tells a function apart in all processes; None if nothing does.
+    """Name of a function that is the same in all processes; None if it has none.
 
     Known are the methods of an object that says what it is made of, by a method `identity`.
     """

@@ -33,11 +33,11 @@ _SETTINGS = {
     "jax_persistent_cache_enable_xla_caches": "none",  # XLA's own would lie in the folder of this process alone
     "jax_compilation_cache_max_size": -1,  # `make_room` bounds the folder
 }
-_FOLDER = "jax_compilation_cache_dir"
+_FOLDER, _SWITCH = "jax_compilation_cache_dir", "jax_enable_compilation_cache"
 
 
 class _Call(threading.local):
-    """What this thread does: the calls of compiled functions under way, and whether one of them is kept."""
+    """State of a thread: the calls of compiled functions under way, and if one of them is kept."""
 
     depth = 0
     opened = False
@@ -98,7 +98,7 @@ def _open() -> None:
         _users += 1
         if _users > 1 or cache_folder() is None:
             return
-        if getattr(jax.config, _FOLDER) or not jax.config.jax_enable_compilation_cache:
+        if getattr(jax.config, _FOLDER) or not getattr(jax.config, _SWITCH):
             return
         try:
             staging = _link_whole_files()

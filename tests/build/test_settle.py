@@ -9,8 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
+from mjx_metaworld.build import shipped
+from mjx_metaworld.build.bank import settle_task
 from mjx_metaworld.build.readings import read_frame, read_skeleton, write_skeleton
-from mjx_metaworld.build.settle import settle
+from mjx_metaworld.build.settle import _cache_name, settle
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.processes.cache import cached_files
 from mjx_metaworld.scenes.bodies import map_bodies
@@ -27,6 +29,7 @@ def tasks() -> list:
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MJX_METAWORLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shipped, "_names", dict)  # nothing comes with the package
     return tmp_path / "cache"
 
 
@@ -89,6 +92,24 @@ def test_skeleton_state_survives_a_round_trip():
     np.testing.assert_array_equal(other.qpos, env.data.qpos)
     np.testing.assert_array_equal(other.qvel, env.data.qvel)
     np.testing.assert_array_equal(other.qacc_warmstart, env.data.qacc_warmstart)
+
+
+def test_no_hand_of_metaworlds_tasks_is_simulated(tmp_path, monkeypatch):
+    monkeypatch.setenv("MJX_METAWORLD_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(mujoco, "mj_step", lambda *_, **__: pytest.fail("simulated what comes with the package"))
+    for spec in registered():
+        settle_task(spec)
+
+
+@pytest.mark.parametrize("spec", tasks())
+def test_what_comes_with_the_package_is_what_settles_here(spec, cache, monkeypatch):
+    fresh = settle(spec)
+    monkeypatch.undo()
+    came = shipped.read_shipped(_cache_name(spec, None))
+    assert came is not None
+    # Equal where the arithmetic is: a machine with other libraries may round otherwise.
+    for field in fields(Settled):
+        np.testing.assert_allclose(came[field.name], getattr(fresh, field.name), rtol=0.0, atol=1e-9)
 
 
 def test_cache_is_used(cache, monkeypatch):
