@@ -48,6 +48,7 @@ MetaWorldEnv._draw_goal = lambda self, key, task: jnp.full(self.rand_vec_size, 0
 def kept(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)  # the test run's own
+    monkeypatch.setattr(programs, "_may_keep_lowered", True)  # whatever this process has drawn before
     of_the_run = jax.config.jax_compilation_cache_dir
     _set_folder(None)
     monkeypatch.setitem(programs._SETTINGS, "jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -124,9 +125,7 @@ def test_a_call_of_the_host_is_not_kept(kept):
     assert files(kept, "programs") == []
 
 
-def test_a_program_of_this_process_alone_is_not_kept(kept, monkeypatch):
-    monkeypatch.setattr(programs, "_may_keep_lowered", True)
-
+def test_a_program_of_this_process_alone_is_not_kept(kept):
     def fn(x):
         programs.keep_no_program()
         return jnp.cosh(x) @ x
