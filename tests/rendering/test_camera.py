@@ -183,9 +183,9 @@ def test_bad_requests_are_refused(env, draw, state):
         draw({})
     one = jax.tree.map(lambda x: x[0], state)
     with pytest.raises(ValueError, match=r"tint must have shape \(\d+, 3\), got \(2, 3\)"):
-        draw(one, tint=jnp.ones((2, 3)))
+        jax.eval_shape(draw, one, tint=jnp.ones((2, 3)))
     with pytest.raises(ValueError, match=r"camera_pos must have shape \(3,\), got \(2,\)"):
-        draw(one, camera_pos=jnp.ones(2))
+        jax.eval_shape(draw, one, camera_pos=jnp.ones(2))
     with pytest.raises(ValueError, match="unknown renderer 'vulkan'"):
         backend_of("vulkan")
 
