@@ -328,7 +328,8 @@ def pairs_of_pictures(mode: str, camera: dict[str, Any], *, forwarded: bool) -> 
     if forwarded:
         for model, data in zip(theirs.get_attr("model"), theirs.get_attr("data"), strict=True):
             mujoco.mj_forward(model, data)
-    pairs = list(zip(ours.render(), theirs.render(), strict=True))
+    drawn = zip(ours.render(), theirs.render(), strict=True)
+    pairs = [(np.asarray(picture), np.asarray(other)) for picture, other in drawn]
     theirs.close()
     return pairs
 
