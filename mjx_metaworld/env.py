@@ -65,7 +65,7 @@ def make(
 
     Args:
         tasks: a name such as "reach-v3", a suite such as "MT10", a declaration (`TaskSpec`), or several of these in any
-            mix, such as `["MT10", "my-task", spec]`.
+            mix, such as `["MT10", "my-task", spec]` or "reach-v3,push-v3".
         goal_observable: whether the last three entries of the Meta-World observation show the goal or zeros.
         one_hot: append the task's one-hot vector to the observation.
         reward_version: which of the reference's reward functions, "v2" (0 to 10) or the older "v1" (unbounded).

@@ -97,10 +97,14 @@ def own_suites() -> dict[str, tuple[str, ...]]:
 def resolve(tasks: Tasks) -> tuple[TaskSpec, ...]:
     """The tasks of names, suites (in their authors' order) and declarations, in the given order.
 
+    A string may name several, separated by commas, as on a command line.
+
     Raises:
         ValueError: if a name is unknown, a task is given twice, or there are none.
         TypeError: if something is neither a name nor a declaration.
     """
+    if isinstance(tasks, str):
+        tasks = [name for name in (part.strip() for part in tasks.split(",")) if name] or tasks
     given = (tasks,) if isinstance(tasks, str | TaskSpec) else tuple(tasks)
     specs = tuple(spec for item in given for spec in _find(item))
     if not specs:

@@ -132,3 +132,13 @@ def test_unknown_names_suggest_near_ones() -> None:
 def test_a_name_is_declared_once() -> None:
     with pytest.raises(ValueError, match="declared twice"):
         task("reach-v3", like="reach-v3")(registered()[0].reward)
+
+
+def test_a_string_may_name_several_tasks():
+    assert suites.resolve("reach-v3, push-v3") == suites.resolve(["reach-v3", "push-v3"])
+    assert suites.resolve("MT10,sweep-v3") == (*suites.resolve("MT10"), *suites.resolve("sweep-v3"))
+    with pytest.raises(ValueError, match="given twice: reach-v3"):
+        suites.resolve("reach-v3,MT10")
+    for nothing in ("", ",", "reach-v3,reech-v3"):
+        with pytest.raises(ValueError, match="unknown task or suite"):
+            suites.resolve(nothing)

@@ -15,12 +15,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Key
 
+from mjx_metaworld.processes.installed import install_command
+
 try:
     from brax.envs.base import Env, Wrapper
     from brax.envs.base import State as BraxState
     from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
 except ImportError as error:
-    raise ImportError("this adapter needs brax: pip install 'mjx-metaworld[brax]'") from error
+    raise ImportError(f"this adapter needs brax: {install_command('brax')}") from error
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
 from mjx_metaworld.adapters.views import named_pixels

@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from mjx_metaworld.processes.installed import install_command
+
 try:
     import torch
 except ImportError as error:
     raise ImportError(
-        "this adapter needs PyTorch: pip install 'mjx-metaworld[torch]', or the build for your machine that "
+        f"this adapter needs PyTorch: {install_command('torch')}, or the build for your machine that "
         "https://pytorch.org/get-started names"
     ) from error
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mjx_metaworld.cli.imports import import_tasks
+from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.processes.signals import Terminated
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PROG = "mjx-metaworld"
 BAD_INPUT, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143  # exit codes
-_EXTRA = "rich and tyro are missing: install mjx_metaworld with its extra, pip install 'mjx-metaworld[cli]'"
+_EXTRA = f"rich and tyro are missing: {install_command('cli')}"
 
 
 class Command(NamedTuple):

@@ -21,6 +21,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import WORLD
 from mjx_metaworld.physics.operation import batched
+from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering.render import CAMERAS, check_picture
 from mjx_metaworld.rendering.still import StillCameras
 from mjx_metaworld.rendering.tables import (
@@ -243,7 +244,7 @@ def check_available() -> ModuleType:
     try:
         from mjx_metaworld.rendering.device import bridge
     except ImportError as error:
-        raise ImportError("pictures on the device need warp-lang: pip install 'mjx-metaworld[pixels]'") from error
+        raise ImportError(f"pictures on the device need warp-lang: {install_command('pixels')}") from error
     bridge.check_device()
     return bridge
 

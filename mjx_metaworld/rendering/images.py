@@ -9,10 +9,12 @@ from types import ModuleType
 
 import numpy as np
 
+from mjx_metaworld.processes.installed import install_command
+
 try:
     from PIL import Image, ImageDraw, ImageFont
 except ImportError as error:
-    raise ImportError("pictures need pillow: pip install 'mjx-metaworld[cli]'") from error
+    raise ImportError(f"pictures need pillow: {install_command('cli')}") from error
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
 
@@ -81,5 +83,5 @@ def require_mp4() -> ModuleType:
         import av  # noqa: F401
         import imageio.v3 as imageio
     except ImportError as error:
-        raise ImportError("an .mp4 needs imageio[pyav]: pip install 'mjx-metaworld[cli]'") from error
+        raise ImportError(f"an .mp4 needs imageio[pyav]: {install_command('cli')}") from error
     return imageio

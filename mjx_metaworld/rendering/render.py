@@ -17,6 +17,7 @@ import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.free_camera import FreeCamera, default_lookat
 from mjx_metaworld.rendering.raycast import raycast
@@ -183,7 +184,7 @@ def _progress_bar(count: int) -> Iterator[Callable[[], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError as error:
-        raise ImportError("progress needs rich: pip install 'mjx-metaworld[cli]'") from error
+        raise ImportError(f"progress needs rich: {install_command('cli')}") from error
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         drawing = bars.add_task("drawing", total=count)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from mjx_metaworld.processes.installed import install_command
+
 
 def require(module: str) -> Any:
     """Import a module of the extra.
@@ -16,6 +18,5 @@ def require(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"training needs {module.split('.')[0]}, which is missing: install mjx_metaworld with its extra, "
-            "pip install 'mjx-metaworld[train]'"
+            f"training needs {module.split('.')[0]}, which is missing: {install_command('train')}"
         ) from error

@@ -46,7 +46,8 @@ def check_command() -> None:
     assert "commands:" in asked.stdout
     tried = subprocess.run([command, "tasks"], capture_output=True, text=True, check=False)
     assert tried.returncode == 1, tried.stdout
-    assert "pip install 'mjx-metaworld[cli]'" in tried.stderr, tried.stderr
+    assert "pip install" in tried.stderr, tried.stderr
+    assert "[cli]" in tried.stderr, tried.stderr
     assert len(tried.stderr.splitlines()) == 1, tried.stderr
 
 

@@ -193,7 +193,7 @@ def test_bad_requests_are_refused(env, draw, state):
 def test_a_missing_extra_is_named(env, monkeypatch):
     monkeypatch.setitem(sys.modules, "mjx_metaworld.rendering.device.bridge", None)
     monkeypatch.delattr(sys.modules["mjx_metaworld.rendering.device"], "bridge", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'mjx-metaworld\[pixels\]'"):
+    with pytest.raises(ImportError, match=r"pip install .*\[pixels\]"):
         mw.camera(env)
 
 

@@ -16,6 +16,7 @@ from mjx_metaworld.adapters.lerobot.vector_env import (
     ObsType,
     environment_state_size,
 )
+from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering.render import check_renderer
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
@@ -27,7 +28,7 @@ try:
     from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_IMAGE, OBS_STATE
 except ImportError as error:
     raise ImportError(
-        f"LeRobot cannot be imported ({error}). Install it beside this package: pip install 'mjx-metaworld[lerobot]'"
+        f"LeRobot cannot be imported ({error}). Install it beside this package: {install_command('lerobot')}"
     ) from error
 
 

@@ -10,11 +10,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from mjx_metaworld.processes.installed import install_command
+
 try:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 except ImportError as error:
-    raise ImportError("the exporter needs rich: pip install 'mjx-metaworld[lerobot]'") from error
+    raise ImportError(f"the exporter needs rich: {install_command('lerobot')}") from error
 
 from mjx_metaworld.adapters.lerobot.camera import draw
 from mjx_metaworld.adapters.lerobot.demonstrations import Demonstration, demonstrate
@@ -118,7 +120,7 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
     except ImportError as error:
         raise MissingLeRobotError(
             f"LeRobot cannot be imported ({error}); it writes the dataset. Install it beside this package: "
-            "pip install 'mjx-metaworld[lerobot]'"
+            f"{install_command('lerobot')}"
         ) from error
     if args.output.exists():
         raise ValueError(f"output {args.output} exists; name a new directory")
