@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.experts import expert
 from mjx_metaworld.training.view import Eyes, Sight, device_eyes
@@ -43,6 +43,12 @@ class TrainingEnv(NamedTuple):
     def plain_size(self) -> int:
         """Entries of an observation without the one-hot vector."""
         return self.observation_size - (self.num_tasks if self.one_hot else 0)
+
+    def whole(self, plain: Float[Array, "... plain"], task: Int[Array, "..."]) -> Float[Array, "... obs"]:
+        """Observations of which a replay buffer keeps all but the one-hot vector, where these environments show one."""
+        if not self.one_hot:
+            return plain
+        return jnp.concatenate([plain, jax.nn.one_hot(task, self.num_tasks)], axis=-1)
 
     def check_lanes(self, num_envs: int) -> None:
         """Check that a configuration is made for as many lanes.

@@ -1,4 +1,4 @@
-"""Running statistics: observations are standardised, rewards scaled by the size of their task's returns."""
+"""Running statistics: observations are standardised, rewards divided by the size of their task's returns."""
 
 from __future__ import annotations
 
@@ -81,6 +81,29 @@ def no_reward_scale(num_envs: int, num_tasks: int) -> RewardScale:
     return RewardScale(running=jnp.zeros(num_envs), moments=no_moments((num_tasks,)))
 
 
+def discounted_sums(
+    running: Float[Array, " envs"], reward: Float[Array, "time envs"], done: Bool[Array, "time envs"], gamma: float
+) -> tuple[Float[Array, " envs"], Float[Array, "time envs"]]:
+    """Discounted sums of each lane's past rewards, which start anew where an episode ends.
+
+    Args:
+        running: the sums before the rollout.
+        reward: of its steps.
+        done: whether a step ended its episode.
+        gamma: discount a step.
+
+    Returns:
+        The sums to go on from, and those at each step.
+    """
+
+    def step(running: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        rewards, ends = now
+        running = gamma * running + rewards
+        return jnp.where(ends, 0.0, running), running
+
+    return jax.lax.scan(step, running, (reward, done))
+
+
 def observe_rewards(
     scale: RewardScale,
     reward: Float[Array, "time envs"],
@@ -88,13 +111,36 @@ def observe_rewards(
     task: Int[Array, "time envs"],
     gamma: float,
 ) -> RewardScale:
-    """Take in a rollout's rewards; the sums start anew where an episode ends."""
-
-    def step(running: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        rewards, ends = now
-        running = gamma * running + rewards
-        return jnp.where(ends, 0.0, running), running
-
-    running, sums = jax.lax.scan(step, scale.running, (reward, done))
+    """Take in a rollout's rewards."""
+    running, sums = discounted_sums(scale.running, reward, done, gamma)
     num_tasks = scale.moments.mean.shape[0]
     return RewardScale(running=running, moments=merge(scale.moments, task_moments(sums, task, num_tasks)))
+
+
+class ReturnPeak(struct.PyTreeNode):
+    """Divisor of each task's rewards: the largest size of its discounted returns so far, so that all lie in [-1, 1]."""
+
+    running: Float[Array, " envs"]  # each lane's discounted sum of its episode's past rewards
+    peak: Float[Array, " tasks"]
+
+    def divisor(self) -> Float[Array, " tasks"]:
+        """Divisor of each task's rewards."""
+        return jnp.maximum(self.peak, _MIN_SCALE)
+
+
+def no_return_peak(num_envs: int, num_tasks: int) -> ReturnPeak:
+    """Peak before the first reward."""
+    return ReturnPeak(running=jnp.zeros(num_envs), peak=jnp.zeros(num_tasks))
+
+
+def observe_peak(
+    returns: ReturnPeak,
+    reward: Float[Array, "time envs"],
+    done: Bool[Array, "time envs"],
+    task: Int[Array, "time envs"],
+    gamma: float,
+) -> ReturnPeak:
+    """Take in a rollout's rewards."""
+    running, sums = discounted_sums(returns.running, reward, done, gamma)
+    largest = jnp.abs(sums)[..., None] * jax.nn.one_hot(task, returns.peak.shape[0])
+    return ReturnPeak(running=running, peak=jnp.maximum(returns.peak, largest.max((0, 1))))

@@ -12,19 +12,20 @@ import flashbax
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
-
-from mjx_metaworld.types import Transition
+from jaxtyping import Array, Float, Int, Key
 
 
 class Experience(struct.PyTreeNode):
-    """Steps to learn from; `next_obs` is the true successor, so that truncation needs no mark of its own."""
+    """Windows of one or several steps to learn from; see `n_step`.
+
+    `next_obs` is the last step's true successor, so that truncation needs no mark of its own.
+    """
 
     obs: Float[Array, "... plain"]  # without the one-hot vector, which the task tells
     task: Int[Array, "..."]
     action: Float[Array, "... action"]
-    reward: Float[Array, "..."]
-    terminated: Bool[Array, "..."]
+    reward: Float[Array, "..."]  # discounted sum
+    discount: Float[Array, "..."]  # of the successor's value; zero where the episode terminated
     next_obs: Float[Array, "... plain"]
 
 
@@ -32,7 +33,7 @@ class Replay(NamedTuple):
     """The functions of a buffer, all pure; its state is a pytree of arrays with a leading axis of tasks."""
 
     init: Callable[[], Any]
-    add: Callable[[Any, Transition], Any]  # transitions (time, envs)
+    add: Callable[[Any, Experience], Any]  # windows (time, envs)
     sample: Callable[[Any, Key[Array, ""]], Experience]  # (tasks * batch_per_task,) rows, task after task
 
 
@@ -65,23 +66,15 @@ def make_replay(
         task=jnp.zeros((), jnp.int32),
         action=jnp.zeros(action_size),
         reward=jnp.zeros(()),
-        terminated=jnp.zeros((), bool),
+        discount=jnp.zeros(()),
         next_obs=jnp.zeros(plain_size),
     )
 
     def init() -> Any:
         return jax.vmap(lambda _: buffer.init(blank))(jnp.arange(num_tasks))
 
-    def add(state: Any, transitions: Transition) -> Any:
-        rows = Experience(
-            obs=transitions.obs[..., :plain_size],
-            task=transitions.task.astype(jnp.int32),
-            action=transitions.action,
-            reward=transitions.reward,
-            terminated=transitions.terminated,
-            next_obs=transitions.next_obs[..., :plain_size],
-        )
-        return jax.vmap(buffer.add)(state, jax.tree.map(by_task, rows))
+    def add(state: Any, windows: Experience) -> Any:
+        return jax.vmap(buffer.add)(state, jax.tree.map(by_task, windows))
 
     def by_task(x: Array) -> Array:
         """(time, envs, ...) -> (tasks, rows, ...)."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training.algorithm import (
@@ -26,6 +26,7 @@ from mjx_metaworld.training.algorithm import (
 )
 from mjx_metaworld.training.devices import divide, gather
 from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.n_step import n_step, steps_of
 from mjx_metaworld.training.networks import ActionCritic, SquashedActor, draw_squashed
 from mjx_metaworld.training.normalize import (
     Moments,
@@ -133,7 +134,7 @@ class _Batch(NamedTuple):
     task: Int[Array, " n"]
     action: Float[Array, "n action"]
     reward: Float[Array, " n"]  # scaled
-    terminated: Bool[Array, " n"]
+    discount: Float[Array, " n"]  # of the successor's value
     next_obs: Float[Array, "n obs"]  # standardised
 
 
@@ -147,24 +148,22 @@ class _Figures(NamedTuple):
 
 def value_target(
     reward: Float[Array, " n"],
-    terminated: Bool[Array, " n"],
+    discount: Float[Array, " n"],
     next_values: Float[Array, "critics n"],
     next_log_prob: Float[Array, " n"],
     temperature: Float[Array, " n"],
-    gamma: float,
 ) -> Float[Array, " n"]:
     """Target value of an action: its reward, and its successor's smaller soft value unless the episode terminated.
 
     Args:
         reward: of the step.
-        terminated: whether nothing follows; a truncated episode does not count as such.
+        discount: of the successor, zero where nothing follows; a truncated episode does not count as such.
         next_values: of an action drawn at the true successor, by the target networks.
         next_log_prob: log density of that action.
         temperature: reward a nat of entropy.
-        gamma: discount a step.
     """
     soft = next_values.min(0) - temperature * next_log_prob
-    return reward + gamma * jnp.where(terminated, 0.0, soft)
+    return reward + discount * soft
 
 
 def make_sac(config: SACConfig, env: TrainingEnv) -> Algorithm:
@@ -212,7 +211,10 @@ class _SAC:
         actor = self.actor.init(actor_key, obs, task)
         action = jnp.zeros((self.env.num_envs, self.env.action_size))
         critic_keys = jax.random.split(critic_key, _NUM_CRITICS)
-        critics = jax.vmap(lambda k: self.critic.init(k, obs, action, task))(critic_keys)
+        # One after the other: two batched factorizations, of which orthogonal weights are made, can deadlock jaxlib's
+        # CPU thread pool.
+        each = [self.critic.init(critic_key, obs, action, task) for critic_key in critic_keys]
+        critics = jax.tree.map(lambda *x: jnp.stack(x), *each)
         log_temperature = jnp.full(self.env.num_tasks, math.log(self.config.initial_temperature), float)
         return SACState(
             key=key,
@@ -251,11 +253,12 @@ class _SAC:
         env_state, transitions = self._collect(state, rollout_key, exploring)
         done = transitions.terminated | transitions.truncated
         episodes, episode_report = follow(state.episodes, transitions, self.env.num_tasks)
+        windows = n_step(steps_of(transitions, self.env.plain_size), 1, self.config.gamma)
         state = state.replace(
             key=key,
             iteration=state.iteration + 1,
             env_state=env_state,
-            replay=self.replay.add(state.replay, gather(transitions, self.env.sharding)),
+            replay=self.replay.add(state.replay, gather(windows, self.env.sharding)),
             obs_moments=merge(state.obs_moments, batch_moments(transitions.obs[..., : self.env.plain_size])),
             reward_scale=observe_rewards(
                 state.reward_scale, transitions.reward, done, transitions.task, self.config.gamma
@@ -295,30 +298,23 @@ class _SAC:
 
     def _prepare(self, state: SACState, rows: Experience) -> _Batch:
         """Rows with today's statistics: the buffer holds what was seen, unscaled."""
-
-        def whole(plain: Array) -> Array:
-            if self.env.one_hot:
-                plain = jnp.concatenate([plain, jax.nn.one_hot(rows.task, self.env.num_tasks)], axis=-1)
-            return standardise(state.obs_moments, plain)
-
         return _Batch(
-            obs=whole(rows.obs),
+            obs=standardise(state.obs_moments, self.env.whole(rows.obs, rows.task)),
             task=rows.task,
             action=rows.action,
             reward=rows.reward / state.reward_scale.divisor()[rows.task],
-            terminated=rows.terminated,
-            next_obs=whole(rows.next_obs),
+            discount=rows.discount,
+            next_obs=standardise(state.obs_moments, self.env.whole(rows.next_obs, rows.task)),
         )
 
     def _update_critics(self, learner: Learner, batch: _Batch, key: Array) -> tuple[Learner, Array, Array]:
         next_action, log_prob = draw_squashed(key, *self._distribution(learner.actor, batch.next_obs, batch.task))
         target = value_target(
             batch.reward,
-            batch.terminated,
+            batch.discount,
             self._values(learner.targets, batch.next_obs, next_action, batch.task),
             log_prob,
             jnp.exp(learner.log_temperature)[batch.task],
-            self.config.gamma,
         )
 
         def loss(params: Any) -> tuple[Array, Array]:
