@@ -26,7 +26,7 @@ class Train:
     """Learn tasks from scratch; the same command again goes on from the last checkpoint."""
 
     tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"  # what to learn
-    algo: Literal["ppo", "sac", "clone"] = "ppo"
+    algo: Literal["ppo", "sac", "fastsac", "clone"] = "ppo"
     preset: str | None = None  # a ready-made configuration; by default that of the task on CPU, if there is one
     seed: int = 0
     env_steps: int | None = None  # over all lanes; with a larger number a finished run goes on

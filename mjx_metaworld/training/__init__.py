@@ -20,6 +20,7 @@ from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, training_en
 from mjx_metaworld.training.checkpoint import CheckpointError, Progress  # noqa: E402
 from mjx_metaworld.training.clone import CloneConfig, CloneState, make_clone  # noqa: E402
 from mjx_metaworld.training.config import PRESETS, TrainConfig, preset  # noqa: E402
+from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac  # noqa: E402
 from mjx_metaworld.training.logging import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
@@ -32,6 +33,7 @@ __all__ = [
     "CheckpointError",
     "CloneConfig",
     "CloneState",
+    "FastSACConfig",
     "PPOConfig",
     "Progress",
     "SACConfig",
@@ -42,6 +44,7 @@ __all__ = [
     "View",
     "load",
     "make_clone",
+    "make_fastsac",
     "make_ppo",
     "make_sac",
     "opengl_eyes",

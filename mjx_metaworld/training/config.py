@@ -12,12 +12,13 @@ from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.clone import CloneConfig, make_clone
+from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
 from mjx_metaworld.training.sac import SACConfig, make_sac
 from mjx_metaworld.training.view import Sight
 from mjx_metaworld.types import EPISODE_STEPS
 
-AlgorithmConfig = PPOConfig | SACConfig | CloneConfig
+AlgorithmConfig = PPOConfig | SACConfig | FastSACConfig | CloneConfig
 
 
 class Registered(NamedTuple):
@@ -30,6 +31,7 @@ class Registered(NamedTuple):
 ALGORITHMS = {
     "ppo": Registered(PPOConfig, make_ppo),
     "sac": Registered(SACConfig, make_sac),
+    "fastsac": Registered(FastSACConfig, make_fastsac),
     "clone": Registered(CloneConfig, make_clone),
 }
 
@@ -177,9 +179,22 @@ _GPU_SAC = SACConfig(
 )
 
 
+# 256 or 320 lanes, since the simulation is no quicker with more on two cores. Networks and numbers of updates are such
+# that collecting takes about as long as learning; `benchmarks.learner_share` measures it, section 29 of its log has it.
+_CPU_FAST = FastSACConfig()
+_CPU_FAST_MT10 = FastSACConfig(num_envs=320, batch_per_task=64, updates=32, warmup_steps=40_000)
+
+
 def _single(task: str) -> Preset:
     config = TrainConfig(task, _CPU, env_steps=4_000_000, eval_every=100_000, stop_at_success=0.98)
     return Preset(f"{task}-cpu", "two CPU cores, 30 minutes", config)
+
+
+def _single_fast(task: str) -> Preset:
+    config = TrainConfig(
+        task, _CPU_FAST, env_steps=4_000_000, eval_every=100_000, checkpoint_every=100_000, stop_at_success=0.98
+    )
+    return Preset(f"{task}-fastsac-cpu", "two CPU cores, 30 minutes", config)
 
 
 PRESETS = (
@@ -198,6 +213,19 @@ PRESETS = (
         "one CPU core, 25 minutes",
         TrainConfig(
             "reach-v3", SACConfig(), env_steps=400_000, eval_every=20_000, checkpoint_every=50_000, stop_at_success=0.98
+        ),
+    ),
+    *(_single_fast(task) for task in ("reach-v3", "push-v3", "pick-place-v3", "drawer-open-v3")),
+    Preset(
+        "MT10-fastsac-cpu",
+        "two CPU cores, 100 minutes",
+        TrainConfig(
+            "MT10",
+            _CPU_FAST_MT10,
+            env_steps=20_000_000,
+            eval_every=1_000_000,
+            checkpoint_every=500_000,
+            stop_at_success=0.98,
         ),
     ),
     Preset(

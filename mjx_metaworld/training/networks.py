@@ -6,6 +6,7 @@ Densities are written out, from jax.scipy's: distrax, which has them, would brin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,16 +45,23 @@ class Torso(nn.Module):
     Attributes:
         hidden: their widths.
         activation: what follows each.
+        normed: whether a layer norm comes before it; then the layers have no biases of their own.
     """
 
     hidden: Sequence[int]
     activation: Callable[[Array], Array] = nn.tanh
+    normed: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "... input"]) -> Float[Array, "... features"]:
         """The last hidden layer."""
+        if self.normed:  # a layer norm sees no lengths: only beside a constant can it tell how large an observation is
+            x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
+        # Normalised units keep the direction of their weights alone, for which that of Gaussian numbers is as good.
+        start = nn.initializers.lecun_normal() if self.normed else nn.initializers.orthogonal(2**0.5)
         for width in self.hidden:
-            x = self.activation(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            x = nn.Dense(width, use_bias=not self.normed, kernel_init=start)(x)
+            x = self.activation(nn.LayerNorm()(x) if self.normed else x)
         return x
 
 
@@ -133,18 +141,20 @@ class SquashedActor(nn.Module):
         hidden: widths of the hidden layers.
         action_size: number of outputs.
         num_tasks: number of heads.
+        normed: whether the hidden layers are normalised.
     """
 
     hidden: Sequence[int]
     action_size: int
     num_tasks: int
+    normed: bool = False
 
     @nn.compact
     def __call__(
         self, obs: Float[Array, "... obs"], task: Int[Array, "..."]
     ) -> tuple[Float[Array, "... action"], Float[Array, "... action"]]:
         """Mean and log standard deviation before squashing."""
-        features = Torso(self.hidden, nn.relu)(obs)
+        features = Torso(self.hidden, nn.relu, self.normed)(obs)
         mean, spread = jnp.split(TaskHead(2 * self.action_size, self.num_tasks, scale=0.01)(features, task), 2, -1)
         # Bounded smoothly: a clipped one would lose its gradient at the bounds.
         return mean, _MIN_LOG_STD + (_MAX_LOG_STD - _MIN_LOG_STD) * nn.sigmoid(spread)
@@ -168,6 +178,36 @@ class ActionCritic(nn.Module):
         """One value a row."""
         features = Torso(self.hidden, nn.relu)(jnp.concatenate([obs, action], axis=-1))
         return TaskHead(1, self.num_tasks)(features, task)[..., 0]
+
+
+class CategoricalCritic(nn.Module):
+    """The distribution of an action's return, over fixed atoms; its hidden layers are normalised.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        atoms: number of atoms.
+    """
+
+    hidden: Sequence[int]
+    atoms: int
+
+    @nn.compact
+    def __call__(self, obs: Float[Array, "... obs"], action: Float[Array, "... action"]) -> Float[Array, "... atoms"]:
+        """Logits of the atoms; which task it is the observation's one-hot vector tells."""
+        features = Torso(self.hidden, nn.relu, normed=True)(jnp.concatenate([obs, action], axis=-1))
+        return nn.Dense(self.atoms, kernel_init=nn.initializers.normal(1e-3))(features)
+
+
+def unit_weights(params: Any) -> Any:
+    """Parameters whose hidden units have weights of length one, as normalised layers need not be told their size."""
+
+    def unit(path: tuple[Any, ...], leaf: Array) -> Array:
+        names = [entry.key for entry in path]
+        if names[-1] != "kernel" or not any(name.startswith(Torso.__name__) for name in names):
+            return leaf
+        return leaf / (jnp.linalg.norm(leaf, axis=-2, keepdims=True) + 1e-8)
+
+    return jax.tree_util.tree_map_with_path(unit, params)
 
 
 def squashed_log_prob(

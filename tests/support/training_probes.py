@@ -19,6 +19,7 @@ from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.clone import CloneConfig
 from mjx_metaworld.training.config import ALGORITHMS
+from mjx_metaworld.training.fastsac import FastSACConfig
 from mjx_metaworld.training.loop import Schedule, begin, run_loop
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.sac import SACConfig
@@ -176,6 +177,18 @@ RUN_CONFIGS = {
         episode_steps=24,
         hidden=(16,),
         updates_per_step=1 / 32,
+        batch_per_task=32,
+        replay_size=512,
+        warmup_steps=129,
+    ),
+    # Likewise; windows of three steps reach over rollouts and over the ends of episodes.
+    "fastsac": FastSACConfig(
+        num_envs=16,
+        horizon=8,
+        episode_steps=24,
+        actor_hidden=(16,),
+        critic_hidden=(16,),
+        updates=4,
         batch_per_task=32,
         replay_size=512,
         warmup_steps=129,

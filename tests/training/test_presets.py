@@ -1,4 +1,4 @@
-"""The presets for a GPU, at small size on a CPU: the commands, end to end."""
+"""The presets for MT10, at small size on a CPU: the commands, end to end."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ SMALL = {
             "num_envs=20",
             "hidden=[16]",
             "updates_per_step=0.025",
+            "batch_per_task=8",
+            "replay_size=400",
+            "warmup_steps=160",
+        ),
+    ),
+    "fastsac": (
+        "MT10-fastsac-cpu",
+        (
+            "num_envs=20",
+            "horizon=4",
+            "actor_hidden=[16]",
+            "critic_hidden=[16]",
+            "updates=2",
             "batch_per_task=8",
             "replay_size=400",
             "warmup_steps=160",

@@ -161,7 +161,7 @@ def test_keys_are_restored_with_their_implementation_whatever_the_default_is(tmp
 
 @pytest.mark.full
 @pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", "clone"])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "fastsac", "clone"])
 def test_runs_of_any_implementation_go_on_bit_by_bit(tmp_path, impl, algorithm):
     whole, _ = run_probe(tmp_path / "whole", 3, algorithm=algorithm, impl=impl)
     run_probe(tmp_path / "parts", 1, algorithm=algorithm, impl=impl)
@@ -200,7 +200,7 @@ def test_64_bits_go_on_with_64_bits_only(tmp_path):
         restored(tmp_path)
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", "clone"])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "fastsac", "clone"])
 def test_an_iteration_keeps_the_types_of_a_train_state_of_64_bits(algorithm):
     with jax.enable_x64(True):
         learner = probe_learner(algorithm)
@@ -211,7 +211,7 @@ def test_an_iteration_keeps_the_types_of_a_train_state_of_64_bits(algorithm):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", "clone"])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "fastsac", "clone"])
 def test_runs_of_64_bits_go_on_bit_by_bit(tmp_path, algorithm):
     with jax.enable_x64(True):
         whole, _ = run_probe(tmp_path / "whole", 3, algorithm=algorithm)

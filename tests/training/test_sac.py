@@ -10,18 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from support.training_probes import ACTION_SIZE, Kind, assert_bitwise_equal, probe, programs_of
+from support.training_probes import ACTION_SIZE, Kind, assert_bitwise_equal, probe, probe_learner, programs_of
 
 from mjx_metaworld.cli.train import Train, configuration
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
-from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, as_json, from_json, preset
+from mjx_metaworld.training.config import TrainConfig, as_json, from_json, preset
 from mjx_metaworld.training.networks import ActionCritic, draw_squashed, squashed_log_prob
 from mjx_metaworld.training.normalize import standardise
-from mjx_metaworld.training.ppo import PPOConfig
-from mjx_metaworld.training.replay import make_replay
+from mjx_metaworld.training.replay import Experience, make_replay
 from mjx_metaworld.training.sac import SACConfig, SACState, make_sac, value_target
 from mjx_metaworld.training.train import build
-from mjx_metaworld.types import Metrics, Transition
 
 GAMMA = 0.8
 CONFIG = SACConfig(
@@ -85,23 +83,21 @@ def test_the_density_of_squashed_actions_integrates_to_one():
 def test_targets_take_the_smaller_value_and_stop_at_termination():
     target = value_target(
         reward=jnp.array([1.0, 1.0]),
-        terminated=jnp.array([False, True]),
+        discount=jnp.array([0.9, 0.0]),
         next_values=jnp.array([[5.0, 5.0], [7.0, 2.0]]),
         next_log_prob=jnp.array([-2.0, -2.0]),
         temperature=jnp.array([0.5, 0.5]),
-        gamma=0.9,
     )
     np.testing.assert_allclose(target, [1 + 0.9 * (5.0 + 0.5 * 2.0), 1.0], rtol=1e-6)
 
 
-def transitions_of(numbers: np.ndarray) -> Transition:
-    """A rollout (time, envs) of two tasks in turns, each step marked by its number."""
+def windows_of(numbers: np.ndarray) -> Experience:
+    """Windows (time, envs) of two tasks in turns, each marked by its number."""
     marks = np.asarray(numbers, np.float32)
-    obs = np.stack([marks] * 4, -1)
-    no = np.zeros(marks.shape, bool)
+    obs = np.stack([marks] * 2, -1)
     task = np.broadcast_to(np.arange(marks.shape[1], dtype=np.int32) % 2, marks.shape)
     action = np.stack([marks + np.float32(0.25)] * 2, -1)
-    made = Transition(obs, action, marks + np.float32(0.5), no, no, obs + np.float32(1.0), Metrics(*[marks] * 7), task)
+    made = Experience(obs, task, action, marks + np.float32(0.5), marks + np.float32(0.75), obs + np.float32(1.0))
     return jax.device_put(made)
 
 
@@ -110,7 +106,7 @@ def test_the_buffer_forgets_the_oldest_and_samples_all_tasks_alike():
     state = replay.init()
     add = jax.jit(replay.add)
     for i in range(130):  # 1,040 steps: the first 40 are overwritten
-        state = add(state, transitions_of(8 * i + np.arange(8).reshape(2, 4)))
+        state = add(state, windows_of(8 * i + np.arange(8).reshape(2, 4)))
     rows = jax.jit(replay.sample)(state, jax.random.key(0))
     np.testing.assert_array_equal(rows.task, np.repeat([0, 1], 500))
     marks = np.asarray(rows.obs[:, 0])
@@ -120,12 +116,13 @@ def test_the_buffer_forgets_the_oldest_and_samples_all_tasks_alike():
     np.testing.assert_array_equal(rows.obs, np.stack([marks, marks], -1))
     np.testing.assert_array_equal(rows.action, np.stack([marks, marks], -1) + 0.25)
     np.testing.assert_array_equal(rows.reward, marks + 0.5)
+    np.testing.assert_array_equal(rows.discount, marks + 0.75)
     np.testing.assert_array_equal(rows.next_obs, rows.obs + 1.0)
 
 
 def test_a_buffer_hardly_filled_gives_only_what_it_holds():
     replay = make_replay(1000, 50, num_tasks=2, plain_size=2, action_size=2, rows_per_add=8)
-    state = jax.jit(replay.add)(replay.init(), transitions_of(100 + np.arange(8).reshape(2, 4)))
+    state = jax.jit(replay.add)(replay.init(), windows_of(100 + np.arange(8).reshape(2, 4)))
     assert set(np.asarray(jax.jit(replay.sample)(state, jax.random.key(0)).obs)[:, 0]) == set(range(100, 108))
 
 
@@ -209,11 +206,10 @@ def small():
     return algorithm._replace(init=jax.jit(algorithm.init), iterate=jax.jit(algorithm.iterate))
 
 
-@pytest.mark.parametrize("make", ["ppo", "sac"])
+@pytest.mark.parametrize("make", ["ppo", "sac", "fastsac"])
 def test_one_program_serves_all_iterations(make):
     # A number of weak type at the start, or of another size, would compile everything a second time.
-    config = {"ppo": PPOConfig(num_envs=16, horizon=8, minibatches=2, hidden=(8,)), "sac": CONFIG}[make]
-    algorithm = ALGORITHMS[make].make(config, probe(lambda task, obs, action: task * 1.0))
+    algorithm = probe_learner(make)
     start = jax.eval_shape(algorithm.init, jax.random.key(0))
     later, _ = jax.eval_shape(algorithm.iterate, start)
     assert jax.tree.map(str, later) == jax.tree.map(str, start)
