@@ -14,12 +14,14 @@ from rich.console import Console
 
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import termination
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import (
     LOCK_FILE,
+    RUN_FILE,
     CheckpointError,
     Checkpoints,
     Progress,
@@ -27,7 +29,7 @@ from mjx_metaworld.training.checkpoint import (
     open_run,
     read_run,
 )
-from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, plot_success
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
@@ -137,14 +139,22 @@ def _going_on(folder: Path, newest: int | None, algorithm: Algorithm) -> str:
 
 
 def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
-    """Default folder of a run: its tasks, its algorithm and its seed below `out/train`."""
+    """Default folder of a run: its tasks, its algorithm and its seed below `out/train`.
+
+    Where that holds a run of other settings, the name ends in a digest of these, so that each run of a sweep has
+    its own and the same command finds it again.
+    """
     tasks = config.tasks if isinstance(config.tasks, str) else "+".join(config.tasks)
     words = key_words(key)
     half = len(words) // 2
     if half > 1 and words[:half] == words[half:]:  # "rbg" has the words of the default twice
         words = words[:half]
     seed = "-".join(str(word) for word in words).removeprefix("0-")  # of `jax.random.key(7)` 7 alone
-    return Path("out", "train", f"{tasks}-{algorithm_name(config.algorithm)}-{seed}")
+    folder = Path("out", "train", f"{tasks}-{algorithm_name(config.algorithm)}-{seed}")
+    if not (folder / RUN_FILE).exists() or not differences(read_run(folder).config, config):
+        return folder
+    shaping = digest_of(config.tasks, config.reward_version, config.algorithm)  # not how long and how often
+    return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
 def load(folder: Path) -> Trained:

@@ -191,6 +191,22 @@ def test_run_folders_are_named_by_the_seed_whatever_the_implementation():
     assert names == {"reach-v3-ppo-7"}
 
 
+def test_each_run_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key = jax.random.key(7)
+    wider = dataclasses.replace(TINY, algorithm=dataclasses.replace(TINY.algorithm, gamma=0.5))
+    first = run_folder(TINY, key)
+    assert run_folder(wider, key) == first, "nothing is there yet"
+    open_run(first, TINY, key, {})
+    assert run_folder(TINY, key) == first
+    assert run_folder(dataclasses.replace(TINY, env_steps=2 * TINY.env_steps), key) == first, "a longer run goes on"
+    own = run_folder(wider, key)
+    assert own != first
+    open_run(own, wider, key, {})
+    assert run_folder(wider, key) == own, "the same command goes on"
+    assert run_folder(dataclasses.replace(wider, reward_version="v1"), key) not in (first, own)
+
+
 def test_64_bits_go_on_with_64_bits_only(tmp_path):
     with jax.enable_x64(True):
         state = saved(tmp_path)
