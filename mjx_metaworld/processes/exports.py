@@ -42,6 +42,9 @@ _SETTINGS = (
 _LOOKING = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit", "jax_log_compiles", "jax_explain_cache_misses")
 
 
+_MAPPED = jax.vmap(lambda x: x)  # what it is made of, in the installed version of JAX
+
+
 class KeptFunction:
     """A function to be compiled by `jax.jit`: where its call is kept, its program is, and if it is known its trace.
 
@@ -82,14 +85,45 @@ class KeptFunction:
 def _identity(fn: Callable[..., Any]) -> str | None:
     """Name of a function that is the same in all processes; None if it has none.
 
-    Known are the methods of an object that says what it is made of, by a method `identity`.
+    Known are the methods of an object that says what it is made of, by a method `identity`, and `jax.vmap` of what is
+    known.
     """
+    if (mapped := _unmap(fn)) is not None:
+        inner, axes = mapped
+        told = _identity(inner)
+        return None if told is None else f"vmap({axes}) of {told}"
     owner = getattr(fn, "__self__", None)
     of_owner = getattr(owner, "identity", None)
-    if of_owner is None or getattr(type(owner), fn.__name__, None) is None:
+    # A function that wraps a method, as by `functools.wraps`, has its attributes and is not equal to it.
+    if of_owner is None or getattr(owner, fn.__name__, None) != fn:
         return None
     told = of_owner()
     return None if told is None else f"{type(owner).__module__}.{type(owner).__qualname__}.{fn.__name__}:{told}"
+
+
+def _unmap(fn: Callable[..., Any]) -> tuple[Callable[..., Any], str] | None:
+    """The function that `jax.vmap` maps, and how; None for any other function, and for axes with names."""
+    outer, mapped = _cells(_MAPPED), _cells(fn)
+    if getattr(fn, "__code__", None) is not _MAPPED.__code__ or set(mapped) != {"fun"} or set(outer) != {"fun"}:
+        return None
+    template, cells = _cells(outer["fun"]), _cells(mapped["fun"])
+    if getattr(mapped["fun"], "__code__", None) is not outer["fun"].__code__ or "fun" not in cells:
+        return None
+    how = {name: value for name, value in cells.items() if name != "fun" and value is not template[name]}
+    return (cells["fun"], repr(sorted(how.items()))) if all(_is_plain(value) for value in how.values()) else None
+
+
+def _cells(fn: Any) -> dict[str, Any]:
+    """The variables that a function of Python has from outside."""
+    code = getattr(fn, "__code__", None)
+    contents = [cell.cell_contents for cell in getattr(fn, "__closure__", None) or ()]
+    return {} if code is None else dict(zip(code.co_freevars, contents, strict=True))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int))
 
 
 def can_export() -> bool:

@@ -175,6 +175,28 @@ def test_tables_and_shapes_tell_traces_apart(tracing):
     assert len(tracing) == 5
 
 
+def test_environments_mapped_alike_find_each_others_traces(tracing):
+    env = mw.make("reach-v3")
+    keys = jax.random.split(jax.random.key(0), 2)
+    first, again = (mw.jit(jax.vmap(make.reset))(keys) for make in (env, mw.make("reach-v3")))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert len(tracing) == 1
+    mw.jit(jax.vmap(jax.vmap(env.reset)))(keys[None])
+    mw.jit(jax.vmap(env.reset, (0, None)))(keys, 0)
+    assert len(tracing) == 3
+    # Names of axes, and functions of one's own, mean nothing in another process.
+    mw.jit(jax.vmap(env.reset, axis_name="lanes"))(keys)
+    mw.jit(jax.vmap(lambda key: env.reset(key)))(keys)
+
+    @functools.wraps(env.reset)
+    def reset_to_zero(key):
+        return jax.tree.map(jnp.zeros_like, env.reset(key))
+
+    assert not mw.jit(reset_to_zero)(keys[0]).obs.any()
+    assert not mw.jit(jax.vmap(reset_to_zero))(keys).obs.any()
+    assert len(tracing) == 3
+
+
 def test_the_digest_of_code_follows_what_is_replaced(monkeypatch):
     before = code.digest_of_code()
     assert code.digest_of_code() == before
