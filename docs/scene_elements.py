@@ -18,9 +18,17 @@ def _contact(element: str) -> str:
     return f"<contact>{element}</contact>"
 
 
+def _world(element: str) -> str:
+    return f"<worldbody>{element}</worldbody>"
+
+
 def _option(attributes: str) -> str:
     return f"<option {attributes}/>"
 
+
+_WEIGHT = '<inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/>'
+_CONNECT = '<connect body1="ball" body2="flap" anchor="0 0 0"/>'
+_FLAGS = '<flag contact="disable" multiccd="enable"/>'
 
 ELEMENTS = (
     Element("gravity", _option('gravity="0 0 -5"'), note="each scene its own, also in one environment"),
@@ -31,9 +39,13 @@ ELEMENTS = (
     ),
     Element("margin and gap", '<default><geom margin="0.003" gap="0.002"/></default>'),
     Element("priority and solmix", '<default><geom priority="1" solmix="2"/></default>'),
-    Element("solref, solimp", '<default><geom solref="-1000 -50" solimp="0.8 0.9 0.002"/></default>', note="both forms"),
+    Element(
+        "solref, solimp", '<default><geom solref="-1000 -50" solimp="0.8 0.9 0.002"/></default>', note="both forms"
+    ),
     Element("exclude", _contact('<exclude body1="ball" body2="flap"/>')),
-    Element("pair", _contact('<pair geom1="ball" geom2="flap" condim="6"/>'), note="friction alike along both tangents"),
+    Element(
+        "pair", _contact('<pair geom1="ball" geom2="flap" condim="6"/>'), note="friction alike along both tangents"
+    ),
     Element("solver's counts", _option('iterations="3" ls_iterations="3"'), note="`PhysicsConfig` has its own"),
     Element("wind alone", _option('wind="1 0 0"'), note="moves nothing without a medium"),
     Element("sensors", '<sensor><jointpos joint="up"/></sensor>', note="not read"),
@@ -47,18 +59,25 @@ ELEMENTS = (
     Element("noslip", _option('noslip_iterations="3"'), "option noslip_iterations is 3"),
     Element("density", _option('density="1.2"'), "option density is 1.2"),
     Element("viscosity", _option('viscosity="1"'), "option viscosity is 1.0"),
-    Element("other flags", '<option><flag contact="disable" multiccd="enable"/></option>', "option flags contact, multiccd are"),
+    Element("other flags", f"<option>{_FLAGS}</option>", "option flags contact, multiccd are"),
     Element("actuator groups off", _option('actuatorgroupdisable="0"'), "option actuatorgroupdisable is 1"),
-    Element("equality", '<equality><connect body1="ball" body2="flap" anchor="0 0 0"/></equality>', "1 equality constraints"),
+    Element("equality", f"<equality>{_CONNECT}</equality>", "1 equality constraints"),
     Element("tendon", '<tendon><fixed><joint joint="up" coef="1"/></fixed></tendon>', "1 tendon elements"),
     Element("further actuator", '<actuator><motor joint="up"/></actuator>', "3 actuators, on r_close, l_close, up"),
-    Element("ellipsoid", '<default><geom type="ellipsoid" size="0.1 0.1 0.1"/></default><worldbody><geom name="egg" pos="0 0.6 0.3"/></worldbody>', "geom egg of type ellipsoid"),
-    Element("height field", '<asset><hfield name="h" nrow="3" ncol="3" size="1 1 1 1"/></asset><worldbody><geom name="hill" type="hfield" hfield="h"/></worldbody>', "geom hill of type hfield"),
-    Element("second mocap body", '<worldbody><body mocap="true"/></worldbody>', "2 mocap bodies"),
-    Element("second object", '<worldbody><body name="cube"><freejoint/><inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/></body></worldbody>', "2 free bodies, ball, cube"),
+    Element(
+        "ellipsoid", _world('<geom name="egg" type="ellipsoid" size="0.1 0.1 0.1"/>'), "geom egg of type ellipsoid"
+    ),
+    Element(
+        "height field",
+        '<asset><hfield name="h" nrow="3" ncol="3" size="1 1 1 1"/></asset>'
+        + _world('<geom name="hill" type="hfield" hfield="h"/>'),
+        "geom hill of type hfield",
+    ),
+    Element("second mocap body", _world('<body mocap="true"/>'), "2 mocap bodies"),
+    Element("second object", _world(f'<body name="cube"><freejoint/>{_WEIGHT}</body>'), "2 free bodies, ball, cube"),
     Element("frictionloss", '<default><joint frictionloss="1"/></default>', "frictionloss in the joints"),
     Element("margin of limits", '<default><joint margin="0.01"/></default>', "a margin of the limits of the joints"),
-)  # fmt: skip
+)
 
 
 def rows() -> list[tuple[str, ...]]:

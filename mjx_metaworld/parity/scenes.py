@@ -1,7 +1,7 @@
 """Scenes of one's own against MuJoCo C: each stage from MuJoCo's own inputs, and whole control steps.
 
-States are taken where the hand, led by MuJoCo C, pushes and grips at the object and the fixture. The bars are those that
-the 50 tasks are held to.
+States are taken where the hand, led by MuJoCo C, pushes and grips at the object and the fixture. The bars are those
+that the 50 tasks are held to.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Bar(NamedTuple):
     limit: float
 
 
-# float32, relative to 1 + |value| but for depths and positions in m; tests/physics has the reasons. On the round rims of
-# cylinders MuJoCo's search stops 1e-6 m early, which leaves the normal free by some 1e-2.
+# float32, relative to 1 + |value| but for depths and positions in m; tests/physics has the reasons. On the round rims
+# of cylinders MuJoCo's search stops 1e-6 m early, which leaves the normal free by some 1e-2.
 BARS = (
     Bar("kinematics", 1.0, 2e-6),
     Bar("mass matrix", 1.0, 1e-5),
@@ -92,7 +92,7 @@ class Measured(NamedTuple):
 
     bar: Bar
     error: float
-    count: int  # states, or contacts
+    count: int  # states, contacts or joints
 
     @property
     def holds(self) -> bool:
@@ -143,7 +143,7 @@ def _quantile(errors: np.ndarray, quantile: float) -> float:
 
 
 def record_scene(spec: SceneSpec, *, seed: int = 0, steps: int = 100, every: int = 5) -> list[SceneState]:
-    """Lead the hand to the moving bodies of a scene in MuJoCo C, and keep every `every`-th state at a random substep."""
+    """Lead the hand to a scene's moving bodies in MuJoCo C, and keep every `every`-th state at a random substep."""
     rng = np.random.default_rng(seed)
     model = load_scene(spec)
     bodies, data = map_bodies(model, spec.prop), mujoco.MjData(model)
@@ -260,7 +260,7 @@ def dynamics_errors(moments: Sequence[SceneState], *, dtype: type = np.float32) 
 def step_errors(
     states: Sequence[SceneState], accuracy: PhysicsConfig, *, dtype: type = np.float32
 ) -> dict[str, np.ndarray]:
-    """Largest difference of a position after one control step from MuJoCo's, of each state."""
+    """Differences of the positions after one control step from MuJoCo's, of all of the scenes' joints and states."""
     batch = collisions.to_batch([state.snapshot for state in states], dtype)
     engine = Engine(load_robot(), batch.scenes, batch.hulls, EngineConfig(accuracy, execution_of("auto")))
     before = physics_states_of([state.stages for state in states], dtype)
@@ -269,7 +269,11 @@ def step_errors(
     cost = jnp.zeros(len(states), jnp.int32)
     after: PhysicsState = jax.jit(jax.vmap(engine.step))(batch.row, before, ctrl, cost)[0]
     theirs = np.stack([state.after.qpos for state in states])
-    return {"control step": np.abs(np.asarray(after.qpos, float) - theirs).max(1)}
+    exists = np.zeros(theirs.shape, bool)
+    for row, state in zip(exists, states, strict=True):
+        scene = state.stages.scene
+        row[map_bodies(load_scene(scene), scene.prop).qpos] = True
+    return {"control step": np.abs(np.asarray(after.qpos, float) - theirs)[exists]}
 
 
 def _relative(ours: jax.Array, theirs: jax.Array | np.ndarray) -> np.ndarray:

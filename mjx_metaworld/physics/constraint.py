@@ -74,9 +74,9 @@ class Constraints(struct.PyTreeNode):
     """All rows of one substep, lanes last. A row with D = 0 has no effect.
 
     A contact's R rows are normal, two tangents and torsion, and where any contact of the scenes rolls two more. Those
-    of torsion and rolling are scaled by their friction / sliding friction, which turns the elliptic cone into a circular
-    one with the single slope `contact_mu`, and gives all rows the same D (impratio is 1). A row that a contact lacks is
-    zero.
+    of torsion and rolling are scaled by their friction / sliding friction, which turns the elliptic cone into a
+    circular one with the single slope `contact_mu`, and gives all rows the same D (impratio is 1). A row that a contact
+    lacks is zero.
     """
 
     weld_jac: Array  # (6, 7, L) translation, then rotation, of the arm's dofs

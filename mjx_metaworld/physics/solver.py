@@ -327,8 +327,8 @@ def _derivatives(
 ) -> tuple[Array, Array]:
     """Gradient (18, L) and Hessian (18, 18, L) of the cost; contacts may be missing where `s` has converged.
 
-    The contacts' part of the Hessian is W^T W with a row of W to each of a contact's. With n the normal row, e the tangential
-    direction and P the projection off it, a quadratic contact's R x R Hessian is D I; on the cone it is
+    The contacts' part of the Hessian is W^T W with a row of W to each of a contact's. With n the normal row, e the
+    tangential direction and P the projection off it, a quadratic contact's R x R Hessian is D I; on the cone it is
     c (1, -mu e)(1, -mu e)^T + q P with c = D / (1 + mu^2), q = c mu (mu t - n) / t. Both are products of the rows below
     with themselves, since P P = P.
     """

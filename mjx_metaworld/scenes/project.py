@@ -17,7 +17,6 @@ from mjx_metaworld.physics.model import Arm, Colliders, Pairs, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, MovingBodies, find_moving_bodies, map_bodies, part_joint_slots
 from mjx_metaworld.scenes.contacts import standard_solref
 
-
 GRAVITY = (0.0, 0.0, -9.81)  # m/s^2, of metaworld's scenes
 
 

@@ -1,4 +1,4 @@
-"""Random scenes of one's own that fit the skeleton: an object, a fixture, obstacles, and all that their files may set."""
+"""Random scenes of one's own that fit the skeleton: an object, a fixture, obstacles, and what files may set of them."""
 
 from __future__ import annotations
 

@@ -15,9 +15,8 @@ from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import FREE, PART, Colliders, Pairs, Scene
 
-
-# m from the body's axis to which the colliders of objects and of fixtures' moving parts reach in metaworld's scenes (the
-# corners of their bounding boxes some more), and what own scenes may exceed before they get a bound of their own.
+# m from the body's axis to which the colliders of objects and of fixtures' moving parts reach in metaworld's scenes
+# (the corners of their bounding boxes some more), and from where on scenes get a bound of their own.
 _RADIUS, _MOST_RADIUS = 0.4, 0.5
 
 
