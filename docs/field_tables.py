@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import scene_elements
+
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.tasks import Placement, RewardInputs, Settled, TaskSpec, placement, rewards, task
 
@@ -33,6 +35,7 @@ def tables() -> dict[str, str]:
                 *((f"`Placement.{name}`", *rest) for name, *rest in _arrays(Placement, mark="")),
             ],
         ),
+        "elements": _table(("in a file", "", "what"), scene_elements.rows()),
         "helpers": _table(("function", "what"), [*_functions(placement), *_functions(rewards)]),
     }
 

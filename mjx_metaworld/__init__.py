@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.rendering.pixels import Pixels
     from mjx_metaworld.rendering.render import list_cameras, render
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
+    from mjx_metaworld.scenes.fit import check_scene
     from mjx_metaworld.suites import goals, list_suites, list_tasks
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
@@ -36,6 +37,7 @@ _HOMES = {
     "VectorEnv": "vector",
     "Views": "rendering.camera",
     "camera": "rendering.camera",
+    "check_scene": "scenes.fit",
     "expert": "experts",
     "goals": "suites",
     "jit": "compile",
@@ -60,6 +62,7 @@ __all__ = [
     "VectorEnv",
     "Views",
     "camera",
+    "check_scene",
     "expert",
     "goals",
     "jit",

@@ -38,9 +38,11 @@ def check_tasks(specs: Sequence[TaskSpec]) -> None:
 def _wrong_in_scene(scene: SceneSpec, specs: Sequence[TaskSpec]) -> list[str]:
     if scene.own is not None:
         try:
-            check_scene(scene)
+            lines = check_scene(scene)
         except ValueError as error:
             return [str(error)]
+        if lines:
+            return [f"the scene {scene.file} does not fit:" + "".join(f"\n- {line}" for line in lines)]
     model = load_scene(scene)
     found = {spec.name: list(_problems(spec, model)) for spec in specs}
     return [f"the task {name!r} does not fit:\n- " + "\n- ".join(lines) for name, lines in found.items() if lines]

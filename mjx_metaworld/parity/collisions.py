@@ -13,17 +13,20 @@ import mujoco
 import numpy as np
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from mjx_metaworld.build.hulls import metaworld_hulls
+from mjx_metaworld.build.hulls import hulls_with
 from mjx_metaworld.parity.record import episode
 from mjx_metaworld.physics.collision import Geometry, broadphase, find_points
+from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import NearPairs, Shape, Slots, sides
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.model import NUM_BODIES, Colliders, Kinematics, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
-from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import find_pairs
-from mjx_metaworld.scenes.stack import build_scene, stack_scenes
+from mjx_metaworld.scenes.contacts import contact_parameters, explicit_pairs
+from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
+from mjx_metaworld.scenes.stack import build_scene, own_hulls, stack_scenes
 from mjx_metaworld.suites import goals, list_tasks, resolve
 
 TASKS: tuple[str, ...] = tuple(list_tasks())
@@ -108,20 +111,25 @@ class Batch(NamedTuple):
 
     snapshots: list[Snapshot]
     scenes: Scene  # stacked
+    hulls: HullTable
     row: jax.Array  # (L,) int32 of the lanes' scenes
     kin: Kinematics
     geoms: list[list[int]]  # per lane, the original geom of every collider row
     colliders: list[Colliders]  # per lane
 
 
-def to_batch(snapshots: Sequence[Snapshot]) -> Batch:
-    """Project the snapshots' scenes and lay the snapshots out as lanes, float32."""
-    specs = [spec for spec in SCENES if spec in {s.scene for s in snapshots}]
-    built = [build_scene(spec, None) for spec in specs]
+def to_batch(snapshots: Sequence[Snapshot], dtype=np.float32) -> Batch:
+    """Project the snapshots' scenes and lay the snapshots out as lanes."""
+    specs = list(dict.fromkeys(s.scene for s in snapshots))
+    built: list[Scene] = []
+    hulls: list[np.ndarray] = []
+    for spec in specs:
+        built.append(build_scene(spec, None, first_hull=len(HULL_NAMES) + len(hulls)))
+        hulls += own_hulls(spec)
     row = np.array([specs.index(s.scene) for s in snapshots])
     kin = Kinematics(
-        xpos=jnp.asarray(np.stack([s.xpos for s in snapshots], -1), jnp.float32),
-        xmat=jnp.asarray(np.stack([s.xmat for s in snapshots], -1), jnp.float32),
+        xpos=jnp.asarray(np.stack([s.xpos for s in snapshots], -1), dtype),
+        xmat=jnp.asarray(np.stack([s.xmat for s in snapshots], -1), dtype),
         ang=None,
         lin=None,
         anchor=None,
@@ -132,6 +140,7 @@ def to_batch(snapshots: Sequence[Snapshot]) -> Batch:
     return Batch(
         list(snapshots),
         stack_scenes(built),
+        hulls_with(hulls),
         jnp.asarray(row, jnp.int32),
         kin,
         [geoms[r] for r in row],
@@ -156,7 +165,7 @@ def collide_batch(batch: Batch, config: EngineConfig) -> list[dict[GeomPair, lis
 
     @jax.jit
     def run(row, kin):
-        geometry = Geometry.of(batch.scenes, metaworld_hulls(), row)
+        geometry = Geometry.of(batch.scenes, batch.hulls, row)
         return find_points(broadphase(geometry, kin, config, REACH), kin, config)[0]
 
     found: list[dict[GeomPair, list[Contact]]] = [defaultdict(list) for _ in batch.snapshots]
@@ -197,6 +206,7 @@ class Comparison(NamedTuple):
     pair: GeomPair
     theirs: list[Contact]
     ours: list[Contact]
+    margin: float = 0.0  # m, of the pair
 
     @property
     def depth_error(self) -> float:
@@ -228,9 +238,22 @@ def compare(batch: Batch, found: Iterable[dict[GeomPair, list[Contact]]]) -> lis
         for pair in sorted(set(snapshot.contacts) | set(ours)):
             kind = "-".join(TYPE_NAMES[model_types[geom]] for geom in pair)
             comparisons.append(
-                Comparison(snapshot.task, kind, pair, snapshot.contacts.get(pair, []), ours.get(pair, []))
+                Comparison(
+                    snapshot.task,
+                    kind,
+                    pair,
+                    snapshot.contacts.get(pair, []),
+                    ours.get(pair, []),
+                    _margin(snapshot.scene, pair),
+                )
             )
     return comparisons
+
+
+@functools.cache
+def _margin(scene: SceneSpec, pair: GeomPair) -> float:
+    model = load_scene(scene)
+    return contact_parameters(model, pair, explicit_pairs(model).get(pair)).margin
 
 
 @functools.cache

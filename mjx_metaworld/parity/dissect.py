@@ -22,7 +22,8 @@ from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.model import Arm, Contacts, Kinematics, PhysicsState, Scene
 from mjx_metaworld.scenes.bodies import map_bodies
-from mjx_metaworld.scenes.catalog import SCENES, load_scene
+from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
+from mjx_metaworld.scenes.contacts import standard_solref
 from mjx_metaworld.scenes.project import load_arm
 from mjx_metaworld.scenes.stack import build_scene
 from mjx_metaworld.suites import goals, resolve
@@ -43,6 +44,9 @@ VARIED_TASKS = (
     "peg-insert-side-v3",
     "window-open-v3",
 )
+
+
+TIMESTEP = 0.0025  # s, of metaworld's scenes
 
 
 class RecordedContact(NamedTuple):
@@ -71,7 +75,7 @@ class RecordedState(NamedTuple):
     """
 
     task: str
-    scene: int  # index into `SCENES`
+    scene: SceneSpec
     ctrl: np.ndarray  # (2,)
     qpos: np.ndarray  # (19,)
     qvel: np.ndarray  # (18,)
@@ -133,14 +137,13 @@ def _record_task(task: str, per_task: int, every: int, seed: int) -> list[Record
             before.mocap_quat[:] = turn.cpu_env.data.mocap_quat
             before.ctrl[:] = turn.action[-1], -turn.action[-1]
             mujoco.mj_step(model, before, nstep=int(rng.integers(0, 5)))
-            states.append(dissect(model, before, task, SCENES.index(resolve(task)[0].scene_spec)))
+            states.append(dissect(model, before, task, resolve(task)[0].scene_spec))
     return states
 
 
-def dissect(model: mujoco.MjModel, data: mujoco.MjData, task: str, scene: int) -> RecordedState:
+def dissect(model: mujoco.MjModel, data: mujoco.MjData, task: str, scene: SceneSpec) -> RecordedState:
     """Run one substep on `data` (which it changes) and keep what every stage computed."""
-    prop = SCENES[scene].prop
-    bodies = map_bodies(model, prop)
+    prop, bodies = scene.prop, map_bodies(model, scene.prop)
     qpos0, qvel0, warmstart = data.qpos.copy(), data.qvel.copy(), data.qacc_warmstart.copy()
     mujoco.mj_forward(model, data)
     qacc, efc_force = data.qacc.copy(), data.efc_force.copy()
@@ -255,8 +258,8 @@ def load_robot() -> Arm:
 
 
 @functools.cache
-def _scene(index: int) -> Scene:
-    return build_scene(SCENES[index], None).replace(colliders=None, pairs=None)
+def _scene(spec: SceneSpec) -> Scene:
+    return build_scene(spec, None).replace(colliders=None, pairs=None)
 
 
 def scenes_of(states: Sequence[RecordedState], dtype=np.float32) -> Scene:
@@ -293,34 +296,45 @@ def contacts_of(states: Sequence[RecordedState], num_contacts: int, dtype=np.flo
     rows: dict[str, np.ndarray] = {
         name: np.zeros((len(states), num_contacts, *shape), kinds.get(name, float)) for name, shape in shapes.items()
     }
+    dims = {contact.dim for state in states for contact in state.solver_contacts}
+    if dims - {3, 4}:
+        rows["slides"] = np.ones((len(states), num_contacts), bool)
+    if 6 in dims:
+        rows["rolling"] = np.zeros((len(states), num_contacts))
     rows["active"] = np.zeros((len(states), num_contacts), bool)
     rows["touch"] = np.zeros((len(states), num_contacts), np.int32)
     for i, state in enumerate(states):
         for j, contact in enumerate(state.solver_contacts):
-            for name in shapes.keys() - {"friction", "torsional"}:
+            for name in shapes.keys() - {"friction", "torsional", "solref"}:
                 rows[name][i, j] = getattr(contact, name)
             rows["friction"][i, j] = contact.friction[[0, 2]]
-            rows["torsional"][i, j] = contact.dim == 4
+            rows["solref"][i, j] = standard_solref(contact.solref, TIMESTEP)
+            rows["torsional"][i, j] = contact.dim >= 4
+            if contact.dim == 1:
+                rows["slides"][i, j] = False
+            if contact.dim == 6:
+                rows["rolling"][i, j] = contact.friction[3]
             rows["active"][i, j] = True
     return Contacts.of(**{name: to_lanes(list(values), dtype) for name, values in rows.items()})
 
 
 def constraints_of(states: Sequence[RecordedState], num_contacts: int, dtype=np.float32) -> Constraints:
     """MuJoCo's own constraint rows, the torsional ones scaled as `Constraints` has them."""
-    rows = [_rows(state, num_contacts) for state in states]
+    rolls = any(contact.dim == 6 for state in states for contact in state.solver_contacts)
+    rows = [_rows(state, num_contacts, 6 if rolls else 4) for state in states]
     return jax.tree.map(lambda *leaves: to_lanes(leaves, dtype), *rows)
 
 
-def _rows(state: RecordedState, num_contacts: int) -> Constraints:
+def _rows(state: RecordedState, num_contacts: int, num_rows: int) -> Constraints:
     limit_jac, limit_d, limit_aref = (np.zeros(layout.NV) for _ in range(3))
     for row in np.flatnonzero(state.efc_type == mujoco.mjtConstraint.mjCNSTR_LIMIT_JOINT):
         (dof,) = np.flatnonzero(state.efc_jac[row])
         limit_jac[dof], limit_d[dof], limit_aref[dof] = state.efc_jac[row, dof], state.efc_d[row], state.efc_aref[row]
-    contact_jac, contact_aref = np.zeros((num_contacts, 4, layout.NV)), np.zeros((num_contacts, 4))
+    contact_jac, contact_aref = np.zeros((num_contacts, num_rows, layout.NV)), np.zeros((num_contacts, num_rows))
     contact_d, contact_mu = np.zeros(num_contacts), np.ones(num_contacts)
     for i, contact in enumerate(state.solver_contacts):
         rows = slice(contact.efc_address, contact.efc_address + contact.dim)
-        scale = np.array([1.0, 1.0, 1.0, contact.friction[2] / contact.friction[0]])[: contact.dim]
+        scale = np.array([1.0, *contact.friction / contact.friction[0]])[: contact.dim]
         contact_jac[i, : contact.dim] = state.efc_jac[rows] * scale[:, None]
         contact_aref[i, : contact.dim] = state.efc_aref[rows] * scale
         contact_d[i], contact_mu[i] = state.efc_d[contact.efc_address], contact.friction[0]

@@ -1,11 +1,14 @@
 """Friction cones: cost, force and curvature of contacts, from the residuals J qacc - aref (MuJoCo's Jaref).
 
 The cost of a contact is half D times the squared distance to its friction cone's dual, so it has MuJoCo's three
-zones: satisfied (zero), quadratic (all four rows are), and in between the cone, on which the contact slides.
+zones: satisfied (zero), quadratic (all rows are), and in between the cone, on which the contact slides.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,24 +28,30 @@ class Zone(NamedTuple):
     """Zones of contacts relative to their friction cones; `normal` and `tangent` are of J qacc - aref."""
 
     normal: Array  # (K, L)
-    tangent: Array  # (K, L) length over the three tangential rows
+    tangent: Array  # (K, L) length over the other rows
     satisfied: Array  # (K, L) bool: no force
     quadratic: Array  # (K, L) bool: all rows quadratic; neither: on the cone
 
 
-Rows = Array | tuple[Array, Array, Array, Array]  # (K, 4, L), or the four rows of all contacts, each (K, L)
+Rows = Array | tuple[Array, ...]  # (K, R, L), or the R rows of all contacts, each (K, L)
 
 
-def _rows(values: Rows) -> tuple[Array, Array, Array, Array]:
-    if isinstance(values, tuple):
-        return values
-    return values[:, 0], values[:, 1], values[:, 2], values[:, 3]
+def _rows(values: Rows) -> tuple[Array, ...]:
+    return values if isinstance(values, tuple) else tuple(values[:, row] for row in range(values.shape[1]))
+
+
+def _sum_of_products(first: Sequence[Array], second: Sequence[Array]) -> Array:
+    return functools.reduce(operator.add, (a * b for a, b in zip(first, second, strict=True)))
+
+
+def _sum_of_squares(rows: Sequence[Array]) -> Array:
+    return functools.reduce(operator.add, (row**2 for row in rows))
 
 
 def zone_of(jaref: Rows, mu: Array) -> Zone:
     """Zone of each contact for the residuals of its rows."""
-    normal, tangent1, tangent2, tangent3 = _rows(jaref)
-    tangent = sqrt(tangent1**2 + tangent2**2 + tangent3**2)
+    normal, *tangents = _rows(jaref)
+    tangent = sqrt(_sum_of_squares(tangents))
     satisfied = normal >= mu * tangent
     quadratic = (mu * normal + tangent <= 0.0) & ~satisfied
     return Zone(normal, tangent, satisfied, quadratic)
@@ -80,7 +89,7 @@ class Factors(NamedTuple):
 def factors(zone: Zone, d: Array, mu: Array) -> Factors:
     """Compute the coefficients of contacts.
 
-    Row r of W is own[r] J[r] + along[r] (residual's tangent . J), the latter product shared by the four rows.
+    Row r of W is own[r] J[r] + along[r] (residual's tangent . J), the latter product shared by all rows.
     """
     length = jnp.maximum(zone.tangent, TINY)
     c = d / (1.0 + mu * mu)
@@ -95,9 +104,9 @@ def factors(zone: Zone, d: Array, mu: Array) -> Factors:
 
 
 def row_factors(jaref: Array, d: Array, mu: Array) -> tuple[Array, Array, Array]:
-    """For the rows (K, 4, L) of contacts: `own` and `along` of W as in `factors`, and the force."""
+    """For the rows (K, R, L) of contacts: `own` and `along` of W as in `factors`, and the force."""
     of = factors(Zone(*barrier(*zone_of(jaref, mu))), d, mu)
-    is_normal = (np.arange(4) == 0)[:, None]
+    is_normal = (np.arange(jaref.shape[1]) == 0)[:, None]
     own = jnp.where(is_normal, of.normal_own[:, None], of.tangent_own[:, None])
     along = jnp.where(is_normal, of.normal_along[:, None], of.tangent_along[:, None] * jaref)
     force = jnp.where(is_normal, of.normal_force[:, None], of.tangent_force[:, None] * jaref)
@@ -110,10 +119,10 @@ def line_derivatives(jaref: Rows, jv: Rows, d: Array, mu: Array, cone_d: Array) 
     `cone_d` is D / (1 + mu^2).
     """
     zone = zone_of(jaref, mu)
-    _, tangent1, tangent2, tangent3 = _rows(jaref)
-    normal_jv, jv1, jv2, jv3 = _rows(jv)
-    work = tangent1 * jv1 + tangent2 * jv2 + tangent3 * jv3
-    tangent_curvature = jv1**2 + jv2**2 + jv3**2
+    _, *tangents = _rows(jaref)
+    normal_jv, *tangents_jv = _rows(jv)
+    work = _sum_of_products(tangents, tangents_jv)
+    tangent_curvature = _sum_of_squares(tangents_jv)
     per_length = 1.0 / jnp.maximum(zone.tangent, TINY)
     tangent_slope = work * per_length
     bend = jnp.maximum(tangent_curvature - tangent_slope**2, 0.0) * per_length

@@ -54,18 +54,18 @@ _LAST_MOVED = _FIRST_MOVED + np.sum(moves(), axis=0) - 1
 class ContactRows(NamedTuple):
     """The contacts' share of `Constraints`."""
 
-    jac: Array  # (K, 4, 18, L)
+    jac: Array  # (K, R, 18, L)
     d: Array  # (K, L)
-    aref: Array  # (K, 4, L)
+    aref: Array  # (K, R, L)
     mu: Array  # (K, L)
 
     @classmethod
-    def none(cls, count: int, lanes: int, dtype) -> ContactRows:
-        """Rows of no effect."""
+    def none(cls, count: int, lanes: int, dtype, rows: int = 4) -> ContactRows:
+        """Rows of no effect, `rows` to a contact."""
         return cls(
-            jac=jnp.zeros((count, 4, NV, lanes), dtype),
+            jac=jnp.zeros((count, rows, NV, lanes), dtype),
             d=jnp.zeros((count, lanes), dtype),
-            aref=jnp.zeros((count, 4, lanes), dtype),
+            aref=jnp.zeros((count, rows, lanes), dtype),
             mu=jnp.ones((count, lanes), dtype),
         )
 
@@ -73,9 +73,10 @@ class ContactRows(NamedTuple):
 class Constraints(struct.PyTreeNode):
     """All rows of one substep, lanes last. A row with D = 0 has no effect.
 
-    Contact rows are normal, two tangents and torsion. The torsional row is scaled by torsional / sliding friction,
-    which turns the elliptic cone into a circular one with the single slope `contact_mu`, and gives all four rows the
-    same D (impratio is 1). The row is zero where the contact has none.
+    A contact's R rows are normal, two tangents and torsion, and where any contact of the scenes rolls two more. Those
+    of torsion and rolling are scaled by their friction / sliding friction, which turns the elliptic cone into a
+    circular one with the single slope `contact_mu`, and gives all rows the same D (impratio is 1). A row that a contact
+    lacks is zero.
     """
 
     weld_jac: Array  # (6, 7, L) translation, then rotation, of the arm's dofs
@@ -84,9 +85,9 @@ class Constraints(struct.PyTreeNode):
     limit_jac: Array  # (18, L) the row's only entry, at its own dof: 1 at the lower limit, -1 at the upper, else 0
     limit_d: Array  # (18, L)
     limit_aref: Array  # (18, L)
-    contact_jac: Array  # (K, 4, 18, L)
+    contact_jac: Array  # (K, R, 18, L)
     contact_d: Array  # (K, L)
-    contact_aref: Array  # (K, 4, L)
+    contact_aref: Array  # (K, R, L)
     contact_mu: Array  # (K, L)
     num_contacts: Array  # (L,) int32: contacts from this row on have no effect
 
@@ -128,7 +129,7 @@ def make_constraints(
         made = _contacts(arm, kin, state, Contacts(slice_at(first, size, contacts.data)))
         return ContactRows(*(update_at(x, new, first) for x, new in zip(rows, made, strict=True)))
 
-    start = scratch or ContactRows.none(count, lanes, contacts.dist.dtype)
+    start = scratch or ContactRows.none(count, lanes, contacts.dist.dtype, contacts.num_rows)
     contact = for_groups(count, size, num_contacts, execution, add_group, start)
     return Constraints(
         weld_jac=weld_jac,
@@ -228,7 +229,7 @@ def _limits(arm: Arm, scene: Scene, state: PhysicsState) -> tuple[Array, Array, 
 
 
 def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> ContactRows:
-    """Four rows per contact, rotated into its frame; signs follow MuJoCo: body 2 minus body 1."""
+    """All rows of contacts, rotated into its frame; signs follow MuJoCo: body 2 minus body 1."""
     active = contacts.active
     mu = jnp.where(active, jnp.maximum(contacts.friction[:, 0], MIN_FRICTION), 1.0)
     twist = jnp.where(active & contacts.torsional, jnp.maximum(contacts.friction[:, 1], MIN_FRICTION) / mu, 0.0)
@@ -239,13 +240,16 @@ def _contacts(arm: Arm, kin: Kinematics, state: PhysicsState, contacts: Contacts
     d = jnp.where(active, _row_stiffness(imp.value, contacts.invweight[:, 0]), 0.0)
     velocity = barrier(spatial.dot(jnp.moveaxis(jac, 2, 0), state.qvel))
     damping, push = barrier(jnp.where(active, imp.damping, 0.0), imp.stiffness * imp.value * violation)
-    is_normal = (np.arange(4) == 0)[:, None]
+    is_normal = (np.arange(contacts.num_rows) == 0)[:, None]
     aref = -damping[:, None] * velocity - jnp.where(is_normal, push[:, None], 0.0)
     return ContactRows(jac, *barrier(d, aref, mu))
 
 
 def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array:
-    """(K, 4, 18, L): relative velocity along the contact frame's axes, and `twist` times that about the normal."""
+    """(K, R, 18, L): relative velocity along the contact frame's axes, and `twist` times that about the normal.
+
+    Contacts that roll have two more rows about the tangents; frictionless ones have nothing but the first.
+    """
     bodies = jnp.stack([contacts.body1, contacts.body2])[:, :, None]
     moved = (bodies >= _FIRST_MOVED[:, None]) & (bodies <= _LAST_MOVED[:, None])  # (2, K, 18, L)
     by_first, by_second = moved.astype(kin.lin.dtype)
@@ -260,4 +264,12 @@ def contact_jacobian(kin: Kinematics, contacts: Contacts, twist: Array) -> Array
     frame = jnp.where(contacts.active[:, None, None], contacts.frame, 0.0)[:, :, :, None]
     along = sum_product(frame, jnp.swapaxes(velocity, 0, 1)[:, None], 2)
     about = twist[:, None] * sum_product(frame[:, 0], jnp.swapaxes(omega, 0, 1), 1)
-    return barrier(jnp.concatenate([along, about[:, None]], axis=1))
+    rows = [along, about[:, None]]
+    if contacts.slides is not None:
+        is_normal = (np.arange(3) == 0)[:, None, None]
+        rows[0] = jnp.where(is_normal | contacts.slides[:, None, None], along, 0.0)
+    if contacts.rolling is not None:
+        mu = jnp.maximum(contacts.friction[:, 0], MIN_FRICTION)
+        roll = jnp.where(contacts.active & (contacts.rolling > 0.0), contacts.rolling / mu, 0.0)
+        rows.append(roll[:, None, None] * sum_product(frame[:, 1:], jnp.swapaxes(omega, 0, 1)[:, None], 2))
+    return barrier(jnp.concatenate(rows, axis=1))

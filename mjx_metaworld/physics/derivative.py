@@ -143,7 +143,7 @@ def _advance(
     )
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
-    candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, accuracy))
+    candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, geometry.radius, accuracy))
 
     @jax.checkpoint
     def substep(

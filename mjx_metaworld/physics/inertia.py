@@ -82,16 +82,21 @@ def mass_matrix(arm: Arm, scene: Scene, kin: Kinematics) -> MassMatrix:
 
 def bias_force(arm: Arm, scene: Scene, kin: Kinematics, qvel: Array) -> Array:
     """Coriolis, centrifugal and gravity forces (18, L): MuJoCo's `qfrc_bias`."""
-    gravity = stacked.constant(arm.gravity, qvel.dtype)
+    gravity = _gravity(arm, scene, qvel.dtype)
     return barrier(
         jnp.concatenate(
             [
-                _robot_bias(arm, kin, qvel[ROBOT_DOFS]),
+                _robot_bias(arm, scene, kin, qvel[ROBOT_DOFS]),
                 _free_bias(scene, kin, qvel[FREE_DOFS], gravity),
                 _part_bias(scene, kin, qvel[PART_DOFS], gravity),
             ]
         )
     )
+
+
+def _gravity(arm: Arm, scene: Scene, dtype: jnp.dtype) -> Array:
+    """Gravity (3, L): a constant unless scenes differ in it."""
+    return stacked.constant(arm.gravity, dtype) if scene.gravity is None else scene.gravity
 
 
 def damping(arm: Arm, scene: Scene) -> Array:
@@ -176,7 +181,7 @@ def _robot_mass(arm: Arm, kin: Kinematics) -> Array:
     return jnp.concatenate([top, bottom]) + stacked.constant(np.diag(arm.armature), dtype)
 
 
-def _robot_bias(arm: Arm, kin: Kinematics, qvel: Array) -> Array:
+def _robot_bias(arm: Arm, scene: Scene, kin: Kinematics, qvel: Array) -> Array:
     """Bias force (9, L) of the robot: minus the forces that would leave the joints without acceleration."""
     dtype = kin.xpos.dtype
     body = _geometry(arm, kin)
@@ -195,7 +200,7 @@ def _robot_bias(arm: Arm, kin: Kinematics, qvel: Array) -> Array:
     omega, alpha = omega[link], alpha[link]
     sliding = jnp.pad(slide * qvel[7:, None], ((7, 0), (0, 0), (0, 0)))
     acc = anchor_acc[link] + _centripetal(omega, alpha, body.com) + 2 * stacked.cross(omega, sliding)
-    omega, alpha, acc = barrier(omega, alpha, acc - stacked.constant(arm.gravity, dtype))
+    omega, alpha, acc = barrier(omega, alpha, acc - _gravity(arm, scene, dtype))
     force = stacked.constant(arm.mass[:, None], dtype) * acc
     gyroscopic = stacked.cross(omega, stacked.rotate(body.inertia, omega))
     torque = stacked.rotate(body.inertia, alpha) + gyroscopic + stacked.cross(body.com, force)

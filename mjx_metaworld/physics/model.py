@@ -19,7 +19,7 @@ inertia) is zero and its armature one, so its row of the mass matrix is the iden
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +82,7 @@ class Arm(NamedTuple):
     actuator_gain: np.ndarray  # (2,) kp of r_close, l_close; force = gain * ctrl + bias * qpos
     actuator_bias: np.ndarray  # (2,)
     ctrl_range: np.ndarray  # (2, 2)
-    gravity: np.ndarray  # (3,)
+    gravity: np.ndarray  # (3,), unless `Scene` has its own
     timestep: float
 
 
@@ -90,19 +90,29 @@ class Arm(NamedTuple):
 PAIR_KINDS = ("plane", "sphere", "capsule", "box", "cylinder_box", "convex")
 
 
+MOST_PARAMETERS = 16  # of a pair, see `Pairs`
+
+
 class Pairs(struct.PyTreeNode):
     """Collider pairs of a scene, kind after kind, with MuJoCo's parameter mixing already applied (P rows, padded).
 
-    The columns of `parameters`: margin (contacts with less distance are active; the gap is zero in every scene), 1
-    for condim 4 and 0 for 3, 1 for the left pad with the task's main object and 2 for the right one, sliding and
+    The columns of `parameters`: margin (contacts with less distance are active; MuJoCo's gap is taken off), 1 for
+    condim 4 and 6 and else 0, 1 for the left pad with the task's main object and 2 for the right one, sliding and
     torsional friction, solref (2), solimp (5), and the sums of both bodies' invweight0 of translation and rotation.
+    Two more follow where a scene has contacts of condim 1 or 6: 0 for condim 1 and else 1, and, where there is condim
+    6, the rolling friction, which is zero for others.
     """
 
     geom1: Array  # (P,) int32 collider rows, in the order in which MuJoCo passes them to the narrow phase
     geom2: Array  # (P,) int32
     valid: Array  # (P,) bool; False on padding
-    parameters: Array  # (P, 14)
+    parameters: Array  # (P, 14), (P, 15) or (P, 16)
     counts: tuple[int, ...] = struct.field(pytree_node=False)  # rows of each of `PAIR_KINDS`
+
+    @property
+    def num_rows(self) -> int:
+        """Constraint rows of a contact: 4, or 6 where some roll."""
+        return 4 if self.parameters.shape[-1] < MOST_PARAMETERS else 6
 
 
 class Colliders(struct.PyTreeNode):
@@ -147,6 +157,7 @@ class Scene(struct.PyTreeNode):
     part_limit_solimp: Array  # (3, 5)
     colliders: Colliders
     pairs: Pairs
+    gravity: Array | None = None  # (3,), None where all scenes have the robot's
 
 
 class PhysicsState(struct.PyTreeNode):
@@ -174,21 +185,23 @@ class Kinematics(struct.PyTreeNode):
     hand_quat: Array  # (4,) body `hand`
 
 
+_PLAIN_COLUMNS = 30  # of `Contacts` that all have friction and do not roll
+
+
 class Contacts(struct.PyTreeNode):
     """The K kept contacts; rows with `active` False have no effect.
 
     They are kept in one array, so that a group of contacts is one slice.
     """
 
-    COLUMNS: ClassVar[int] = 30
-
-    data: Array  # (K, 30)
+    data: Array  # (K, 30); (K, 31) where some have no friction, (K, 32) where some roll
 
     @classmethod
     def of(cls, **fields: Array) -> Contacts:
         """Contacts of all the properties below, whose first axis is K and whose last is the lanes."""
         order = ("dist", "pos", "frame", "body1", "body2", "margin", "torsional", "touch", "friction")
-        order += ("solref", "solimp", "invweight", "active")
+        order += ("solref", "solimp", "invweight")
+        order += (*(name for name in ("slides", "rolling") if name in fields), "active")
         count, lanes, dtype = *fields["dist"].shape, fields["dist"].dtype
         return cls(jnp.concatenate([fields[name].astype(dtype).reshape(count, -1, lanes) for name in order], axis=1))
 
@@ -255,7 +268,22 @@ class Contacts(struct.PyTreeNode):
     @property
     def active(self) -> Array:
         """(K,) bool: a real pair with dist < margin."""
-        return self.data[:, 29] > 0
+        return self.data[:, self.data.shape[1] - 1] > 0
+
+    @property
+    def slides(self) -> Array | None:
+        """(K,) bool: with friction; None where all contacts have."""
+        return self.data[:, 29] > 0 if self.data.shape[1] > _PLAIN_COLUMNS else None
+
+    @property
+    def rolling(self) -> Array | None:
+        """(K,) rolling friction, zero for contacts without; None where no contact has."""
+        return self.data[:, 30] if self.data.shape[1] > _PLAIN_COLUMNS + 1 else None
+
+    @property
+    def num_rows(self) -> int:
+        """Constraint rows of a contact: 4, or 6 where some roll."""
+        return 4 if self.rolling is None else 6
 
 
 def moves() -> np.ndarray:

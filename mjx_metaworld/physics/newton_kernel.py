@@ -24,6 +24,7 @@ Array = jax.Array
 # Blocks of four warps for 32 environments, of which a multiprocessor's registers and shared memory hold four.
 _LANES, _THREADS, _BLOCKS = 32, 128, 4
 MOST_CONTACTS = 64  # whose rows a block's shared memory holds
+KERNEL_ROWS = 4  # of each of them
 _ENTRIES = NV * (NV + 1) // 2 + NV  # of the Hessian and the gradient, each a thread of `newton.cu`
 
 

@@ -16,10 +16,10 @@ Array = jax.Array
 
 
 class Columns(NamedTuple):
-    """Jaref, Jv and coefficients of n contacts."""
+    """Jaref, Jv and coefficients of n contacts of R rows each."""
 
-    jaref: Array  # (n, 4, L) J qacc - aref
-    jv: Array  # (n, 4, L) its change along the search direction, where there is one
+    jaref: Array  # (n, R, L) J qacc - aref
+    jv: Array  # (n, R, L) its change along the search direction, where there is one
     d: Array  # (n, L) as in `Constraints`
     mu: Array  # (n, L)
     cone_d: Array  # (n, L) D / (1 + mu^2)
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
         return cls(jaref, jaref, d, mu, d / (1.0 + mu * mu))
 
     def side_by_side(self) -> Array:
-        """Concatenate into one array (n, 11, L), so that a group of contacts is one slice."""
+        """Concatenate into one array (n, 2 R + 3, L), so that a group of contacts is one slice."""
         return jnp.concatenate([self.jaref, self.jv, *(x[:, None] for x in self[2:])], axis=1)
 
 
@@ -38,13 +38,20 @@ class Columns(NamedTuple):
 # together, and XLA's GPU backend fuses what writes and reads them.
 Kept = Array | Columns
 
-_JAREF, _JV, _D, _MU, _CONE_D = slice(0, 4), slice(4, 8), 8, 9, 10
-NUM_COLUMNS = 11
+
+def num_columns(rows: int) -> int:
+    """Columns side by side of contacts of so many rows."""
+    return 2 * rows + 3
+
+
+def _rows_of(contacts: Array) -> int:
+    """Rows of contacts whose columns stand side by side."""
+    return (contacts.shape[1] - 3) // 2
 
 
 def jaref_of(contacts: Kept) -> Array:
-    """Jaref (K, 4, L) of all contacts."""
-    return contacts.jaref if isinstance(contacts, Columns) else contacts[:, _JAREF]
+    """Jaref (K, R, L) of all contacts."""
+    return contacts.jaref if isinstance(contacts, Columns) else contacts[:, slice(0, _rows_of(contacts))]
 
 
 def columns_at(contacts: Kept, first: Array | int, size: int) -> Columns:
@@ -52,7 +59,9 @@ def columns_at(contacts: Kept, first: Array | int, size: int) -> Columns:
     if isinstance(contacts, Columns):
         return contacts
     group = slice_at(first, size, contacts)
-    return Columns(*(group[:, column] for column in (_JAREF, _JV, _D, _MU, _CONE_D)))
+    rows = _rows_of(contacts)
+    columns = slice(0, rows), slice(rows, 2 * rows), 2 * rows, 2 * rows + 1, 2 * rows + 2
+    return Columns(*(group[:, column] for column in columns))
 
 
 def put_jaref(contacts: Kept, jaref: Array, first: Array | int) -> Kept:
@@ -66,7 +75,7 @@ def put_jv(contacts: Kept, jv: Array, first: Array | int) -> Kept:
     """Contacts with the Jv of a group replaced."""
     if isinstance(contacts, Columns):
         return contacts._replace(jv=jv)
-    return update_at(contacts, jv, first, column=_JV.start)
+    return update_at(contacts, jv, first, column=_rows_of(contacts))
 
 
 class Problem(NamedTuple):
@@ -77,7 +86,7 @@ class Problem(NamedTuple):
     smooth_hessian: Array  # (18, 18, L) mass matrix plus the weld's J^T D J
     smooth_force: Array  # (18, L) qfrc_smooth plus the weld's J^T D aref
     weld_jac: Array  # (6, 18, L)
-    contact_jac: Array  # (..., 4, 18, L) of the contacts from row `first_contact` on
+    contact_jac: Array  # (..., R, 18, L) of the contacts from row `first_contact` on
     efc: Constraints  # all constraints but the contacts' Jacobian
     first_contact: Array | int
     at_once: int  # contacts in a group
@@ -94,7 +103,7 @@ class Problem(NamedTuple):
         return self._replace(contact_jac=self.contact_jac[:count], efc=efc, at_once=count)
 
     def contact_jac_at(self, first: Array | int) -> Array:
-        """(n, 4, 18, L) Jacobians of a group of contacts."""
+        """(n, R, 18, L) Jacobians of a group of contacts."""
         return slice_at(self.first_contact + first, self.at_once, self.contact_jac)
 
     def over_contacts(self, execution: Execution, body, start, done: Array | bool = False):

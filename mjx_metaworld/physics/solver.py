@@ -17,6 +17,7 @@ Devices of CUDA do the like in two kernels of our own (`newton_kernel.py`).
 from __future__ import annotations
 
 import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -34,9 +35,8 @@ from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_m
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, line_search
 from mjx_metaworld.physics.model import ARM_DOFS, NV
-from mjx_metaworld.physics.newton_kernel import MOST_CONTACTS, solve_in_kernels
+from mjx_metaworld.physics.newton_kernel import KERNEL_ROWS, MOST_CONTACTS, solve_in_kernels
 from mjx_metaworld.physics.problem import (
-    NUM_COLUMNS,
     Columns,
     Iterate,
     Kept,
@@ -44,6 +44,7 @@ from mjx_metaworld.physics.problem import (
     SearchDirection,
     columns_at,
     jaref_of,
+    num_columns,
     put_jaref,
     put_jv,
 )
@@ -71,7 +72,7 @@ class _End(NamedTuple):
     """The last iterate, as far as it is needed."""
 
     qacc: Array  # (18, L)
-    jaref: Array  # (K, 4, L) J qacc - aref of the contacts
+    jaref: Array  # (K, R, L) J qacc - aref of the contacts
     count: Array  # (L,) int32 iterations before that
 
 
@@ -117,7 +118,8 @@ def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: En
 
     by_xla = functools.partial(_solve_by_xla, mass, problem, qacc_warmstart, config)
     execution, contacts = config.execution, len(problem.efc.contact_d)
-    wanted = execution.kernels and not execution.early_exit and contacts <= MOST_CONTACTS
+    fits = contacts <= MOST_CONTACTS and problem.contact_jac.shape[-3] == KERNEL_ROWS
+    wanted = execution.kernels and not execution.early_exit and fits
     return where_cuda(wanted, qacc_warmstart, in_kernels, by_xla)
 
 
@@ -207,7 +209,7 @@ def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, 
     def add_group(first: Array | int, found: tuple[Array, Array]) -> tuple[Array, Array]:
         jac = problem.contact_jac_at(first)
         aref, d, mu = slice_at(first, problem.at_once, efc.contact_aref, efc.contact_d, efc.contact_mu)
-        jaref = barrier(_contact_jv(jac[:, :, :, None], both) - aref[:, :, None])  # (n, 4, 2, L)
+        jaref = barrier(_contact_jv(jac[:, :, :, None], both) - aref[:, :, None])  # (n, R, 2, L)
         costs = barrier(contact_costs(zone_of(jaref, mu[:, None]), d[:, None], mu[:, None]))
         all_jaref, cost = found
         return update_at(all_jaref, jaref, first), cost + reduce_axis("add", costs)
@@ -215,7 +217,8 @@ def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, 
     def none(*columns: int) -> Array:
         return jnp.zeros((efc.contact_d.shape[0], *columns, qacc_warmstart.shape[-1]), qacc_warmstart.dtype)
 
-    all_jaref, cost = problem.over_contacts(execution, add_group, (none(4, 2), _smooth_cost(problem, both)))
+    rows = problem.contact_jac.shape[-3]
+    all_jaref, cost = problem.over_contacts(execution, add_group, (none(rows, 2), _smooth_cost(problem, both)))
     warmer = cost[0] <= cost[1]
 
     def choose(first: Array | int, contacts: Array) -> Array:
@@ -223,12 +226,12 @@ def _cheaper_start(problem: Problem, qacc_warmstart: Array, qacc_smooth: Array, 
         jaref = jnp.where(warmer, jaref[:, :, 0], jaref[:, :, 1])
         return update_at(contacts, barrier(Columns.at(jaref, d, mu).side_by_side()), first)
 
-    contacts = problem.over_contacts(execution, choose, none(NUM_COLUMNS))
+    contacts = problem.over_contacts(execution, choose, none(num_columns(rows)))
     return _unconverged(barrier(jnp.where(warmer, qacc_warmstart, qacc_smooth)), contacts)
 
 
 def _contact_jv(jac: Array, vector: Array) -> Array:
-    """Contact Jacobians (n, 4, 18, ..., L) times a vector (18, ..., L): (n, 4, ..., L)."""
+    """Contact Jacobians (n, R, 18, ..., L) times a vector (18, ..., L): (n, R, ..., L)."""
     return sum_product(jac, vector[None, None], 2)
 
 
@@ -302,7 +305,7 @@ def _full_step(problem: Problem, start: Iterate, execution: Execution) -> tuple[
 
 
 def _stays(contacts: Columns, jaref: Array) -> Array:
-    """(n, L) True for contacts that stay in their quadratic zone when their residuals become these (n, 4, L)."""
+    """(n, L) True for contacts that stay in their quadratic zone when their residuals become these (n, R, L)."""
     before, after = zone_of(contacts.jaref, contacts.mu), zone_of(jaref, contacts.mu)
     return (before.satisfied & after.satisfied) | (before.quadratic & after.quadratic) | (contacts.d == 0.0)
 
@@ -324,8 +327,8 @@ def _derivatives(
 ) -> tuple[Array, Array]:
     """Gradient (18, L) and Hessian (18, 18, L) of the cost; contacts may be missing where `s` has converged.
 
-    The contacts' part of the Hessian is W^T W with four rows of W to a contact. With n the normal row, e the tangential
-    direction and P the projection off it, a quadratic contact's 4x4 Hessian is D I; on the cone it is
+    The contacts' part of the Hessian is W^T W with a row of W to each of a contact's. With n the normal row, e the
+    tangential direction and P the projection off it, a quadratic contact's R x R Hessian is D I; on the cone it is
     c (1, -mu e)(1, -mu e)^T + q P with c = D / (1 + mu^2), q = c mu (mu t - n) / t. Both are products of the rows below
     with themselves, since P P = P.
     """
@@ -336,7 +339,8 @@ def _derivatives(
         jac, group = problem.contact_jac_at(first), columns_at(s.contacts, first, problem.at_once)
         res = group.jaref
         own, along, force = row_factors(res, group.d, group.mu)
-        tangential = res[:, 1:2] * jac[:, 1] + res[:, 2:3] * jac[:, 2] + res[:, 3:4] * jac[:, 3]
+        rows = jac.shape[1]
+        tangential = functools.reduce(operator.add, (res[:, r : r + 1] * jac[:, r] for r in range(1, rows)))
         w = barrier(own[:, :, None] * jac + along[:, :, None] * tangential[:, None])
         if len(w) > CONTACTS_PER_GROUP:  # all at once, where products are fused into the reduction that follows
             push, product = jac * force[:, :, None], take(w, _ROWS, 2) * take(w, _COLS, 2)
@@ -344,7 +348,7 @@ def _derivatives(
         # Contact by contact: longer sums into an array that is updated in place do not vectorize.
         for i in range(len(w)):
             push, product = 0.0, 0.0
-            for row in range(4):
+            for row in range(rows):
                 push = push + jac[i, row] * force[i, row : row + 1]
                 product = product + w[i, row][:, None] * w[i, row : row + 1]
             gradient, hessian = barrier(gradient - push, hessian + product)

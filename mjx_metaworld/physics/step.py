@@ -31,9 +31,6 @@ from mjx_metaworld.physics.solver import Solution, solve
 Array = jax.Array
 Tree = TypeVar("Tree")
 
-# No collider of an object or of a fixture's moving part reaches further from the body's axis, in m.
-_RADIUS = 0.4
-
 
 class ForwardResult(NamedTuple):
     """Everything that one evaluation of the dynamics yields (MuJoCo's `mj_forward`)."""
@@ -105,7 +102,7 @@ def control_step(
     Candidate pairs are selected once, at the start: within 12.5 ms no pair comes near that was not among the nearest.
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, config.accuracy))
+    candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, geometry.radius, config.accuracy))
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.
@@ -128,7 +125,7 @@ def control_step(
 
     lanes = state.qpos.shape[-1]
     # The rows are handed on because filling them anew takes longer than what is written to them.
-    rows = ContactRows.none(config.accuracy.max_contacts, lanes, state.qpos.dtype)
+    rows = ContactRows.none(config.accuracy.max_contacts, lanes, state.qpos.dtype, geometry.pairs.num_rows)
     constants = jnp.zeros(lanes, jnp.int32), jnp.zeros(lanes, bool), rows
     cost, touching, rows = _of_tile(constants, state.qpos[0])
     start = (state, cost, kin, touching, rows, candidates.start)
@@ -146,7 +143,7 @@ def _of_tile(constants: Tree, own: Array) -> Tree:
     return jax.tree.map(lambda x: jnp.where(own[0] == 0, x, x), constants)
 
 
-def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) -> Array:
+def reach_of(arm: Arm, kin: Kinematics, qvel: Array, radius: float, accuracy: PhysicsConfig) -> Array:
     """Bound (L,) in metres on how much closer two colliders may come within a control step.
 
     Twice what the bodies' speeds amount to, as an object at rest that is struck may leave twice as fast as the hand,
@@ -155,8 +152,8 @@ def reach_of(arm: Arm, kin: Kinematics, qvel: Array, accuracy: PhysicsConfig) ->
     arms = kin.hand_pos - kin.anchor[ARM_DOFS]
     hand = jnp.sum((kin.lin[ARM_DOFS] + stacked.cross(kin.ang[ARM_DOFS], arms)) * qvel[ARM_DOFS, None], axis=0)
     free, part = qvel[FREE_DOFS], qvel[PART_DOFS]
-    speed = spatial.norm(hand) + spatial.norm(free[:3]) + _RADIUS * spatial.norm(free[3:])
-    speed = speed + jnp.abs(part[0]) + jnp.abs(part[1]) + _RADIUS * jnp.abs(part[2])
+    speed = spatial.norm(hand) + spatial.norm(free[:3]) + radius * spatial.norm(free[3:])
+    speed = speed + jnp.abs(part[0]) + jnp.abs(part[1]) + radius * jnp.abs(part[2])
     return 0.01 + accuracy.substeps * arm.timestep * 2.0 * speed
 
 

@@ -1,8 +1,7 @@
 """The collision geometry of a scene, and the pairs of it that can touch, as tables.
 
-The pairs are those that MuJoCo's own filters leave, less those that cannot touch for a geometric reason (`_can_touch`).
-The parameters of a contact are mixed here as `mj_contactParam` of MuJoCo 3.3.0 mixes them for geoms of equal priority
-and equal solmix, which all scenes have: condim, friction and margin by maximum, solref and solimp by mean.
+The pairs are those that MuJoCo's own filters leave and those that the file names (`<pair>`), less those that cannot
+touch for a geometric reason (`_TouchTest`). Their parameters are those of `scenes.contacts`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.model import PAIR_KINDS, Colliders, Pairs
 from mjx_metaworld.scenes.bodies import BodyMap
+from mjx_metaworld.scenes.contacts import contact_parameters, explicit_pairs, standard_solref
 from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
 from mjx_metaworld.scenes.hulls import is_metaworlds
 
@@ -36,7 +36,8 @@ MOCAP_LOW, MOCAP_HIGH = np.array([-0.5, 0.35, -0.15]), np.array([0.5, 1.0, 0.5])
 _ROBOT_LOW, _ROBOT_HIGH = MOCAP_LOW - 0.145, MOCAP_HIGH + 0.145
 
 # Padding rows pass the same arithmetic as real ones, so they must not divide by zero: MuJoCo's defaults.
-_PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 2.0, 1.0, 1.0])
+_PADDING = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.02, 1.0, 0.9, 0.95, 0.001, 0.5, 2.0, 1.0, 1.0, 1.0, 0.0])
+_SLIDES, _ROLLING = 14, 15  # columns of the parameters that scenes have only if they need them
 
 # Joint limits are soft: a joint is sampled beyond them by this much (m or rad) and this part of its range.
 _OVERSHOOT = 0.02
@@ -98,7 +99,15 @@ def stack_colliders(projected: Sequence[tuple[Colliders, Pairs]]) -> tuple[Colli
     kinds = [jax.tree.map(_stack_padded, *tables) for tables in zip(*scenes, strict=True)]
     counts = tuple(kind.valid.shape[1] for kind in kinds)
     pairs = jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *kinds).replace(counts=counts)
-    return colliders, pairs.replace(parameters=np.where(pairs.valid[..., None], pairs.parameters, _PADDING))
+    parameters = np.where(pairs.valid[..., None], pairs.parameters, _PADDING)
+    return colliders, pairs.replace(parameters=parameters[..., : _columns_in_use(parameters)])
+
+
+def _columns_in_use(parameters: np.ndarray) -> int:
+    """Columns of the pairs' parameters up to the last that any scene needs."""
+    if parameters[..., _ROLLING].any():
+        return _ROLLING + 1
+    return _SLIDES if parameters[..., _SLIDES].all() else _SLIDES + 1
 
 
 def _by_kind(pairs: Pairs) -> list[Pairs]:
@@ -135,27 +144,40 @@ def _stack_padded(*rows: np.ndarray) -> np.ndarray:
 def find_pairs(model: mujoco.MjModel, body_map: BodyMap) -> list[tuple[int, int]]:
     """Geom pairs in narrow-phase order that pass MuJoCo's filters and can touch."""
     can_touch = _TouchTest(model, body_map)
-    found = []
+    explicit = explicit_pairs(model)
+    found = [pair for pair in explicit if _moves_apart(model, *pair) and can_touch(*pair)]
     for g1 in range(model.ngeom):
         for g2 in range(g1 + 1, model.ngeom):
             if passes_filters(model, g1, g2):
                 pair = (g2, g1) if model.geom_type[g1] > model.geom_type[g2] else (g1, g2)
-                if can_touch(*pair):
+                if pair not in explicit and pair[::-1] not in explicit and can_touch(*pair):
                     found.append(pair)
     return found
 
 
 def passes_filters(model: mujoco.MjModel, g1: int, g2: int) -> bool:
-    """MuJoCo's static filters: contype and conaffinity, bodies welded together, weld parent and child."""
+    """MuJoCo's static filters: contype and conaffinity, bodies welded together, weld parent and child, excludes."""
     affine = model.geom_contype[g1] & model.geom_conaffinity[g2] or model.geom_contype[g2] & model.geom_conaffinity[g1]
     planes = model.geom_type[g1] == _PLANE and model.geom_type[g2] == _PLANE
     if not affine or planes:
         return False
-    weld1, weld2 = (int(model.body_weldid[model.geom_bodyid[g]]) for g in (g1, g2))
-    if weld1 == weld2:
+    if not _moves_apart(model, g1, g2) or _signature(model, g1, g2) in model.exclude_signature:
         return False
+    weld1, weld2 = (int(model.body_weldid[model.geom_bodyid[g]]) for g in (g1, g2))
     parent1, parent2 = (int(model.body_weldid[model.body_parentid[w]]) for w in (weld1, weld2))
     return weld1 == 0 or weld2 == 0 or (weld1 != parent2 and weld2 != parent1)
+
+
+def _moves_apart(model: mujoco.MjModel, g1: int, g2: int) -> bool:
+    """True if the two geoms can move against each other."""
+    weld1, weld2 = (model.body_weldid[model.geom_bodyid[g]] for g in (g1, g2))
+    return bool(weld1 != weld2)
+
+
+def _signature(model: mujoco.MjModel, g1: int, g2: int) -> int:
+    """MuJoCo's number of two geoms' bodies."""
+    first, second = sorted(int(model.geom_bodyid[g]) for g in (g1, g2))
+    return (first << 16) + second
 
 
 class _TouchTest:
@@ -266,16 +288,19 @@ def _make_pairs(
     main_geom: str | None,
 ) -> Pairs:
     g = np.array(pairs, int).reshape(-1, 2)
-    if model.geom_gap[g].any() or np.ptp(model.geom_priority) or (model.geom_solmix != 1.0).any():
-        raise ValueError("contact parameters need a mixing rule that is not implemented")
+    explicit = explicit_pairs(model)
+    mixed = [contact_parameters(model, pair, explicit.get(pair)) for pair in pairs]
+    condim = np.array([p.condim for p in mixed])
     columns = (
-        model.geom_margin[g].max(1),
-        model.geom_condim[g].max(1) == 4,
+        [p.margin for p in mixed],
+        condim >= 4,
         [_touch(model, pair, main_geom) for pair in pairs],
-        *model.geom_friction[g].max(1)[:, :2].T,
-        *model.geom_solref[g].mean(1).T,
-        *model.geom_solimp[g].mean(1).T,
+        *np.array([p.friction[[0, 2]] for p in mixed]).reshape(-1, 2).T,
+        *np.array([standard_solref(p.solref, model.opt.timestep) for p in mixed]).reshape(-1, 2).T,
+        *np.array([p.solimp for p in mixed]).reshape(-1, 5).T,
         *model.body_invweight0[model.geom_bodyid[g]].sum(1).T,
+        condim > 1,
+        [p.rolling for p in mixed],
     )
     return Pairs(
         geom1=np.array([row[a] for a, _ in pairs], np.int32),

@@ -6,17 +6,21 @@ be the prop. What is refused here would not fail later: the stages have no place
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.model import Arm
-from mjx_metaworld.scenes.bodies import map_bodies
+from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene, load_scene
 from mjx_metaworld.scenes.colliders import find_pairs
+from mjx_metaworld.scenes.contacts import contact_parameters, explicit_pairs, standard_solref, unsupported
+from mjx_metaworld.scenes.options import options
 from mjx_metaworld.scenes.project import load_arm
 
 _LINKS = tuple(f"right_l{i}" for i in range(7))
@@ -26,21 +30,6 @@ _ROBOT = {
     mujoco.mjtObj.mjOBJ_GEOM: ("rightpad_geom", "leftpad_geom"),
 }
 _ACTUATED = ("r_close", "l_close")
-# What changes the trajectory, beyond the accuracy to which it is computed.
-_OPTIONS = (
-    "timestep",
-    "gravity",
-    "integrator",
-    "cone",
-    "solver",
-    "impratio",
-    "noslip_iterations",
-    "density",
-    "viscosity",
-    "wind",
-    "disableflags",
-    "enableflags",
-)
 _SHAPES = {
     mujoco.mjtGeom.mjGEOM_PLANE,
     mujoco.mjtGeom.mjGEOM_SPHERE,
@@ -59,24 +48,33 @@ _COLLIDING = {
     layout.PROP,
     layout.PART,
 }
+_GRIPPER = (layout.HAND, layout.RIGHT_CLAW, layout.LEFT_CLAW)
 _FLOOR = -0.5  # m; a plane must lie below: the robot and the part are never tested against planes
 _SAME = 1e-9  # rounding of the same XML compiled twice, relative
 
 
-def check_scene(spec: SceneSpec) -> None:
-    """Refuse a scene of one's own that cannot be simulated here.
+def check_scene(scene: SceneSpec | str | Path) -> list[str]:
+    """All that a scene of one's own holds and the engine does not compute; `mw.make` refuses a scene with any of it.
+
+    Args:
+        scene: the path of an MJCF file, or a `SceneSpec`, which names the prop as well.
+
+    Returns:
+        A line for each thing, with the names of the elements and what is allowed; none if the scene fits.
 
     Raises:
-        ValueError: if MuJoCo does not compile it, or it does not fit; the message lists all that is wrong.
+        ValueError: if the file, or what it includes, cannot be read, MuJoCo does not compile it, or a name is none of
+            metaworld's scenes.
     """
-    found = list(problems(load_scene(spec), spec.prop))
-    if found:
-        raise ValueError(f"the scene {spec.file} does not fit:" + "".join(f"\n- {problem}" for problem in found))
+    spec = scene if isinstance(scene, SceneSpec) else SceneSpec(scene)
+    if spec.own is None:
+        spec = find_scene(str(spec.file))  # raises where there is none
+    return list(problems(load_scene(spec), spec.prop))
 
 
 def problems(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:
     """All that is wrong with a compiled scene, a line each."""
-    yield from _options(model)
+    yield from options(model, _reference())
     yield from _elements(model)
     missing = [
         f"{kind.name.removeprefix('mjOBJ_').lower()} {name}"
@@ -109,18 +107,8 @@ def _reference() -> mujoco.MjModel:
     return load_scene(find_scene("sawyer_reach_v3"))
 
 
-def _options(model: mujoco.MjModel) -> Iterator[str]:
-    for name in _OPTIONS:
-        own, needed = getattr(model.opt, name), getattr(_reference().opt, name)
-        if not np.array_equal(own, needed):
-            yield (
-                f"option {name} is {own}, must be {needed}: remove it from the file's <option> and include "
-                "metaworld/scene/basic_scene.xml, which sets it"
-            )
-
-
 def _elements(model: mujoco.MjModel) -> Iterator[str]:
-    counted = {"exclude": "nexclude", "pair": "npair", "tendon": "ntendon", "flex": "nflex", "plugin": "nplugin"}
+    counted = {"tendon": "ntendon", "flex": "nflex", "plugin": "nplugin"}
     for element, count in counted.items():
         if getattr(model, count):
             yield f"{getattr(model, count)} {element} elements, which are not supported"
@@ -133,9 +121,11 @@ def _elements(model: mujoco.MjModel) -> Iterator[str]:
     margins = np.flatnonzero(model.jnt_margin)
     if margins.size:
         yield f"a margin of the limits of the joints {_joints(model, margins)}"
-    direct = np.flatnonzero(model.jnt_solref[:, 0] <= 0)
-    if direct.size:
-        yield f"solreflimit as stiffness and damping (negative numbers) in the joints {_joints(model, direct)}"
+    for joint in np.flatnonzero(model.jnt_limited):
+        try:
+            standard_solref(model.jnt_solref[joint], model.opt.timestep)
+        except ValueError as error:
+            yield f"solreflimit of the joint {_joints(model, [joint])}: {error}"
 
 
 def _equality(model: mujoco.MjModel) -> Iterator[str]:
@@ -227,6 +217,8 @@ def _prop(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:
 
 
 def _robot(model: mujoco.MjModel) -> Iterator[str]:
+    model = copy.copy(model)
+    model.dof_frictionloss[:], model.body_gravcomp[:] = 0.0, 0.0  # which have lines of their own
     try:
         own, needed = load_arm(model), load_arm(_reference())
     except ValueError as error:
@@ -235,16 +227,38 @@ def _robot(model: mujoco.MjModel) -> Iterator[str]:
     differing = [
         name
         for name in Arm._fields
-        if name not in ("gravity", "timestep")  # options, which have a line of their own
+        if name != "timestep"  # an option, which has a line of its own
         and not np.allclose(getattr(own, name), getattr(needed, name), rtol=_SAME, atol=1e-12)
     ]
+    joints = model.body_jntadr[[*find_moving_bodies(model).links, *find_moving_bodies(model).claws]]
+    if not model.jnt_limited[joints].all():
+        differing.append("limits of the joints")
+    if model.jnt_actfrclimited[joints].any():
+        differing.append("actuatorfrcrange of the joints")
+    if not _same_shapes(_gripper(model), _gripper(_reference())):
+        differing.append("shapes of the gripper that collide")
     if differing:
         yield f"the robot is not metaworld's: {_several(differing)} differ"
 
 
+def _gripper(model: mujoco.MjModel) -> np.ndarray:
+    """Type, size and pose (n, 11) of the gripper's geoms that may collide, in the frames of the skeleton's bodies."""
+    bodies = map_bodies(model, None)
+    carried = bodies.body[model.geom_bodyid]
+    geoms = [g for g in range(model.ngeom) if _collides(model, g) and carried[g] in _GRIPPER]
+    columns = (carried, model.geom_type, *model.geom_size.T, *model.geom_pos.T, *model.geom_quat.T)
+    return np.stack(columns, axis=1)[geoms]
+
+
+def _same_shapes(own: np.ndarray, needed: np.ndarray) -> bool:
+    return own.shape == needed.shape and np.allclose(own, needed, rtol=_SAME, atol=_SAME)
+
+
 def _contacts(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:
     bodies = map_bodies(model, prop)
-    unknown = [g for g in range(model.ngeom) if _collides(model, g) and model.geom_type[g] not in _SHAPES]
+    named = {geom for pair in explicit_pairs(model) for geom in pair}
+    colliding = [g for g in range(model.ngeom) if _collides(model, g) or g in named]
+    unknown = [g for g in colliding if model.geom_type[g] not in _SHAPES]
     if unknown:
         kinds = _several(mujoco.mjtGeom(model.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in unknown)
         yield f"{_geoms(model, unknown)} of type {kinds}; geoms that may collide must be {_SHAPE_NAMES}"
@@ -259,26 +273,18 @@ def _contacts(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:
     # Planes that the pairs leave out already, where nothing can fall on them, count as well.
     bad_planes += [
         g
-        for g in range(model.ngeom)
-        if g not in planes
-        and model.geom_type[g] == mujoco.mjtGeom.mjGEOM_PLANE
-        and _collides(model, g)
-        and not _is_floor(model, g)
+        for g in colliding
+        if g not in planes and model.geom_type[g] == mujoco.mjtGeom.mjGEOM_PLANE and not _is_floor(model, g)
     ]
     if bad_planes:
         yield f"the planes {_geoms(model, bad_planes)} must be level and below {_FLOOR} m; use boxes"
-    condims = {int(model.geom_condim[list(pair)].max()) for pair in pairs} - {3, 4}
-    if condims:
-        yield f"condim {_several(map(str, sorted(condims)))} among what can touch; 3 and 4 are supported"
-    for name, bad in (
-        ("gap", model.geom_gap[used] != 0),
-        ("solmix other than 1", model.geom_solmix[used] != 1),
-        ("solref as stiffness and damping (negative numbers)", model.geom_solref[used, 0] <= 0),
-    ):
-        if bad.any():
-            yield f"{name} of {_geoms(model, np.array(used)[bad])}"
-    if np.ptp(model.geom_priority):
-        yield "geoms of different priority"
+    explicit = explicit_pairs(model)
+    lines: dict[str, list[int]] = {}
+    for pair in pairs:
+        for line in unsupported(contact_parameters(model, pair, explicit.get(pair)), model.opt.timestep):
+            lines.setdefault(line, []).extend(pair)
+    for line, geoms in lines.items():
+        yield f"{line}, in contacts of {_geoms(model, geoms)}"
 
 
 def _is_floor(model: mujoco.MjModel, geom: int) -> bool:

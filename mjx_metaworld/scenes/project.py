@@ -15,6 +15,9 @@ import numpy as np
 from mjx_metaworld.physics import model as layout
 from mjx_metaworld.physics.model import Arm, Colliders, Pairs, Scene
 from mjx_metaworld.scenes.bodies import BodyMap, MovingBodies, find_moving_bodies, map_bodies, part_joint_slots
+from mjx_metaworld.scenes.contacts import standard_solref
+
+GRAVITY = (0.0, 0.0, -9.81)  # m/s^2, of metaworld's scenes
 
 
 class RigidBody(NamedTuple):
@@ -85,7 +88,7 @@ def load_arm(model: mujoco.MjModel) -> Arm:
         actuator_gain=model.actuator_gainprm[:, 0].copy(),
         actuator_bias=model.actuator_biasprm[:, 1].copy(),
         ctrl_range=model.actuator_ctrlrange.copy(),
-        gravity=model.opt.gravity.copy(),
+        gravity=np.array(GRAVITY),
         timestep=float(model.opt.timestep),
     )
 
@@ -135,11 +138,23 @@ def project(model: mujoco.MjModel, body_map: BodyMap, colliders: Colliders, pair
         part_limited=_fill(np.zeros(3, bool), rows, model.jnt_limited[joints]),
         part_limit_range=_fill(np.zeros((3, 2)), rows, model.jnt_range[joints]),
         # MuJoCo's defaults where there is no joint: these rows pass the same arithmetic and must stay finite.
-        part_limit_solref=_fill(np.tile([0.02, 1.0], (3, 1)), rows, model.jnt_solref[joints]),
+        part_limit_solref=_fill(np.tile([0.02, 1.0], (3, 1)), rows, _solref(model, joints)),
         part_limit_solimp=_fill(np.tile([0.9, 0.95, 0.001, 0.5, 2.0], (3, 1)), rows, model.jnt_solimp[joints]),
         colliders=colliders,
         pairs=pairs,
+        gravity=_gravity(model),
     )
+
+
+def _gravity(model: mujoco.MjModel) -> np.ndarray:
+    is_off = model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_GRAVITY
+    return np.zeros(3) if is_off else model.opt.gravity.copy()
+
+
+def _solref(model: mujoco.MjModel, joints: np.ndarray) -> np.ndarray:
+    """The solref (n, 2) of joints' limits as time constants and damping ratios."""
+    own = [standard_solref(model.jnt_solref[joint], model.opt.timestep) for joint in joints]
+    return np.array(own).reshape(-1, 2)
 
 
 def _fill(default: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import own_meshes, project_colliders, stack_colliders
 from mjx_metaworld.scenes.hulls import NAMES as HULL_NAMES
 from mjx_metaworld.scenes.hulls import hull_vertices
-from mjx_metaworld.scenes.project import project
+from mjx_metaworld.scenes.project import GRAVITY, project
 
 
 def own_hulls(spec: SceneSpec) -> tuple[np.ndarray, ...]:
@@ -46,4 +46,6 @@ def stack_scenes(scenes: Sequence[Scene]) -> Scene:
     """One `Scene` with a leading scene axis; tables are padded to the longest with rows that have no effect."""
     colliders, pairs = stack_colliders([(scene.colliders, scene.pairs) for scene in scenes])
     bare = [scene.replace(colliders=None, pairs=None) for scene in scenes]
+    if all(np.array_equal(scene.gravity, GRAVITY) for scene in scenes):  # then it is a constant of the program
+        bare = [scene.replace(gravity=None) for scene in bare]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *bare).replace(colliders=colliders, pairs=pairs)

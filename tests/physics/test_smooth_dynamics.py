@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
-from support.original_scenes import arm, as_lanes, originals, samples, spread
+from support.original_scenes import arm, as_lanes, original_of, originals, samples, spread
 
 from mjx_metaworld.parity.dissect import VARIED_TASKS, record
 from mjx_metaworld.physics import model as layout
@@ -163,10 +163,10 @@ def test_on_rollouts(tasks):
     states = record(tasks)
     # The recording's prop stands where the task put it; a scene without one has its prop at the origin.
     smooth = run_stages(
-        [originals()[s.scene].scene for s in states], [(s.qpos, s.qvel, s.prop_pos, s.ctrl) for s in states], "float32"
+        [original_of(s.scene).scene for s in states], [(s.qpos, s.qvel, s.prop_pos, s.ctrl) for s in states], "float32"
     )
     for i, state in enumerate(states):
-        present = originals()[state.scene].body_map.dofs
+        present = original_of(state.scene).body_map.dofs
         scale = np.sqrt(np.outer(np.diag(state.mass), np.diag(state.mass)))
         np.testing.assert_allclose(smooth.mass[i] / scale, state.mass / scale, atol=1e-5)  # as above
         np.testing.assert_allclose(smooth.force[i], state.qfrc_smooth, rtol=1e-5, atol=1e-4)  # gripper: 400 N

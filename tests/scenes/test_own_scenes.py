@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
+from scene_elements import ELEMENTS
 
 import mjx_metaworld as mw
 from mjx_metaworld.build import settle as settling
@@ -16,10 +17,10 @@ from mjx_metaworld.build.hulls import hulls_with
 from mjx_metaworld.physics.collision.hull_support import cube_directions
 from mjx_metaworld.scenes import catalog
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
-from mjx_metaworld.scenes.fit import check_scene, problems
+from mjx_metaworld.scenes.fit import problems
 from mjx_metaworld.scenes.hulls import NAMES
 from mjx_metaworld.scenes.mjcf import metaworld_assets, read_mjcf
-from mjx_metaworld.scenes.stack import build_scene, own_hulls
+from mjx_metaworld.scenes.stack import build_scene, own_hulls, stack_scenes
 from mjx_metaworld.tasks import Observed, Placement, Point, RewardInputs, RewardOutput, Settled, rewards, task
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 
@@ -104,10 +105,12 @@ def test_what_cannot_be_read_is_named(tmp_path):
         SceneSpec(tmp_path / "broken.xml")
     massless = '<body><freejoint/><geom size="0.1"/></body>'
     with pytest.raises(ValueError, match=r"MuJoCo does not compile .*own.xml: .*give the body an `inertial`"):
-        check_scene(SceneSpec(write(tmp_path, massless)))
+        mw.check_scene(write(tmp_path, massless))
     (tmp_path / "bare.xml").write_text(f"<mujoco><worldbody>{FREE}</worldbody>{ROBOT}</mujoco>")
     with pytest.raises(ValueError, match=r"(?s)does not compile .*bare.xml: .*robot's: include .*xyz_base.xml"):
-        check_scene(SceneSpec(tmp_path / "bare.xml"))
+        mw.check_scene(str(tmp_path / "bare.xml"))
+    with pytest.raises(ValueError, match=r"unknown scene 'sawyer_drawr'; did you mean sawyer_drawer"):
+        mw.check_scene("sawyer_drawr")
 
 
 def test_a_scene_stays_what_was_read(tmp_path):
@@ -145,21 +148,18 @@ def test_all_that_is_wrong_is_in_one_error(tmp_path):
     )
     more = """
       <option timestep="0.005" cone="pyramidal" gravity="0 0 -1" density="1" integrator="implicit"/>
-      <contact><exclude body1="ball" body2="arm"/></contact>
+      <tendon><fixed name="cord" stiffness="1"><joint joint="right_j0" coef="1"/></fixed></tendon>
       <equality><connect name="tied" body1="ball" anchor="0 0 0"/></equality>
       <actuator><motor joint="right_j0"/></actuator>
     """
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the texts below tell which
-        check_scene(SceneSpec(write(tmp_path, world, more=more), "nobody"))
-    message = str(caught.value)
+    spec = SceneSpec(write(tmp_path, world, more=more), "nobody")
+    message = "\n".join(mw.check_scene(spec))
     for line in (
-        "own.xml does not fit:",
         "option timestep is 0.005, must be 0.0025: remove it from the file's <option>",
-        "option gravity is",
         "option cone is",
         "option integrator is",
         "option density is 1.0",
-        "1 exclude elements",
+        "1 tendon elements",
         "2 mocap bodies",
         "frictionloss in the joints",
         "gravcomp in the bodies arm",
@@ -176,21 +176,50 @@ def test_all_that_is_wrong_is_in_one_error(tmp_path):
 
 
 def test_contacts_that_the_stages_do_not_compute(tmp_path):
-    world = FREE.replace("/></body>", ' margin="0.001" gap="0.001"/></body>') + (
-        '<body name="plate" pos="0 0.7 0"><geom name="slope" type="plane" size="1 1 0.1" condim="6"/></body>'
-        '<geom name="bar" type="capsule" size="0.01 0.1" pos="0 0.6 0.2" priority="1" solref="-100 -10"/>'
+    world = FREE.replace("<geom ", '<geom name="ball" ') + (
+        '<body name="plate" pos="0 0.7 0"><geom name="slope" type="plane" size="1 1 0.1"/></body>'
+        '<geom name="bar" type="capsule" size="0.01 0.1" pos="0 0.6 0.2" priority="1" solref="-100 -500"/>'
+        '<geom name="post" type="capsule" size="0.01 0.1" pos="0.1 0.6 0.2"/>'
     )
-    text = found(write(tmp_path, world))
+    pair = '<contact><pair geom1="ball" geom2="post" friction="1 2 0.1 0.1 0.1" solreffriction="0.1 1"/></contact>'
+    text = found(write(tmp_path, world, more=pair))
     assert "the planes geom slope must be level and below" in text
-    assert "condim 6 among what can touch" in text
-    assert "gap of a geom of ball" in text
-    assert "negative numbers) of geom bar" in text
-    assert "geoms of different priority" in text
+    assert (
+        "solref -100 -500, must be two positive numbers, or minus a stiffness > 0 and minus a damping in (0, 400]"
+        in text
+    )
+    assert "(0, 400], in contacts of" in text
+    assert "sliding friction that differs between the tangents, 1 and 2, in contacts of geom ball, geom post" in text
+    assert "solreffriction 0.1 1, must be 0 0" in text
     egg = '<geom name="egg" type="ellipsoid" size="0.1 0.1 0.2" pos="0 0.6 0.3"/>'
     expected = (
         "geom egg of type ellipsoid; geoms that may collide must be plane, sphere, capsule, cylinder, box or mesh"
     )
     assert expected in found(write(tmp_path, FREE + egg))
+
+
+NAMED = (
+    (FREE + FLAP)
+    .replace('<geom type="sphere"', '<geom name="ball" type="sphere"')
+    .replace('<geom type="box" size="0.03', '<geom name="flap" type="box" size="0.03')
+)
+
+
+@pytest.mark.parametrize("element", ELEMENTS, ids=lambda element: element.name)
+def test_elements_fit_or_are_refused_as_the_guide_says(tmp_path, element):
+    lines = mw.check_scene(write(tmp_path, NAMED, more=element.xml))
+    if element.refused is None:
+        assert lines == []
+    else:
+        (line,) = [line for line in lines if not line.startswith("the robot is not metaworld's")]
+        assert line.startswith(element.refused)
+
+
+def test_each_scene_has_its_own_gravity(tmp_path):
+    light = SceneSpec(write(tmp_path, more='<option gravity="0 0 -5"/>', name="light"))
+    built = [build_scene(spec, None) for spec in (SCENES[0], light)]
+    np.testing.assert_array_equal(stack_scenes(built).gravity, [[0, 0, -9.81], [0, 0, -5]])
+    assert stack_scenes(built[:1]).gravity is None  # then it is a constant of the program
 
 
 ROCK = '<asset><mesh name="{}" vertex="0 0 0  0.1 0 0  0 0.1 0  0 0 0.1"/></asset>'
@@ -319,6 +348,5 @@ def test_an_own_scene_moves_as_in_mujoco(tmp_path):
     assert np.linalg.norm(data.body("ball").xpos - start_pos) > 0.05
     assert np.linalg.norm(data.body("flap").xpos - start_flap) > 0.005
     for body in ("ball", "flap", "hand"):
-        # The ball rolls over the rock's edges, which amplifies float32's rounding to 0.6 mm; in float64 it ends 2e-7 m
-        # from MuJoCo's. Hand and flap are 1 to 2 mm off in float64, too, and with more convex iterations: no rounding.
+        # The ball rolls over the rock's edges, which amplifies float32's rounding.
         np.testing.assert_allclose(ours.body(body).xpos, data.body(body).xpos, atol=2e-3, err_msg=body)

@@ -93,10 +93,11 @@ def test_stack_pads_without_effect():
         taken = jax.tree.map(lambda x, i=i: x[i], stacked)
         jax.tree.map(
             np.testing.assert_array_equal,
-            scene.replace(colliders=None, pairs=None),
+            scene.replace(colliders=None, pairs=None, gravity=None),  # which all have alike
             taken.replace(colliders=None, pairs=None),
         )
         own, padded = scene.pairs, taken.pairs
+        own = own.replace(parameters=own.parameters[:, : padded.parameters.shape[1]])
         kinds = np.repeat(np.arange(len(PAIR_KINDS)), padded.counts)
         assert np.bincount(kinds[padded.valid], minlength=len(PAIR_KINDS)).tolist() == list(own.counts)
         for ours, theirs in zip(jax.tree.leaves(own), jax.tree.leaves(padded), strict=True):

@@ -88,7 +88,7 @@ def _acting(env: mw.MetaWorldEnv, scene: Array, state: PhysicsState, ctrl: Array
     rows = engine.select(scene)
     kin = kinematics(engine.arm, rows, state.qpos, state.prop_pos)
     geometry = Geometry.of(engine.scenes, engine.hulls, scene)
-    candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, accuracy))
+    candidates = broadphase(geometry, kin, config, reach_of(engine.arm, kin, state.qvel, geometry.radius, accuracy))
 
     def substep(
         carry: tuple[PhysicsState, WarmStart | None], _: None

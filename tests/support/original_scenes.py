@@ -47,6 +47,10 @@ def originals() -> tuple[Original, ...]:
     return tuple(out)
 
 
+def original_of(spec: SceneSpec) -> Original:
+    return originals()[SCENES.index(spec)]
+
+
 @functools.cache
 def arm() -> Arm:
     return load_arm(originals()[0].model)

@@ -45,6 +45,7 @@ _STAND_OFF = 1e-3
 # Directions that compete have at most this cosine; the two descents of a search do so for this many steps.
 _MAX_COSINE = 0.8
 _TRIAL_STEPS = 3
+_SAME_COSINE = 0.98  # of directions from which a descent would end alike
 _TINY = 1e-12
 _FAR = 1e10
 
@@ -116,6 +117,10 @@ def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, 
     better = face_overlap < s.depth
     restart = better & (spatial.dot(face_normal, s.normal) < _MAX_COSINE)
     s = _choose(restart, on_face, s._replace(normal=jnp.where(better, face_normal, s.normal)))
+    if hulls.faces is not None:
+        other = _begin(pair, _best_hull_face(pair, shape1, shape2, hulls, s.normal))
+        other = jax.lax.fori_loop(0, iterations, lambda _, s: _descend(pair, s), barrier(other))
+        s = _choose(other.depth < s.depth, other, s)
     return _start_at(pair, s)
 
 
@@ -287,6 +292,30 @@ def _best_face(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape) -> tuple[
         closer = overlaps[k] < overlap
         normal, overlap = jnp.where(closer, axes[:, k], normal), jnp.where(closer, overlaps[k], overlap)
     return normal, overlap
+
+
+def _best_hull_face(pair: _Pair, shape1: Shape, shape2: Shape, hulls: HullTable, known: Array) -> Array:
+    """The face normal (3, S, L) of either hull with the least overlap among those that are not the `known` direction.
+
+    A hull of few faces has a local minimum at nearly each of them, where a descent from elsewhere may end.
+    """
+    faces = jnp.asarray(np.moveaxis(hulls.faces, 1, 0), pair.pos.dtype)  # (F, H + 1, 3)
+    index1, index2 = (hulls.index(shape.type, shape.hull) for shape in (shape1, shape2))
+
+    def try_face(number: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+        normals = faces[number]
+        of_first = spatial.rotate(pair.mat, jnp.moveaxis(normals[index1], -1, 0))
+        for direction in barrier(of_first, -jnp.moveaxis(normals[index2], -1, 0)):
+            overlap = spatial.dot(_support(pair, direction)[:3], direction)
+            # A direction of zeros is no face.
+            is_new = (spatial.dot(direction, direction) > 0.5) & (spatial.dot(direction, known) < _SAME_COSINE)
+            overlap = jnp.where(is_new, overlap, _FAR)
+            closer = overlap < best[1]
+            best = jnp.where(closer, direction, best[0]), jnp.where(closer, overlap, best[1])
+        return barrier(*best)
+
+    start = known, jnp.full(pair.pos.shape[1:], _FAR, pair.pos.dtype)
+    return jax.lax.fori_loop(0, len(faces), try_face, start)[0]
 
 
 def _two_best_of_cube(pair: _Pair, body1: _Body, body2: _Body, shape1: Shape, shape2: Shape) -> tuple[Array, Array]:

@@ -13,7 +13,24 @@ from jaxtyping import Array
 
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.lookup import rows_of_lanes
-from mjx_metaworld.physics.model import Colliders, Pairs, Scene
+from mjx_metaworld.physics.model import FREE, PART, Colliders, Pairs, Scene
+
+# m from the body's axis to which the colliders of objects and of fixtures' moving parts reach in metaworld's scenes
+# (the corners of their bounding boxes some more), and from where on scenes get a bound of their own.
+_RADIUS, _MOST_RADIUS = 0.4, 0.5
+
+
+def _radius(scenes: Scene) -> float:
+    """Bound on the distance of a moving body's colliders from the axis or point about which it turns."""
+    c = scenes.colliders
+    axis, anchor = np.asarray(scenes.part_axis)[:, None, 2], np.asarray(scenes.part_anchor)[:, None]
+    half = (np.abs(c.mat) @ c.extent[..., None])[..., 0]
+    offset = c.pos - anchor
+    from_axis = np.linalg.norm(offset - (offset * axis).sum(-1, keepdims=True) * axis, axis=-1)
+    reach = np.linalg.norm(half, axis=-1) + np.where(c.body == FREE, np.linalg.norm(c.pos, axis=-1), from_axis)
+    turns = (c.body == FREE) | ((c.body == PART) & axis.any(-1))
+    largest = float(reach.max(initial=0.0, where=turns))
+    return largest if largest > _MOST_RADIUS else _RADIUS
 
 
 class Bounds(NamedTuple):
@@ -40,11 +57,12 @@ class Geometry(NamedTuple):
     pairs: Pairs  # leading axes (S, P)
     hulls: HullTable
     scene: Array  # (L,) int32
+    radius: float  # m that colliders of an object or of a fixture's moving part may reach from the body's axis
 
     @classmethod
     def of(cls, scenes: Scene, hulls: HullTable, scene: Array) -> Geometry:
         """Geometry of lanes whose scenes are rows (L,) of the stacked scenes."""
-        return cls(scenes.colliders, scenes.pairs, hulls, scene)
+        return cls(scenes.colliders, scenes.pairs, hulls, scene, _radius(scenes))
 
     def bounds(self) -> Bounds:
         """The lanes' colliders."""

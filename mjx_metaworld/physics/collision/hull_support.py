@@ -42,6 +42,7 @@ class HullTable:
     resolution: np.ndarray  # (H + 1,) cells along a side of a cube face
     reach: np.ndarray  # (H + 1, 26) support along `cube_directions`
     error: np.ndarray  # (H + 1,) largest shortfall of the support in m over the tested directions
+    faces: np.ndarray | None = None  # (H + 1, F, 3) outward normals, zeros behind the last; None if none are tried
 
     def index(self, kind: Array, hull: Array) -> Array:
         """(S, L) hulls of shapes by their `type` and `hull`; of those that are no mesh the last one."""

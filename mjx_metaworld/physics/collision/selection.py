@@ -78,7 +78,8 @@ def select_contacts(found: list[tuple[Slots, Points]], config: EngineConfig) -> 
     def add_group(first: Array | int, rows: Array) -> Array:
         return update_at(rows, pick(first), first)
 
-    none = jnp.zeros((count, Contacts.COLUMNS, dist.shape[-1]), dist.dtype)
+    columns = 1 + 3 + 9 + len(contact) + 1  # as `pick` sets them side by side
+    none = jnp.zeros((count, columns, dist.shape[-1]), dist.dtype)
     return Contacts(for_groups(count, size, num_contacts, config.execution, add_group, none))
 
 

@@ -94,7 +94,7 @@ class Slots(struct.PyTreeNode):
 
     layout: Layout
     pairs: NearPairs  # of all kinds, but for `start`
-    contact: Array  # (16, S, L) of all kinds: what a contact takes over, both bodies, then `Pairs.parameters`
+    contact: Array  # (16 or more, S, L) of all kinds: what a contact takes over, both bodies, then `Pairs.parameters`
 
 
 def poses_for(layout: Layout, kin: Kinematics) -> Array:
