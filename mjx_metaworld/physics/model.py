@@ -201,7 +201,7 @@ class Contacts(struct.PyTreeNode):
         """Contacts of all the properties below, whose first axis is K and whose last is the lanes."""
         order = ("dist", "pos", "frame", "body1", "body2", "margin", "torsional", "touch", "friction")
         order += ("solref", "solimp", "invweight")
-        order += (*(name for name in ("slides", "rolling") if name in fields), "active")
+        order += (*(name for name in ("slides", "rolling") if fields.get(name) is not None), "active")
         count, lanes, dtype = *fields["dist"].shape, fields["dist"].dtype
         return cls(jnp.concatenate([fields[name].astype(dtype).reshape(count, -1, lanes) for name in order], axis=1))
 
