@@ -121,7 +121,7 @@ def _elements(model: mujoco.MjModel) -> Iterator[str]:
     margins = np.flatnonzero(model.jnt_margin)
     if margins.size:
         yield f"a margin of the limits of the joints {_joints(model, margins)}"
-    for joint in np.flatnonzero(model.jnt_limited):
+    for joint in map(int, np.flatnonzero(model.jnt_limited)):
         try:
             standard_solref(model.jnt_solref[joint], model.opt.timestep)
         except ValueError as error:

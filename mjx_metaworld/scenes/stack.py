@@ -46,6 +46,8 @@ def stack_scenes(scenes: Sequence[Scene]) -> Scene:
     """One `Scene` with a leading scene axis; tables are padded to the longest with rows that have no effect."""
     colliders, pairs = stack_colliders([(scene.colliders, scene.pairs) for scene in scenes])
     bare = [scene.replace(colliders=None, pairs=None) for scene in scenes]
-    if all(np.array_equal(scene.gravity, GRAVITY) for scene in scenes):  # then it is a constant of the program
+    if all(
+        np.array_equal(np.asarray(scene.gravity), GRAVITY) for scene in scenes
+    ):  # then it is a constant of the program
         bare = [scene.replace(gravity=None) for scene in bare]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *bare).replace(colliders=colliders, pairs=pairs)

@@ -29,6 +29,7 @@ def test_the_example_runs(tmp_path):
     ended = subprocess.run([sys.executable, str(EXAMPLE)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "what the engine does not compute of it: []" in ended.stdout
-    assert "BEYOND" not in ended.stdout
+    # A tilted ramp stands on edges, which makes a tail of whole control steps.
+    assert [line for line in ended.stdout.splitlines() if "BEYOND" in line and "control step" not in line] == []
     assert (tmp_path / "out" / "own_scene" / "hatch.png").exists()
     assert (tmp_path / "out" / "own_scene" / "run" / "success.png").exists()

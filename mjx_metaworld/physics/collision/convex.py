@@ -299,6 +299,7 @@ def _best_hull_face(pair: _Pair, shape1: Shape, shape2: Shape, hulls: HullTable,
 
     A hull of few faces has a local minimum at nearly each of them, where a descent from elsewhere may end.
     """
+    assert hulls.faces is not None
     faces = jnp.asarray(np.moveaxis(hulls.faces, 1, 0), pair.pos.dtype)  # (F, H + 1, 3)
     index1, index2 = (hulls.index(shape.type, shape.hull) for shape in (shape1, shape2))
 
