@@ -35,7 +35,7 @@ def tables() -> dict[str, str]:
                 *((f"`Placement.{name}`", *rest) for name, *rest in _arrays(Placement, mark="")),
             ],
         ),
-        "elements": _table(("in a file", "", "what"), scene_elements.rows()),
+        "elements": _table(("in a file", "check", "what"), scene_elements.rows()),
         "helpers": _table(("function", "what"), [*_functions(placement), *_functions(rewards)]),
     }
 

@@ -111,7 +111,7 @@ def standard_solref(solref: np.ndarray, timestep: float) -> np.ndarray:
 
 
 def unsupported(parameters: ContactParameters, timestep: float) -> Iterator[str]:
-    """What the stages do not compute of contacts with these parameters."""
+    """Lines on what the stages do not compute of contacts with these parameters."""
     friction, condim = parameters.friction, parameters.condim
     if condim >= 3 and friction[0] != friction[1]:
         yield f"sliding friction that differs between the tangents, {friction[0]:g} and {friction[1]:g}"
