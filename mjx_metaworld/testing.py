@@ -12,6 +12,7 @@ from mjx_metaworld.build.tables import num_padded_points
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.keys import as_words
 from mjx_metaworld.observation import FRAMES
+from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.physics.engine import Engine, Poses
 from mjx_metaworld.physics.model import FINGER_DOFS, FREE, LINK0, PART_QPOS, PhysicsState
 from mjx_metaworld.processes.forks import check_threads
@@ -33,9 +34,14 @@ class KinematicEngine(Engine):
     """
 
     def step(
-        self, scene: jax.Array, state: PhysicsState, ctrl: jax.Array, cost_estimate: jax.Array
+        self,
+        scene: jax.Array,
+        state: PhysicsState,
+        ctrl: jax.Array,
+        cost_estimate: jax.Array,
+        dynamics: Dynamics | None = None,
     ) -> tuple[PhysicsState, Poses, jax.Array]:
-        """Move the hand to the mocap body and the fingers to their targets; every step costs the same."""
+        """Move the hand to the mocap body and the fingers to their targets, whatever the dynamics, at equal cost."""
         low, high = jnp.asarray(self.arm.limit_range[FINGER_DOFS], state.qpos.dtype).T
         fingers = low + (high - low) * (jnp.clip(ctrl, -1.0, 1.0) + 1.0) / 2.0
         state = state.replace(qpos=state.qpos.at[FINGER_DOFS].set(fingers), qvel=jnp.zeros_like(state.qvel))
