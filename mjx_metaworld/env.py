@@ -29,7 +29,7 @@ from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import ARM_DOFS, PART_QPOS, Arm, PhysicsState, Scene
 from mjx_metaworld.physics.promotion import default_promotion
 from mjx_metaworld.processes.forks import check_threads
-from mjx_metaworld.randomise.drawing import Term, are_ready_made, check_terms, draw_parameters, parameters
+from mjx_metaworld.randomise.drawing import Term, are_ready_made, check_terms, draw_by_terms, parameters
 from mjx_metaworld.randomise.signals import command, noisy_entries, observe
 from mjx_metaworld.randomise.structs import Nominal, Randomised, nominal_of
 from mjx_metaworld.suites import Tasks, resolve
@@ -260,7 +260,7 @@ class MetaWorldEnv(EqualCopies):
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
         rand_vec = checks.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
-        return self.draw(self._start(task, rand_vec, self._settled(row), next_key, self._drawn(key, place)))
+        return self.draw(self._start(task, rand_vec, self._settled(row), next_key, self.draw_parameters(key, place)))
 
     @shared_method
     @default_promotion
@@ -303,7 +303,7 @@ class MetaWorldEnv(EqualCopies):
         if any(spec.settles_against_prop for spec in self.tasks):
             prop_pos = self._place(place, rand_vec, settled).prop_pos
             settled = settle_on_host(self.tasks, place, prop_pos, settled)
-        return self.draw(self._start(task, rand_vec, settled, as_typed(key), self._drawn(key, place)))
+        return self.draw(self._start(task, rand_vec, settled, as_typed(key), self.draw_parameters(key, place)))
 
     def _draw_goal(self, key: PRNGKey, task: Int[Array, ""]) -> Float[Array, " rand"]:
         table = self.rows(task)
@@ -317,11 +317,16 @@ class MetaWorldEnv(EqualCopies):
     def _place(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled) -> Placement:
         return self._by_task(task, [placer(spec) for spec in self.tasks], rand_vec, settled)
 
-    def _drawn(self, key: PRNGKey, task: Int[Array, ""]) -> Randomised | None:
-        """The parameters of an episode, from the key of its reset and a task that there is; None without terms."""
+    def draw_parameters(self, key: PRNGKey, task: Int[Array, ""]) -> Randomised | None:
+        """Parameters of an episode as a reset draws them; None without `randomise`.
+
+        Args:
+            key: of the reset, typed or raw.
+            task: index into `tasks`, of a task that there is.
+        """
         if self.randomise is None:
             return None
-        return draw_parameters(self.randomise, jax.random.fold_in(as_typed(key), _OF_PARAMETERS), self.nominal(task))
+        return draw_by_terms(self.randomise, jax.random.fold_in(as_typed(key), _OF_PARAMETERS), self.nominal(task))
 
     def nominal(self, task: Int[Array, ""]) -> Nominal:
         """Physical parameters of a task's scene, as its file has them."""
@@ -332,7 +337,7 @@ class MetaWorldEnv(EqualCopies):
         zero = jax.ShapeDtypeStruct((), jnp.int32)
 
         def drawn(task: Array) -> Array:
-            drawn = self._drawn(jax.random.key(0), task)
+            drawn = self.draw_parameters(jax.random.key(0), task)
             assert drawn is not None, "there are terms"
             return parameters(drawn)
 

@@ -40,7 +40,7 @@ def are_ready_made(terms: Sequence[Term]) -> bool:
     return all(type(term).__module__ == ready_made.__name__ for term in terms)
 
 
-def draw_parameters(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Randomised:
+def draw_by_terms(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Randomised:
     """Parameters of one environment's episode: each term in turn, with a key of its own.
 
     Args:

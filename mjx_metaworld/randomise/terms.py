@@ -47,11 +47,15 @@ class _Range:
             raise ValueError(f"{self.name} takes low <= high, got low={self.low:g}, high={self.high:g}")
 
     def __repr__(self) -> str:
-        return f"{self.name}({self.low:g}, {self.high:g})"
+        return f"{self.name}({_exact(self.low)}, {_exact(self.high)})"  # by which kept programs are told apart
 
     def uniform(self, key: PRNGKey, shape: tuple[int, ...] = ()) -> Array:
         """Draw between the bounds, in JAX's default float."""
         return jax.random.uniform(key, shape, float, self.low, self.high)
+
+
+def _exact(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _times(before: Array | None, factor: Array) -> Array:

@@ -19,7 +19,7 @@ from mjx_metaworld.physics.collision.weights import object_invweights, scale
 from mjx_metaworld.physics.dynamics import Dynamics, contact_factors, vary
 from mjx_metaworld.physics.inertia import actuator_force, damping
 from mjx_metaworld.physics.model import FRICTION, INVWEIGHT, NV, Scene
-from mjx_metaworld.randomise.drawing import draw_parameters, neutral
+from mjx_metaworld.randomise.drawing import draw_by_terms, neutral
 from mjx_metaworld.rendering.edits import Originals, edit_model
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
 from mjx_metaworld.scenes.catalog import SCENES, load_scene
@@ -148,7 +148,7 @@ def recorded(env: mw.MetaWorldEnv, task: int, style: str, num_steps: int, every:
     for lane, goal in enumerate(mw.goals(spec.name, 1)[0][:LANES]):
         cpu_env = reference_env(spec.name)
         first = start_reference(cpu_env, spec.name, goal)
-        drawn = draw_parameters(TERMS, jax.random.key(lane), env.nominal(jnp.int32(task)))
+        drawn = draw_by_terms(TERMS, jax.random.key(lane), env.nominal(jnp.int32(task)))
         edit_by_hand(cpu_env.model, drawn.dynamics, spec.scene_spec.prop)
         for turn in rollout(cpu_env, first, policy, style=style, num_steps=num_steps):
             if turn.index % every == 0:

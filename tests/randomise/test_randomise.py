@@ -12,9 +12,10 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, PREVIOUS_FRAME, SECOND_OBJECT
-from mjx_metaworld.randomise.drawing import check_terms, draw_parameters
+from mjx_metaworld.parity.reference import reference_env, start_reference
+from mjx_metaworld.randomise.drawing import check_terms, draw_by_terms
 from mjx_metaworld.randomise.signals import command
-from mjx_metaworld.testing import KinematicEngine
+from mjx_metaworld.testing import KinematicEngine, state_from_metaworld
 
 r = mw.randomise
 PHYSICS = (
@@ -103,7 +104,7 @@ def robot_actions(terms, actions: np.ndarray) -> np.ndarray:
 
     @jax.jit
     def run(actions: jax.Array) -> jax.Array:
-        drawn = draw_parameters(check_terms(terms), jax.random.key(3), vector_env().env.nominal(jnp.int32(0)))
+        drawn = draw_by_terms(check_terms(terms), jax.random.key(3), vector_env().env.nominal(jnp.int32(0)))
         return jax.lax.scan(lambda now, x: command(now, *x), drawn, (actions, jnp.arange(len(actions))))[1]
 
     return np.asarray(run(jnp.asarray(actions, jnp.float32)))
@@ -207,7 +208,7 @@ def test_a_term_of_ones_own_sees_the_scene():
 
 def test_terms_multiply():
     terms = (r.friction(2.0, 2.0), r.friction(3.0, 3.0))
-    drawn = draw_parameters(terms, jax.random.key(0), vector_env().env.nominal(jnp.int32(0)))
+    drawn = draw_by_terms(terms, jax.random.key(0), vector_env().env.nominal(jnp.int32(0)))
     assert drawn.dynamics.friction == 6.0
 
 
@@ -283,3 +284,32 @@ def test_parameters_can_be_chosen():
     chosen = state.replace(randomised=state.randomised.replace(dynamics=dynamics))
     model, _ = mw.to_mujoco(env, chosen)
     assert not model.opt.gravity.any()
+
+
+def test_a_state_of_the_reference_has_parameters_without_effect():
+    env = mw.make("reach-v3", engine=KinematicEngine, **(ALL | {"privileged": True}))
+    cpu_env = reference_env("reach-v3")
+    start_reference(cpu_env, "reach-v3", mw.goals("reach-v3", 1)[0][0])
+    state = state_from_metaworld(env, 0, cpu_env)
+    dynamics = state.randomised.dynamics
+    np.testing.assert_allclose(dynamics.gravity, [0.0, 0.0, -9.81], rtol=1e-6)
+    for leaf in (dynamics.friction, dynamics.free_mass, dynamics.damping, state.randomised.action_repeat.steps):
+        np.testing.assert_array_equal(leaf, 1)
+    assert not np.any(state.randomised.observation_noise.scale)
+    assert state.obs.shape == (env.observation_size,)
+    cpu_env.close()
+
+
+def test_a_policy_carries_its_own_and_knows_its_tasks():
+    vector = vector_env()
+
+    def policy(state, count, key):
+        return jax.random.uniform(key, (ENVS, 4)), count + 1, {"count": count, "task": state.task}
+
+    out = jax.jit(lambda key: mw.rollout(vector, policy, key, 4, carry=jnp.int32(5)))(jax.random.key(0))
+    assert out.carry == 9
+    np.testing.assert_array_equal(out.extras["count"], [5, 6, 7, 8])
+    np.testing.assert_array_equal(out.extras["task"], out.transitions.task)
+    state, transitions = mw.rollout(vector, lambda obs, key: jax.random.uniform(key, (ENVS, 4)), jax.random.key(0), 4)
+    chex.assert_trees_all_close(out.transitions, transitions, atol=1e-5)
+    chex.assert_trees_all_equal(out.state.task, state.task)
