@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mjx_metaworld.processes import forks as _forks  # noqa: F401 - watches forks from the package's first import on
 
 if TYPE_CHECKING:
+    from mjx_metaworld import randomise
     from mjx_metaworld.compile import jit
     from mjx_metaworld.env import MetaWorldEnv, make
     from mjx_metaworld.experts import expert
@@ -45,6 +46,7 @@ _HOMES = {
     "list_suites": "suites",
     "list_tasks": "suites",
     "make": "env",
+    "randomise": "randomise",
     "render": "rendering.render",
     "rollout": "vector",
     "to_mujoco": "rendering.to_mujoco",
@@ -70,6 +72,7 @@ __all__ = [
     "list_suites",
     "list_tasks",
     "make",
+    "randomise",
     "render",
     "rollout",
     "to_mujoco",
@@ -80,7 +83,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = importlib.import_module("importlib.metadata").version("mjx-metaworld")
     elif name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+        value = home if name == _HOMES[name] else getattr(home, name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

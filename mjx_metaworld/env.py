@@ -26,9 +26,12 @@ from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
-from mjx_metaworld.physics.model import PART_QPOS, Arm, PhysicsState, Scene
+from mjx_metaworld.physics.model import ARM_DOFS, PART_QPOS, Arm, PhysicsState, Scene
 from mjx_metaworld.physics.promotion import default_promotion
 from mjx_metaworld.processes.forks import check_threads
+from mjx_metaworld.randomise.drawing import Term, are_ready_made, check_terms, draw_by_terms, parameters
+from mjx_metaworld.randomise.signals import command, noisy_entries, observe
+from mjx_metaworld.randomise.structs import Nominal, Randomised, nominal_of
 from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.padded import placer, rewarder
@@ -45,6 +48,7 @@ PixelsFactory = Callable[["MetaWorldEnv"], Callable[[State], Any]]
 REWARD_VERSIONS = get_args(RewardVersion)
 ACTION_SIZE = 4
 _SHOWN_TASKS = 3  # in an environment's repr
+_OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into which it is split
 _GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 
 
@@ -60,6 +64,8 @@ def make(
     backend: Backend | Execution = "auto",
     engine: EngineFactory | None = None,
     pixels: PixelsFactory | None = None,
+    randomise: Term | Sequence[Term] | None = None,
+    privileged: bool = False,
 ) -> MetaWorldEnv:
     """Build an environment for a task, a list of tasks, or a suite.
 
@@ -77,11 +83,15 @@ def make(
         engine: what simulates; by default MuJoCo's physics. `testing.KinematicEngine` compiles in a second instead.
         pixels: cameras whose pictures stand beside the state, in `state.pixels`: `mw.Pixels("corner2", 64, 64)`, or a
             function that makes, of the environment, a function which draws one environment's state.
+        randomise: what every reset draws for its episode, in `state.randomised`: terms such as
+            `mw.randomise.friction(0.5, 1.5)`, or functions of one's own.
+        privileged: append the episode's parameters to the observation, before a one-hot vector.
 
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
-            not fit, a reward version that there is not, a bad episode length or an unknown backend.
-        TypeError: if `pixels` is no function.
+            not fit, a reward version that there is not, a bad episode length or an unknown backend, and for
+            `privileged` where nothing is randomised.
+        TypeError: if `pixels` or a term of `randomise` is no function, or a term does not return what it should.
         ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
@@ -99,6 +109,8 @@ def make(
         backend=backend,
         engine=engine,
         pixels=pixels,
+        randomise=randomise,
+        privileged=privileged,
     )
 
 
@@ -114,11 +126,13 @@ class MetaWorldEnv(EqualCopies):
         terminate_on_success: whether the first success ends an episode.
         engine: the physics.
         pixels: makes the cameras of `state.pixels`; None without.
+        randomise: the terms that a reset draws; None without.
+        privileged: whether an observation shows what they drew.
     """
 
     _options = ("tasks", "goal_observable", "one_hot", "reward_version")
-    _options += ("max_episode_steps", "terminate_on_success", "engine", "pixels")
-    _derived = ("_table", "_bank", "observation_space", "action_space")
+    _options += ("max_episode_steps", "terminate_on_success", "randomise", "privileged", "engine", "pixels")
+    _derived = ("_table", "_bank", "observation_space", "action_space", "_num_parameters")
 
     def __init__(
         self,
@@ -133,9 +147,13 @@ class MetaWorldEnv(EqualCopies):
         backend: Backend | Execution = "auto",
         engine: EngineFactory | None = None,
         pixels: PixelsFactory | None = None,
+        randomise: Term | Sequence[Term] | None = None,
+        privileged: bool = False,
     ) -> None:
         if pixels is not None and not callable(pixels):
             raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
+        if privileged and randomise is None:
+            raise ValueError("privileged observations show what is randomised: mw.make(..., randomise=[...])")
         for spec in tasks:
             spec.reward_of(reward_version)  # raises where the task has none
         self.tasks = tasks
@@ -144,11 +162,15 @@ class MetaWorldEnv(EqualCopies):
         self.reward_version: RewardVersion = reward_version
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
+        self.randomise = None if randomise is None else check_terms(randomise)
+        self.privileged = privileged
         config = EngineConfig(physics, execution_of(backend))  # before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
         self.pixels = pixels
+        if self.randomise is not None:
+            self._num_parameters = self._count_parameters()  # raises where a term does not return what it should
         if pixels is not None:
             self._pixels_camera(pixels)  # raises where it cannot draw
 
@@ -156,6 +178,7 @@ class MetaWorldEnv(EqualCopies):
         names = [spec.name for spec in self.tasks]
         shown = names if len(names) <= _SHOWN_TASKS else [*names[:_SHOWN_TASKS], f"... {len(names)} in all"]
         unsaid = {"tasks", "engine"} if self.pixels else {"tasks", "engine", "pixels"}
+        unsaid |= set() if self.randomise else {"randomise", "privileged"}
         given = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._options if name not in unsaid)
         return f"MetaWorldEnv([{', '.join(shown)}], {given})"
 
@@ -165,6 +188,8 @@ class MetaWorldEnv(EqualCopies):
         known = {type(self): MetaWorldEnv, type(engine): Engine}
         if any(kind is not own for kind, own in known.items()) or pixels or not all_built_in(self.tasks):
             return None
+        if self.randomise is not None and not are_ready_made(self.randomise):
+            return None
         if vars(self).keys() - {*self._options, *self._derived}:  # overwritten methods, for example
             return None
         tables = self._table, self._bank, engine.arm, engine.scenes, engine.hulls, engine.config
@@ -172,8 +197,9 @@ class MetaWorldEnv(EqualCopies):
 
     @property
     def observation_size(self) -> int:
-        """39, and the number of tasks more with `one_hot`."""
-        return observation.OBSERVATION_SIZE + (len(self.tasks) if self.one_hot else 0)
+        """39, and the number of parameters more with `privileged`, and the number of tasks more with `one_hot`."""
+        shown = self._num_parameters if self.privileged else 0
+        return observation.OBSERVATION_SIZE + shown + (len(self.tasks) if self.one_hot else 0)
 
     @property
     def action_size(self) -> int:
@@ -192,6 +218,9 @@ class MetaWorldEnv(EqualCopies):
 
         low, high = self._table.obs_low.min(0), self._table.obs_high.max(0)
         low, high = np.where(low <= -UNBOUNDED, -np.inf, low), np.where(high >= UNBOUNDED, np.inf, high)
+        if self.privileged:
+            unbounded = np.full(self._num_parameters, np.inf)
+            low, high = np.append(low, -unbounded), np.append(high, unbounded)
         if self.one_hot:
             num_tasks = len(self.tasks)
             low, high = np.append(low, np.zeros(num_tasks)), np.append(high, np.ones(num_tasks))
@@ -231,7 +260,7 @@ class MetaWorldEnv(EqualCopies):
         row = first + jax.random.randint(row_key, (), 0, count)
         banked = jnp.asarray(self._bank.rand_vec, float)[row]
         rand_vec = checks.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
-        return self.draw(self._start(task, rand_vec, self._settled(row), next_key))
+        return self.draw(self._start(task, rand_vec, self._settled(row), next_key, self.draw_parameters(key, place)))
 
     @shared_method
     @default_promotion
@@ -274,7 +303,7 @@ class MetaWorldEnv(EqualCopies):
         if any(spec.settles_against_prop for spec in self.tasks):
             prop_pos = self._place(place, rand_vec, settled).prop_pos
             settled = settle_on_host(self.tasks, place, prop_pos, settled)
-        return self.draw(self._start(task, rand_vec, settled, as_typed(key)))
+        return self.draw(self._start(task, rand_vec, settled, as_typed(key), self.draw_parameters(key, place)))
 
     def _draw_goal(self, key: PRNGKey, task: Int[Array, ""]) -> Float[Array, " rand"]:
         table = self.rows(task)
@@ -288,8 +317,39 @@ class MetaWorldEnv(EqualCopies):
     def _place(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled) -> Placement:
         return self._by_task(task, [placer(spec) for spec in self.tasks], rand_vec, settled)
 
+    def draw_parameters(self, key: PRNGKey, task: Int[Array, ""]) -> Randomised | None:
+        """Parameters of an episode as a reset draws them; None without `randomise`.
+
+        Args:
+            key: of the reset, typed or raw.
+            task: index into `tasks`, of a task that there is.
+        """
+        if self.randomise is None:
+            return None
+        return draw_by_terms(self.randomise, jax.random.fold_in(as_typed(key), _OF_PARAMETERS), self.nominal(task))
+
+    def nominal(self, task: Int[Array, ""]) -> Nominal:
+        """Physical parameters of a task's scene, as its file has them."""
+        rows = jax.tree.map(lambda x: np.asarray(x, float), self.engine.scenes.replace(colliders=None, pairs=None))
+        return nominal_of(self.engine.arm, take_row(rows, self.rows(task).scene), task)
+
+    def _count_parameters(self) -> int:
+        zero = jax.ShapeDtypeStruct((), jnp.int32)
+
+        def drawn(task: Array) -> Array:
+            drawn = self.draw_parameters(jax.random.key(0), task)
+            assert drawn is not None, "there are terms"
+            return parameters(drawn)
+
+        return jax.eval_shape(drawn, zero).shape[0]
+
     def _start(
-        self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled, next_key: PRNGKey
+        self,
+        task: Int[Array, ""],
+        rand_vec: Float[Array, " rand"],
+        settled: Settled,
+        next_key: PRNGKey,
+        drawn: Randomised | None,
     ) -> State:
         place, _ = checks.row_of_task(task, len(self.tasks))
         table = self.rows(place)
@@ -301,11 +361,16 @@ class MetaWorldEnv(EqualCopies):
             prop_pos=placement.prop_pos,
             qacc_warmstart=settled.qacc_warmstart,
         )
+        offset = None if drawn is None else drawn.joint_offset
+        if offset is not None:
+            physics = physics.replace(qpos=physics.qpos.at[ARM_DOFS].add(offset.astype(physics.qpos.dtype)))
         poses = self.engine.poses(table.scene, physics)
-        fresh = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos).frame
-        frame = observation.reset_frame(fresh, settled.frame, placement.prop_pos - settled.prop_pos, table.stale_reset)
+        readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
+        # A joint that was moved is observed: the settled frame would show the hand where it was before.
+        stale = table.stale_reset if offset is None else jnp.zeros_like(table.stale_reset)
+        frame = observation.reset_frame(readings.frame, settled.frame, placement.prop_pos - settled.prop_pos, stale)
         obs = observation.stack_frames(frame, frame, placement.goal, goal_observable=self.goal_observable)
-        obs = self._with_task(obs, task)
+        obs = self._appended(self._noisy(obs, drawn, place, 0), task, drawn)
         zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
         words, key_impl = as_words(next_key)
         state = State(
@@ -322,7 +387,7 @@ class MetaWorldEnv(EqualCopies):
                 goal=placement.goal,
                 object_init=placement.object_init,
                 points_init=placement.points_init,
-                tcp_init=settled.tcp,
+                tcp_init=settled.tcp if offset is None else readings.tcp,
                 first_distance=zero,
                 previous_frame=frame,
                 step=jnp.zeros((), jnp.int32),
@@ -331,6 +396,7 @@ class MetaWorldEnv(EqualCopies):
             ),
             cost_estimate=jnp.zeros((), jnp.int32),
             finite=checks.all_finite(rand_vec, obs, physics.qpos, physics.qvel),
+            randomised=drawn,
         )
         # Every leaf a buffer of its own, shared neither with another nor with what the caller gave, so that the state
         # may be donated. In a compiled program a copy is nothing.
@@ -365,11 +431,15 @@ class MetaWorldEnv(EqualCopies):
 
         place, known = checks.row_of_task(state.task, len(self.tasks))
         table = self.rows(place)
+        drawn, dynamics = self._drawn_of(state), ()
+        if drawn is not None:
+            drawn, action = command(drawn, action, episode.step)
+            dynamics = (drawn.dynamics,)
         shift = jnp.clip(action[:3], -1.0, 1.0) * ACTION_SCALE
         mocap_pos = jnp.clip(state.physics.mocap_pos + shift, table.hand_low, table.hand_high)
         ctrl = jnp.stack([action[3], -action[3]])
         physics, poses, cost_estimate = self.engine.step(
-            table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl, state.cost_estimate
+            table.scene, state.physics.replace(mocap_pos=mocap_pos), ctrl, state.cost_estimate, *dynamics
         )
 
         readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
@@ -401,12 +471,14 @@ class MetaWorldEnv(EqualCopies):
         )
         metrics = jax.tree.map(lambda x: jnp.where(sound, x, 0.0), metrics)
         step = episode.step + 1
+        if drawn is not None:
+            obs = jnp.clip(self._noisy(obs, drawn, place, step), table.obs_low, table.obs_high)
         new = (physics, obs, first_distance, readings.frame)
         old = (state.physics, state.obs[observation.OBSERVATION], episode.first_distance, episode.previous_frame)
         physics, obs, first_distance, frame = jax.tree.map(functools.partial(jnp.where, sound), new, old)
         after = State(
             physics=physics,
-            obs=self._with_task(obs, state.task),
+            obs=self._appended(obs, state.task, drawn),
             reward=jnp.copy(metrics.unscaled_reward),  # a buffer of its own, see `_start`
             terminated=~sound | (metrics.success > 0) if self.terminate_on_success else ~sound,
             truncated=step >= self.max_episode_steps,
@@ -417,8 +489,15 @@ class MetaWorldEnv(EqualCopies):
             ),
             cost_estimate=cost_estimate,
             finite=valid & sound,
+            randomised=drawn,
         )
         return self.draw(after)
+
+    def _drawn_of(self, state: State) -> Randomised | None:
+        if (state.randomised is None) != (self.randomise is None):
+            has = "no parameters" if state.randomised is None else "parameters"
+            raise ValueError(f"the state has {has} of an episode in `randomised`, unlike this environment's states")
+        return state.randomised
 
     # --- pixels ---
 
@@ -460,7 +539,18 @@ class MetaWorldEnv(EqualCopies):
         """The task's branch; in a mixed batch all branches run and each lane keeps its own."""
         return branches[0](*operands) if len(branches) == 1 else switch(task, branches, *operands)
 
-    def _with_task(self, obs: Array, task: Array) -> Array:
-        if not self.one_hot:
+    def _noisy(self, obs: Array, drawn: Randomised | None, task: Array, step: Array | int) -> Array:
+        """The observation (39,) with the noise of the episode, if it has any."""
+        if drawn is None or drawn.observation_noise is None:
             return obs
-        return jnp.concatenate([obs, jax.nn.one_hot(task, len(self.tasks), dtype=obs.dtype)])
+        entries = np.stack([noisy_entries(len(spec.objects)) for spec in self.tasks])
+        return observe(drawn.observation_noise, obs, jnp.asarray(step), jnp.asarray(entries)[task])
+
+    def _appended(self, obs: Array, task: Array, drawn: Randomised | None) -> Array:
+        """The observation with what is appended to its 39 numbers."""
+        parts = [obs]
+        if self.privileged and drawn is not None:
+            parts.append(parameters(drawn).astype(obs.dtype))
+        if self.one_hot:
+            parts.append(jax.nn.one_hot(task, len(self.tasks), dtype=obs.dtype))
+        return jnp.concatenate(parts) if len(parts) > 1 else obs

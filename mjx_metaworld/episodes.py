@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.types import State, StochasticPolicy, on_host
+from mjx_metaworld.types import State, StochasticPolicy, Transition, on_host
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -48,9 +48,68 @@ class EpisodeRun(NamedTuple):
     run_seconds: float
 
 
+class Finished(struct.PyTreeNode):
+    """Episodes that ended in a rollout: where `done`, the other entries are those of the whole episode."""
+
+    done: Bool[Array, "steps envs"]
+    success: Bool[Array, "steps envs"]  # at any step of the episode
+    episode_return: Float[Array, "steps envs"]
+    length: Int[Array, "steps envs"]  # control steps
+    task: Int[Array, "steps envs"]  # index into `env.tasks`
+
+    def mean(self, values: Array) -> Float[Array, ""]:
+        """Mean over the episodes that ended of values (steps, envs), such as `success`; NaN where none did."""
+        return jnp.mean(values.astype(float), where=self.done)
+
+
+class Open(struct.PyTreeNode):
+    """Episodes in progress between two rollouts."""
+
+    stats: EpisodeStats  # (envs,) so far
+    length: Int[Array, " envs"]
+
+
 def no_episodes(num_envs: int) -> EpisodeStats:
     """Statistics before the first step."""
     return EpisodeStats(success=jnp.zeros(num_envs, bool), episode_return=jnp.zeros(num_envs))
+
+
+def accumulate(stats: EpisodeStats, transitions: Transition) -> tuple[EpisodeStats, EpisodeStats]:
+    """Go through transitions (steps, envs) with automatic resets.
+
+    Returns:
+        Statistics (envs,) of the episodes in progress at the end, and those so far (steps, envs) at every step, which
+        where an episode ends are its own.
+    """
+    done = transitions.terminated | transitions.truncated
+
+    def step(open_: EpisodeStats, now: tuple[Array, Array, Array]) -> tuple[EpisodeStats, EpisodeStats]:
+        reward, success, ends = now
+        so_far = open_.after(success, reward)
+        return EpisodeStats(so_far.success & ~ends, jnp.where(ends, 0.0, so_far.episode_return)), so_far
+
+    return jax.lax.scan(step, stats, (transitions.reward, transitions.metrics.success, done))
+
+
+def finish_episodes(transitions: Transition, open_episodes: Open | None = None) -> tuple[Open, Finished]:
+    """Statistics of the episodes that end in a rollout of a `VectorEnv`; traceable.
+
+    A success counts for its own episode, whichever rollout that began in: give what the last call returned.
+
+    Args:
+        transitions: from `mw.rollout` or a scan over `VectorEnv.step`, leading axes (steps, envs).
+        open_episodes: in progress before; None where the rollout began with fresh episodes.
+    """
+    done = transitions.terminated | transitions.truncated
+    if open_episodes is None:
+        open_episodes = Open(no_episodes(done.shape[1]), jnp.zeros(done.shape[1], jnp.int32))
+    stats, so_far = accumulate(open_episodes.stats, transitions)
+
+    def count(length: Array, ends: Array) -> tuple[Array, Array]:
+        return jnp.where(ends, 0, length + 1), length + 1
+
+    length, lengths = jax.lax.scan(count, open_episodes.length, done)
+    return Open(stats, length), Finished(done, so_far.success, so_far.episode_return, lengths, transitions.task)
 
 
 def begin_episodes(state: State) -> Episodes:

@@ -12,9 +12,12 @@ from mjx_metaworld.build.tables import num_padded_points
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.keys import as_words
 from mjx_metaworld.observation import FRAMES
+from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.physics.engine import Engine, Poses
 from mjx_metaworld.physics.model import FINGER_DOFS, FREE, LINK0, PART_QPOS, PhysicsState
 from mjx_metaworld.processes.forks import check_threads
+from mjx_metaworld.randomise.drawing import neutral, parameters
+from mjx_metaworld.randomise.structs import Randomised
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
 from mjx_metaworld.types import Episode, Metrics, State
@@ -33,9 +36,14 @@ class KinematicEngine(Engine):
     """
 
     def step(
-        self, scene: jax.Array, state: PhysicsState, ctrl: jax.Array, cost_estimate: jax.Array
+        self,
+        scene: jax.Array,
+        state: PhysicsState,
+        ctrl: jax.Array,
+        cost_estimate: jax.Array,
+        dynamics: Dynamics | None = None,
     ) -> tuple[PhysicsState, Poses, jax.Array]:
-        """Move the hand to the mocap body and the fingers to their targets; every step costs the same."""
+        """Move the hand to the mocap body and the fingers to their targets, whatever the dynamics, at equal cost."""
         low, high = jnp.asarray(self.arm.limit_range[FINGER_DOFS], state.qpos.dtype).T
         fingers = low + (high - low) * (jnp.clip(ctrl, -1.0, 1.0) + 1.0) / 2.0
         state = state.replace(qpos=state.qpos.at[FINGER_DOFS].set(fingers), qvel=jnp.zeros_like(state.qvel))
@@ -70,7 +78,7 @@ REMEMBERED_HEIGHTS = {"assembly-v3": {2: "obj_height"}, "box-close-v3": {0: "obj
 def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> State:
     """The state of a reference environment between two control steps, lossless but for rounding to `env`'s floats.
 
-    Reward and metrics are zero: the reference does not keep them.
+    Reward and metrics are zero: the reference does not keep them. What `env` randomises has no effect on the episode.
 
     Args:
         env: the environment that the state is meant for.
@@ -93,6 +101,9 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
     points = points_init(cpu_env, spec)
     zero, no = jnp.zeros(()), jnp.zeros((), bool)
     words, key_impl = as_words(jax.random.key(0))
+    drawn = env.draw_parameters(jax.random.key(0), jnp.int32(task))
+    if drawn is not None:
+        drawn = neutral(drawn, env.nominal(jnp.int32(task)))
     state = State(
         physics=PhysicsState(
             qpos=_floats(skeleton.qpos),
@@ -101,7 +112,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
             prop_pos=_floats(np.zeros(3) if prop is None else cpu_env.model.body(prop).pos),
             qacc_warmstart=_floats(skeleton.qacc_warmstart),
         ),
-        obs=_floats(_observation(env, task, cpu_env)),
+        obs=_floats(_observation(env, task, cpu_env, drawn)),
         reward=zero,
         terminated=no,
         truncated=jnp.asarray(cpu_env.curr_path_length >= env.max_episode_steps),
@@ -122,6 +133,7 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
         ),
         cost_estimate=jnp.zeros((), jnp.int32),
         finite=jnp.ones((), bool),
+        randomised=drawn,
     )
     return env.draw(jax.tree.map(jnp.copy, state))  # a buffer of its own for every leaf, so that it may be donated
 
@@ -170,8 +182,8 @@ def first_distance(cpu_env: SawyerXYZEnv) -> np.ndarray:
     return np.asarray(getattr(cpu_env, "_target_to_obj_init", None) or 0.0)
 
 
-def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndarray:
-    """Last observation of the reference, with the goal shown or hidden and the task appended as `env` does it."""
+def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv, drawn: Randomised | None) -> np.ndarray:
+    """Last observation of the reference, with the goal shown or hidden and all appended that `env` appends."""
     spec = env.tasks[task]
     assert cpu_env._target_pos is not None
     if cpu_env.curr_path_length == 0:  # a first observation is not clipped, and its history is itself
@@ -180,6 +192,8 @@ def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) -> np.ndar
         assert cpu_env._last_stable_obs is not None
         frames, goal = cpu_env._last_stable_obs[FRAMES], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
     obs = np.concatenate([frames, goal if env.goal_observable else np.zeros(3)])
+    if env.privileged and drawn is not None:
+        obs = np.append(obs, parameters(drawn))
     return np.append(obs, np.eye(len(env.tasks))[task]) if env.one_hot else obs
 
 

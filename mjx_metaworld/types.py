@@ -68,6 +68,7 @@ class State(struct.PyTreeNode):
     cost_estimate: Int[Array, ""]  # the engine's: orders environments on a CPU; any value gives the same results
     finite: Bool[Array, ""]  # False after a step with NaN or infinity: in its action, or in what came of it
     pixels: Any = None  # what the environment's `pixels` draw of it; None, which has no leaves, without
+    randomised: Any = None  # the episode's parameters, a `Randomised`; None, which has no leaves, without `randomise`
 
 
 class Transition(struct.PyTreeNode):

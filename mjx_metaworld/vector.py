@@ -7,7 +7,7 @@ import functools
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -312,6 +312,19 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
     return NamedSharding(Mesh(np.asarray(devices), (LANE_AXIS,)), PartitionSpec(LANE_AXIS))
 
 
+class Rollout(NamedTuple):
+    """Result of a rollout whose policy carries something."""
+
+    state: State  # the last
+    transitions: Transition  # leading axes (steps, envs)
+    carry: Any  # the policy's last
+    extras: Any  # what the policy gave beside its actions, with a leading axis of steps
+
+
+_NOTHING: Any = object()  # where no carry is given, which may be None
+
+
+@overload
 def rollout(
     vector_env: VectorEnv,
     policy: Callable[..., Float[Array, "envs 4"]],
@@ -320,19 +333,48 @@ def rollout(
     state: State | None = None,
     *,
     sees: bool = False,
-) -> tuple[State, Transition]:
+) -> tuple[State, Transition]: ...
+
+
+@overload
+def rollout(
+    vector_env: VectorEnv,
+    policy: Callable[[State, Any, Array], tuple[Float[Array, "envs 4"], Any, Any]],
+    key: PRNGKey,
+    num_steps: int,
+    state: State | None = None,
+    *,
+    carry: Any,
+) -> Rollout: ...
+
+
+def rollout(
+    vector_env: VectorEnv,
+    policy: Callable[..., Any],
+    key: PRNGKey,
+    num_steps: int,
+    state: State | None = None,
+    *,
+    sees: bool = False,
+    carry: Any = _NOTHING,
+) -> tuple[State, Transition] | Rollout:
     """Run a policy for `num_steps` control steps in one `lax.scan`.
 
     Args:
         vector_env: the environments.
-        policy: `(obs (envs, obs), key) -> action (envs, 4)`; with `sees` `(obs, pixels, key)`.
+        policy: `(obs (envs, obs), key) -> action (envs, 4)`; with `sees` `(obs, pixels, key)`; with `carry`
+            `(state, carry, key) -> (action, carry, extras)`.
         key: draws the first episodes (unless `state` is given) and the policy's randomness.
         num_steps: length of the scan.
         state: where to start; by default fresh episodes.
         sees: give the policy the pictures, too, of an environment with `pixels`.
+        carry: the policy's own at the start, any pytree such as a recurrent network's memory or `None`; the policy is
+            then given whole states: their observations, tasks, pictures, and `episode.step`, which is 0 where an
+            episode begins.
 
     Returns:
         The last state, and all transitions with leading axes (num_steps, envs); with `pixels` they hold the pictures.
+        With `carry` a `Rollout` of both, the policy's last carry, and its extras with a leading axis of steps.
 
     Raises:
         ValueError: if the policy is to see and the environment has no `pixels`.
@@ -345,9 +387,22 @@ def rollout(
         state = vector_env.reset(reset_key)
     elif vector_env.env.pixels is not None and state.pixels is None:
         state = jax.vmap(vector_env.env.draw)(state)
+    step_keys = jax.random.split(policy_key, num_steps)
+    if carry is not _NOTHING:
+        return _rollout_carrying(vector_env, policy, step_keys, state, carry)
 
     def body(state, step_key):
         seen = (state.obs, state.pixels) if sees else (state.obs,)
         return vector_env.step(state, policy(*seen, step_key))
 
-    return jax.lax.scan(body, state, jax.random.split(policy_key, num_steps))
+    return jax.lax.scan(body, state, step_keys)
+
+
+def _rollout_carrying(vector_env: VectorEnv, policy: Callable[..., Any], keys: Array, state: State, carry: Any) -> Any:
+    def body(now: tuple[State, Any], step_key: Array) -> tuple[tuple[State, Any], tuple[Transition, Any]]:
+        action, carry, extras = policy(*now, step_key)
+        state, transition = vector_env.step(now[0], action)
+        return (state, carry), (transition, extras)
+
+    (state, carry), (transitions, extras) = jax.lax.scan(body, (state, carry), keys)
+    return Rollout(state, transitions, carry, extras)

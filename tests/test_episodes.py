@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.episodes import begin_episodes, run_episodes, step_episodes
+from mjx_metaworld.episodes import begin_episodes, finish_episodes, run_episodes, step_episodes
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.vector import reset_to_goals, select_envs
 
@@ -88,3 +88,35 @@ def test_selection_takes_arrays_of_any_rank():
     assert taken[0].tolist() == [1.0, 0.0, 1.0]
     assert taken[1].tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
     assert select_envs(jnp.array(False), new, old)[0].tolist() == [0.0] * 3
+
+
+def test_episodes_that_end_in_a_rollout_are_told_apart():
+    """A success counts for its own episode, also where that began in the rollout before."""
+    ends = np.array([[0, 0, 1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0, 1, 0]], bool).T  # (steps, envs)
+    success = np.array([[0, 1, 0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0, 0, 0]], float).T
+    reward = np.arange(16.0).reshape(8, 2)
+    zero = jnp.zeros(())
+    plain = mw.Transition(zero, zero, zero, zero, zero, zero, mw.Metrics(*[zero] * 7), zero)
+
+    def transitions(steps: slice) -> mw.Transition:
+        return plain.replace(
+            reward=jnp.asarray(reward[steps]),
+            terminated=jnp.zeros_like(ends[steps]),
+            truncated=jnp.asarray(ends[steps]),
+            metrics=plain.metrics.replace(success=jnp.asarray(success[steps])),
+            task=jnp.zeros(ends[steps].shape, jnp.int32),
+        )
+
+    in_progress, first = jax.jit(finish_episodes)(transitions(slice(0, 4)))
+    _, second = jax.jit(finish_episodes)(transitions(slice(4, 8)), in_progress)
+    done, solved, returns, length = (
+        np.concatenate([getattr(part, name) for part in (first, second)])
+        for name in ("done", "success", "episode_return", "length")
+    )
+    np.testing.assert_array_equal(done, ends)
+    np.testing.assert_array_equal(solved[ends], [False, True, False, True])  # step by step: 1, 2, 5, 6
+    np.testing.assert_array_equal(length[ends], [2, 3, 3, 5])
+    np.testing.assert_array_equal(returns[ends], [4.0, 6.0, 24.0, 45.0])
+    assert first.mean(first.success) == 0.5
+    assert np.isnan(first.replace(done=jnp.zeros_like(first.done)).mean(first.success))
+    assert (success.max(axis=0) > 0).mean() == 1.0  # what a maximum over the window would show

@@ -143,10 +143,13 @@ def wrap(
     `device_put_replicated`, brax's agents are given one here; `jax` itself is left alone.
 
     Raises:
-        ValueError: for a `randomization_fn`, since there is no brax system to randomize.
+        ValueError: for a `randomization_fn`, since there is no brax system to randomize; the environment does it.
     """
     if randomization_fn is not None:
-        raise ValueError("randomization_fn must be None: there is no brax system to randomize")
+        raise ValueError(
+            "randomization_fn must be None: there is no brax system to randomize. Terms in its place: "
+            "mw.make(..., randomise=[...]), see docs/guides/randomise.md"
+        )
     provide_device_put_replicated()  # an agent wraps before it needs it
     late = BraxEnv(env.env, draws=False) if env.env.pixels is not None else env
     return FreshAutoResetWrapper(EpisodeWrapper(VmapWrapper(late), episode_length, action_repeat))

@@ -26,6 +26,7 @@ from mjx_metaworld.physics.collision.shapes import WarmStart
 from mjx_metaworld.physics.cone import contact_forces, zone_of
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.dynamics import Dynamics, contact_factors, vary
 from mjx_metaworld.physics.inertia import MassMatrix, dense
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
@@ -59,30 +60,36 @@ class DiffOutputs(NamedTuple):
     hand_pos: Array
 
 
-def with_pullback(step: Callable[..., Any], pullback: Callable[..., tuple[DiffState, Array]]) -> Callable[..., Any]:
+def with_pullback(
+    step: Callable[..., Any], pullback: Callable[..., tuple[DiffState, Array, Any]]
+) -> Callable[..., Any]:
     """A step of one environment that can be differentiated in reverse mode.
 
     Args:
-        step: from a scene's row, a `PhysicsState`, ctrl and a cost estimate to a `PhysicsState`, `Poses` and the next
-            estimate.
-        pullback: from the first three arguments and the cotangents `DiffState` and `DiffOutputs` of what it returns to
-            those of the state's `DiffState` and of ctrl.
+        step: from a scene's row, a `PhysicsState`, ctrl, a cost estimate and `Dynamics` or None to a `PhysicsState`,
+            `Poses` and the next estimate.
+        pullback: from the arguments but the estimate and the cotangents `DiffState` and `DiffOutputs` of what it
+            returns to those of the state's `DiffState`, of ctrl and of the `Dynamics`.
     """
 
     @jax.custom_vjp
-    def differentiable(scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array) -> Any:
-        return step(scene, state, ctrl, cost_estimate)
+    def differentiable(
+        scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array, dynamics: Dynamics | None
+    ) -> Any:
+        return step(scene, state, ctrl, cost_estimate, dynamics)
 
-    def keep_inputs(scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array) -> Any:
-        return step(scene, state, ctrl, cost_estimate), (scene, state, ctrl)
+    def keep_inputs(
+        scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array, dynamics: Dynamics | None
+    ) -> Any:
+        return step(scene, state, ctrl, cost_estimate, dynamics), (scene, state, ctrl, dynamics)
 
-    def pull_back(inputs: tuple[Array, PhysicsState, Array], cotangents: Any) -> Any:
-        _, state, _ = inputs
+    def pull_back(inputs: tuple[Array, PhysicsState, Array, Dynamics | None], cotangents: Any) -> Any:
+        state = inputs[1]
         new_state, poses, _ = cotangents
         diff_outputs = DiffOutputs(poses.xpos, poses.xmat, poses.hand_pos)
-        diff_state, ctrl = pullback(*inputs, _diff_state(new_state), diff_outputs)
+        diff_state, ctrl, dynamics = pullback(*inputs, _diff_state(new_state), diff_outputs)
         unused = jnp.zeros_like(state.qacc_warmstart)
-        return None, state.replace(**diff_state._asdict(), qacc_warmstart=unused), ctrl, None
+        return None, state.replace(**diff_state._asdict(), qacc_warmstart=unused), ctrl, None, dynamics
 
     differentiable.defvjp(keep_inputs, pull_back)
 
@@ -100,10 +107,11 @@ def pull_lanes(
     geometry: Geometry,
     state: PhysicsState,
     ctrl: Array,
+    dynamics: Dynamics | None,
     diff_state: DiffState,
     diff_outputs: DiffOutputs,
     config: EngineConfig,
-) -> tuple[DiffState, Array]:
+) -> tuple[DiffState, Array, Dynamics | None]:
     """Pull cotangents back through a control step; all arrays lanes last.
 
     Args:
@@ -112,15 +120,17 @@ def pull_lanes(
         geometry: their colliders and pairs.
         state: the states before the step.
         ctrl: (2, L).
+        dynamics: the lanes' physical parameters.
         diff_state: cotangents of what the step made of the state.
         diff_outputs: cotangents of the poses after it.
         config: of the step; its counts are raised.
     """
 
-    def advance(start: DiffState, ctrl: Array) -> tuple[DiffState, DiffOutputs]:
-        return _advance(arm, scene, geometry, state.replace(**start._asdict()), ctrl, config)
+    def advance(start: DiffState, ctrl: Array, dynamics: Dynamics | None) -> tuple[DiffState, DiffOutputs]:
+        varied = geometry._replace(factors=contact_factors(scene, dynamics))
+        return _advance(arm, vary(arm, scene, dynamics), varied, state.replace(**start._asdict()), ctrl, config)
 
-    _, pull = jax.vjp(advance, _diff_state(state), ctrl)
+    _, pull = jax.vjp(advance, _diff_state(state), ctrl, dynamics)
     return pull((diff_state, diff_outputs))
 
 

@@ -9,15 +9,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array
 
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.collision.hull_support import HullTable
+from mjx_metaworld.physics.collision.weights import object_invweights
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.copies import reduce_to_itself
 from mjx_metaworld.physics.derivative import DiffOutputs, DiffState, pull_lanes, with_pullback
+from mjx_metaworld.physics.dynamics import Dynamics, contact_factors, vary
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import Arm, Kinematics, PhysicsState, Scene
@@ -53,9 +56,9 @@ class Engine:
         alone = dataclasses.replace(config, execution=dataclasses.replace(config.execution, early_exit=False))
         step = self.on_lanes(
             functools.partial(self._step_lanes, config),
-            order=lambda scene, state, ctrl, cost: cost,
+            order=lambda scene, state, ctrl, cost, dynamics: cost,
             alone=functools.partial(self._step_lanes, alone),
-            shapes=lambda scene, state, ctrl, cost: (
+            shapes=lambda scene, state, ctrl, cost, dynamics: (
                 jax.tree.map(_shape, state),
                 _poses_shapes(state.qpos.dtype),
                 _shape(cost),
@@ -64,9 +67,10 @@ class Engine:
         pullback = self.on_lanes(
             functools.partial(self._pull_lanes, config),
             alone=functools.partial(self._pull_lanes, alone),
-            shapes=lambda scene, state, ctrl, diff_state, diff_outputs: (
+            shapes=lambda scene, state, ctrl, dynamics, diff_state, diff_outputs: (
                 jax.tree.map(_shape, diff_state),
                 _shape(ctrl),
+                jax.tree.map(_shape, dynamics),
             ),
         )
         self._step = with_pullback(step, pullback)
@@ -91,7 +95,12 @@ class Engine:
         return Division.of(num_envs, self._lanes or num_envs, self._chunk)
 
     def step(
-        self, scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array
+        self,
+        scene: Array,
+        state: PhysicsState,
+        ctrl: Array,
+        cost_estimate: Array,
+        dynamics: Dynamics | None = None,
     ) -> tuple[PhysicsState, Poses, Array]:
         """One control step, and the forward pass that the reference makes before it observes.
 
@@ -100,22 +109,30 @@ class Engine:
             state: the state of one environment.
             ctrl: (2,) targets of the finger servos.
             cost_estimate: () int32 that the step before returned, 0 at first; any value gives the same results.
+            dynamics: physical parameters that differ from the scene's; None for the scene as it is.
 
         Returns:
             The new state, its poses, and the next cost estimate, by which a CPU computes environments of alike cost
             together.
         """
-        return self._step(scene, state, ctrl, cost_estimate)
+        return self._step(scene, state, ctrl, cost_estimate, dynamics)
 
     def poses(self, scene: Array, state: PhysicsState) -> Poses:
         """Poses of a state by forward kinematics alone; `touching` is False."""
         return self._poses(scene, state)
 
     def _step_lanes(
-        self, config: EngineConfig, scene: Array, state: PhysicsState, ctrl: Array, cost_estimate: Array
+        self,
+        config: EngineConfig,
+        scene: Array,
+        state: PhysicsState,
+        ctrl: Array,
+        cost_estimate: Array,
+        dynamics: Dynamics | None,
     ) -> tuple[PhysicsState, Poses, Array]:
-        geometry = Geometry.of(self.scenes, self.hulls, scene)
-        made = control_step(self.arm, self.select(scene), geometry, state, ctrl, config)
+        rows = self.select(scene)
+        geometry = self._geometry(scene, dynamics)._replace(factors=contact_factors(rows, dynamics))
+        made = control_step(self.arm, vary(self.arm, rows, dynamics), geometry, state, ctrl, config)
         return made.state, _poses(made.kin, made.touching), made.cost_estimate
 
     def _pull_lanes(
@@ -124,15 +141,26 @@ class Engine:
         scene: Array,
         state: PhysicsState,
         ctrl: Array,
+        dynamics: Dynamics | None,
         diff_state: DiffState,
         diff_outputs: DiffOutputs,
-    ) -> tuple[DiffState, Array]:
-        geometry = Geometry.of(self.scenes, self.hulls, scene)
-        return pull_lanes(self.arm, self.select(scene), geometry, state, ctrl, diff_state, diff_outputs, config)
+    ) -> tuple[DiffState, Array, Dynamics | None]:
+        geometry, rows = self._geometry(scene, dynamics), self.select(scene)
+        return pull_lanes(self.arm, rows, geometry, state, ctrl, dynamics, diff_state, diff_outputs, config)
 
     def _poses_lanes(self, scene: Array, state: PhysicsState) -> Poses:
         kin = kinematics(self.arm, self.select(scene), state.qpos, state.prop_pos)
         return _poses(kin, jnp.zeros(scene.shape, bool))
+
+    def _geometry(self, scene: Array, dynamics: Dynamics | None) -> Geometry:
+        geometry = Geometry.of(self.scenes, self.hulls, scene)
+        if dynamics is None or (dynamics.free_mass is None and dynamics.part_mass is None):
+            return geometry
+        return geometry._replace(invweights=self._invweights)
+
+    @functools.cached_property
+    def _invweights(self) -> np.ndarray:
+        return object_invweights(self.scenes).reshape(-1, 2)
 
     def select(self, scene: Array) -> Scene:
         """The scenes of the lanes, (L,) rows, lanes last, without their colliders and pairs."""

@@ -102,7 +102,9 @@ def _gravity(arm: Arm, scene: Scene, dtype: jnp.dtype) -> Array:
 def damping(arm: Arm, scene: Scene) -> Array:
     """Damping coefficient of every dof, (18, L)."""
     lanes = scene.free_damping.shape[-1]
-    robot = jnp.broadcast_to(stacked.constant(arm.damping, scene.free_damping.dtype), (9, lanes))
+    robot = scene.robot_damping
+    if robot is None:
+        robot = jnp.broadcast_to(stacked.constant(arm.damping, scene.free_damping.dtype), (9, lanes))
     return jnp.concatenate([robot, scene.free_damping, scene.part_damping])
 
 
@@ -112,17 +114,19 @@ def passive_force(arm: Arm, scene: Scene, qpos: Array, qvel: Array) -> Array:
     return -damping(arm, scene) * qvel - jnp.pad(spring, ((PART_DOFS.start, 0), (0, 0)))
 
 
-def actuator_force(arm: Arm, qpos: Array, ctrl: Array) -> Array:
+def actuator_force(arm: Arm, scene: Scene, qpos: Array, ctrl: Array) -> Array:
     """Forces (18, L) of the two finger position servos under ctrl (2, L): MuJoCo's `qfrc_actuator`."""
     low, high = stacked.constant(arm.ctrl_range[:, 0], qpos.dtype), stacked.constant(arm.ctrl_range[:, 1], qpos.dtype)
     gain, bias = stacked.constant(arm.actuator_gain, qpos.dtype), stacked.constant(arm.actuator_bias, qpos.dtype)
     force = gain * jnp.clip(ctrl, low, high) + bias * qpos[FINGER_DOFS]
+    if scene.servo_gain is not None:
+        force = scene.servo_gain * force
     return jnp.pad(force, ((FINGER_DOFS.start, 18 - FINGER_DOFS.stop), (0, 0)))
 
 
 def smooth_force(arm: Arm, scene: Scene, kin: Kinematics, qpos: Array, qvel: Array, ctrl: Array) -> Array:
     """All forces (18, L) but the constraints': MuJoCo's `qfrc_smooth`."""
-    applied = passive_force(arm, scene, qpos, qvel) + actuator_force(arm, qpos, ctrl)
+    applied = passive_force(arm, scene, qpos, qvel) + actuator_force(arm, scene, qpos, ctrl)
     return barrier(applied - bias_force(arm, scene, kin, qvel))
 
 

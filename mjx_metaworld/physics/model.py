@@ -91,6 +91,8 @@ PAIR_KINDS = ("plane", "sphere", "capsule", "box", "cylinder_box", "convex")
 
 
 MOST_PARAMETERS = 16  # of a pair, see `Pairs`
+# Columns among them: friction (sliding, torsional, rolling), and the inverse weight of translation.
+FRICTION, INVWEIGHT = (3, 4, 15), 12
 
 
 class Pairs(struct.PyTreeNode):
@@ -158,6 +160,9 @@ class Scene(struct.PyTreeNode):
     colliders: Colliders
     pairs: Pairs
     gravity: Array | None = None  # (3,), None where all scenes have the robot's
+    # Of lanes alone, which `dynamics.vary` sets; None where they are the robot's.
+    robot_damping: Array | None = None  # (9,)
+    servo_gain: Array | None = None  # (2,) factors of the robot's gain and bias
 
 
 class PhysicsState(struct.PyTreeNode):

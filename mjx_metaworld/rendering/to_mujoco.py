@@ -11,6 +11,7 @@ import numpy as np
 
 from mjx_metaworld.build.readings import SkeletonState, write_skeleton
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.rendering.edits import Originals, edit_model
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.tasks.spec import TaskSpec
@@ -47,7 +48,8 @@ def to_mujoco(env: MetaWorldEnv, state: State, i: int = 0) -> tuple[mujoco.MjMod
     """Lane `i` as the original Meta-World scene, forwarded: for rendering, debugging, any MuJoCo tool.
 
     The prop stands where this episode put it and the goal is marked where the reference marks it. The gripper's
-    controls are zero, as a state does not hold the last action.
+    controls are zero, as a state does not hold the last action. What the episode drew of friction, mass, damping, gain
+    and gravity is edited into the model, so that MuJoCo steps it as the engine here.
 
     Args:
         env: the environment that the state belongs to.
@@ -87,12 +89,17 @@ class OriginalScene:
         self._prop = scene_spec.prop
         self._bodies = map_bodies(self.model, scene_spec.prop)
         self._site_pos = self.model.site_pos.copy()
+        self._originals = Originals.of(self.model)
+        self._is_edited = False
 
     def pose(self, spec: TaskSpec, lane: State) -> None:
         """Take on the situation of a single environment (numpy leaves) that runs a task of this scene."""
         model, data, physics = self.model, self.data, lane.physics
         mujoco.mj_resetData(model, data)
         model.site_pos[:] = self._site_pos
+        if lane.randomised is not None or self._is_edited:
+            self._is_edited = lane.randomised is not None
+            edit_model(model, self._originals, self._bodies, lane.randomised.dynamics if lane.randomised else None)
         if self._prop is not None:
             model.body(self._prop).pos = physics.prop_pos
         skeleton = SkeletonState(*(np.asarray(x, float) for x in (physics.qpos, physics.qvel, physics.qacc_warmstart)))

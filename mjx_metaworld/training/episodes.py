@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from mjx_metaworld.episodes import EpisodeStats
+from mjx_metaworld.episodes import EpisodeStats, accumulate
 from mjx_metaworld.training.algorithm import EpisodeReport, TrainingEnv
 from mjx_metaworld.training.normalize import task_moments
 from mjx_metaworld.types import Transition
@@ -17,13 +16,7 @@ from mjx_metaworld.types import Transition
 def follow(episodes: EpisodeStats, transitions: Transition, num_tasks: int) -> tuple[EpisodeStats, EpisodeReport]:
     """Go through a rollout's transitions (time, envs); report the episodes that ended in it."""
     done = transitions.terminated | transitions.truncated
-
-    def step(open_: EpisodeStats, now: tuple[Array, Array, Array]) -> tuple[EpisodeStats, EpisodeStats]:
-        reward, success, ends = now
-        so_far = open_.after(success, reward)
-        return EpisodeStats(so_far.success & ~ends, jnp.where(ends, 0.0, so_far.episode_return)), so_far
-
-    episodes, so_far = jax.lax.scan(step, episodes, (transitions.reward, transitions.metrics.success, done))
+    episodes, so_far = accumulate(episodes, transitions)
     task = jnp.where(done, transitions.task, num_tasks)  # rows that end nothing are nobody's
     success, returns = (task_moments(x.astype(float), task, num_tasks) for x in (so_far.success, so_far.episode_return))
     seen = success.count > 0

@@ -28,6 +28,7 @@ from mjx_metaworld.physics.collision.shapes import (
     poses_for,
     world_poses,
 )
+from mjx_metaworld.physics.collision.weights import scale
 from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.groups import for_groups
 from mjx_metaworld.physics.model import PAIR_KINDS, Kinematics
@@ -173,6 +174,8 @@ def _smallest(rank: Array, count: int, needed: Array, execution: Execution) -> A
 def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> tuple[NearPairs, Array]:
     """The pairs of all kinds with their colliders, at the rows (S, L) of the lanes' pairs."""
     rows, scenes = all_tiles(index, layouts[0]), all_tiles(geometry.scene, layouts[0]).reshape(-1)
+    factors = jax.tree.map(lambda x: all_tiles(x, layouts[0]).reshape(-1), geometry.factors)
+    shares = geometry.invweights
     num_colliders, num_pairs = geometry.colliders.body.shape[1], geometry.pairs.valid.shape[1]
     colliders, pairs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (geometry.colliders, geometry.pairs))
     table = collider_table(colliders)
@@ -180,8 +183,12 @@ def _look_up_pairs(geometry: Geometry, layouts: list[Layout], index: Array) -> t
 
     def of_slots(slot: Array, lane: Array) -> tuple[NearPairs, Array]:
         scene = scenes[lane]
-        pair = take_shared(pair_table, barrier(scene * num_pairs + take(rows, slot, lane)))
+        number = barrier(scene * num_pairs + take(rows, slot, lane))
+        pair = take_shared(pair_table, number)
         geoms, parameters = pair[:2].astype(jnp.int32), pair[2:]
+        if factors is not None:
+            own = None if shares is None else take_shared(shares, number)
+            parameters = scale(parameters, jax.tree.map(lambda x: x[lane], factors), own)
         row = barrier((scene * num_colliders + geoms).reshape(-1, scene.shape[-1]))
         both = take_shared(table, row).reshape(-1, 2, *scene.shape)
         known = NearPairs.of(both, parameters[0], lane), jnp.concatenate([both[0], parameters])

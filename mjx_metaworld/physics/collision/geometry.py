@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mjx_metaworld.physics.collision.hull_support import HullTable
+from mjx_metaworld.physics.collision.weights import ContactFactors
 from mjx_metaworld.physics.lookup import rows_of_lanes
 from mjx_metaworld.physics.model import FREE, PART, Colliders, Pairs, Scene
 
@@ -58,6 +59,8 @@ class Geometry(NamedTuple):
     hulls: HullTable
     scene: Array  # (L,) int32
     radius: float  # m that colliders of an object or of a fixture's moving part may reach from the body's axis
+    factors: ContactFactors | None = None  # of the lanes' contacts; None where they are as the pairs say
+    invweights: np.ndarray | None = None  # (S * P, 2) from `object_invweights`, where the factors need them
 
     @classmethod
     def of(cls, scenes: Scene, hulls: HullTable, scene: Array) -> Geometry:

@@ -1,0 +1,107 @@
+"""Drawing of an episode's parameters by a list of terms, and their view as one vector."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mjx_metaworld.inputs.keys import PRNGKey
+from mjx_metaworld.randomise import terms as ready_made
+from mjx_metaworld.randomise.structs import Nominal, Randomised
+
+# Draws something of one environment's episode; a pure function, hashable, as all functions are.
+Term: TypeAlias = Callable[[PRNGKey, Randomised, Nominal], Randomised]
+
+
+def check_terms(terms: Term | Iterable[Term]) -> tuple[Term, ...]:
+    """One term or several as a tuple.
+
+    Raises:
+        TypeError: if one is no function, or cannot be hashed; the message shows it.
+    """
+    found = (terms,) if callable(terms) else tuple(terms)
+    for term in found:
+        if not callable(term) or inspect.isclass(term):
+            raise TypeError(f"randomise takes terms such as mw.randomise.friction(0.5, 1.5), got {term!r}")
+        try:
+            hash(term)
+        except TypeError as error:
+            raise TypeError(f"a term of randomise must be hashable, as functions are; {term!r} is not") from error
+    return found
+
+
+def are_ready_made(terms: Sequence[Term]) -> bool:
+    """True if all terms are this package's, so that their names and bounds tell what they draw."""
+    return all(type(term).__module__ == ready_made.__name__ for term in terms)
+
+
+def draw_by_terms(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Randomised:
+    """Parameters of one environment's episode: each term in turn, with a key of its own.
+
+    Args:
+        terms: what to draw.
+        key: the only source of randomness.
+        nominal: the episode's task and scene.
+
+    Raises:
+        TypeError: if a term returns something else than a `Randomised`, or values of another shape than it declares.
+    """
+    drawn = Randomised()
+    for number, term in enumerate(terms):
+        drawn = term(jax.random.fold_in(key, number), drawn, nominal)
+        if not isinstance(drawn, Randomised):
+            raise TypeError(f"term {term!r} must return mw.randomise.Randomised, got {type(drawn).__name__}")
+    return _checked(drawn)
+
+
+def _checked(drawn: Randomised) -> Randomised:
+    """The same with JAX's default floats, in arrays of the declared shapes."""
+    shapes = {"gravity": (3,), "friction": (), "free_mass": (), "part_mass": (), "damping": (18,), "gain": (2,)}
+    given = {name: getattr(drawn.dynamics, name) for name in shapes}
+    given, shapes = given | {"joint_offset": drawn.joint_offset}, shapes | {"joint_offset": (7,)}
+    for name, value in given.items():
+        if value is not None and jnp.shape(value) != shapes[name]:
+            raise TypeError(f"randomised {name} must have shape {shapes[name]}, got {jnp.shape(value)}")
+    return jax.tree.map(_in_default_type, drawn)
+
+
+def _in_default_type(x: Any) -> Array:
+    x = jnp.asarray(x)
+    return x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def neutral(drawn: Randomised, nominal: Nominal) -> Randomised:
+    """Parameters of the same structure that change nothing: an episode as it is without them.
+
+    Args:
+        drawn: parameters of one environment, of which only shapes and types matter.
+        nominal: the episode's task and scene.
+    """
+    ones = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), drawn.dynamics)
+    if drawn.dynamics.gravity is not None:
+        ones = ones.replace(gravity=nominal.gravity)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), drawn)
+    if zeros.action_repeat is not None:
+        zeros = zeros.replace(action_repeat=zeros.action_repeat.replace(steps=jnp.ones((), jnp.int32)))
+    return zeros.replace(dynamics=ones)
+
+
+def parameters(drawn: Randomised) -> Float[Array, " parameters"]:
+    """The parameters as one vector, in the order of the structs' fields; what is pending and keys are left out.
+
+    Args:
+        drawn: of one environment; batch with `jax.vmap`.
+    """
+    few = drawn.replace(
+        action_repeat=None if drawn.action_repeat is None else drawn.action_repeat.steps,
+        action_delay=None if drawn.action_delay is None else drawn.action_delay.steps,
+        action_noise=None if drawn.action_noise is None else drawn.action_noise.scale,
+        observation_noise=None if drawn.observation_noise is None else drawn.observation_noise.scale,
+    )
+    flat = [jnp.ravel(x).astype(float) for x in jax.tree.leaves(few)]
+    return jnp.concatenate(flat) if flat else jnp.zeros(0)
