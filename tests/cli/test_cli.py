@@ -187,7 +187,7 @@ def test_render_looks_for_its_libraries_before_it_simulates(monkeypatch, capsys)
     assert "libosmesa6" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "av", None)
     assert run("render", "reach-v3", "--backend", "raycast") == 1
-    assert "mjx-metaworld[cli]" in capsys.readouterr().err
+    assert "[cli]" in capsys.readouterr().err
 
 
 def test_what_fails_on_the_way_exits_with_1(capsys):
@@ -200,7 +200,7 @@ def test_what_fails_on_the_way_exits_with_1(capsys):
 def test_a_missing_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert run("tasks") == 1
-    assert "mjx-metaworld[cli]" in capsys.readouterr().err
+    assert "[cli]" in capsys.readouterr().err
 
 
 def test_json_goes_to_stdout_alone(capfd):

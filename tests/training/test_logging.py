@@ -120,7 +120,7 @@ def test_success_is_plotted(tmp_path):
 
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r"tensorboardX, which is missing.*mjx-metaworld\[train\]"):
+    with pytest.raises(ImportError, match=r"tensorboardX, which is missing.*pip install .*\[train\]"):
         require("tensorboardX")
 
 
