@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -70,6 +71,11 @@ def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     """
     if not all_built_in(specs):
         return _build(specs, goal_observable=goal_observable)
+    return _of_built_in(tuple(specs), goal_observable)
+
+
+@functools.lru_cache(maxsize=8)  # 3 MB each at most; whoever changes one replaces it
+def _of_built_in(specs: tuple[TaskSpec, ...], goal_observable: bool) -> Tables:
     made_of = versions("metaworld", "mujoco", "numpy"), source_digest(), digest_of_code(), machine_digest()
     name = f"tables/{digest_of(made_of, [spec.name for spec in specs], goal_observable)}"
     tables = _read(name)
