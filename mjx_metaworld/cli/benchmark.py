@@ -16,6 +16,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.config import Backend, Execution, PhysicsConfig
+from mjx_metaworld.processes.programs import compiling_anew
 from mjx_metaworld.vector import Device, VectorEnv, rollout
 
 # Lanes of a device below which its chunks are smaller than what the physics divides a batch into.
@@ -108,11 +109,13 @@ class Batch:
 
         self._key = jax.random.key(seed)
         start = time.perf_counter()
-        reset = jit(self.vector_env.reset).lower(self._key).compile()
+        with compiling_anew():
+            reset = jit(self.vector_env.reset).lower(self._key).compile()
         self.compile_reset_s = time.perf_counter() - start
         state = jax.block_until_ready(reset(self._key))
         start = time.perf_counter()
-        self._compiled = jit(run).lower(state, self._key).compile()
+        with compiling_anew():
+            self._compiled = jit(run).lower(state, self._key).compile()
         self.compile_step_s = time.perf_counter() - start
         self._state, _ = jax.block_until_ready(self._compiled(state, self._key))
         self.calls, self.seconds = 0, 0.0

@@ -41,6 +41,7 @@ class _Call(threading.local):
 
     depth = 0
     opened = False
+    anew = False  # nothing is read or kept, whatever is called
 
 
 _call = _Call()
@@ -63,9 +64,19 @@ def keeping_programs() -> Iterator[None]:
             _close()
 
 
+@contextlib.contextmanager
+def compiling_anew() -> Iterator[None]:
+    """Read and keep no program within, in this thread, so that compiling can be timed."""
+    before, _call.anew = _call.anew, True
+    try:
+        yield
+    finally:
+        _call.anew = before
+
+
 def is_keeping() -> bool:
-    """True within `keeping_programs`, in this thread."""
-    return _call.depth > 0
+    """True within `keeping_programs`, in this thread, if that is not switched off by `compiling_anew`."""
+    return _call.depth > 0 and not _call.anew
 
 
 def keep_program(*, lowered: bool = False) -> None:
@@ -74,7 +85,7 @@ def keep_program(*, lowered: bool = False) -> None:
     Args:
         lowered: it has been traced before, and is compiled now.
     """
-    if _call.depth > 0 and not _call.opened and (_may_keep_lowered or not lowered):
+    if is_keeping() and not _call.opened and (_may_keep_lowered or not lowered):
         _call.opened = True
         _open()
 

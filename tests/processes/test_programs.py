@@ -117,6 +117,13 @@ def test_the_users_own_cache_is_left_to_jax(kept, tmp_path):
     assert files(kept, "programs") == []
 
 
+def test_compiling_can_be_timed(kept):
+    with programs.compiling_anew():
+        mw.jit(lambda x: jnp.arcsinh(x) @ x)(jnp.ones((3, 3)))
+        mw.jit(lambda x: jnp.arccosh(x) @ x).lower(jnp.ones((3, 3))).compile()
+    assert files(kept, "programs") == []
+
+
 def test_a_call_of_the_host_is_not_kept(kept):
     def fn(x):
         return jax.pure_callback(lambda x: np.asarray(x) + 1, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
