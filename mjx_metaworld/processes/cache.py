@@ -58,22 +58,26 @@ def read_bytes(name: str) -> bytes | None:
 def write_bytes(name: str, content: bytes) -> None:
     """Keep a content under a name, all or nothing; where that fails the next process takes longer and no more."""
     folder = cache_folder()
-    if folder is None:
-        return
-    path, temporary = folder / name, None
+    if folder is not None:
+        write_file(folder / name, hashlib.sha256(content).digest(), content)
+
+
+def write_file(path: Path, *parts: bytes) -> bool:
+    """Write a file of the cache, all or nothing, and make room for it; False where that fails."""
+    temporary = None
     try:
         make_folder(path.parent)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_TEMPORARY, delete=False) as file:
             temporary = file.name
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
+            file.writelines(parts)
         os.replace(temporary, path)
     except OSError:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        return
+        return False
     make_room()
+    return True
 
 
 def make_folder(path: Path) -> None:

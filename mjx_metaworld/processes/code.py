@@ -14,7 +14,8 @@ import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
 # What an environment is made of. Rooms above these compute nothing in it.
-_ROOMS = ("physics", "tasks", "scenes", "build", "inputs", "observation", "types", "compile", "env", "vector")
+_ROOMS = ("physics", "tasks", "scenes", "build", "inputs", "randomise", "observation", "types", "compile")
+_ROOMS += ("env", "vector")
 _LIBRARY = str(Path(np.__file__).parents[1])
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...))
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import platform
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from mjx_metaworld.processes.cache import cache_folder, digest_of, make_folder, make_room
+from mjx_metaworld.processes.cache import cache_folder, digest_of, write_file
 
 _SUFFIX = "-cache"  # of JAX's files
 _LEAST_SECONDS = 0.3  # programs that compile faster are not worth a file
@@ -149,7 +148,7 @@ def _link_whole_files() -> Path:
 
 
 def _take_new_files() -> None:
-    """Move what JAX has written to the files that are kept; mark those that it has read as used."""
+    """Move what JAX has written to the files that are kept."""
     kept = _kept_folder()
     if kept is None:
         return
@@ -157,14 +156,10 @@ def _take_new_files() -> None:
         for path in _staging().iterdir():
             if path.is_symlink() or not path.name.endswith(_SUFFIX):
                 continue
-            make_folder(kept)
             target = kept / f"{path.name}~{path.stat().st_size}"
-            with tempfile.NamedTemporaryFile(dir=kept, prefix=".tmp-", delete=False) as file:
-                file.write(path.read_bytes())
-            os.replace(file.name, target)
-            path.unlink()
-            path.symlink_to(target)
-            make_room()
+            if write_file(target, path.read_bytes()):
+                path.unlink()
+                path.symlink_to(target)
 
 
 def _kept_folder() -> Path | None:

@@ -15,6 +15,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 import mjx_metaworld as mw
 from mjx_metaworld.processes import cache, code, exports, programs
+from mjx_metaworld.randomise import signals
 from mjx_metaworld.tasks import rewards
 from mjx_metaworld.testing import KinematicEngine
 
@@ -213,4 +214,7 @@ def test_the_digest_of_code_follows_what_is_replaced(monkeypatch):
     monkeypatch.undo()
     assert code.digest_of_code() == before
     monkeypatch.setattr(mw.env.MetaWorldEnv, "rows", lambda self, task: None)
+    assert code.digest_of_code() != before
+    monkeypatch.undo()
+    monkeypatch.setattr(signals, "observe", lambda *args: None)
     assert code.digest_of_code() != before
