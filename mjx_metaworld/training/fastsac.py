@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training import categorical
-from mjx_metaworld.training.algorithm import Algorithm, EpisodeReport, TrainingEnv, check_positive, check_shares
-from mjx_metaworld.training.devices import divide, gather
+from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, check_positive, check_shares
+from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.exploration import Held, lane_noise
 from mjx_metaworld.training.n_step import Steps, join, n_step, nothing_pending, steps_of
@@ -34,10 +34,10 @@ from mjx_metaworld.training.normalize import (
     no_return_peak,
     observe_peak,
     standardise,
-    task_moments,
 )
-from mjx_metaworld.training.replay import Experience, make_replay
-from mjx_metaworld.types import Policy, Transition
+from mjx_metaworld.training.replay import make_replay
+from mjx_metaworld.training.soft_actor import Batch, Figures, Learner, SoftActor, SoftReport, check_equal_shares
+from mjx_metaworld.types import Transition
 
 _NUM_CRITICS = 2  # of which the one with the smaller mean counts
 _LARGEST_VALUE = 1.25  # the outermost atom; returns are scaled into [-1, 1], the rest is for the entropy's worth
@@ -100,18 +100,6 @@ class FastSACConfig:
             raise ValueError(f"longest_hold must be at least 1, got {self.longest_hold}")
 
 
-class FastLearner(struct.PyTreeNode):
-    """Networks, temperatures and optimizer states, which the updates change."""
-
-    actor: Any  # parameters
-    critics: Any  # parameters, with a leading axis of critics
-    targets: Any  # the critics of late, averaged
-    log_temperature: Float[Array, " tasks"]
-    actor_optimizer: optax.OptState
-    critic_optimizer: optax.OptState
-    temperature_optimizer: optax.OptState
-
-
 class FastSACState(struct.PyTreeNode):
     """Everything that learning goes on from."""
 
@@ -121,41 +109,10 @@ class FastSACState(struct.PyTreeNode):
     held: Held  # the lanes' noise
     pending: Steps  # whose windows are not over
     replay: Any
-    learner: FastLearner
+    learner: Learner
     obs_moments: Moments
     returns: ReturnPeak
     episodes: EpisodeStats
-
-
-class FastSACReport(struct.PyTreeNode):
-    """Figures of an iteration: episodes, entropy and temperature by task, the rest as means over the updates.
-
-    But for the episodes, all is NaN before the first update.
-    """
-
-    episodes: EpisodeReport
-    critic_loss: Float[Array, ""]  # cross entropy in nats, of both critics
-    actor_loss: Float[Array, ""]
-    value: Float[Array, ""]  # of the sampled actions, in rewards as scaled
-    entropy: Float[Array, " tasks"]  # of the policy, in nats
-    temperature: Float[Array, " tasks"]
-
-
-class _Batch(NamedTuple):
-    obs: Float[Array, "n obs"]  # standardised
-    task: Int[Array, " n"]
-    action: Float[Array, "n action"]
-    reward: Float[Array, " n"]  # of the window, scaled
-    discount: Float[Array, " n"]  # of what follows the window
-    next_obs: Float[Array, "n obs"]  # standardised
-
-
-class _Figures(NamedTuple):
-    critic_loss: Float[Array, ""]
-    actor_loss: Float[Array, ""]
-    value: Float[Array, ""]
-    entropy: Float[Array, " tasks"]
-    temperature: Float[Array, " tasks"]
 
 
 def target_distribution(
@@ -185,9 +142,7 @@ def make_fastsac(config: FastSACConfig, env: TrainingEnv) -> Algorithm:
         ValueError: if configuration and environments disagree about the number of lanes, if the tasks' shares of the
             lanes differ, or if the replay buffer is too small.
     """
-    env.check_lanes(config.num_envs)
-    if env.num_envs % env.num_tasks:
-        raise ValueError(f"num_envs must be a multiple of the number of tasks, {env.num_tasks}, got {env.num_envs}")
+    check_equal_shares(env, config.num_envs)
     fast = _FastSAC(config, env)
     return Algorithm(
         steps_per_iteration=config.num_envs * config.horizon,
@@ -198,7 +153,7 @@ def make_fastsac(config: FastSACConfig, env: TrainingEnv) -> Algorithm:
     )
 
 
-class _FastSAC:
+class _FastSAC(SoftActor):
     def __init__(self, config: FastSACConfig, env: TrainingEnv) -> None:
         self.config, self.env = config, env
         self.actor = SquashedActor(config.actor_hidden, env.action_size, env.num_tasks, normed=True)
@@ -245,7 +200,7 @@ class _FastSAC:
             held=self.noise.start(env.action_size),
             pending=nothing_pending(config.n_steps, env.num_envs, env.plain_size, env.action_size),
             replay=self.replay.init(),
-            learner=FastLearner(
+            learner=Learner(
                 actor=actor,
                 critics=critics,
                 targets=jax.tree.map(jnp.copy, critics),  # donated buffers must not be shared
@@ -259,23 +214,20 @@ class _FastSAC:
             episodes=no_episodes(env.num_envs),
         )
 
-    def policy(self, state: FastSACState) -> Policy:
-        def act(obs: Array, task: Array) -> Array:
-            return jnp.tanh(self._distribution(state.learner.actor, standardise(state.obs_moments, obs), task)[0])
-
-        return act
-
     def divisor(self, state: FastSACState) -> Float[Array, " tasks"]:
         """Divisor of each task's rewards: its largest return, as if the episode had not been truncated."""
         return state.returns.divisor() / (1.0 - self.config.gamma**self.env.episode_steps)
 
-    def _distribution(self, params: Any, obs: Array, task: Array) -> tuple[Array, Array]:
-        return cast(tuple[Array, Array], self.actor.apply(params, obs, task))
-
     def _logits(self, params: Any, obs: Array, action: Array) -> Float[Array, "critics n atoms"]:
         return jax.vmap(lambda one: cast(Array, self.critic.apply(one, obs, action)))(params)
 
-    def iterate(self, state: FastSACState) -> tuple[FastSACState, FastSACReport]:
+    def _expected(self, params: Any, obs: Array, action: Array, task: Array) -> Float[Array, "critics n"]:
+        return categorical.mean(self._logits(params, obs, action), self.atoms)
+
+    def _projected(self, params: Any) -> Any:
+        return unit_weights(params)
+
+    def iterate(self, state: FastSACState) -> tuple[FastSACState, SoftReport]:
         config, env = self.config, self.env
         key, rollout_key, update_key = jax.random.split(state.key, 3)
         exploring = state.iteration * config.num_envs * config.horizon < config.warmup_steps
@@ -296,7 +248,7 @@ class _FastSAC:
             episodes=episodes,
         )
         learner, figures = jax.lax.cond(exploring, self._wait, self._learn, state, update_key)
-        return state.replace(learner=learner), FastSACReport(episodes=episode_report, **figures._asdict())
+        return state.replace(learner=learner), SoftReport(episodes=episode_report, **figures._asdict())
 
     def _collect(self, state: FastSACState, key: Array, exploring: Array) -> tuple[Any, Held, Transition]:
         def step(carry: tuple[Any, Held], step_key: Array) -> tuple[tuple[Any, Held], Transition]:
@@ -312,41 +264,25 @@ class _FastSAC:
         env_state, transitions = spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
         return env_state, held, transitions
 
-    def _wait(self, state: FastSACState, key: Array) -> tuple[FastLearner, _Figures]:
-        unknown, by_task = jnp.full((), jnp.nan), jnp.full(self.env.num_tasks, jnp.nan)
-        return state.learner, _Figures(unknown, unknown, unknown, by_task, by_task)
-
-    def _learn(self, state: FastSACState, key: Array) -> tuple[FastLearner, _Figures]:
-        def update_critics(learner: FastLearner, update_key: Array) -> tuple[FastLearner, tuple[Array, Array]]:
+    def _learn(self, state: FastSACState, key: Array) -> tuple[Learner, Figures]:
+        def update_critics(learner: Learner, update_key: Array) -> tuple[Learner, tuple[Array, Array]]:
             sample_key, next_key = jax.random.split(update_key)
             learner, loss, value = self._update_critics(learner, self._sample(state, sample_key), next_key)
             return learner, (loss, value)
 
-        def update(learner: FastLearner, update_key: Array) -> tuple[FastLearner, _Figures]:
+        def update(learner: Learner, update_key: Array) -> tuple[Learner, Figures]:
             critic_key, sample_key, actor_key = jax.random.split(update_key, 3)
             critic_keys = jax.random.split(critic_key, self.config.critics_per_actor)
             learner, (critic_loss, value) = jax.lax.scan(update_critics, learner, critic_keys)
             learner, actor_loss, entropy = self._update_actor(learner, self._sample(state, sample_key), actor_key)
             temperature = jnp.exp(learner.log_temperature)
-            return learner, _Figures(critic_loss.mean(), actor_loss, value.mean(), entropy, temperature)
+            return learner, Figures(critic_loss.mean(), actor_loss, value.mean(), entropy, temperature)
 
         keys = jax.random.split(key, self.config.updates // self.config.critics_per_actor)
         learner, figures = jax.lax.scan(update, state.learner, keys)
         return learner, jax.tree.map(lambda x: x.mean(0), figures)
 
-    def _sample(self, state: FastSACState, key: Array) -> _Batch:
-        """Rows with today's statistics: the buffer holds what was seen, unscaled."""
-        rows: Experience = divide(self.replay.sample(state.replay, key), self.env.sharding)
-        return _Batch(
-            obs=standardise(state.obs_moments, self.env.whole(rows.obs, rows.task)),
-            task=rows.task,
-            action=rows.action,
-            reward=rows.reward / self.divisor(state)[rows.task],
-            discount=rows.discount,
-            next_obs=standardise(state.obs_moments, self.env.whole(rows.next_obs, rows.task)),
-        )
-
-    def _update_critics(self, learner: FastLearner, batch: _Batch, key: Array) -> tuple[FastLearner, Array, Array]:
+    def _update_critics(self, learner: Learner, batch: Batch, key: Array) -> tuple[Learner, Array, Array]:
         next_action, log_prob = draw_squashed(key, *self._distribution(learner.actor, batch.next_obs, batch.task))
         target = target_distribution(
             batch.reward,
@@ -369,27 +305,3 @@ class _FastSAC:
             targets=unit_weights(optax.incremental_update(critics, learner.targets, self.config.polyak)),
         )
         return learner, critic_loss, value
-
-    def _update_actor(self, learner: FastLearner, batch: _Batch, key: Array) -> tuple[FastLearner, Array, Array]:
-        """Actor and temperatures; returns the loss, and the entropy by task."""
-        temperature = jnp.exp(learner.log_temperature)[batch.task]
-
-        def loss(params: Any) -> tuple[Array, Array]:
-            action, log_prob = draw_squashed(key, *self._distribution(params, batch.obs, batch.task))
-            value = categorical.mean(self._logits(learner.critics, batch.obs, action), self.atoms).min(0)
-            return (temperature * log_prob - value).mean(), log_prob
-
-        (actor_loss, log_prob), grads = jax.value_and_grad(loss, has_aux=True)(learner.actor)
-        steps, actor_optimizer = self.optimizer.update(grads, learner.actor_optimizer)
-        entropy = task_moments(-log_prob, batch.task, self.env.num_tasks).mean
-        # Too much entropy lowers the task's temperature, too little raises it; Adam takes care of the size.
-        steps_of_temperature, temperature_optimizer = self.temperature_optimizer.update(
-            entropy - self.target_entropy, learner.temperature_optimizer
-        )
-        learner = learner.replace(
-            actor=unit_weights(optax.apply_updates(learner.actor, steps)),
-            actor_optimizer=actor_optimizer,
-            log_temperature=optax.apply_updates(learner.log_temperature, steps_of_temperature),
-            temperature_optimizer=temperature_optimizer,
-        )
-        return learner, actor_loss, entropy

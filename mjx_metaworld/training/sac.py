@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,11 @@ from jaxtyping import Array, Float, Int, Key
 from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training.algorithm import (
     Algorithm,
-    EpisodeReport,
     TrainingEnv,
     check_positive,
     check_shares,
 )
-from mjx_metaworld.training.devices import divide, gather
+from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.n_step import n_step, steps_of
 from mjx_metaworld.training.networks import ActionCritic, SquashedActor, draw_squashed
@@ -37,10 +36,10 @@ from mjx_metaworld.training.normalize import (
     no_reward_scale,
     observe_rewards,
     standardise,
-    task_moments,
 )
-from mjx_metaworld.training.replay import Experience, make_replay
-from mjx_metaworld.types import Policy, Transition
+from mjx_metaworld.training.replay import make_replay
+from mjx_metaworld.training.soft_actor import Batch, Figures, Learner, SoftActor, SoftReport, check_equal_shares
+from mjx_metaworld.types import Transition
 
 _NUM_CRITICS = 2  # of which the smaller value counts
 
@@ -90,18 +89,6 @@ class SACConfig:
         return round(self.updates_per_step * self.num_envs * self.horizon)
 
 
-class Learner(struct.PyTreeNode):
-    """Networks, temperatures and optimizer states, which the updates change."""
-
-    actor: Any  # parameters
-    critics: Any  # parameters, with a leading axis of critics
-    targets: Any  # the critics of late, averaged
-    log_temperature: Float[Array, " tasks"]
-    actor_optimizer: optax.OptState
-    critic_optimizer: optax.OptState
-    temperature_optimizer: optax.OptState
-
-
 class SACState(struct.PyTreeNode):
     """Everything that learning goes on from."""
 
@@ -113,37 +100,6 @@ class SACState(struct.PyTreeNode):
     obs_moments: Moments
     reward_scale: RewardScale
     episodes: EpisodeStats
-
-
-class SACReport(struct.PyTreeNode):
-    """Figures of an iteration: episodes, entropy and temperature by task, the rest as means over the updates.
-
-    But for the episodes, all is NaN before the first update.
-    """
-
-    episodes: EpisodeReport
-    critic_loss: Float[Array, ""]
-    actor_loss: Float[Array, ""]
-    value: Float[Array, ""]  # of the sampled actions, in rewards as scaled
-    entropy: Float[Array, " tasks"]  # of the policy, in nats
-    temperature: Float[Array, " tasks"]
-
-
-class _Batch(NamedTuple):
-    obs: Float[Array, "n obs"]  # standardised
-    task: Int[Array, " n"]
-    action: Float[Array, "n action"]
-    reward: Float[Array, " n"]  # scaled
-    discount: Float[Array, " n"]  # of the successor's value
-    next_obs: Float[Array, "n obs"]  # standardised
-
-
-class _Figures(NamedTuple):
-    critic_loss: Float[Array, ""]
-    actor_loss: Float[Array, ""]
-    value: Float[Array, ""]
-    entropy: Float[Array, " tasks"]
-    temperature: Float[Array, " tasks"]
 
 
 def value_target(
@@ -173,9 +129,7 @@ def make_sac(config: SACConfig, env: TrainingEnv) -> Algorithm:
         ValueError: if configuration and environments disagree about the number of lanes, if the tasks' shares of the
             lanes differ, or if the replay buffer is too small.
     """
-    env.check_lanes(config.num_envs)
-    if env.num_envs % env.num_tasks:
-        raise ValueError(f"num_envs must be a multiple of the number of tasks, {env.num_tasks}, got {env.num_envs}")
+    check_equal_shares(env, config.num_envs)
     sac = _SAC(config, env)
     return Algorithm(
         steps_per_iteration=config.num_envs * config.horizon,
@@ -186,7 +140,7 @@ def make_sac(config: SACConfig, env: TrainingEnv) -> Algorithm:
     )
 
 
-class _SAC:
+class _SAC(SoftActor):
     def __init__(self, config: SACConfig, env: TrainingEnv) -> None:
         self.config, self.env = config, env
         self.actor = SquashedActor(config.hidden, env.action_size, env.num_tasks)
@@ -235,19 +189,13 @@ class _SAC:
             episodes=no_episodes(self.env.num_envs),
         )
 
-    def policy(self, state: SACState) -> Policy:
-        def act(obs: Array, task: Array) -> Array:
-            return jnp.tanh(self._distribution(state.learner.actor, standardise(state.obs_moments, obs), task)[0])
+    def divisor(self, state: SACState) -> Float[Array, " tasks"]:
+        return state.reward_scale.divisor()
 
-        return act
-
-    def _distribution(self, params: Any, obs: Array, task: Array) -> tuple[Array, Array]:
-        return cast(tuple[Array, Array], self.actor.apply(params, obs, task))
-
-    def _values(self, params: Any, obs: Array, action: Array, task: Array) -> Float[Array, "critics n"]:
+    def _expected(self, params: Any, obs: Array, action: Array, task: Array) -> Float[Array, "critics n"]:
         return jax.vmap(lambda one: cast(Array, self.critic.apply(one, obs, action, task)))(params)
 
-    def iterate(self, state: SACState) -> tuple[SACState, SACReport]:
+    def iterate(self, state: SACState) -> tuple[SACState, SoftReport]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
         exploring = state.iteration * self.config.num_envs * self.config.horizon < self.config.warmup_steps
         env_state, transitions = self._collect(state, rollout_key, exploring)
@@ -266,7 +214,7 @@ class _SAC:
             episodes=episodes,
         )
         learner, figures = jax.lax.cond(exploring, self._wait, self._learn, state, update_key)
-        return state.replace(learner=learner), SACReport(episodes=episode_report, **figures._asdict())
+        return state.replace(learner=learner), SoftReport(episodes=episode_report, **figures._asdict())
 
     def _collect(self, state: SACState, key: Array, exploring: Array) -> tuple[Any, Transition]:
         def step(env_state: Any, step_key: Array) -> tuple[Any, Transition]:
@@ -279,46 +227,30 @@ class _SAC:
         env_state, transitions = jax.lax.scan(step, state.env_state, keys)
         return spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
 
-    def _wait(self, state: SACState, key: Array) -> tuple[Learner, _Figures]:
-        unknown, by_task = jnp.full((), jnp.nan), jnp.full(self.env.num_tasks, jnp.nan)
-        return state.learner, _Figures(unknown, unknown, unknown, by_task, by_task)
-
-    def _learn(self, state: SACState, key: Array) -> tuple[Learner, _Figures]:
-        def update(learner: Learner, update_key: Array) -> tuple[Learner, _Figures]:
+    def _learn(self, state: SACState, key: Array) -> tuple[Learner, Figures]:
+        def update(learner: Learner, update_key: Array) -> tuple[Learner, Figures]:
             sample_key, next_key, actor_key = jax.random.split(update_key, 3)
-            rows = divide(self.replay.sample(state.replay, sample_key), self.env.sharding)
-            batch = self._prepare(state, rows)
+            batch = self._sample(state, sample_key)
             learner, critic_loss, value = self._update_critics(learner, batch, next_key)
             learner, actor_loss, entropy = self._update_actor(learner, batch, actor_key)
             temperature = jnp.exp(learner.log_temperature)
-            return learner, _Figures(critic_loss, actor_loss, value, entropy, temperature)
+            return learner, Figures(critic_loss, actor_loss, value, entropy, temperature)
 
         learner, figures = jax.lax.scan(update, state.learner, jax.random.split(key, self.config.updates))
         return learner, jax.tree.map(lambda x: x.mean(0), figures)
 
-    def _prepare(self, state: SACState, rows: Experience) -> _Batch:
-        """Rows with today's statistics: the buffer holds what was seen, unscaled."""
-        return _Batch(
-            obs=standardise(state.obs_moments, self.env.whole(rows.obs, rows.task)),
-            task=rows.task,
-            action=rows.action,
-            reward=rows.reward / state.reward_scale.divisor()[rows.task],
-            discount=rows.discount,
-            next_obs=standardise(state.obs_moments, self.env.whole(rows.next_obs, rows.task)),
-        )
-
-    def _update_critics(self, learner: Learner, batch: _Batch, key: Array) -> tuple[Learner, Array, Array]:
+    def _update_critics(self, learner: Learner, batch: Batch, key: Array) -> tuple[Learner, Array, Array]:
         next_action, log_prob = draw_squashed(key, *self._distribution(learner.actor, batch.next_obs, batch.task))
         target = value_target(
             batch.reward,
             batch.discount,
-            self._values(learner.targets, batch.next_obs, next_action, batch.task),
+            self._expected(learner.targets, batch.next_obs, next_action, batch.task),
             log_prob,
             jnp.exp(learner.log_temperature)[batch.task],
         )
 
         def loss(params: Any) -> tuple[Array, Array]:
-            values = self._values(params, batch.obs, batch.action, batch.task)
+            values = self._expected(params, batch.obs, batch.action, batch.task)
             return 0.5 * ((values - target) ** 2).mean(-1).sum(), values.mean()
 
         (critic_loss, value), grads = jax.value_and_grad(loss, has_aux=True)(learner.critics)
@@ -330,27 +262,3 @@ class _SAC:
             targets=optax.incremental_update(critics, learner.targets, self.config.polyak),
         )
         return learner, critic_loss, value
-
-    def _update_actor(self, learner: Learner, batch: _Batch, key: Array) -> tuple[Learner, Array, Array]:
-        """Actor and temperatures; returns the loss, and the entropy by task."""
-        temperature = jnp.exp(learner.log_temperature)[batch.task]
-
-        def loss(params: Any) -> tuple[Array, Array]:
-            action, log_prob = draw_squashed(key, *self._distribution(params, batch.obs, batch.task))
-            value = self._values(learner.critics, batch.obs, action, batch.task).min(0)
-            return (temperature * log_prob - value).mean(), log_prob
-
-        (actor_loss, log_prob), grads = jax.value_and_grad(loss, has_aux=True)(learner.actor)
-        steps, actor_optimizer = self.optimizer.update(grads, learner.actor_optimizer)
-        entropy = task_moments(-log_prob, batch.task, self.env.num_tasks).mean
-        # Too much entropy lowers the task's temperature, too little raises it; Adam takes care of the size.
-        steps_of_temperature, temperature_optimizer = self.temperature_optimizer.update(
-            entropy - self.target_entropy, learner.temperature_optimizer
-        )
-        learner = learner.replace(
-            actor=optax.apply_updates(learner.actor, steps),
-            actor_optimizer=actor_optimizer,
-            log_temperature=optax.apply_updates(learner.log_temperature, steps_of_temperature),
-            temperature_optimizer=temperature_optimizer,
-        )
-        return learner, actor_loss, entropy

@@ -282,6 +282,24 @@ def learn_alone(
         checkpoints.close()
 
 
+def assert_goes_on_with_its_buffer(algorithm: Algorithm, folder: Path) -> None:
+    """Three iterations, a checkpoint and three more are six, with a buffer that wraps around within them."""
+
+    def run(state: Any, iterations: int) -> Any:
+        for _ in range(iterations):
+            state, _ = algorithm.iterate(state)
+        return state
+
+    expected = run(algorithm.init(jax.random.key(5)), 6)
+    assert np.asarray(expected.replay.is_full).all()  # the buffer wraps around
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(run(algorithm.init(jax.random.key(5)), 3), Progress(iteration=3))
+    restored = checkpoints.restore(algorithm.init)
+    checkpoints.close()
+    assert restored is not None
+    assert_bitwise_equal(run(restored[0], 3), expected)
+
+
 def assert_bitwise_equal(one: object, other: object) -> None:
     """Two train states hold the same numbers."""
     one, other = (jax.tree.map(_numbers, state) for state in (one, other))

@@ -8,12 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.training_probes import ACTION_SIZE, Kind, assert_bitwise_equal, probe, programs_of
+from support.training_probes import (
+    ACTION_SIZE,
+    Kind,
+    assert_bitwise_equal,
+    assert_goes_on_with_its_buffer,
+    probe,
+    programs_of,
+)
 
 from mjx_metaworld.cli.train import Train, configuration
 from mjx_metaworld.training import categorical
 from mjx_metaworld.training.algorithm import TrainingEnv
-from mjx_metaworld.training.checkpoint import Checkpoints, Progress
 from mjx_metaworld.training.config import as_json, from_json
 from mjx_metaworld.training.exploration import Held, lane_noise
 from mjx_metaworld.training.fastsac import FastSACConfig, FastSACState, make_fastsac
@@ -200,19 +206,7 @@ def test_nothing_is_learnt_before_the_warmup_is_over(small):
 
 
 def test_a_checkpoint_goes_on_bit_by_bit_with_its_buffer_and_open_windows(small, tmp_path):
-    def run(state, iterations):
-        for _ in range(iterations):
-            state, _ = small.iterate(state)
-        return state
-
-    expected = run(small.init(jax.random.key(5)), 6)
-    assert np.asarray(expected.replay.is_full).all()  # the buffer wraps around
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(run(small.init(jax.random.key(5)), 3), Progress(iteration=3))
-    restored = checkpoints.restore(small.init)
-    checkpoints.close()
-    assert restored is not None
-    assert_bitwise_equal(run(restored[0], 3), expected)
+    assert_goes_on_with_its_buffer(small, tmp_path)
 
 
 def test_the_command_line_makes_configurations():
