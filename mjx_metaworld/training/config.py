@@ -179,10 +179,13 @@ _GPU_SAC = SACConfig(
 )
 
 
-# 256 or 320 lanes, since the simulation is no quicker with more on two cores. Networks and numbers of updates are such
-# that collecting takes about as long as learning; `benchmarks.learner_share` measures it, section 29 of its log has it.
+# Networks and numbers of updates are such that collecting takes about as long as learning on two cores, and of ten tasks
+# there are as many lanes as the simulation is quickest with; `benchmarks.learner_share` measures both, sections 29 and 31
+# of its log have them.
 _CPU_FAST = FastSACConfig()
-_CPU_FAST_MT10 = FastSACConfig(num_envs=320, batch_per_task=64, updates=32, warmup_steps=40_000)
+_CPU_FAST_MT10 = FastSACConfig(
+    num_envs=1280, horizon=4, batch_per_task=64, updates=32, replay_size=2_000_000, warmup_steps=60_000
+)
 
 
 def _single(task: str) -> Preset:
@@ -222,9 +225,9 @@ PRESETS = (
         TrainConfig(
             "MT10",
             _CPU_FAST_MT10,
-            env_steps=20_000_000,
-            eval_every=1_000_000,
-            checkpoint_every=500_000,
+            env_steps=30_000_000,
+            eval_every=2_000_000,
+            checkpoint_every=4_000_000,
             stop_at_success=0.98,
         ),
     ),
