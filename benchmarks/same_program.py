@@ -26,7 +26,7 @@ from rich.console import Console
 
 import mjx_metaworld as mw
 from mjx_metaworld.physics import nvrtc
-from mjx_metaworld.physics.config import Backend
+from mjx_metaworld.physics.backend import Backend
 
 LANES, STEPS = 64, 60
 # By name, the backend of the engine and the platform to lower for.

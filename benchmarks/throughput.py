@@ -20,7 +20,7 @@ import tyro
 
 from mjx_metaworld.cli.benchmark import Throughput, default_devices, markdown, measure
 from mjx_metaworld.cli.markdown import rewrite_section
-from mjx_metaworld.physics.config import Backend, execution_of
+from mjx_metaworld.physics.backend import Backend, execution_of
 
 
 @dataclass(frozen=True)

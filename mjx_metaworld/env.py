@@ -19,9 +19,10 @@ from mjx_metaworld.build.identity import all_built_in, digest_of_tables
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
+from mjx_metaworld.physics.backend import Backend, execution_of
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
-from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first

@@ -14,8 +14,9 @@ from mjx_metaworld.build.machine import cpu_cores, describe_machine, versions
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
+from mjx_metaworld.physics.backend import Backend
 from mjx_metaworld.physics.checks import check_integer
-from mjx_metaworld.physics.config import Backend, Execution, PhysicsConfig
+from mjx_metaworld.physics.config import Execution, PhysicsConfig
 from mjx_metaworld.processes.programs import compiling_anew
 from mjx_metaworld.vector import Device, VectorEnv, rollout
 

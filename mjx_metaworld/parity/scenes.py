@@ -29,7 +29,8 @@ from mjx_metaworld.parity.dissect import (
     scenes_of,
     to_lanes,
 )
-from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig, execution_of
+from mjx_metaworld.physics.backend import execution_of
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.constraint import make_constraints
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.inertia import dense, mass_matrix, smooth_force

@@ -1,8 +1,8 @@
 """Configuration of the engine: how accurate its results are, and how its program is laid out for the hardware.
 
 `PhysicsConfig` is the user's: its numbers change results. `Execution` is the backend's: its numbers change how a batch
-is computed, and results by no more than rounding. An engine holds one of each, as `EngineConfig`. All are hashable, so
-they can be static arguments.
+is computed, and results by no more than rounding; `backend.py` holds one for each kind of device. An engine holds one
+of each, as `EngineConfig`. All are hashable, so they can be static arguments.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import jax
+from typing import Any
 
 from mjx_metaworld.physics.checks import check_integer
 
@@ -98,36 +96,6 @@ class Execution:
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ValueError(f"Execution.{name} must be True or False, got {value!r}")
-
-
-Backend = Literal["auto", "cpu", "accelerator", "cuda"]
-
-# On a CPU, where loops may end when nobody at hand needs more, environments run in tiles that fill one or two vector
-# registers (measured against 8, 32 and 64) and blocks of alike costs (against 64 and 256, benchmarks/LOG.md, section
-# 13).
-CPU = Execution(tile=16, block=128, contact_group=CONTACTS_PER_GROUP, early_exit=True)
-# On a GPU or TPU all run side by side, and the solver gathers the few that need more than one step (section 23).
-ACCELERATOR = Execution(compaction=4)
-# Kernels of our own are for NVIDIA's GPUs; on other devices they change nothing (section 24).
-CUDA = dataclasses.replace(ACCELERATOR, kernels=True)
-
-_EXECUTIONS = {"cpu": CPU, "accelerator": ACCELERATOR, "cuda": CUDA}
-
-
-def execution_of(backend: Backend | Execution) -> Execution:
-    """Resolve a backend; "auto" is that of the device which JAX uses by default.
-
-    Raises:
-        ValueError: for an unknown backend; it names those that there are.
-    """
-    if isinstance(backend, Execution):
-        return backend
-    if backend == "auto":
-        return {"cpu": CPU, "gpu": CUDA}.get(jax.default_backend(), ACCELERATOR)
-    if backend not in _EXECUTIONS:
-        allowed = ", ".join(("auto", *_EXECUTIONS))
-        raise ValueError(f"unknown backend {backend!r}; available: {allowed}, or an Execution")
-    return _EXECUTIONS[backend]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.core
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
@@ -53,23 +54,61 @@ class Kernel(NamedTuple):
 
 
 def where_cuda(wanted: bool, like: Array, kernel: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
-    """`kernel()` if `wanted` and lowered for CUDA, in float32, with NVRTC available; else `otherwise()`.
+    """`kernel()` if `wanted` and lowered for CUDA, in float32; else `otherwise()`.
 
     Both ways close over what they work on, in which some numbers must stay constants.
     """
-    if wanted and like.dtype == jnp.float32 and nvrtc.is_there() and _devices_are_new():
+    if wanted and like.dtype == jnp.float32:
         return jax.lax.platform_dependent(cuda=kernel, default=otherwise)
     return otherwise()
 
 
 @functools.cache
-def _devices_are_new() -> bool:
-    """True if all GPUs at hand, of which there may be none, run code compiled for `nvrtc.ARCHITECTURE`."""
+def hindrance() -> str:
+    """Reason why kernels cannot run here, empty if there is none.
+
+    Where there is a GPU, a kernel is compiled and run: XLA's custom call for PTX is no public interface, and a version
+    of JAX or a driver that does not take it is to cost speed alone.
+    """
+    if not nvrtc.is_there():
+        return nvrtc.MISSING
+    gpus = local_gpus()
+    old = [x.device_kind for x in gpus if int(x.compute_capability.replace(".", "")) < nvrtc.ARCHITECTURE]
+    if old:
+        return f"{old[0]} is older than compute capability {nvrtc.ARCHITECTURE / 10}"
     try:
-        devices = jax.local_devices(backend="cuda")
-    except RuntimeError:  # none: the program is compiled for one that is elsewhere
-        return True
-    return all(int(x.compute_capability.replace(".", "")) >= nvrtc.ARCHITECTURE for x in devices)
+        for gpu in gpus:
+            _probe(gpu)
+    except Exception as error:  # of whatever kind the plugin, the driver or NVRTC may raise
+        return f"a first kernel failed on {gpu.device_kind} with jaxlib {jaxlib.__version__}: {error}"
+    return ""
+
+
+def local_gpus() -> list[jax.Device]:
+    """This process's devices of CUDA."""
+    try:
+        return jax.local_devices(backend="cuda")
+    except RuntimeError:  # none: programs may be compiled for one that is elsewhere
+        return []
+
+
+def probe_kernel(threads: int = 32) -> Kernel:
+    """Kernel that adds one to each environment's number."""
+    macros = nvrtc.defines({"THREADS": threads})
+    return Kernel(Path(__file__).with_name("probe.cu"), lanes=threads, threads=threads, macros=macros)
+
+
+def _probe(device: jax.Device) -> None:
+    """Run a kernel of which the result is known.
+
+    Raises:
+        RuntimeError: if the result is wrong, besides all that a plugin and a driver raise.
+    """
+    x = np.arange(50, dtype=np.float32)
+    with jax.ensure_compile_time_eval(), jax.default_device(device):
+        (found,) = jax.jit(lambda x: call(probe_kernel(), [jax.ShapeDtypeStruct((), x.dtype)], [x]))(x)
+    if not np.array_equal(found, x + 1):
+        raise RuntimeError(f"it made {np.asarray(found)} of {x}")
 
 
 def call(

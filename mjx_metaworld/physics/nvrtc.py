@@ -13,6 +13,9 @@ from pathlib import Path
 ARCHITECTURE, _VERSION = 80, "8.1"
 
 
+MISSING = "NVRTC is not installed; it comes with jax[cuda12] and jax[cuda13]"
+
+
 class CompileError(RuntimeError):
     """NVRTC is not there, or does not take a program; the message says which, and why."""
 
@@ -74,7 +77,7 @@ def _library() -> ctypes.CDLL:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise CompileError("NVRTC is not installed; it comes with jax[cuda12] and jax[cuda13]")
+    raise CompileError(MISSING)
 
 
 def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:

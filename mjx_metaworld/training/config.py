@@ -179,9 +179,9 @@ _GPU_SAC = SACConfig(
 )
 
 
-# Networks and numbers of updates are such that collecting takes about as long as learning on two cores, and of ten tasks
-# there are as many lanes as the simulation is quickest with; `benchmarks.learner_share` measures both, sections 29 and 31
-# of its log have them.
+# Networks and numbers of updates are such that collecting takes about as long as learning on two cores, and of ten
+# tasks there are as many lanes as the simulation is quickest with; `benchmarks.learner_share` measures both, sections
+# 29 and 31 of its log have them.
 _CPU_FAST = FastSACConfig()
 _CPU_FAST_MT10 = FastSACConfig(
     num_envs=1280, horizon=4, batch_per_task=64, updates=32, replay_size=2_000_000, warmup_steps=60_000

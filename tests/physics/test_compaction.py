@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from support.solver_problems import SIZE, in_one_tile, recorded, solved
 
+from mjx_metaworld.physics.backend import ACCELERATOR, CPU
 from mjx_metaworld.physics.compaction import apply_compacted, compacted_size
-from mjx_metaworld.physics.config import ACCELERATOR, CPU, Execution
+from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.solver import _FEW
 
 LANES = 64

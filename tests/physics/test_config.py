@@ -2,13 +2,26 @@
 
 import dataclasses
 import math
+import warnings
 
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.physics.config import ACCELERATOR, CPU, CUDA, EngineConfig, Execution, PhysicsConfig, execution_of
+from mjx_metaworld.physics import cuda, nvrtc
+from mjx_metaworld.physics.backend import ACCELERATOR, CPU, CUDA, execution_of
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 
 
+@pytest.fixture
+def nvrtc_is_there(monkeypatch):
+    """The compiler of kernels, as far as anybody asks."""
+    monkeypatch.setattr(nvrtc, "is_there", lambda: True)
+    cuda.hindrance.cache_clear()
+    yield
+    cuda.hindrance.cache_clear()
+
+
+@pytest.mark.usefixtures("nvrtc_is_there")
 def test_backends_have_names(monkeypatch):
     named = {name: execution_of(name) for name in ("cpu", "accelerator", "cuda")}
     assert named == {"cpu": CPU, "accelerator": ACCELERATOR, "cuda": CUDA}
@@ -17,6 +30,51 @@ def test_backends_have_names(monkeypatch):
     for platform, execution in (("cpu", CPU), ("gpu", CUDA), ("tpu", ACCELERATOR)):
         monkeypatch.setattr("jax.default_backend", lambda platform=platform: platform)
         assert execution_of("auto") is execution
+
+
+@dataclasses.dataclass
+class Gpu:
+    """What is asked of a device."""
+
+    compute_capability: str = "9.0"
+    device_kind: str = "NVIDIA H100"
+
+
+@pytest.mark.usefixtures("nvrtc_is_there")
+@pytest.mark.parametrize(
+    ("gpu", "failure", "reason"),
+    [
+        (Gpu(), None, None),
+        (Gpu("7.5", "Tesla T4"), None, r"Tesla T4 is older than compute capability 8\.0"),
+        (Gpu(), RuntimeError("no handler __gpu$xla.gpu.ptx"), r"a first kernel failed on NVIDIA H100 .*no handler"),
+    ],
+)
+def test_kernels_that_do_not_run_are_left_out(monkeypatch, gpu, failure, reason):
+    """A step takes longer then, which is said, and nothing else changes."""
+
+    def probe(device):
+        assert device is gpu
+        if failure:
+            raise failure
+
+    monkeypatch.setattr(cuda, "local_gpus", lambda: [gpu])
+    monkeypatch.setattr(cuda, "_probe", probe)
+    if reason is None:
+        assert execution_of("cuda") is CUDA
+        return
+    with pytest.warns(RuntimeWarning, match=reason):
+        assert execution_of("cuda") == ACCELERATOR
+    assert execution_of("cpu") is CPU
+
+
+def test_without_nvrtc_kernels_are_left_out_without_a_word_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(nvrtc, "is_there", lambda: False)
+    monkeypatch.setattr(cuda, "local_gpus", list)
+    cuda.hindrance.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert execution_of("cuda") == ACCELERATOR
+    cuda.hindrance.cache_clear()
 
 
 def test_an_unknown_backend_is_refused_before_anything_is_built():

@@ -13,8 +13,9 @@ from support.solver_problems import in_one_tile, recorded, solved
 
 from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
+from mjx_metaworld.physics.backend import ACCELERATOR, CUDA
 from mjx_metaworld.physics.collision import convex, descent_kernel
-from mjx_metaworld.physics.config import ACCELERATOR, CUDA, EngineConfig, PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.tiles import TILES
 
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
@@ -38,6 +39,15 @@ def problems():
 def some_problems():
     """Ninety of them: the last block of environments is not full."""
     return jax.tree.map(lambda x: x[..., np.arange(1, 288, 3)[:90]], problems())
+
+
+@compiled
+def test_the_probe_adds_one(folder):
+    """As `cuda.hindrance` expects of it, also where the last block of environments is not full."""
+    kernel = cuda.probe_kernel(threads=2)
+    x = np.arange(5, dtype=np.float32)
+    (found,) = run_on_cpu(kernel, [jax.ShapeDtypeStruct((), np.float32)], [x], folder=folder)
+    np.testing.assert_array_equal(found, x + 1)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +162,7 @@ def test_descents_end_where_xlas_do(folder):
 
 
 def test_elsewhere_xla_solves():
-    """The kernels are used for CUDA alone, and not where nothing can compile them."""
+    """The kernels are used for CUDA alone."""
     like = jnp.zeros(3, jnp.float32)
     assert cuda.where_cuda(False, like, lambda: 1, lambda: 2) == 2
     assert cuda.where_cuda(True, jnp.zeros(3, jnp.int32), lambda: 1, lambda: 2) == 2

@@ -49,7 +49,7 @@ def compare_rollouts(engine: str, tasks: list[str]) -> dict[str, Any]:
     alike.
     """
     import mjx_metaworld as mw
-    from mjx_metaworld.physics.config import CPU
+    from mjx_metaworld.physics.backend import CPU
     from mjx_metaworld.physics.engine import Engine
     from mjx_metaworld.testing import KinematicEngine
 

@@ -27,8 +27,9 @@ from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
 from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
 from mjx_metaworld.env import ACTION_SIZE
+from mjx_metaworld.physics.backend import Backend, execution_of
 from mjx_metaworld.physics.checks import as_integer, check_integer
-from mjx_metaworld.physics.config import Backend, EngineConfig, Execution, PhysicsConfig, execution_of
+from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads, without_threads
 from mjx_metaworld.rendering.pixels import Pixels
 from mjx_metaworld.suites import goal_batch
