@@ -44,6 +44,7 @@ class Eval:
     num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
     num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
     seed: int = GOALS_SEED  # of the frozen goals
+    randomise: tuple[str, ...] = ()  # what a checkpoint's episodes draw: friction=0.5,1.5 or module:function
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
     processes: int = 2  # that run the reference's experts
 
@@ -78,7 +79,10 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
             args.reference,
             console,
             args.renderer,
+            args.randomise,
         )
+    if args.randomise:
+        raise ValueError("randomise is for checkpoints, whose episodes on CPU metaworld can be left out")
     if args.renderer != "device":
         raise ValueError("renderer is for checkpoints of policies that see")
     if "/" in args.tasks:

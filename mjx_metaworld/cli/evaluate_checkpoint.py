@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from mjx_metaworld.training.config import sight_of
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.opengl_evaluation import evaluate_with
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
+from mjx_metaworld.training.train import environment
 from mjx_metaworld.training.view import opengl_eyes
 
 
@@ -40,6 +42,7 @@ def evaluate_checkpoint(
     reference: bool,
     console: Console,
     renderer: Literal["device", "opengl"] = "device",
+    randomise: Sequence[str] = (),
 ) -> list[CheckpointFigures]:
     """Print success and return by task.
 
@@ -51,21 +54,24 @@ def evaluate_checkpoint(
         reference: whether to evaluate on CPU metaworld, too.
         console: where to print.
         renderer: what draws here for a policy that sees.
+        randomise: what episodes here draw, see `randomise.naming`; none for the scenes as they are.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
-        ValueError: with `reference`, if metaworld does not have one of the tasks; with "opengl", if the policy does not
-            see.
+        ValueError: with `reference`, if metaworld does not have one of the tasks or something is randomised; with
+            "opengl", if the policy does not see; for unknown terms.
     """
     sight = sight_of(read_run(folder).config.algorithm)
     if renderer != "device" and sight is None:
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
+    if reference and randomise:
+        raise ValueError("CPU metaworld randomises nothing: give --reference or --randomise")
     if reference:
         require_metaworld(resolve(read_run(folder).config.tasks), "eval --reference")
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
         trained = load(folder)
-        env = trained.env
+        env = environment(trained.config, randomise) if randomise else trained.env
         rand_vecs = [vectors[:num_goals] for vectors in goals(trained.config.tasks, seed)]
         bars.update(loading, description="compiling and evaluating here")
         if renderer == "opengl" and sight is not None:
@@ -95,6 +101,7 @@ def evaluate_checkpoint(
     title = (
         f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}), "
         f"{num_steps} steps or the first success, rewards {env.reward_version}"
+        + (f", {' '.join(randomise)}" if randomise else "")
         + ("" if sight is None else f", pictures here by {'OpenGL' if renderer == 'opengl' else 'the device'}")
     )
     console.print(_table(title, rows, reference))

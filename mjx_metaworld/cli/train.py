@@ -34,6 +34,7 @@ class Train:
     eval_goals: int | None = None  # of the 50 frozen goals a task
     checkpoint_every: int | None = None  # environment steps between two checkpoints
     stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
+    randomise: tuple[str, ...] = ()  # drawn anew in every training episode: friction=0.5,1.5 or module:function
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
     devices: int | None = None  # divide environments and updates among so many; None: see the guide
     output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
@@ -115,6 +116,8 @@ def configuration(args: Train) -> TrainConfig:
         config = preset(args.preset or own)
     names = ("env_steps", "eval_every", "eval_goals", "checkpoint_every", "stop_at_success")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.randomise:
+        changes["randomise"] = args.randomise
     algorithm = with_settings(config.algorithm, args.set)
     if type(algorithm) is not ALGORITHMS[args.algo].config:
         raise ValueError(f"the preset {args.preset!r} is not for --algo {args.algo}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mjx_metaworld.randomise.naming import term_of
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
@@ -48,6 +49,7 @@ class TrainConfig:
     algorithm: AlgorithmConfig
     env_steps: int = 1_000_000  # over all lanes; the last iteration may go beyond
     reward_version: RewardVersion = "v2"
+    randomise: tuple[str, ...] = ()  # drawn by training episodes alone, see `randomise.naming`
     eval_every: int = 100_000  # environment steps between two evaluations
     eval_goals: int = NUM_GOALS  # of the frozen goals a task
     goals_seed: int = GOALS_SEED  # of the frozen goals
@@ -62,6 +64,8 @@ class TrainConfig:
             raise ValueError(f"eval_goals must be in 1..{NUM_GOALS}, got {self.eval_goals}")
         if self.stop_at_success is not None and not 0 < self.stop_at_success <= 1:
             raise ValueError(f"stop_at_success must be in (0, 1], got {self.stop_at_success}")
+        for text in self.randomise:
+            term_of(text)
         algorithm_name(self.algorithm)
 
 
@@ -84,7 +88,7 @@ def sight_of(config: AlgorithmConfig) -> Sight | None:
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """Fields that shape the learning in which two runs differ, in words; how long and how often do not count."""
-    shaping = ("tasks", "reward_version")
+    shaping = ("tasks", "reward_version", "randomise")
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in shaping]
     if type(one.algorithm) is not type(other.algorithm):
         pairs.append(("algorithm", algorithm_name(one.algorithm), algorithm_name(other.algorithm)))

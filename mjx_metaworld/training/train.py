@@ -17,6 +17,7 @@ from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import termination
+from mjx_metaworld.randomise.naming import term_of
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import (
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
     """Result of a run, or of its newest checkpoint."""
 
     config: TrainConfig
-    env: MetaWorldEnv
+    env: MetaWorldEnv  # as its scenes are, whatever training has randomised
     state: Any  # the algorithm's train state
     policy: Policy  # deterministic; acts on what `observe` makes of states
     progress: Progress
@@ -99,7 +100,8 @@ def train(
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
         finally:
             checkpoints.close()
-    return Trained(config, env, state, algorithm.policy(state), progress, algorithm.observe)
+    plain = environment(config) if config.randomise else env
+    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)
 
 
 def _run(
@@ -123,7 +125,8 @@ def _run(
         console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
     names = [spec.name for spec in env.tasks]
     frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-    evaluate = make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
+    plain = environment(config) if config.randomise else env
+    evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
     with Recorder(folder, names, config.env_steps, console, progress) as recorder:
         state, progress = run_loop(algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began)
     plot_success([folder], folder / PLOT_FILE)
@@ -153,7 +156,8 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     folder = Path("out", "train", f"{tasks}-{algorithm_name(config.algorithm)}-{seed}")
     if not (folder / RUN_FILE).exists() or not differences(read_run(folder).config, config):
         return folder
-    shaping = digest_of(config.tasks, config.reward_version, config.algorithm)  # not how long and how often
+    # Not how long and how often.
+    shaping = digest_of(config.tasks, config.reward_version, config.algorithm, *config.randomise)
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
@@ -174,7 +178,27 @@ def load(folder: Path) -> Trained:
     if restored is None:
         raise CheckpointError(f"{folder} holds no checkpoint yet")
     state, progress = restored
-    return Trained(config, env, state, algorithm.policy(state), progress, algorithm.observe)
+    plain = environment(config) if config.randomise else env
+    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)
+
+
+def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorldEnv:
+    """Environment of a configuration's tasks, with the observations that its policy takes.
+
+    Args:
+        config: of a run.
+        randomise: terms, see `randomise.naming`; none for the scenes as they are.
+
+    Raises:
+        ValueError: for unknown tasks or terms.
+    """
+    return make(
+        config.tasks,
+        one_hot=len(resolve(config.tasks)) > 1,
+        reward_version=config.reward_version,
+        max_episode_steps=config.algorithm.episode_steps,
+        randomise=[term_of(text) for text in randomise] or None,
+    )
 
 
 def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple[MetaWorldEnv, Algorithm]:
@@ -183,12 +207,7 @@ def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
     """
-    env = make(
-        config.tasks,
-        one_hot=len(resolve(config.tasks)) > 1,
-        reward_version=config.reward_version,
-        max_episode_steps=config.algorithm.episode_steps,
-    )
+    env = environment(config, config.randomise)
     lanes = VectorEnv(env, config.algorithm.num_envs, resample_task=False, devices=devices)
     return env, ALGORITHMS[algorithm_name(config.algorithm)].make(config.algorithm, training_env(lanes))
 

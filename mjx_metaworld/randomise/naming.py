@@ -1,0 +1,72 @@
+"""Terms by their text, as a command line or a file holds them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from mjx_metaworld.randomise import terms as ready_made
+from mjx_metaworld.randomise.drawing import Term, check_terms
+
+_MAKERS: dict[str, Callable[[Any, Any], Term]] = {
+    maker.__name__: maker
+    for maker in (
+        ready_made.friction,
+        ready_made.object_mass,
+        ready_made.joint_damping,
+        ready_made.actuator_gain,
+        ready_made.gravity,
+        ready_made.initial_joint_noise,
+        ready_made.action_repeat,
+        ready_made.action_delay,
+        ready_made.action_noise,
+        ready_made.observation_noise,
+    )
+}
+
+
+def term_of(text: str) -> Term:
+    """Term from a text: `friction=0.5,1.5` with the bounds of a ready-made one, or `module:function` of one's own.
+
+    Raises:
+        ValueError: if there is none of this name, if its bounds are no numbers or out of range, or if a module cannot
+            be imported or has no such function.
+    """
+    name, equals, bounds = text.partition("=")
+    if equals:
+        return _ready_made(text, name.strip(), bounds)
+    module, colon, function = text.partition(":")
+    if not (module and colon and function):
+        names = ", ".join(_MAKERS)
+        raise ValueError(
+            f"unknown term {text!r}; expected NAME=LOW,HIGH with one of {names}, or an import path module:function"
+        )
+    try:
+        (term,) = check_terms([getattr(importlib.import_module(module), function)])
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"cannot load the term {text!r}: {error}") from error
+    return term
+
+
+def _ready_made(text: str, name: str, bounds: str) -> Term:
+    if name not in _MAKERS:
+        near = difflib.get_close_matches(name, _MAKERS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_MAKERS)}"
+        raise ValueError(f"no term is called {name!r}; {hint}")
+    try:
+        low, high = (_number(bound) for bound in bounds.split(","))
+    except ValueError:
+        raise ValueError(f"a term takes two numbers, such as {name}=0,1, got {text!r}") from None
+    try:
+        return _MAKERS[name](low, high)
+    except TypeError as error:  # of a fraction where an integer is meant
+        raise ValueError(str(error)) from error
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
