@@ -190,6 +190,15 @@ _CPU_FAST = FastSACConfig()
 _CPU_FAST_MT10 = FastSACConfig(
     num_envs=1280, horizon=4, batch_per_task=64, updates=32, replay_size=2_000_000, warmup_steps=60_000
 )
+_CPU_FAST_MT50 = FastSACConfig(
+    num_envs=1500,
+    horizon=4,
+    actor_hidden=(256, 256),
+    batch_per_task=32,
+    updates=14,
+    replay_size=4_000_000,
+    warmup_steps=120_000,
+)
 
 
 def _single(task: str) -> Preset:
@@ -231,6 +240,18 @@ PRESETS = (
             _CPU_FAST_MT10,
             env_steps=30_000_000,
             eval_every=2_000_000,
+            checkpoint_every=4_000_000,
+            stop_at_success=0.98,
+        ),
+    ),
+    Preset(
+        "MT50-fastsac-cpu",
+        "two CPU cores, 140 minutes",
+        TrainConfig(
+            "MT50",
+            _CPU_FAST_MT50,
+            env_steps=40_000_000,
+            eval_every=4_000_000,
             checkpoint_every=4_000_000,
             stop_at_success=0.98,
         ),
