@@ -25,21 +25,23 @@ class Row:
     system: str
     suite: str
     num_envs: int
+    actions: str  # random, or experts
     outcome: Figure | str
 
 
 def markdown(rows: Sequence[Row], machine: str) -> str:
     """The figures as a Markdown table, each beside one `metaworld` process on the same tasks."""
     lines = [
-        "| system | tasks | environments | env steps/s | against one metaworld process | setup, s |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| system | tasks | actions | environments | env steps/s | against one metaworld process | setup, s |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
     notes: list[str] = []
     versions: dict[str, str] = {}
     for row in rows:
-        head = f"| {row.system} | {row.suite} | {row.num_envs:,} |"
+        head = f"| {row.system} | {row.suite} | {row.actions} | {row.num_envs:,} |"
         if isinstance(row.outcome, str):
-            notes.append(f"{row.system} on {row.suite} did not run: {row.outcome.strip(' .,')}")
+            batch = f"{row.num_envs:,} environments of {row.suite}"
+            notes.append(f"{row.system} did not run {batch}, {row.actions}: {row.outcome.strip(' .,')}")
             lines.append(f"{head} | | |")
             continue
         figure = row.outcome
@@ -52,7 +54,8 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
         lines.append(f"{head} {shown} | {beside} | {figure.setup_s:.0f} |")
     lines += [
         "",
-        "Random actions; setting up and compiling are not counted. One metaworld process is a single environment in a"
+        "Actions are random or those of metaworld's scripted experts, at what each lane observes; setting up, compiling"
+        " and the experts are not counted. One metaworld process is a single environment in a"
         " plain loop, the mean over the suite's tasks, its resets not counted.",
         *(f"{note}." for note in dict.fromkeys(notes)),
         "",
@@ -65,7 +68,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     """Environment steps per second over the number of environments; one environment's rate as a dashed line."""
     points: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        if row.suite == CURVES and not isinstance(row.outcome, str):
+        if (row.suite, row.actions) == (CURVES, "random") and not isinstance(row.outcome, str):
             points.setdefault(row.system, []).append((row.num_envs, row.outcome.env_steps_per_second))
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for system, curve in points.items():
@@ -87,9 +90,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def _ratio(row: Row, rows: Sequence[Row]) -> float | None:
-    """Speed relative to one `metaworld` process, on the same suite."""
+    """Speed relative to one `metaworld` process, on the same suite with the same actions."""
     for other in rows:
-        if other.system == BASELINE and other.suite == row.suite and not isinstance(other.outcome, str):
+        same = (other.suite, other.actions) == (row.suite, row.actions)
+        if other.system == BASELINE and same and not isinstance(other.outcome, str):
             assert not isinstance(row.outcome, str)
             return row.outcome.env_steps_per_second / other.outcome.env_steps_per_second
     return None

@@ -4,8 +4,9 @@ A process gets its `Job` as JSON in its only argument and prints its `Figure` as
 
     python -m benchmarks.peers '{"peer": "envpool", "tasks": ["reach-v3"], "num_envs": 8}'
 
-All get the same tasks in the same lanes and the same random actions. An environment step is one control step. Setting
-up, compiling and first steps are not counted.
+All get the same tasks in the same lanes, and the same random actions or those of metaworld's scripted experts, which
+grasp what random actions hardly ever touch. An environment step is one control step. Setting up, compiling, first steps
+and the experts' thinking are not counted.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import dataclasses
 import functools
 import itertools
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +41,7 @@ class Job:
     tasks: tuple[str, ...]  # lane i runs task i modulo their number
     num_envs: int
     seconds: float = 5.0  # step at least this long
+    actions: Literal["random", "experts"] = "random"
     seed: int = 0
     devices: int | None = None  # of ours; None: what suits the batch
 
@@ -59,6 +63,37 @@ def random_actions(job: Job) -> np.ndarray:
     return actions.astype(np.float32)
 
 
+def actions_of(job: Job) -> Callable[[np.ndarray], np.ndarray]:
+    """Function from observations (num_envs, 39) to actions (num_envs, 4), float32."""
+    if job.actions == "random":
+        endless = itertools.cycle(random_actions(job))
+        return lambda obs: next(endless)
+    import metaworld.policies
+
+    classes = [metaworld.policies.ENV_POLICY_MAP[task] for task in job.tasks]
+    experts = [classes[i % len(classes)]() for i in range(job.num_envs)]
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        wanted = [expert.get_action(row) for expert, row in zip(experts, obs, strict=True)]
+        return np.clip(wanted, -1.0, 1.0).astype(np.float32)
+
+    return act
+
+
+def rate_of(
+    step: Callable[[np.ndarray], np.ndarray], obs: np.ndarray, act: Callable[[np.ndarray], np.ndarray], seconds: float
+) -> float:
+    """Environment steps per second of `step`, from actions to observations of all lanes; `act` is not counted."""
+    count, spent = 0, 0.0
+    while spent < seconds:
+        action = act(obs)
+        start = time.perf_counter()
+        obs = step(action)
+        spent += time.perf_counter() - start
+        count += len(obs)
+    return count / spent
+
+
 def run_ours(job: Job) -> Figure:
     """`VectorEnv` in one process, its lanes divided among the devices."""
     import jax
@@ -76,8 +111,27 @@ def run_ours(job: Job) -> Figure:
         state, transition = jax.lax.scan(vector_env.step, state, actions)
         return state, (transition.next_obs, transition.reward, transition.truncated)
 
-    actions = random_actions(job).reshape(-1, _STEPS_PER_CALL, job.num_envs, 4)
     state = mw.jit(vector_env.reset)(jax.random.key(job.seed))
+    note = f"{len(devices)} device(s), {devices[0].device_kind}"
+    figure = functools.partial(Figure, versions=versions("mjx-metaworld", "jax", "jaxlib"), note=note)
+    if job.actions == "experts":
+        act = mw.jit(jax.vmap(mw.expert(vector_env.env)))
+        with compiling_anew():
+            compiled = mw.jit(vector_env.step).lower(state, act(state.obs, state.task)).compile()
+
+        def step(action):
+            nonlocal state
+            state, _ = jax.block_until_ready(compiled(state, action))
+            return state.obs
+
+        def think(obs):
+            return jax.block_until_ready(jax.numpy.clip(act(obs, state.task), -1.0, 1.0))
+
+        step(think(state.obs))
+        setup_s = time.perf_counter() - start
+        return figure(rate_of(step, state.obs, think, job.seconds), setup_s)
+
+    actions = random_actions(job).reshape(-1, _STEPS_PER_CALL, job.num_envs, 4)
     with compiling_anew():
         compiled = mw.jit(advance).lower(state, actions[0]).compile()
     state, _ = jax.block_until_ready(compiled(state, actions[0]))
@@ -89,8 +143,7 @@ def run_ours(job: Job) -> Figure:
             state, _ = jax.block_until_ready(compiled(state, block))
             yield _STEPS_PER_CALL * job.num_envs
 
-    note = f"{len(devices)} device(s), {devices[0].device_kind}"
-    return Figure(_rate(steps(), job.seconds), setup_s, versions("mjx-metaworld", "jax", "jaxlib"), note=note)
+    return figure(_rate(steps(), job.seconds), setup_s)
 
 
 def run_metaworld_loop(job: Job) -> Figure:
@@ -98,25 +151,23 @@ def run_metaworld_loop(job: Job) -> Figure:
 
     A reset costs the reference 100 control steps. It happens between the timed steps and is not counted.
     """
-    actions = random_actions(job)[:, 0]
     seconds, setup_s, by_task = job.seconds / len(job.tasks), 0.0, {}
     for task in job.tasks:
         start = time.perf_counter()
         env = _metaworld_env(task, job.seed)
-        env.reset()
-        env.step(actions[0])
+        act = actions_of(dataclasses.replace(job, tasks=(task,), num_envs=1))
+        obs, _ = env.reset()
+        obs = env.step(act(obs[None])[0])[0]
         setup_s += time.perf_counter() - start
-        count, spent, truncated = 0, 0.0, False
+        count, spent = 0, 0.0
         while spent < seconds:
-            if truncated:
-                env.reset()
+            (action,) = act(obs[None])
             start = time.perf_counter()
-            for action in actions[:100]:
-                *_, truncated, _ = env.step(action)
-                count += 1
-                if truncated:
-                    break
+            obs, *_, truncated, _ = env.step(action)
             spent += time.perf_counter() - start
+            count += 1
+            if truncated:
+                obs, _ = env.reset()
         by_task[task] = round(count / spent, 1)
     mean = float(np.mean(list(by_task.values())))
     return Figure(mean, setup_s, versions("metaworld", "mujoco"), by_task)
@@ -131,17 +182,11 @@ def run_gymnasium(job: Job, vectorizer: str) -> Figure:
         functools.partial(_metaworld_env, job.tasks[i % len(job.tasks)], job.seed + i) for i in range(job.num_envs)
     ]
     env = getattr(gymnasium.vector, vectorizer)(makers)
-    env.reset(seed=job.seed)
-    actions = random_actions(job)
-    env.step(actions[0])
+    obs, _ = env.reset(seed=job.seed)
+    act = actions_of(job)
+    obs = env.step(act(obs))[0]
     setup_s = time.perf_counter() - start
-
-    def steps() -> Iterator[int]:
-        for action in itertools.cycle(actions):
-            env.step(action)
-            yield job.num_envs
-
-    rate = _rate(steps(), job.seconds)
+    rate = rate_of(lambda action: env.step(action)[0], obs, act, job.seconds)
     env.close()
     return Figure(rate, setup_s, versions("metaworld", "mujoco", "gymnasium"))
 
@@ -155,32 +200,53 @@ def run_envpool(job: Job) -> Figure:
 
     start = time.perf_counter()
     lanes = [slice(i, None, len(job.tasks)) for i in range(min(len(job.tasks), job.num_envs))]
-    pools = [
-        envpool.make(
+    pools, obs, before = [], np.zeros((job.num_envs, 39)), resident_bytes()
+    for number, (task, lane) in enumerate(zip(job.tasks, lanes, strict=False), 1):
+        pool = envpool.make(
             f"MetaWorld/{''.join(part.capitalize() for part in task.removesuffix('-v3').split('-'))}-v3",
             env_type="gymnasium",
             num_envs=len(range(job.num_envs)[lane]),
             num_threads=1,
             seed=job.seed,
+            partially_observable=False,  # or nobody would know the goals
         )
-        for task, lane in zip(job.tasks, lanes, strict=False)
-    ]
-    for pool in pools:
-        pool.reset()
-    actions = random_actions(job).astype(np.float64)
+        obs[lane] = pool.reset()[0]
+        pools.append(pool)
+        check_memory((resident_bytes() - before) / number * (len(lanes) - number))
 
-    def steps() -> Iterator[int]:
-        for action in itertools.cycle(actions):
-            for pool, lane in zip(pools, lanes, strict=True):
-                pool.send(action[lane])
-            for pool in pools:
-                pool.recv()
-            yield job.num_envs
+    def step(action: np.ndarray) -> np.ndarray:
+        wide = action.astype(np.float64)
+        for pool, lane in zip(pools, lanes, strict=True):
+            pool.send(wide[lane])
+        for pool, lane in zip(pools, lanes, strict=True):
+            obs[lane] = pool.recv()[0]
+        return obs
 
-    batch = steps()
-    next(batch)
+    act = actions_of(job)
+    obs = step(act(obs))
     setup_s = time.perf_counter() - start
-    return Figure(_rate(batch, job.seconds), setup_s, versions("envpool"))
+    return Figure(rate_of(step, obs, act, job.seconds), setup_s, versions("envpool"))
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not tell."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * resource.getpagesize() if status.exists() else 0
+
+
+def check_memory(needed: float) -> None:
+    """Refuse what would use up the machine's memory, where the system tells how much is left.
+
+    Raises:
+        MemoryError: if more than nine tenths of what is available would be used.
+    """
+    table = Path("/proc/meminfo")
+    if not table.exists():
+        return
+    (line,) = (line for line in table.read_text().splitlines() if line.startswith("MemAvailable:"))
+    available = int(line.split()[1]) * 1024
+    if needed > 0.9 * available:
+        raise MemoryError(f"it would need {needed / 1e9:.1f} GB more, and {available / 1e9:.1f} GB are available")
 
 
 def run_raw_mjx(job: Job) -> Figure:
@@ -217,6 +283,14 @@ def run_raw_mjx(job: Job) -> Figure:
             yield job.num_envs
 
     return Figure(_rate(steps(), job.seconds), setup_s, versions("mujoco-mjx", "jax", "jaxlib"), note=note)
+
+
+def mjbatch_arguments(job: Job) -> tuple[str, ...]:
+    """Arguments of `peer_mjbatch.py`: scene, its state after a reset, and what to do."""
+    env = _metaworld_env(job.tasks[0], job.seed)
+    env.reset()
+    start = {"qpos": env.data.qpos.tolist(), "mocap_pos": env.data.mocap_pos.tolist(), "substeps": env.frame_skip}
+    return env.model_name, json.dumps(start), str(job.num_envs), str(job.seconds), str(job.seed)
 
 
 PEERS: dict[str, Callable[[Job], Figure]] = {

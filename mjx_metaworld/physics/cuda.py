@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.core
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
@@ -80,11 +80,11 @@ def hindrance() -> str:
         for gpu in gpus:
             _probe(gpu)
     except Exception as error:  # of whatever kind the plugin, the driver or NVRTC may raise
-        return f"a first kernel failed on {gpu.device_kind} with jaxlib {jaxlib.__version__}: {error}"
+        return f"a first kernel failed on {gpu.device_kind} with jaxlib {version('jaxlib')}: {error}"
     return ""
 
 
-def local_gpus() -> list[jax.Device]:
+def local_gpus() -> list[Any]:
     """This process's devices of CUDA."""
     try:
         return jax.local_devices(backend="cuda")
@@ -98,7 +98,7 @@ def probe_kernel(threads: int = 32) -> Kernel:
     return Kernel(Path(__file__).with_name("probe.cu"), lanes=threads, threads=threads, macros=macros)
 
 
-def _probe(device: jax.Device) -> None:
+def _probe(device: Any) -> None:
     """Run a kernel of which the result is known.
 
     Raises:
