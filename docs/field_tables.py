@@ -40,6 +40,15 @@ def tables() -> dict[str, str]:
     }
 
 
+def fields(cls: type) -> str:
+    """Table in Markdown of a data class's fields; empty if it has none."""
+    rows = [
+        (f"`{name}`", f"`{kind}`", f"`{default}`" if default else "", comment)
+        for name, kind, default, comment in _FIELD.findall(inspect.getsource(cls).split("def ")[0])
+    ]
+    return _table(("field", "type", "default", "what"), rows) if rows else ""
+
+
 def _table(heading: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

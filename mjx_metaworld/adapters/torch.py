@@ -151,10 +151,10 @@ class TorchEnv:
 
             - `time_outs`: whether it ended by the time limit, and not by a success that terminates.
             - `terminal_observation`: the true successor of every environment, also where the episode ended. The same
-              tensor as `infos["observations"]["raw"]["obs"]`, where FastTD3 looks for it.
+                tensor as `infos["observations"]["raw"]["obs"]`, where FastTD3 looks for it.
             - `episode`: `success` at any step so far, `return` and `length`, of the episode that the step belongs to.
             - `pixels`: the pictures beside the observations, (envs, height, width, 3) uint8, if the environment draws
-              any; of the first state of the new episode where one ended.
+                any; of the first state of the new episode where one ended.
             - `task`: index into the tasks. `success` and the other metrics of `mw.Metrics`: of this step.
 
         Raises:

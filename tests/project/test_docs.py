@@ -10,10 +10,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import api_pages
 import field_tables
 import pytest
 import task_pages
 
+import mjx_metaworld as mw
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.suites import list_tasks, resolve
 
@@ -82,6 +84,16 @@ def test_commands_are_understood():
         assert cli.parse(by_name[name], arguments).command is not None
 
 
+def test_every_public_name_is_in_the_reference_once():
+    pages = [api_pages.page(name) for name in api_pages.PAGES if not api_pages.PAGES[name].packages]
+    shown = re.findall(r"(?m)^::: mjx_metaworld\..*?(\w+)$", "\n".join(pages))
+    assert sorted(shown) == sorted(set(mw.__all__) - {"randomise"}), "that module has a page of its own"
+
+
+def test_the_reference_shows_the_comments_beside_fields():
+    assert '| `task` | `Int[Array, ""]` |  | index into `env.tasks` |' in api_pages.page("environments")
+
+
 @pytest.mark.full  # `.ci/run` builds the site as strictly
 def test_site_builds_without_a_broken_link(tmp_path):
     pytest.importorskip("mkdocs")
@@ -89,6 +101,7 @@ def test_site_builds_without_a_broken_link(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
+    assert all((tmp_path / "api" / name / "index.html").exists() for name in api_pages.PAGES)
     assert all((tmp_path / "tasks" / name / "index.html").exists() for name in list_tasks())
 
 
