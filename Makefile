@@ -15,7 +15,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help python demo test test-full clients build smoke nightly newest lint format type check bench docs notebooks \
+.PHONY: help python demo test test-full clients build smoke nightly newest matrix lint format type check bench docs notebooks \
 	lock lock-clients clean
 
 help:  ## this list
@@ -79,6 +79,9 @@ nightly: test-full newest  ## all long forms, then `newest`; with -k also where 
 
 newest: build  ## install the wheel with the newest of everything on each Python at hand, and check jax at length
 	$(BIN)/python tests/install/smoke.py --newest --pythons all
+
+matrix: build  ## the versions that the package works with, each in an environment of its own, into docs/guides/versions.md
+	$(BIN)/python tests/install/matrix.py $(ARGS)
 
 lint: .venv/dev  ## format and lint, checked only
 	$(BIN)/ruff format --check .

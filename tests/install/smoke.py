@@ -87,12 +87,9 @@ def check_on(python: Path, wheel: Path, folder: Path, *, newest: bool, at_length
         CalledProcessError: if it cannot be installed, or if a check fails.
     """
     start = time.perf_counter()
-    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
-    environment["XDG_CACHE_HOME"] = str(folder / "cache")  # the states of resets are settled anew
+    environment, cache = clean_environment(folder)
     subprocess.run([UV, "venv", "-q", "--no-project", "--python", python, folder / "env"], check=True, env=environment)
     installed = folder / "env" / "bin" / "python"
-    # uv's own cache stays where it is.
-    cache = subprocess.run([UV, "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip()
     locked = [] if newest else ["-c", ROOT / "requirements" / "demo.lock"]
     install = [UV, "pip", "install", "-q", "--cache-dir", cache, "--python", installed, *locked, wheel]
     subprocess.run(install, check=True, env=environment)
@@ -100,6 +97,14 @@ def check_on(python: Path, wheel: Path, folder: Path, *, newest: bool, at_length
     for script in scripts:  # -I: neither the folder of the script nor the working directory is on the path
         subprocess.run([installed, "-I", HERE / script], check=True, cwd=folder, env=environment)
     print(f"{python}: passed {' and '.join(scripts)} in {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def clean_environment(folder: Path) -> tuple[dict[str, str], str]:
+    """Variables for an installed package whose caches lie in a folder, and uv's own cache, which stays where it is."""
+    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
+    environment["XDG_CACHE_HOME"] = str(folder / "cache")  # the states of resets are settled anew
+    cache = subprocess.run([UV, "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip()
+    return environment, cache
 
 
 if __name__ == "__main__":
