@@ -29,7 +29,8 @@ import tyro
 from tyro.conf import Positional
 
 from mjx_metaworld.cli.markdown import rewrite_section
-from mjx_metaworld.training.logging import draw_success, read_records
+from mjx_metaworld.training.plots import draw_success
+from mjx_metaworld.training.records import read_records
 
 RESULTS = Path("benchmarks/results")
 FILE = RESULTS / "training.json"

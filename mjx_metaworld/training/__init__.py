@@ -21,7 +21,7 @@ from mjx_metaworld.training.checkpoint import CheckpointError, Progress  # noqa:
 from mjx_metaworld.training.clone import CloneConfig, CloneState, make_clone  # noqa: E402
 from mjx_metaworld.training.config import PRESETS, TrainConfig, preset  # noqa: E402
 from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac  # noqa: E402
-from mjx_metaworld.training.logging import plot_success  # noqa: E402
+from mjx_metaworld.training.plots import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402

@@ -1,14 +1,13 @@
-"""Records of a run: a table on the terminal, JSON lines, TensorBoard, plots."""
+"""Records of a run as it goes: a table on the terminal, JSON lines, TensorBoard."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,9 +15,9 @@ from rich.progress import Progress as Bars
 
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
+from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, flatten, read_records
 from mjx_metaworld.training.requires import require
 
-METRICS_FILE = "metrics.jsonl"
 _HEADINGS = ("env steps", "wall clock", "steps/s", "success", "return", "train success", "train return")
 _WIDTHS = tuple(max(9, len(heading)) for heading in _HEADINGS)
 _RATE_PERIOD = 600.0  # seconds of the past from which the time left is estimated: several iterations, evaluations, too
@@ -77,7 +76,7 @@ class Recorder:
     def iteration(self, progress: Progress, report: Any) -> None:
         """Take in what an iteration reported: a struct of scalars and (tasks,) arrays."""
         self._report = flatten(report, self._names)
-        self._write("iteration", progress, self._report)
+        self._write(ITERATION, progress, self._report)
         self._bars.update(self._bar, description="training", completed=progress.env_steps)
 
     def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
@@ -86,7 +85,7 @@ class Recorder:
         figures = {"success": float(success.mean()), "episode_return": float(returns.mean())}
         for name, mean_success, mean_return in zip(self._names, success, returns, strict=True):
             figures |= {f"success/{name}": float(mean_success), f"episode_return/{name}": float(mean_return)}
-        self._write("evaluation", progress, figures)
+        self._write(EVALUATION, progress, figures)
         span = progress.seconds - self._last.seconds
         rate = (progress.env_steps - self._last.env_steps) / span if span > 0 else 0.0
         self._last = progress
@@ -108,74 +107,6 @@ class Recorder:
             file.write(json.dumps(line) + "\n")
         for name, value in finite.items():
             self._board.add_scalar(f"{kind}/{name}", value, progress.env_steps)
-
-
-def flatten(report: Any, task_names: Sequence[str]) -> dict[str, float]:
-    """The figures of a report by name: nested fields joined by dots, a (tasks,) array as its mean and by task."""
-    figures = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(report)):
-        name = ".".join(entry.name for entry in path)
-        if leaf.ndim:
-            seen = leaf[np.isfinite(leaf)]
-            figures[name] = float(seen.mean()) if seen.size else np.nan
-            figures |= {f"{name}/{task}": float(value) for task, value in zip(task_names, leaf, strict=True)}
-        else:
-            figures[name] = float(leaf)
-    return figures
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's records; one that a kill cut short is left out."""
-    file = folder / METRICS_FILE
-    if not file.exists():
-        return []
-    records = []
-    for line in file.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
-
-
-def plot_success(folders: Sequence[Path], output: Path) -> None:
-    """Draw success on the frozen goals over environment steps and over wall clock, a line a run.
-
-    Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if a folder has no evaluation.
-    """
-    curves = {}
-    for folder in folders:
-        records = [record for record in read_records(folder) if record["kind"] == "evaluation"]
-        if not records:
-            raise ValueError(f"{folder} has no evaluation to plot")
-        curves[folder.name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
-    draw_success(curves, output)
-
-
-def draw_success(curves: Mapping[str, Sequence[tuple[float, float, float]]], output: Path) -> None:
-    """Draw curves of success by their names, each of (environment steps, seconds, success in [0, 1]).
-
-    Raises:
-        ImportError: if matplotlib is missing.
-    """
-    figure = require("matplotlib.figure").Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, column, unit, label in zip(
-        figure.subplots(1, 2, sharey=True),
-        (0, 1),
-        (1e6, 60.0),
-        ("environment steps (millions)", "wall clock (minutes, with compiling)"),
-        strict=True,
-    ):
-        for name, curve in curves.items():
-            points = [(point[column] / unit, 100 * point[2]) for point in curve]
-            axes.plot(*zip(*points, strict=True), marker=".", label=name)
-        axes.set(xlabel=label, ylim=(-3, 103))
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("success on frozen goals (%)")
-    figure.axes[0].legend()
-    figure.savefig(output, dpi=120)
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -32,8 +32,9 @@ from mjx_metaworld.training.checkpoint import (
 )
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences
 from mjx_metaworld.training.evaluation import make_evaluator
-from mjx_metaworld.training.logging import Recorder, plot_success
+from mjx_metaworld.training.logging import Recorder
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.training.plots import plot_success
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 

@@ -24,7 +24,7 @@ from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training import PRESETS, plot_success
 from mjx_metaworld.training.algorithm import EpisodeReport
 from mjx_metaworld.training.checkpoint import Progress
-from mjx_metaworld.training.logging import Recorder, read_records
+from mjx_metaworld.training.logging import Recorder
 from mjx_metaworld.training.normalize import (
     batch_moments,
     merge,
@@ -34,6 +34,7 @@ from mjx_metaworld.training.normalize import (
     standardise,
     task_moments,
 )
+from mjx_metaworld.training.records import read_records
 from mjx_metaworld.training.requires import require
 
 
