@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -85,8 +86,15 @@ def run_train(args: Train, console: Console) -> TrainResult:
     folder = args.output or run_folder(config, key)
     if (folder / RUN_FILE).exists():  # goes on with the implementation that it began with
         key = jax.random.key(args.seed, impl=read_run(folder).key_impl)
-    # A single device needs no mesh: this is the program of a plain `VectorEnv`.
-    trained = train(config, key, folder, console, devices if len(devices) > 1 else None, on_loaded=release_freed)
+    trained = train(
+        config,
+        key,
+        folder,
+        console,
+        devices if len(devices) > 1 else None,  # one needs no mesh: this is the program of a plain `VectorEnv`
+        on_loaded=release_freed,
+        again=command_of(args),
+    )
     progress = trained.progress
     console.print(
         f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
@@ -96,9 +104,20 @@ def run_train(args: Train, console: Console) -> TrainResult:
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success)
 
 
+def command_of(args: Train) -> str:
+    """The command line with these arguments, as a shell takes it."""
+    words = ["mjx-metaworld", "train", args.tasks]
+    for field in dataclasses.fields(args):
+        value = getattr(args, field.name)
+        if field.name != "tasks" and value != field.default:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words) + given_flags()
+
+
 def suggestion(tasks: str, folder: Path) -> str:
     """The command that evaluates what was trained, beside metaworld where that has all the tasks."""
-    command = f"mjx-metaworld eval {folder}"
+    command = f"mjx-metaworld eval {shlex.quote(str(folder))}"
     if all(in_metaworld(spec) for spec in resolve(tasks)):
         return f"Evaluate beside CPU metaworld: {command} --reference{given_flags()}"
     return f"Evaluate: {command}{given_flags()}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,19 +14,24 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
-from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, flatten, read_records
+from mjx_metaworld.training.plots import plot_success
+from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, by_task, flatten, read_records
 from mjx_metaworld.training.requires import require
 
-_HEADINGS = ("env steps", "wall clock", "steps/s", "success", "return", "train success", "train return")
-_WIDTHS = tuple(max(9, len(heading)) for heading in _HEADINGS)
+PLOT_FILE = "success.png"
+_HEADINGS = ("env steps", "wall clock", "left", "steps/s", "success", "return", "success", "return")
+_WIDTHS = (11, 10, 8, 7, 7, 6, 7, 6)
+_ABOVE = f"{'frozen goals':>{sum(_WIDTHS[:6]) + 10}}  {'training':>{sum(_WIDTHS[6:]) + 2}}"
 _RATE_PERIOD = 600.0  # seconds of the past from which the time left is estimated: several iterations, evaluations, too
+_DRAWING_SHARE = 0.02  # of the time that goes into curves at most, while a run goes on
 
 
 class Recorder:
-    """Writes a run's figures as they come, and shows a progress bar.
+    """Writes a run's figures as they come, draws its curve, and shows a progress bar.
 
     Args:
         folder: the run's; records later than `resumed` are dropped, since they will come again.
@@ -40,7 +47,11 @@ class Recorder:
     def __init__(
         self, folder: Path, task_names: Sequence[str], total: int, console: Console, resumed: Progress
     ) -> None:
+        self._folder = folder
         self._names = task_names
+        self._total = total
+        self._drawn = True  # nothing is there that the curve lacks
+        self._next_drawing = 0.0
         self._console = console
         self._last = resumed
         self._report: dict[str, float] = {}
@@ -60,11 +71,14 @@ class Recorder:
             transient=True,
             speed_estimate_period=_RATE_PERIOD,
         )
-        self._bar = self._bars.add_task("compiling", total=total, completed=resumed.env_steps)
+        self._bar = self._bars.add_task("compiling", total=None, completed=resumed.env_steps)
 
     def __enter__(self) -> Recorder:
         self._bars.start()
-        self._console.print(_row(_HEADINGS), style="bold", highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:  # which shows a bar
+            self._console.print("Compiling what collects and learns.")
+        for line in (_ABOVE, _row(_HEADINGS)):
+            self._console.print(line, style="bold", highlight=False, soft_wrap=True)
         return self
 
     def __exit__(
@@ -72,12 +86,25 @@ class Recorder:
     ) -> None:
         self._bars.stop()
         self._board.close()
+        # A full disk, which has ended the run, is not to hide behind a curve that it cuts short.
+        with contextlib.nullcontext() if error is None else contextlib.suppress(OSError):
+            self._draw()
 
     def iteration(self, progress: Progress, report: Any) -> None:
         """Take in what an iteration reported: a struct of scalars and (tasks,) arrays."""
         self._report = flatten(report, self._names)
         self._write(ITERATION, progress, self._report)
-        self._bars.update(self._bar, description="training", completed=progress.env_steps)
+        self._bars.update(self._bar, description="training", total=self._total, completed=progress.env_steps)
+
+    def watched(self, evaluate: Callable[[Any], EpisodeStats]) -> Callable[[Any], EpisodeStats]:
+        """The evaluation, of which the bar says that it goes on; the first one compiles."""
+        descriptions = iter(("compiling the evaluation",))
+
+        def watched(state: Any) -> EpisodeStats:
+            self._bars.update(self._bar, description=next(descriptions, "evaluating"))
+            return evaluate(state)
+
+        return watched
 
     def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
         """Take in an evaluation, and print a row of the table."""
@@ -88,10 +115,12 @@ class Recorder:
         self._write(EVALUATION, progress, figures)
         span = progress.seconds - self._last.seconds
         rate = (progress.env_steps - self._last.env_steps) / span if span > 0 else 0.0
+        left = f"{_clock((self._total - progress.env_steps) / rate)}" if rate > 0 else "-"
         self._last = progress
         cells = (
             f"{progress.env_steps:,}",
             f"{progress.seconds:,.0f} s",
+            left,
             f"{rate:,.0f}",
             f"{figures['success']:.1%}",
             f"{figures['episode_return']:.0f}",
@@ -99,6 +128,18 @@ class Recorder:
             _shown(self._report.get("episodes.episode_return"), ".0f"),
         )
         self._console.print(_row(cells), highlight=False, soft_wrap=True)
+        self._drawn = False
+        if time.perf_counter() >= self._next_drawing:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the curve, if something new is known; the next one waits, so that the run does not."""
+        if self._drawn:
+            return
+        start = time.perf_counter()
+        plot_success([self._folder], self._folder / PLOT_FILE)
+        end = time.perf_counter()
+        self._drawn, self._next_drawing = True, end + (end - start) / _DRAWING_SHARE
 
     def _write(self, kind: str, progress: Progress, figures: dict[str, float]) -> None:
         finite = {name: value for name, value in figures.items() if np.isfinite(value)}
@@ -107,6 +148,39 @@ class Recorder:
             file.write(json.dumps(line) + "\n")
         for name, value in finite.items():
             self._board.add_scalar(f"{kind}/{name}", value, progress.env_steps)
+
+
+def task_table(folder: Path) -> Table | None:
+    """Success and return of a run's last evaluation by task, and the best that any had; None of a single task."""
+    records = read_records(folder, EVALUATION)
+    success = [by_task(record, "success") for record in records]
+    if not records or len(success[-1]) == 1:
+        return None
+    returns = by_task(records[-1], "episode_return")
+    table = Table(title=f"after {records[-1]['env_steps']:,} env steps, on the frozen goals")
+    table.add_column("task", no_wrap=True)
+    for heading in ("success", "return", "best\nsuccess", "after\nenv steps"):
+        table.add_column(heading, justify="right")
+    for task in success[-1]:
+        _add_row(table, task, success[-1][task], returns[task], [row[task] for row in success], records)
+    table.add_section()
+    means = [record["success"] for record in records]
+    _add_row(table, "mean", means[-1], records[-1]["episode_return"], means, records)
+    return table
+
+
+def _add_row(
+    table: Table, name: str, success: float, episode_return: float, every: list[float], records: list[dict[str, Any]]
+) -> None:
+    best = int(np.argmax(every))  # the first of several
+    table.add_row(
+        name, f"{success:.1%}", f"{episode_return:.0f}", f"{every[best]:.1%}", f"{records[best]['env_steps']:,}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 def _shown(value: float | None, form: str) -> str:

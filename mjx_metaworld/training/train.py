@@ -32,13 +32,12 @@ from mjx_metaworld.training.checkpoint import (
 )
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences
 from mjx_metaworld.training.evaluation import make_evaluator
-from mjx_metaworld.training.logging import Recorder
+from mjx_metaworld.training.logging import Recorder, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
-from mjx_metaworld.training.plots import plot_success
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
-PLOT_FILE = "success.png"
+_LAST_LINE: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 class Trained(NamedTuple):
@@ -60,6 +59,7 @@ def train(
     devices: Sequence[Device] | None = None,
     *,
     on_loaded: Callable[[], None] = lambda: None,
+    again: str = "call train again",
 ) -> Trained:
     """Train, or go on with the run in the folder from its newest checkpoint, with the same random stream.
 
@@ -72,6 +72,7 @@ def train(
         devices: divide the environments and the updates among these; one by default. A run may go on on another number
             of devices, with results that differ by rounding.
         on_loaded: called when the tasks are loaded, before anything is compiled.
+        again: what makes the run go on, such as a command, for the last line of one that was asked to end.
 
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
@@ -83,21 +84,26 @@ def train(
     began = time.perf_counter()
     console = console or Console(quiet=True)
     folder = folder or run_folder(config, key)
-    with console.status("Loading the tasks"):
-        env, algorithm = build(config, devices)
-    on_loaded()
-    folder.mkdir(parents=True, exist_ok=True)
-    first = jax.process_index() == 0  # of several hosts one alone holds the folder
-    with exclusive(folder, folder / LOCK_FILE) if first else contextlib.nullcontext(), termination():
+    with termination(), contextlib.ExitStack() as held:
+        try:
+            with console.status("Loading the tasks"):
+                env, algorithm = build(config, devices)
+            on_loaded()
+        except KeyboardInterrupt:
+            console.print(f"Ended before the tasks were loaded. Go on: {again}", **_LAST_LINE)
+            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:  # of several hosts one alone holds the folder
+            held.enter_context(exclusive(folder, folder / LOCK_FILE))
         open_run(folder, config, key, _facts(devices))
         checkpoints = Checkpoints(folder)
         try:
             state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began)
         except KeyboardInterrupt:
-            console.print(_going_on(folder, checkpoints.newest(), algorithm), highlight=False, soft_wrap=True)
+            console.print(_going_on(folder, checkpoints.newest(), algorithm, again), **_LAST_LINE)
             raise
         except OSError as error:  # a full disk, say
-            going_on = _going_on(folder, checkpoints.newest(), algorithm)
+            going_on = _going_on(folder, checkpoints.newest(), algorithm, again)
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
         finally:
             checkpoints.close()
@@ -125,21 +131,25 @@ def _run(
     if progress.iteration:
         console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
     names = [spec.name for spec in env.tasks]
-    frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-    plain = environment(config) if config.randomise else env
-    evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
+    with console.status("Resetting to the frozen goals"):
+        frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
+        plain = environment(config) if config.randomise else env
+        evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
     with Recorder(folder, names, config.env_steps, console, progress) as recorder:
-        state, progress = run_loop(algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began)
-    plot_success([folder], folder / PLOT_FILE)
+        start = (state, progress)
+        state, progress = run_loop(algorithm, recorder.watched(evaluate), schedule, start, recorder, checkpoints, began)
+    table = task_table(folder)
+    if table is not None:
+        console.print(table)
     return state, progress
 
 
-def _going_on(folder: Path, newest: int | None, algorithm: Algorithm) -> str:
+def _going_on(folder: Path, newest: int | None, algorithm: Algorithm, again: str) -> str:
     """The last line of a run that was asked to end."""
     if newest is None:
-        return f"Ended before the first checkpoint in {folder}; the same command begins anew."
+        return f"Ended before the first checkpoint in {folder}. Begin anew: {again}"
     steps = newest * algorithm.steps_per_iteration
-    return f"Ended; the same command goes on from the checkpoint at {steps:,} env steps in {folder}."
+    return f"Ended with the checkpoint at {steps:,} env steps in {folder}. Go on: {again}"
 
 
 def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
