@@ -19,7 +19,7 @@ from rich.table import Table
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
 from mjx_metaworld.training.plots import plot_success
-from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, by_task, flatten, read_records
+from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, START, by_task, flatten, read_records
 from mjx_metaworld.training.requires import require
 
 PLOT_FILE = "success.png"
@@ -71,6 +71,7 @@ class Recorder:
             transient=True,
             speed_estimate_period=_RATE_PERIOD,
         )
+        self._write(START, resumed, {})
         self._bar = self._bars.add_task("compiling", total=None, completed=resumed.env_steps)
 
     def __enter__(self) -> Recorder:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 METRICS_FILE = "metrics.jsonl"
-ITERATION, EVALUATION = "iteration", "evaluation"  # kinds of lines
+START, ITERATION, EVALUATION = "start", "iteration", "evaluation"  # kinds of lines; a start for each process
 
 
 def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:

@@ -69,7 +69,8 @@ def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     assert ["100", "2", "s", "0:00:06", "50", "75.0%", "4", "50.0%", "10"] in rows  # 300 steps are left
     assert max(map(len, printed.splitlines())) <= 80
     assert printed.startswith("Compiling")  # no bar says it where the output is a file
-    iteration, evaluation, *_ = read_records(tmp_path)
+    start, iteration, evaluation, *_ = read_records(tmp_path)
+    assert start == {"kind": "start", "env_steps": 0, "seconds": 0.0}
     assert iteration == {
         "kind": "iteration", "env_steps": 100, "seconds": 2.0, "loss": 1.0, "episodes.success": 0.5,
         "episodes.success/a": 0.5, "episodes.episode_return": 10.0, "episodes.episode_return/a": 10.0,
@@ -81,7 +82,9 @@ def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     whole = (tmp_path / "metrics.jsonl").read_text()
     (tmp_path / "metrics.jsonl").write_text(whole + '{"kind": "itera')  # a kill cut the last line short
     record(tmp_path, Progress(2, 200, 4.0), 3)  # what came after the checkpoint comes again, once
-    assert (tmp_path / "metrics.jsonl").read_text() == whole
+    again = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    start = again.index('{"kind": "start", "env_steps": 200, "seconds": 4.0}')
+    assert again[:start] + again[start + 1 :] == whole.splitlines()
 
 
 def test_tensorboard_gets_the_same_figures(tmp_path):
@@ -134,7 +137,9 @@ def test_the_bar_says_what_takes_its_time(tmp_path):
 
 def test_the_curve_is_there_while_a_run_goes_on_and_whole_when_it_is_stopped(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(logging, "plot_success", lambda folders, output: drawn.append(len(read_records(folders[0]))))
+    monkeypatch.setattr(
+        logging, "plot_success", lambda folders, output: drawn.append(len(read_records(folders[0], "evaluation")))
+    )
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(logging.time, "perf_counter", lambda: next(clock))
     recorder = Recorder(tmp_path, ["a", "b"], 400, Console(quiet=True), Progress())
