@@ -139,7 +139,7 @@ def arguments_of(run: Run) -> Train:
     config = run.config
     tasks = config.tasks if isinstance(config.tasks, str) else ",".join(config.tasks)
     name = algorithm_name(config.algorithm)
-    bases = [Train(tasks, algo=cast(Any, name), seed=_seed(run))]
+    bases = [Train(tasks, algo=cast(Any, name), seed=_seed(run), randomise=config.randomise)]
     alike = [entry.name for entry in PRESETS if type(entry.config.algorithm) is type(config.algorithm)]
     bases += [dataclasses.replace(bases[0], preset=preset) for preset in alike]
     candidates = [_completed(base, run) for base in bases]

@@ -19,6 +19,7 @@ from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.checkpoint import RUN_FILE, read_run
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, with_settings
+from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
 
 
@@ -39,6 +40,7 @@ class Train:
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
     devices: int | None = None  # divide environments and updates among so many; None: see the guide
     output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
+    wandb: Annotated[str | None, arg(metavar="PROJECT")] = None  # of Weights & Biases that gets the figures, too
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def run_train(args: Train, console: Console) -> TrainResult:
         ValueError: for unknown tasks, presets or settings, or a bad number of devices.
         CheckpointError: if the folder holds another run or a broken checkpoint, or cannot be written.
         LockedError: if another process trains in the folder.
+        ImportError: if wandb is asked for and missing.
     """
+    sinks = [] if args.wandb is None else [weights_and_biases(args.wandb)]
     config = configuration(args)
     # Cameras use all cores of a CPU, however many devices these are to JAX.
     usual = 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
@@ -94,6 +98,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
         devices if len(devices) > 1 else None,  # one needs no mesh: this is the program of a plain `VectorEnv`
         on_loaded=release_freed,
         again=command_of(args),
+        sinks=sinks,
     )
     progress = trained.progress
     console.print(

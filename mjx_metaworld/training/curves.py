@@ -178,6 +178,7 @@ def _facts(curve: Curve) -> dict[str, str]:
     config = curve.run.config
     facts = {"algorithm": algorithm_name(config.algorithm), "machine": curve.where}
     facts |= {name: str(getattr(config, name)) for name in ("reward_version", "eval_goals", "goals_seed")}
+    facts["randomise"] = ",".join(config.randomise) or "nothing"
     settings = dataclasses.asdict(config.algorithm)
     return facts | {name: json.dumps(value, separators=(",", ":")) for name, value in settings.items()}
 

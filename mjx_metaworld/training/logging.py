@@ -1,4 +1,4 @@
-"""Records of a run as it goes: a table on the terminal, JSON lines, TensorBoard."""
+"""Records of a run as it goes: a table on the terminal, JSON lines, a curve, TensorBoard and other sinks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
 from mjx_metaworld.training.plots import plot_success
 from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, START, by_task, flatten, read_records
-from mjx_metaworld.training.requires import require
+from mjx_metaworld.training.sinks import Sink, TensorBoard
 
 PLOT_FILE = "success.png"
 _HEADINGS = ("env steps", "wall clock", "left", "steps/s", "success", "return", "success", "return")
@@ -39,13 +39,20 @@ class Recorder:
         total: environment steps of the whole run.
         console: where table and bar go.
         resumed: where the run goes on.
+        sinks: get the figures, too, beside TensorBoard; whoever made them closes them.
 
     Raises:
         ImportError: if tensorboardX is missing.
     """
 
     def __init__(
-        self, folder: Path, task_names: Sequence[str], total: int, console: Console, resumed: Progress
+        self,
+        folder: Path,
+        task_names: Sequence[str],
+        total: int,
+        console: Console,
+        resumed: Progress,
+        sinks: Sequence[Sink] = (),
     ) -> None:
         self._folder = folder
         self._names = task_names
@@ -60,8 +67,8 @@ class Recorder:
         partial = self._file.with_suffix(".tmp")  # a kill leaves the old records or the new ones
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
         partial.replace(self._file)
-        writer = require("tensorboardX").SummaryWriter
-        self._board = writer(str(folder / "tensorboard"), purge_step=resumed.env_steps + 1)
+        self._board = TensorBoard(folder, resumed)
+        self._sinks = (self._board, *sinks)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("env steps"))
         self._bars = Bars(
             *columns,
@@ -70,6 +77,7 @@ class Recorder:
             console=console,
             transient=True,
             speed_estimate_period=_RATE_PERIOD,
+            disable=not console.is_terminal,
         )
         self._write(START, resumed, {})
         self._bar = self._bars.add_task("compiling", total=None, completed=resumed.env_steps)
@@ -147,8 +155,9 @@ class Recorder:
         line = {"kind": kind, "env_steps": progress.env_steps, "seconds": round(progress.seconds, 3), **finite}
         with self._file.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        for name, value in finite.items():
-            self._board.add_scalar(f"{kind}/{name}", value, progress.env_steps)
+        if finite:
+            for sink in self._sinks:
+                sink.write(kind, progress, finite)
 
 
 def task_table(folder: Path) -> Table | None:

@@ -34,6 +34,7 @@ from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_nam
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.training.sinks import MakeSink, Sink
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
@@ -60,6 +61,7 @@ def train(
     *,
     on_loaded: Callable[[], None] = lambda: None,
     again: str = "call train again",
+    sinks: Sequence[MakeSink] = (),
 ) -> Trained:
     """Train, or go on with the run in the folder from its newest checkpoint, with the same random stream.
 
@@ -73,6 +75,7 @@ def train(
             of devices, with results that differ by rounding.
         on_loaded: called when the tasks are loaded, before anything is compiled.
         again: what makes the run go on, such as a command, for the last line of one that was asked to end.
+        sinks: make what gets the run's figures, too, such as `weights_and_biases(project)`.
 
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
@@ -98,7 +101,10 @@ def train(
         open_run(folder, config, key, _facts(devices))
         checkpoints = Checkpoints(folder)
         try:
-            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began)
+            made = [make_sink(folder, config) for make_sink in sinks]
+            for sink in made:
+                held.callback(sink.close)
+            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made)
         except KeyboardInterrupt:
             console.print(_going_on(folder, checkpoints.newest(), algorithm, again), **_LAST_LINE)
             raise
@@ -119,6 +125,7 @@ def _run(
     built: tuple[MetaWorldEnv, Algorithm],
     checkpoints: Checkpoints,
     began: float,
+    sinks: Sequence[Sink],
 ) -> tuple[Any, Progress]:
     """Train in an opened folder, from its newest checkpoint or from the start; the last train state and progress."""
     env, algorithm = built
@@ -135,7 +142,7 @@ def _run(
         frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
         plain = environment(config) if config.randomise else env
         evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
-    with Recorder(folder, names, config.env_steps, console, progress) as recorder:
+    with Recorder(folder, names, config.env_steps, console, progress, sinks) as recorder:
         start = (state, progress)
         state, progress = run_loop(algorithm, recorder.watched(evaluate), schedule, start, recorder, checkpoints, began)
     table = task_table(folder)

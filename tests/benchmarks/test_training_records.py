@@ -22,6 +22,7 @@ ARGUMENTS = [
     Train("push-v3", algo="fastsac", seed=3, env_steps=5_000_000, stop_at_success=0.9),
     Train("MT10", preset="MT10-gpu", seed=2**32 - 1, set=("num_envs=20", "hidden=[16]")),
     Train("reach-v3,push-v3", algo="sac", eval_goals=3, set=("gamma=0.9",)),
+    Train("reach-v3", randomise=("friction=0.5,1.5",)),
 ]
 
 
