@@ -17,7 +17,7 @@ from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.cli.imports import given_flags
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.suites import in_metaworld, resolve
-from mjx_metaworld.training.checkpoint import RUN_FILE, read_run
+from mjx_metaworld.training.checkpoint import BEST, RUN_FILE, read_run
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, with_settings
 from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
@@ -50,7 +50,8 @@ class TrainResult:
     folder: str
     env_steps: int
     seconds: float
-    success: float
+    success: float  # of the last evaluation
+    best_success: float  # of any evaluation
 
 
 def _notes() -> str:
@@ -106,7 +107,12 @@ def run_train(args: Train, console: Console) -> TrainResult:
         f"{progress.seconds:,.0f} s. {suggestion(args.tasks, folder)}",
         highlight=False,
     )
-    return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success)
+    best = trained.best or progress
+    if best.success > progress.success:
+        console.print(
+            f"Best: {best.success:.1%} after {best.env_steps:,} env steps, kept in {folder / BEST}.", highlight=False
+        )
+    return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
 
 
 def command_of(args: Train) -> str:

@@ -21,13 +21,16 @@ from mjx_metaworld.randomise.naming import term_of
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import (
+    CHECKPOINTS,
     LOCK_FILE,
     RUN_FILE,
     CheckpointError,
     Checkpoints,
     Progress,
+    find_checkpoint,
     key_words,
     open_run,
+    policy_part,
     read_run,
 )
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences
@@ -50,6 +53,7 @@ class Trained(NamedTuple):
     policy: Policy  # deterministic; acts on what `observe` makes of states
     progress: Progress
     observe: Observe = observation
+    best: Progress | None = None  # at the run's best evaluation, whose policy `load(folder / "best")` has
 
 
 def train(
@@ -68,8 +72,8 @@ def train(
     Args:
         config: what to train, and how long.
         key: the only source of randomness.
-        folder: of this run alone: `run.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `success.png`; by
-            default what `run_folder` names.
+        folder: of this run alone: `run.json`, `checkpoints/`, `best/`, `metrics.jsonl`, `tensorboard/`, `success.png`;
+            by default what `run_folder` names.
         console: where table and progress bar go; nowhere by default.
         devices: divide the environments and the updates among these; one by default. A run may go on on another number
             of devices, with results that differ by rounding.
@@ -111,10 +115,12 @@ def train(
         except OSError as error:  # a full disk, say
             going_on = _going_on(folder, checkpoints.newest(), algorithm, again)
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
+        else:
+            best = checkpoints.best()
         finally:
             checkpoints.close()
     plain = environment(config) if config.randomise else env
-    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)
+    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe, best)
 
 
 def _run(
@@ -179,22 +185,30 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
-def load(folder: Path) -> Trained:
-    """The newest checkpoint of a run.
+def load(path: Path) -> Trained:
+    """A checkpoint of a run.
+
+    Args:
+        path: the run's folder, of which the newest counts; its folder `best`, whose train state lacks what only going
+            on needs; or one of the numbered folders below either.
 
     Raises:
-        CheckpointError: if the folder holds no run, no checkpoint, or a broken one.
+        CheckpointError: if the path is of no run, or the checkpoint is not there or broken.
         ImportError: if the extra `train` is not installed.
     """
-    config = read_run(folder).config
+    place = find_checkpoint(path)
+    if not (place.run / place.kind).is_dir():
+        raise CheckpointError(f"{path} holds no checkpoint yet")
+    config = read_run(place.run).config
     env, algorithm = build(config)
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(place.run, place.kind)
+    init = algorithm.init if place.kind == CHECKPOINTS else lambda key: policy_part(algorithm.init(key))
     try:
-        restored = checkpoints.restore(algorithm.init)
+        restored = checkpoints.restore(init, number=place.number)
     finally:
         checkpoints.close()
     if restored is None:
-        raise CheckpointError(f"{folder} holds no checkpoint yet")
+        raise CheckpointError(f"{path} holds no checkpoint yet")
     state, progress = restored
     plain = environment(config) if config.randomise else env
     return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)
