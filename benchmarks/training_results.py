@@ -168,7 +168,7 @@ def _seed(run: Run) -> int:
 
 
 def call_cli(*arguments: str) -> str:
-    """What a command of `mjx-metaworld` prints, in a process of its own."""
+    """Output of a command of `mjx-metaworld`, in a process of its own."""
     command = [sys.executable, "-m", "mjx_metaworld", *arguments]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 
