@@ -1,4 +1,4 @@
-"""Where a run's figures go beside its folder's lines of JSON: TensorBoard, and on demand Weights & Biases."""
+"""Receivers of a run's figures beside its folder's lines of JSON: TensorBoard, on demand Weights & Biases."""
 
 from __future__ import annotations
 
