@@ -103,7 +103,7 @@ class Checkpoints:
         that a kill took back comes to better evaluations at earlier iterations, on other devices.
 
         Raises:
-            CheckpointError: if it cannot be written, or the one before cannot be read.
+            CheckpointError: if it cannot be written.
         """
         if progress.success <= (self.best() or Progress()).success:
             return
@@ -112,30 +112,20 @@ class Checkpoints:
         self._best.save(policy_part(state), progress, number=1 + (self._best.newest() or 0))
 
     def best(self) -> Progress | None:
-        """Progress at the best evaluation; None if there was none with any success.
-
-        Raises:
-            CheckpointError: if its checkpoint cannot be read.
-        """
+        """Progress at the best evaluation; None if there was none with any success, or its checkpoint is broken."""
         if self._best is None and (self._run / BEST).is_dir():
             self._best = Checkpoints(self._run, BEST, keep=1)
         number = None if self._best is None else self._best.newest()
         return None if self._best is None or number is None else self._best.progress(number)
 
-    def progress(self, number: int) -> Progress:
-        """Progress of the run at a checkpoint.
-
-        Raises:
-            CheckpointError: if it cannot be read.
-        """
+    def progress(self, number: int) -> Progress | None:
+        """Progress of the run at a checkpoint; None if that is broken."""
         args = self._ocp.args
         try:
             stored = self._manager.restore(number, args=args.Composite(progress=args.JsonRestore()))
             return _read_record(stored.progress).progress
-        except Exception as error:  # orbax raises whatever its file formats meet
-            raise CheckpointError(
-                f"the checkpoint {self._folder / str(number)} is broken ({_first_line(error)})"
-            ) from error
+        except Exception:  # orbax raises whatever its file formats meet
+            return None
 
     def newest(self) -> int | None:
         """Iteration of the newest checkpoint; None if there is none."""

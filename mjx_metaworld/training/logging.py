@@ -20,6 +20,7 @@ from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
 from mjx_metaworld.training.plots import plot_success
 from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, START, by_task, flatten, read_records
+from mjx_metaworld.training.requires import require
 from mjx_metaworld.training.sinks import Sink, TensorBoard
 
 PLOT_FILE = "success.png"
@@ -42,7 +43,7 @@ class Recorder:
         sinks: get the figures, too, beside TensorBoard; whoever made them closes them.
 
     Raises:
-        ImportError: if tensorboardX is missing.
+        ImportError: if tensorboardX or matplotlib is missing.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Recorder:
         self._folder = folder
         self._names = task_names
         self._total = total
+        require("matplotlib.figure")  # now, so that no signal cuts short its import
         self._drawn = True  # nothing is there that the curve lacks
         self._next_drawing = 0.0
         self._console = console
@@ -95,8 +97,8 @@ class Recorder:
     ) -> None:
         self._bars.stop()
         self._board.close()
-        # A full disk, which has ended the run, is not to hide behind a curve that it cuts short.
-        with contextlib.nullcontext() if error is None else contextlib.suppress(OSError):
+        # What has ended the run, a full disk, say, is not to hide behind a curve that cannot be drawn.
+        with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):
             self._draw()
 
     def iteration(self, progress: Progress, report: Any) -> None:

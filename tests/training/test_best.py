@@ -53,6 +53,14 @@ def test_the_best_is_kept_and_a_run_that_was_taken_back_goes_on_from_it(tmp_path
     again.offer(better, Progress(1, success=0.6))
     assert kept(tmp_path) == ["2"]
     again.close()
+    for path in (tmp_path / "best" / "2" / "progress").iterdir():
+        shutil.copy(path, tmp_path)
+        path.write_text("{")
+    broken = Checkpoints(tmp_path)  # which the run does not need to go on
+    assert broken.best() is None
+    broken.close()
+    for path in (tmp_path / "best" / "2" / "progress").iterdir():
+        shutil.copy(tmp_path / path.name, path)
     best = Checkpoints(tmp_path, "best")
     restored = best.restore(lambda key: policy_part(learner.init(key)))
     best.close()
