@@ -37,7 +37,8 @@ _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 class Eval:
     """Evaluate a policy on the reference's frozen goals, here and on CPU metaworld."""
 
-    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK|CHECKPOINT]")] = "MT10"  # or the folder of `train`
+    # A suite, tasks, or the folder of a run, of which the newest checkpoint counts, RUN/best or RUN/checkpoints/NUMBER.
+    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK|RUN]")] = "MT10"
     reference: bool = False  # evaluate a checkpoint on CPU metaworld, too; other policies always are
     renderer: Literal["device", "opengl"] = "device"  # draws here what a checkpoint sees; CPU metaworld has OpenGL
     policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
@@ -86,10 +87,20 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
     if args.renderer != "device":
         raise ValueError("renderer is for checkpoints of policies that see")
     if "/" in args.tasks:
-        raise ValueError(f"there is no folder {args.tasks}")
+        raise ValueError(f"there is no folder {args.tasks}{_beside(Path(args.tasks))}")
     if args.reference:
         require_metaworld(resolve(args.tasks), "eval --reference")
     return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
+
+
+def _beside(missing: Path) -> str:
+    """The folders that a missing one may have been meant to be; begins with a semicolon."""
+    shown = 8
+    names = sorted(path.name for path in missing.parent.glob("*/"))
+    if not names:
+        return ""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"; in {missing.parent} there are {', '.join(names[:shown])}{more}"
 
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.suites import goals, require_metaworld, resolve
 from mjx_metaworld.training import load
-from mjx_metaworld.training.checkpoint import read_run
+from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
 from mjx_metaworld.training.config import sight_of
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.opengl_evaluation import evaluate_with
@@ -47,7 +47,7 @@ def evaluate_checkpoint(
     """Print success and return by task.
 
     Args:
-        folder: of the run; its newest checkpoint is taken.
+        folder: of the run, of which the newest checkpoint is taken, or of a checkpoint as `training.load` takes it.
         num_goals: of the 50 frozen goals a task.
         num_steps: control steps an episode at most.
         seed: of the frozen goals.
@@ -61,13 +61,14 @@ def evaluate_checkpoint(
         ValueError: with `reference`, if metaworld does not have one of the tasks or something is randomised; with
             "opengl", if the policy does not see; for unknown terms.
     """
-    sight = sight_of(read_run(folder).config.algorithm)
+    config = read_run(find_checkpoint(folder).run).config
+    sight = sight_of(config.algorithm)
     if renderer != "device" and sight is None:
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
     if reference and randomise:
         raise ValueError("CPU metaworld randomises nothing: give --reference or --randomise")
     if reference:
-        require_metaworld(resolve(read_run(folder).config.tasks), "eval --reference")
+        require_metaworld(resolve(config.tasks), "eval --reference")
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
         trained = load(folder)

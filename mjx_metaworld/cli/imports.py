@@ -11,16 +11,15 @@ import importlib.util
 import itertools
 import shlex
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+
+from mjx_metaworld.cli.faults import blamed
 
 GROUP = "mjx_metaworld.tasks"
 FLAG = "--import"
-T = TypeVar("T")
 _given: list[str] = []  # what the command that runs has imported
 
 
@@ -42,11 +41,11 @@ def import_tasks(argv: Sequence[str]) -> None:
     """
     _given[:] = named(argv)
     for point in entry_points(group=GROUP):
-        _run(point.load, f"entry point {point.name} of {GROUP}, {point.value}")
+        blamed(point.load, f"entry point {point.name} of {GROUP}, {point.value}")
     for name in _given:
         is_file = name.endswith(".py") or "/" in name
         before, loaded = _declared(), set(sys.modules)
-        module = _run(functools.partial(_load_file if is_file else _load_module, name), f"{FLAG} {name}")
+        module = blamed(functools.partial(_load_file if is_file else import_module, name), f"{FLAG} {name}")
         if module.__name__ not in loaded and _declared() == before:
             print(f"mjx-metaworld: warning: {FLAG} {name} declares no task and no suite", file=sys.stderr)
 
@@ -56,13 +55,6 @@ def given_flags() -> str:
     return "".join(f" {FLAG} {shlex.quote(name)}" for name in _given)
 
 
-def _run(load: Callable[[], T], what: str) -> T:
-    try:
-        return load()
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise ValueError(f"{what}: {_described(error)}{_place(error)}") from error
-
-
 def _declared() -> tuple[list[object], dict[str, tuple[str, ...]]]:
     """All tasks and suites from outside the package so far; does not load the package, which a file may configure."""
     registry, suites = (sys.modules.get(f"mjx_metaworld.{name}") for name in ("tasks.registry", "suites"))
@@ -70,9 +62,10 @@ def _declared() -> tuple[list[object], dict[str, tuple[str, ...]]]:
     return tasks, {} if suites is None else suites.own_suites()
 
 
-def _load_module(name: str) -> ModuleType:
+def import_module(name: str) -> ModuleType:
+    """Import a module by its name, also from the current folder, as `python -m` does."""
     if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does
+        sys.path.insert(0, "")
     return importlib.import_module(name)
 
 
@@ -98,18 +91,3 @@ def _load_file(name: str) -> ModuleType:
         del sys.modules[path.stem]
         raise
     return module
-
-
-def _described(error: BaseException) -> str:
-    text = str(error).strip()
-    if isinstance(error, FileNotFoundError | ImportError | ValueError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _place(error: BaseException) -> str:
-    """The line of the user's file that failed, if it got that far."""
-    frames = traceback.extract_tb(error.__traceback__)
-    not_theirs = ("site-packages", "<", str(Path(__file__).parents[1]), importlib.__path__[0])
-    theirs = [frame for frame in frames if not any(part in frame.filename for part in not_theirs)]
-    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""

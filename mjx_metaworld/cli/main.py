@@ -90,6 +90,14 @@ COMMANDS = (
         ("reach-v3", "MT10 --algo ppo --preset MT10-gpu", "reach-v3 --seed 1 --set num_envs=64 hidden=[64,64]"),
     ),
     Command(
+        "compare",
+        "mjx_metaworld.cli.compare_runs",
+        "Compare",
+        "run_compare",
+        "Compare training runs: success over environment steps and wall clock, with intervals over seeds.",
+        ("out/train/reach-v3-*", "out/ppo-* out/sac-* --labels PPO SAC --minutes 30"),
+    ),
+    Command(
         "export",
         "mjx_metaworld.adapters.lerobot.export",
         "Export",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import jax
@@ -10,6 +9,8 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mjx_metaworld.cli.faults import blamed, defined_at
+from mjx_metaworld.cli.imports import import_module
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.experts import expert
@@ -37,10 +38,10 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
     Args:
         env: what it is to act in.
         name: "expert", "random", or `module:function`. The function is called with `env`, like `mw.expert`, and
-            returns `(obs (obs,), task ()) -> action (4,)` in JAX.
+            returns `(obs (obs,), task ()) -> action (4,)` in JAX. The module may lie in the current folder.
 
     Raises:
-        ValueError: if there is no such policy.
+        ValueError: if there is no such policy, or a user's one raises or returns no action, with its place.
     """
     if name == "random":
         return lambda obs, task, key: jax.random.uniform(key, (env.action_size,), obs.dtype, -1.0, 1.0)
@@ -55,9 +56,27 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
     module, colon, function = name.partition(":")
     if not colon or not module or not function:
         raise ValueError(f"unknown policy {name!r}; expected expert, random, or an import path module:function")
-    try:
-        make_policy = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot load policy {name!r}: {error}") from error
-    loaded = make_policy(env)
-    return lambda obs, task, key: loaded(obs, task)
+    what = f"policy {name!r}"
+    make_policy = blamed(lambda: getattr(import_module(module), function), f"cannot load {what}")
+    made = blamed(lambda: make_policy(env), what)
+    _check_policy(env, made, what)
+    return lambda obs, task, key: blamed(lambda: made(obs, task), what)
+
+
+def _check_policy(env: MetaWorldEnv, policy: Any, what: str) -> None:
+    """Check what a user's policy returns, before anything is compiled.
+
+    Raises:
+        ValueError: if it is no function, raises, or returns something else than an action.
+    """
+    if not callable(policy):
+        raise ValueError(f"{what} makes a {type(policy).__name__}, expected a function (obs, task) -> action")
+    obs = jax.ShapeDtypeStruct((env.observation_size,), jnp.result_type(float))
+    action = blamed(lambda: jax.eval_shape(policy, obs, jax.ShapeDtypeStruct((), jnp.int32)), what)
+    if not isinstance(action, jax.ShapeDtypeStruct):
+        raise ValueError(f"{what} returns a {type(action).__name__}, expected an array{defined_at(policy)}")
+    if action.shape != (env.action_size,) or not jnp.issubdtype(action.dtype, jnp.floating):
+        raise ValueError(
+            f"{what} returns {action.dtype} of shape {action.shape}, expected floats of shape ({env.action_size},)"
+            f"{defined_at(policy)}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,8 +17,9 @@ from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.cli.imports import given_flags
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.suites import in_metaworld, resolve
-from mjx_metaworld.training.checkpoint import RUN_FILE, read_run
+from mjx_metaworld.training.checkpoint import BEST, RUN_FILE, read_run
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, with_settings
+from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
 
 
@@ -38,6 +40,7 @@ class Train:
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
     devices: int | None = None  # divide environments and updates among so many; None: see the guide
     output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
+    wandb: Annotated[str | None, arg(metavar="PROJECT")] = None  # of Weights & Biases that gets the figures, too
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class TrainResult:
     folder: str
     env_steps: int
     seconds: float
-    success: float
+    success: float  # of the last evaluation
+    best_success: float  # of any evaluation
 
 
 def _notes() -> str:
@@ -76,7 +80,9 @@ def run_train(args: Train, console: Console) -> TrainResult:
         ValueError: for unknown tasks, presets or settings, or a bad number of devices.
         CheckpointError: if the folder holds another run or a broken checkpoint, or cannot be written.
         LockedError: if another process trains in the folder.
+        ImportError: if wandb is asked for and missing.
     """
+    sinks = [] if args.wandb is None else [weights_and_biases(args.wandb)]
     config = configuration(args)
     # Cameras use all cores of a CPU, however many devices these are to JAX.
     usual = 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
@@ -85,20 +91,44 @@ def run_train(args: Train, console: Console) -> TrainResult:
     folder = args.output or run_folder(config, key)
     if (folder / RUN_FILE).exists():  # goes on with the implementation that it began with
         key = jax.random.key(args.seed, impl=read_run(folder).key_impl)
-    # A single device needs no mesh: this is the program of a plain `VectorEnv`.
-    trained = train(config, key, folder, console, devices if len(devices) > 1 else None, on_loaded=release_freed)
+    trained = train(
+        config,
+        key,
+        folder,
+        console,
+        devices if len(devices) > 1 else None,  # one needs no mesh: this is the program of a plain `VectorEnv`
+        on_loaded=release_freed,
+        again=command_of(args),
+        sinks=sinks,
+    )
     progress = trained.progress
     console.print(
         f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
         f"{progress.seconds:,.0f} s. {suggestion(args.tasks, folder)}",
         highlight=False,
     )
-    return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success)
+    best = trained.best or progress
+    if best.success > progress.success:
+        console.print(
+            f"Best: {best.success:.1%} after {best.env_steps:,} env steps, kept in {folder / BEST}.", highlight=False
+        )
+    return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
+
+
+def command_of(args: Train) -> str:
+    """The command line with these arguments, as a shell takes it."""
+    words = ["mjx-metaworld", "train", args.tasks]
+    for field in dataclasses.fields(args):
+        value = getattr(args, field.name)
+        if field.name != "tasks" and value != field.default:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words) + given_flags()
 
 
 def suggestion(tasks: str, folder: Path) -> str:
     """The command that evaluates what was trained, beside metaworld where that has all the tasks."""
-    command = f"mjx-metaworld eval {folder}"
+    command = f"mjx-metaworld eval {shlex.quote(str(folder))}"
     if all(in_metaworld(spec) for spec in resolve(tasks)):
         return f"Evaluate beside CPU metaworld: {command} --reference{given_flags()}"
     return f"Evaluate: {command}{given_flags()}"

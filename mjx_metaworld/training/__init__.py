@@ -21,9 +21,10 @@ from mjx_metaworld.training.checkpoint import CheckpointError, Progress  # noqa:
 from mjx_metaworld.training.clone import CloneConfig, CloneState, make_clone  # noqa: E402
 from mjx_metaworld.training.config import PRESETS, TrainConfig, preset  # noqa: E402
 from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac  # noqa: E402
-from mjx_metaworld.training.logging import plot_success  # noqa: E402
+from mjx_metaworld.training.plots import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
+from mjx_metaworld.training.sinks import Sink, weights_and_biases  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
 from mjx_metaworld.training.view import Sight, View, opengl_eyes  # noqa: E402
 
@@ -38,6 +39,7 @@ __all__ = [
     "Progress",
     "SACConfig",
     "Sight",
+    "Sink",
     "TrainConfig",
     "Trained",
     "TrainingEnv",
@@ -52,4 +54,5 @@ __all__ = [
     "preset",
     "train",
     "training_env",
+    "weights_and_biases",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,9 @@ from mjx_metaworld.training.requires import require
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 _THREEFRY_WORDS = 2  # of a key of JAX's default implementation
+CHECKPOINTS, BEST = "checkpoints", "best"  # folders of a run
 _KEEP = 3  # the newest checkpoints; older ones are deleted
+_EXPERIENCE = ("env_state", "replay")  # fields of train states that only going on needs
 
 
 class CheckpointError(RuntimeError):
@@ -49,24 +51,33 @@ class _Record(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of a run folder.
+    """The checkpoints of a run folder: the newest ones, from which it goes on, and that of the best evaluation.
 
     Args:
         folder: the run's; made if it does not exist.
+        name: of the folder in it that holds these.
+        keep: so many of the newest.
 
     Raises:
         ImportError: if orbax is missing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = CHECKPOINTS, keep: int = _KEEP) -> None:
         self._ocp = require("orbax.checkpoint")
-        self._folder = folder.absolute() / "checkpoints"
+        self._run = folder
+        self._folder = folder.absolute() / name
+        self._best: Checkpoints | None = None  # once there is one
         # Writing waits for the disk: the arrays of the train state may be overwritten right afterwards.
-        options = self._ocp.CheckpointManagerOptions(max_to_keep=_KEEP, enable_async_checkpointing=False)
+        options = self._ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
         self._manager = self._ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, state: Any, progress: Progress) -> None:
+    def save(self, state: Any, progress: Progress, number: int | None = None) -> None:
         """Write a checkpoint; one that a kill interrupts does not count.
+
+        Args:
+            state: the train state.
+            progress: of the run.
+            number: names it, larger than those before; by default the iteration.
 
         Raises:
             CheckpointError: if it cannot be written, because the disk is full, say; the earlier ones stay as they are.
@@ -75,43 +86,78 @@ class Checkpoints:
         arrays = _named_arrays(state)
         record = _Record(progress, _key_impls(state), jax.config.read("jax_enable_x64"), _digest(arrays, progress))
         written = record._asdict() | {"progress": asdict(progress), "key_impls": dict(record.key_impls)}
+        number = progress.iteration if number is None else number
         composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
         try:
-            self._manager.save(progress.iteration, args=composite)
+            self._manager.save(number, args=composite)
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise CheckpointError(
-                f"the checkpoint {self._folder / str(progress.iteration)} cannot be written ({_first_line(error)}); "
+                f"the checkpoint {self._folder / str(number)} cannot be written ({_first_line(error)}); "
                 "earlier ones are whole, and the same command goes on from the newest of them"
             ) from error
+
+    def offer(self, state: Any, progress: Progress) -> None:
+        """Keep the policy of a state, if it has some success and no evaluation of the run so far had as much.
+
+        What only going on needs is left out, so that it is small. It is counted, not named by its iteration: a run
+        that a kill took back comes to better evaluations at earlier iterations, on other devices.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        if progress.success <= (self.best() or Progress()).success:
+            return
+        if self._best is None:
+            self._best = Checkpoints(self._run, BEST, keep=1)
+        self._best.save(policy_part(state), progress, number=1 + (self._best.newest() or 0))
+
+    def best(self) -> Progress | None:
+        """Progress at the best evaluation; None if there was none with any success, or its checkpoint is broken."""
+        if self._best is None and (self._run / BEST).is_dir():
+            self._best = Checkpoints(self._run, BEST, keep=1)
+        number = None if self._best is None else self._best.newest()
+        return None if self._best is None or number is None else self._best.progress(number)
+
+    def progress(self, number: int) -> Progress | None:
+        """Progress of the run at a checkpoint; None if that is broken."""
+        args = self._ocp.args
+        try:
+            stored = self._manager.restore(number, args=args.Composite(progress=args.JsonRestore()))
+            return _read_record(stored.progress).progress
+        except Exception:  # orbax raises whatever its file formats meet
+            return None
 
     def newest(self) -> int | None:
         """Iteration of the newest checkpoint; None if there is none."""
         return self._manager.latest_step()
 
     def restore(
-        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None = None
+        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None = None, number: int | None = None
     ) -> tuple[Any, Progress] | None:
-        """The newest checkpoint, or None if there is none.
+        """A checkpoint, by default the newest, or None if there is none.
 
         Args:
             init: what made the first train state; it is only traced, for the shapes.
             lanes: how the environments' lanes lie on several devices, which may be others than those of the run so far.
+            number: of the checkpoint.
 
         Raises:
             CheckpointError: if the checkpoint cannot be read, or holds another kind of train state.
         """
-        iteration = self.newest()
-        if iteration is None:
+        number = self.newest() if number is None else number
+        if number is None:
             return None
+        if number not in (there := self._manager.all_steps()):
+            raise CheckpointError(f"{self._folder} holds no checkpoint {number}; there are {_listed(there)}")
         args = self._ocp.args
         try:
-            stored = self._manager.restore(iteration, args=args.Composite(progress=args.JsonRestore()))
+            stored = self._manager.restore(number, args=args.Composite(progress=args.JsonRestore()))
             record = _read_record(stored.progress)
-            _check_width(self._folder / str(iteration), record.x64)
+            _check_width(self._folder / str(number), record.x64)
             template = jax.eval_shape(init, jax.random.key(0, impl=next(iter(record.key_impls.values()), None)))
             places = placement(template, lanes)
             arrays = self._manager.restore(
-                iteration, args=args.Composite(state=args.StandardRestore(_wanted(template, places)))
+                number, args=args.Composite(state=args.StandardRestore(_wanted(template, places)))
             ).state
             if None not in (record.digest, digest := _digest(arrays, record.progress)) and record.digest != digest:
                 raise ValueError("its arrays are not those that were written")
@@ -120,13 +166,42 @@ class Checkpoints:
             raise
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise CheckpointError(
-                f"the checkpoint {self._folder / str(iteration)} is broken or of another version of mjx_metaworld; "
+                f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld; "
                 f"delete that folder to go on from the one before ({_first_line(error)})"
             ) from error
 
     def close(self) -> None:
         """Release what orbax holds."""
         self._manager.close()
+        if self._best is not None:
+            self._best.close()
+
+
+def policy_part(state: Any) -> Any:
+    """Train state without environments and buffer, which the policy does not need; no run goes on from it."""
+    return state.replace(**{name: None for name in _EXPERIENCE if hasattr(state, name)})
+
+
+class Place(NamedTuple):
+    """Checkpoint that a path names."""
+
+    run: Path  # folder of the run
+    kind: str  # the folder in it: CHECKPOINTS or BEST
+    number: int | None  # the newest if None
+
+
+def find_checkpoint(path: Path) -> Place:
+    """The checkpoint that a path names: a run's folder, one of its two folders of checkpoints, or one of these.
+
+    Raises:
+        CheckpointError: if the path is in no run's folder.
+    """
+    if not (path / RUN_FILE).is_file():
+        folder, number = (path.parent, path.name) if path.name.isdigit() else (path, None)
+        if folder.name in (CHECKPOINTS, BEST) and (folder.parent / RUN_FILE).is_file():
+            return Place(folder.parent, folder.name, None if number is None else int(number))
+    read_run(path)
+    return Place(path, CHECKPOINTS, None)
 
 
 class Run(NamedTuple):
@@ -266,6 +341,10 @@ def _state_of(arrays: dict[str, Array], template: Any, key_impls: Mapping[str, s
         return jax.random.wrap_key_data(array, impl=key_impls.get(name)) if _is_key(leaf) else array
 
     return jax.tree_util.tree_map_with_path(leaf_of, template)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers))) or "none"
 
 
 def _first_line(error: Exception) -> str:

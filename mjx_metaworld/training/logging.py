@@ -1,31 +1,38 @@
-"""Records of a run: a table on the terminal, JSON lines, TensorBoard, plots."""
+"""Records of a run as it goes: a table on the terminal, JSON lines, a curve, TensorBoard and other sinks."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
+from mjx_metaworld.training.plots import plot_success
+from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, START, by_task, flatten, read_records
 from mjx_metaworld.training.requires import require
+from mjx_metaworld.training.sinks import Sink, TensorBoard
 
-METRICS_FILE = "metrics.jsonl"
-_HEADINGS = ("env steps", "wall clock", "steps/s", "success", "return", "train success", "train return")
-_WIDTHS = tuple(max(9, len(heading)) for heading in _HEADINGS)
+PLOT_FILE = "success.png"
+_HEADINGS = ("env steps", "wall clock", "left", "steps/s", "success", "return", "success", "return")
+_WIDTHS = (11, 10, 8, 7, 7, 6, 7, 6)
+_ABOVE = f"{'frozen goals':>{sum(_WIDTHS[:6]) + 10}}  {'training':>{sum(_WIDTHS[6:]) + 2}}"
 _RATE_PERIOD = 600.0  # seconds of the past from which the time left is estimated: several iterations, evaluations, too
+_DRAWING_SHARE = 0.02  # of the time that goes into curves at most, while a run goes on
 
 
 class Recorder:
-    """Writes a run's figures as they come, and shows a progress bar.
+    """Writes a run's figures as they come, draws its curve, and shows a progress bar.
 
     Args:
         folder: the run's; records later than `resumed` are dropped, since they will come again.
@@ -33,15 +40,27 @@ class Recorder:
         total: environment steps of the whole run.
         console: where table and bar go.
         resumed: where the run goes on.
+        sinks: get the figures, too, beside TensorBoard; whoever made them closes them.
 
     Raises:
-        ImportError: if tensorboardX is missing.
+        ImportError: if tensorboardX or matplotlib is missing.
     """
 
     def __init__(
-        self, folder: Path, task_names: Sequence[str], total: int, console: Console, resumed: Progress
+        self,
+        folder: Path,
+        task_names: Sequence[str],
+        total: int,
+        console: Console,
+        resumed: Progress,
+        sinks: Sequence[Sink] = (),
     ) -> None:
+        self._folder = folder
         self._names = task_names
+        self._total = total
+        require("matplotlib.figure")  # now, so that no signal cuts short its import
+        self._drawn = True  # nothing is there that the curve lacks
+        self._next_drawing = 0.0
         self._console = console
         self._last = resumed
         self._report: dict[str, float] = {}
@@ -50,8 +69,8 @@ class Recorder:
         partial = self._file.with_suffix(".tmp")  # a kill leaves the old records or the new ones
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
         partial.replace(self._file)
-        writer = require("tensorboardX").SummaryWriter
-        self._board = writer(str(folder / "tensorboard"), purge_step=resumed.env_steps + 1)
+        self._board = TensorBoard(folder, resumed)
+        self._sinks = (self._board, *sinks)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("env steps"))
         self._bars = Bars(
             *columns,
@@ -60,12 +79,17 @@ class Recorder:
             console=console,
             transient=True,
             speed_estimate_period=_RATE_PERIOD,
+            disable=not console.is_terminal,
         )
-        self._bar = self._bars.add_task("compiling", total=total, completed=resumed.env_steps)
+        self._write(START, resumed, {})
+        self._bar = self._bars.add_task("compiling", total=None, completed=resumed.env_steps)
 
     def __enter__(self) -> Recorder:
         self._bars.start()
-        self._console.print(_row(_HEADINGS), style="bold", highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:  # which shows a bar
+            self._console.print("Compiling what collects and learns.")
+        for line in (_ABOVE, _row(_HEADINGS)):
+            self._console.print(line, style="bold", highlight=False, soft_wrap=True)
         return self
 
     def __exit__(
@@ -73,12 +97,25 @@ class Recorder:
     ) -> None:
         self._bars.stop()
         self._board.close()
+        # What has ended the run, a full disk, say, is not to hide behind a curve that cannot be drawn.
+        with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):
+            self._draw()
 
     def iteration(self, progress: Progress, report: Any) -> None:
         """Take in what an iteration reported: a struct of scalars and (tasks,) arrays."""
         self._report = flatten(report, self._names)
-        self._write("iteration", progress, self._report)
-        self._bars.update(self._bar, description="training", completed=progress.env_steps)
+        self._write(ITERATION, progress, self._report)
+        self._bars.update(self._bar, description="training", total=self._total, completed=progress.env_steps)
+
+    def watched(self, evaluate: Callable[[Any], EpisodeStats]) -> Callable[[Any], EpisodeStats]:
+        """The evaluation, of which the bar says that it goes on; the first one compiles."""
+        descriptions = iter(("compiling the evaluation",))
+
+        def watched(state: Any) -> EpisodeStats:
+            self._bars.update(self._bar, description=next(descriptions, "evaluating"))
+            return evaluate(state)
+
+        return watched
 
     def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
         """Take in an evaluation, and print a row of the table."""
@@ -86,13 +123,15 @@ class Recorder:
         figures = {"success": float(success.mean()), "episode_return": float(returns.mean())}
         for name, mean_success, mean_return in zip(self._names, success, returns, strict=True):
             figures |= {f"success/{name}": float(mean_success), f"episode_return/{name}": float(mean_return)}
-        self._write("evaluation", progress, figures)
+        self._write(EVALUATION, progress, figures)
         span = progress.seconds - self._last.seconds
         rate = (progress.env_steps - self._last.env_steps) / span if span > 0 else 0.0
+        left = f"{_clock((self._total - progress.env_steps) / rate)}" if rate > 0 else "-"
         self._last = progress
         cells = (
             f"{progress.env_steps:,}",
             f"{progress.seconds:,.0f} s",
+            left,
             f"{rate:,.0f}",
             f"{figures['success']:.1%}",
             f"{figures['episode_return']:.0f}",
@@ -100,82 +139,60 @@ class Recorder:
             _shown(self._report.get("episodes.episode_return"), ".0f"),
         )
         self._console.print(_row(cells), highlight=False, soft_wrap=True)
+        self._drawn = False
+        if time.perf_counter() >= self._next_drawing:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the curve, if something new is known; the next one waits, so that the run does not."""
+        if self._drawn:
+            return
+        start = time.perf_counter()
+        plot_success([self._folder], self._folder / PLOT_FILE)
+        end = time.perf_counter()
+        self._drawn, self._next_drawing = True, end + (end - start) / _DRAWING_SHARE
 
     def _write(self, kind: str, progress: Progress, figures: dict[str, float]) -> None:
         finite = {name: value for name, value in figures.items() if np.isfinite(value)}
         line = {"kind": kind, "env_steps": progress.env_steps, "seconds": round(progress.seconds, 3), **finite}
         with self._file.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        for name, value in finite.items():
-            self._board.add_scalar(f"{kind}/{name}", value, progress.env_steps)
+        if finite:
+            for sink in self._sinks:
+                sink.write(kind, progress, finite)
 
 
-def flatten(report: Any, task_names: Sequence[str]) -> dict[str, float]:
-    """The figures of a report by name: nested fields joined by dots, a (tasks,) array as its mean and by task."""
-    figures = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(report)):
-        name = ".".join(entry.name for entry in path)
-        if leaf.ndim:
-            seen = leaf[np.isfinite(leaf)]
-            figures[name] = float(seen.mean()) if seen.size else np.nan
-            figures |= {f"{name}/{task}": float(value) for task, value in zip(task_names, leaf, strict=True)}
-        else:
-            figures[name] = float(leaf)
-    return figures
+def task_table(folder: Path) -> Table | None:
+    """Success and return of a run's last evaluation by task, and the best that any had; None of a single task."""
+    records = read_records(folder, EVALUATION)
+    success = [by_task(record, "success") for record in records]
+    if not records or len(success[-1]) == 1:
+        return None
+    returns = by_task(records[-1], "episode_return")
+    table = Table(title=f"after {records[-1]['env_steps']:,} env steps, on the frozen goals")
+    table.add_column("task", no_wrap=True)
+    for heading in ("success", "return", "best\nsuccess", "after\nenv steps"):
+        table.add_column(heading, justify="right")
+    for task in success[-1]:
+        _add_row(table, task, success[-1][task], returns[task], [row[task] for row in success], records)
+    table.add_section()
+    means = [record["success"] for record in records]
+    _add_row(table, "mean", means[-1], records[-1]["episode_return"], means, records)
+    return table
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's records; one that a kill cut short is left out."""
-    file = folder / METRICS_FILE
-    if not file.exists():
-        return []
-    records = []
-    for line in file.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+def _add_row(
+    table: Table, name: str, success: float, episode_return: float, every: list[float], records: list[dict[str, Any]]
+) -> None:
+    best = int(np.argmax(every))  # the first of several
+    table.add_row(
+        name, f"{success:.1%}", f"{episode_return:.0f}", f"{every[best]:.1%}", f"{records[best]['env_steps']:,}"
+    )
 
 
-def plot_success(folders: Sequence[Path], output: Path) -> None:
-    """Draw success on the frozen goals over environment steps and over wall clock, a line a run.
-
-    Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if a folder has no evaluation.
-    """
-    curves = {}
-    for folder in folders:
-        records = [record for record in read_records(folder) if record["kind"] == "evaluation"]
-        if not records:
-            raise ValueError(f"{folder} has no evaluation to plot")
-        curves[folder.name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
-    draw_success(curves, output)
-
-
-def draw_success(curves: Mapping[str, Sequence[tuple[float, float, float]]], output: Path) -> None:
-    """Draw curves of success by their names, each of (environment steps, seconds, success in [0, 1]).
-
-    Raises:
-        ImportError: if matplotlib is missing.
-    """
-    figure = require("matplotlib.figure").Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, column, unit, label in zip(
-        figure.subplots(1, 2, sharey=True),
-        (0, 1),
-        (1e6, 60.0),
-        ("environment steps (millions)", "wall clock (minutes, with compiling)"),
-        strict=True,
-    ):
-        for name, curve in curves.items():
-            points = [(point[column] / unit, 100 * point[2]) for point in curve]
-            axes.plot(*zip(*points, strict=True), marker=".", label=name)
-        axes.set(xlabel=label, ylim=(-3, 103))
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("success on frozen goals (%)")
-    figure.axes[0].legend()
-    figure.savefig(output, dpi=120)
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 def _shown(value: float | None, form: str) -> str:

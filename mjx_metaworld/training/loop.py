@@ -89,7 +89,9 @@ def run_loop(
             evaluation = evaluate(state)
             seconds = before + time.perf_counter() - began
             progress = Progress(progress.iteration, env_steps, seconds, float(evaluation.success.mean()))
-            records.evaluation(progress, evaluation)
+            with postponed("", insist=True):
+                records.evaluation(progress, evaluation)
+                checkpoints.offer(state, progress)
         if finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
             with postponed("", insist=True):
                 checkpoints.save(state, progress)

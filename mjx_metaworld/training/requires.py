@@ -1,4 +1,4 @@
-"""The packages of the extra `train`, imported when they are first needed."""
+"""The packages of the extras for training, imported when they are first needed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from mjx_metaworld.processes.installed import install_command
 
 
-def require(module: str) -> Any:
-    """Import a module of the extra.
+def require(module: str, *, extra: str = "train", needed_by: str = "training") -> Any:
+    """Import a module of an extra.
 
     Raises:
         ImportError: if it is missing, with what to install.
@@ -18,5 +18,5 @@ def require(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"training needs {module.split('.')[0]}, which is missing: {install_command('train')}"
+            f"{needed_by} needs {module.split('.')[0]}, which is missing: {install_command(extra)}"
         ) from error

@@ -21,23 +21,27 @@ from mjx_metaworld.randomise.naming import term_of
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import (
+    CHECKPOINTS,
     LOCK_FILE,
     RUN_FILE,
     CheckpointError,
     Checkpoints,
     Progress,
+    find_checkpoint,
     key_words,
     open_run,
+    policy_part,
     read_run,
 )
 from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences
 from mjx_metaworld.training.evaluation import make_evaluator
-from mjx_metaworld.training.logging import Recorder, plot_success
+from mjx_metaworld.training.logging import Recorder, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.training.sinks import MakeSink, Sink
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
-PLOT_FILE = "success.png"
+_LAST_LINE: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 class Trained(NamedTuple):
@@ -49,6 +53,7 @@ class Trained(NamedTuple):
     policy: Policy  # deterministic; acts on what `observe` makes of states
     progress: Progress
     observe: Observe = observation
+    best: Progress | None = None  # at the run's best evaluation, whose policy `load(folder / "best")` has
 
 
 def train(
@@ -59,18 +64,22 @@ def train(
     devices: Sequence[Device] | None = None,
     *,
     on_loaded: Callable[[], None] = lambda: None,
+    again: str = "call train again",
+    sinks: Sequence[MakeSink] = (),
 ) -> Trained:
     """Train, or go on with the run in the folder from its newest checkpoint, with the same random stream.
 
     Args:
         config: what to train, and how long.
         key: the only source of randomness.
-        folder: of this run alone: `run.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `success.png`; by
-            default what `run_folder` names.
+        folder: of this run alone: `run.json`, `checkpoints/`, `best/`, `metrics.jsonl`, `tensorboard/`, `success.png`;
+            by default what `run_folder` names.
         console: where table and progress bar go; nowhere by default.
         devices: divide the environments and the updates among these; one by default. A run may go on on another number
             of devices, with results that differ by rounding.
         on_loaded: called when the tasks are loaded, before anything is compiled.
+        again: what makes the run go on, such as a command, for the last line of one that was asked to end.
+        sinks: make what gets the run's figures, too, such as `weights_and_biases(project)`.
 
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
@@ -82,26 +91,36 @@ def train(
     began = time.perf_counter()
     console = console or Console(quiet=True)
     folder = folder or run_folder(config, key)
-    with console.status("Loading the tasks"):
-        env, algorithm = build(config, devices)
-    on_loaded()
-    folder.mkdir(parents=True, exist_ok=True)
-    first = jax.process_index() == 0  # of several hosts one alone holds the folder
-    with exclusive(folder, folder / LOCK_FILE) if first else contextlib.nullcontext(), termination():
+    with termination(), contextlib.ExitStack() as held:
+        try:
+            with console.status("Loading the tasks"):
+                env, algorithm = build(config, devices)
+            on_loaded()
+        except KeyboardInterrupt:
+            console.print(f"Ended before the tasks were loaded. Go on: {again}", **_LAST_LINE)
+            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:  # of several hosts one alone holds the folder
+            held.enter_context(exclusive(folder, folder / LOCK_FILE))
         open_run(folder, config, key, _facts(devices))
         checkpoints = Checkpoints(folder)
         try:
-            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began)
+            made = [make_sink(folder, config) for make_sink in sinks]
+            for sink in made:
+                held.callback(sink.close)
+            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made)
         except KeyboardInterrupt:
-            console.print(_going_on(folder, checkpoints.newest(), algorithm), highlight=False, soft_wrap=True)
+            console.print(_going_on(folder, checkpoints.newest(), algorithm, again), **_LAST_LINE)
             raise
         except OSError as error:  # a full disk, say
-            going_on = _going_on(folder, checkpoints.newest(), algorithm)
+            going_on = _going_on(folder, checkpoints.newest(), algorithm, again)
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
+        else:
+            best = checkpoints.best()
         finally:
             checkpoints.close()
     plain = environment(config) if config.randomise else env
-    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)
+    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe, best)
 
 
 def _run(
@@ -112,6 +131,7 @@ def _run(
     built: tuple[MetaWorldEnv, Algorithm],
     checkpoints: Checkpoints,
     began: float,
+    sinks: Sequence[Sink],
 ) -> tuple[Any, Progress]:
     """Train in an opened folder, from its newest checkpoint or from the start; the last train state and progress."""
     env, algorithm = built
@@ -124,21 +144,25 @@ def _run(
     if progress.iteration:
         console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
     names = [spec.name for spec in env.tasks]
-    frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-    plain = environment(config) if config.randomise else env
-    evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
-    with Recorder(folder, names, config.env_steps, console, progress) as recorder:
-        state, progress = run_loop(algorithm, evaluate, schedule, (state, progress), recorder, checkpoints, began)
-    plot_success([folder], folder / PLOT_FILE)
+    with console.status("Resetting to the frozen goals"):
+        frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
+        plain = environment(config) if config.randomise else env
+        evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
+    with Recorder(folder, names, config.env_steps, console, progress, sinks) as recorder:
+        start = (state, progress)
+        state, progress = run_loop(algorithm, recorder.watched(evaluate), schedule, start, recorder, checkpoints, began)
+    table = task_table(folder)
+    if table is not None:
+        console.print(table)
     return state, progress
 
 
-def _going_on(folder: Path, newest: int | None, algorithm: Algorithm) -> str:
+def _going_on(folder: Path, newest: int | None, algorithm: Algorithm, again: str) -> str:
     """The last line of a run that was asked to end."""
     if newest is None:
-        return f"Ended before the first checkpoint in {folder}; the same command begins anew."
+        return f"Ended before the first checkpoint in {folder}. Begin anew: {again}"
     steps = newest * algorithm.steps_per_iteration
-    return f"Ended; the same command goes on from the checkpoint at {steps:,} env steps in {folder}."
+    return f"Ended with the checkpoint at {steps:,} env steps in {folder}. Go on: {again}"
 
 
 def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
@@ -161,22 +185,30 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
-def load(folder: Path) -> Trained:
-    """The newest checkpoint of a run.
+def load(path: Path) -> Trained:
+    """A checkpoint of a run.
+
+    Args:
+        path: the run's folder, of which the newest counts; its folder `best`, whose train state lacks what only going
+            on needs; or one of the numbered folders below either.
 
     Raises:
-        CheckpointError: if the folder holds no run, no checkpoint, or a broken one.
+        CheckpointError: if the path is of no run, or the checkpoint is not there or broken.
         ImportError: if the extra `train` is not installed.
     """
-    config = read_run(folder).config
+    place = find_checkpoint(path)
+    if not (place.run / place.kind).is_dir():
+        raise CheckpointError(f"{path} holds no checkpoint yet")
+    config = read_run(place.run).config
     env, algorithm = build(config)
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(place.run, place.kind)
+    init = algorithm.init if place.kind == CHECKPOINTS else lambda key: policy_part(algorithm.init(key))
     try:
-        restored = checkpoints.restore(algorithm.init)
+        restored = checkpoints.restore(init, number=place.number)
     finally:
         checkpoints.close()
     if restored is None:
-        raise CheckpointError(f"{folder} holds no checkpoint yet")
+        raise CheckpointError(f"{path} holds no checkpoint yet")
     state, progress = restored
     plain = environment(config) if config.randomise else env
     return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)

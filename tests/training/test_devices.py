@@ -76,7 +76,7 @@ TASK = f"""{PRELUDE}
 from support.training_probes import learn_alone
 
 from mjx_metaworld.training import PPOConfig, TrainConfig, train
-from mjx_metaworld.training.logging import read_records
+from mjx_metaworld.training.records import read_records
 from mjx_metaworld.training.train import build
 
 config = TrainConfig("reach-v3", PPOConfig(num_envs=8, horizon=5, episode_steps=10, hidden=(8,), minibatches=2),

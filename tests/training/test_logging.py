@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,14 +19,16 @@ from hypothesis import strategies as st
 from jaxtyping import Array, Float
 from PIL import Image
 from rich.console import Console
+from support.run_folders import write_run
 from tensorboardX.proto.event_pb2 import Event
 
-from mjx_metaworld.cli.train import Train, configuration
+from mjx_metaworld.cli import main as cli
+from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.training import PRESETS, plot_success
+from mjx_metaworld.training import PRESETS, logging, plot_success
 from mjx_metaworld.training.algorithm import EpisodeReport
 from mjx_metaworld.training.checkpoint import Progress
-from mjx_metaworld.training.logging import Recorder, read_records
+from mjx_metaworld.training.logging import Recorder, task_table
 from mjx_metaworld.training.normalize import (
     batch_moments,
     merge,
@@ -34,6 +38,7 @@ from mjx_metaworld.training.normalize import (
     standardise,
     task_moments,
 )
+from mjx_metaworld.training.records import read_records
 from mjx_metaworld.training.requires import require
 
 
@@ -60,8 +65,12 @@ def record(folder, resumed: Progress, upto: int) -> str:
 
 def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     printed = record(tmp_path, Progress(), 3)
-    assert ["100", "2", "s", "50", "75.0%", "4", "50.0%", "10"] in [line.split() for line in printed.splitlines()]
-    iteration, evaluation, *_ = read_records(tmp_path)
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["100", "2", "s", "0:00:06", "50", "75.0%", "4", "50.0%", "10"] in rows  # 300 steps are left
+    assert max(map(len, printed.splitlines())) <= 80
+    assert printed.startswith("Compiling")  # no bar says it where the output is a file
+    start, iteration, evaluation, *_ = read_records(tmp_path)
+    assert start == {"kind": "start", "env_steps": 0, "seconds": 0.0}
     assert iteration == {
         "kind": "iteration", "env_steps": 100, "seconds": 2.0, "loss": 1.0, "episodes.success": 0.5,
         "episodes.success/a": 0.5, "episodes.episode_return": 10.0, "episodes.episode_return/a": 10.0,
@@ -73,7 +82,9 @@ def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     whole = (tmp_path / "metrics.jsonl").read_text()
     (tmp_path / "metrics.jsonl").write_text(whole + '{"kind": "itera')  # a kill cut the last line short
     record(tmp_path, Progress(2, 200, 4.0), 3)  # what came after the checkpoint comes again, once
-    assert (tmp_path / "metrics.jsonl").read_text() == whole
+    again = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    start = again.index('{"kind": "start", "env_steps": 200, "seconds": 4.0}')
+    assert again[:start] + again[start + 1 :] == whole.splitlines()
 
 
 def test_tensorboard_gets_the_same_figures(tmp_path):
@@ -110,6 +121,68 @@ def test_a_terminal_shows_progress_and_the_time_that_is_left(tmp_path, monkeypat
     assert re.search(r"training .* 200/400 env steps 0:02:00 0:02:00", out.getvalue())
 
 
+def test_the_bar_says_what_takes_its_time(tmp_path):
+    out = io.StringIO()
+    console = Console(file=out, width=120, force_terminal=True, color_system=None)
+    with Recorder(tmp_path, ["a", "b"], 400, console, Progress()) as recorder:
+        evaluate = recorder.watched(lambda state: state)
+        for phase in ("compiling", "compiling the evaluation", "training", "evaluating"):
+            if phase == "training":
+                recorder.iteration(Progress(1, 100, 1.0), REPORT)
+            elif "evalua" in phase:
+                assert evaluate(EVALUATION) is EVALUATION
+            recorder._bars.refresh()
+            assert phase in out.getvalue()
+
+
+def test_the_curve_is_there_while_a_run_goes_on_and_whole_when_it_is_stopped(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        logging, "plot_success", lambda folders, output: drawn.append(len(read_records(folders[0], "evaluation")))
+    )
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(logging.time, "perf_counter", lambda: next(clock))
+    recorder = Recorder(tmp_path, ["a", "b"], 400, Console(quiet=True), Progress())
+    with contextlib.suppress(KeyboardInterrupt), recorder:
+        recorder.evaluation(Progress(1, 100, 2.0), EVALUATION)
+        assert drawn == [1]
+        recorder.evaluation(Progress(2, 200, 4.0), EVALUATION)
+        assert drawn == [1], "to draw takes ten seconds here, so the run goes on first"
+        raise KeyboardInterrupt
+    assert drawn == [1, 2]
+    with Recorder(tmp_path, ["a", "b"], 400, Console(quiet=True), Progress(2, 200, 4.0)):
+        assert drawn == [1, 2]
+    assert drawn == [1, 2], "nothing new came"
+
+
+def test_a_full_disk_is_not_hidden_by_the_curve(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space for the curve")
+
+    monkeypatch.setattr(logging, "plot_success", full)
+    recorder = Recorder(tmp_path, ["a", "b"], 400, Console(quiet=True), Progress())
+    recorder._drawn = False
+    recorder.__enter__()
+    recorder.__exit__(OSError, OSError("no space for the records"), None)  # the records' error goes on
+    recorder._drawn = False
+    with pytest.raises(OSError, match="no space for the curve"):
+        recorder.__exit__(None, None, None)
+
+
+def test_the_end_is_told_by_task(tmp_path):
+    write_run(tmp_path / "run", {"reach": [0.4, 0.9, 0.8], "push": [0.0, 0.1, 0.3]})
+    out = io.StringIO()
+    Console(file=out, width=80).print(task_table(tmp_path / "run"))
+    rows = [line.strip("│").split("│") for line in out.getvalue().splitlines() if "│" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["reach", "80.0%", "80", "90.0%", "200"],
+        ["push", "30.0%", "30", "30.0%", "300"],
+        ["mean", "55.0%", "55", "55.0%", "300"],
+    ]
+    assert task_table(write_run(tmp_path / "single", {"reach": [0.4]})) is None
+    assert task_table(tmp_path) is None
+
+
 def test_success_is_plotted(tmp_path):
     record(tmp_path, Progress(), 3)
     plot_success([tmp_path], tmp_path / "success.png")
@@ -139,6 +212,21 @@ def test_the_command_line_makes_configurations():
     ):
         with pytest.raises(ValueError, match=message):
             configuration(bad)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        Train(),
+        Train("reach-v3,push-v3", algo="sac", seed=3, env_steps=10, stop_at_success=0.5, devices=1),
+        Train("reach-v3", set=("num_envs=64", "hidden=[32,32]"), output=Path("out/a run")),
+    ],
+)
+def test_the_command_line_can_be_told_again(args):
+    program, name, *words = shlex.split(command_of(args))
+    assert (program, name) == ("mjx-metaworld", "train")
+    command = next(command for command in cli.COMMANDS if command.name == name)
+    assert cli.parse(command, words).command == args
 
 
 def test_presets_have_names_of_their_own():

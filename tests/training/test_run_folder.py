@@ -119,8 +119,9 @@ def stopped(monkeypatch, folder: Path, error: BaseException) -> tuple[BaseExcept
     monkeypatch.setattr(sys.modules["mjx_metaworld.training.train"], "run_loop", fail)
     monkeypatch.setattr(sys.modules["mjx_metaworld.training.train"], "begin", lambda *args: (None, Progress()))
     out = io.StringIO()
+    console = Console(file=out, width=80)  # the last line is not broken, so that it can be copied
     with pytest.raises(type(error) if isinstance(error, KeyboardInterrupt) else CheckpointError) as caught:
-        train_function(TINY, jax.random.key(0), folder, Console(file=out, width=300))
+        train_function(TINY, jax.random.key(0), folder, console, again="mjx-metaworld train")
     assert not (folder / LOCK_FILE).exists()
     return caught.value, out.getvalue().splitlines()[-1]
 
@@ -128,13 +129,13 @@ def stopped(monkeypatch, folder: Path, error: BaseException) -> tuple[BaseExcept
 def test_the_last_words_say_how_to_go_on(monkeypatch, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     _, last = stopped(monkeypatch, tmp_path, Terminated())
-    assert last == f"Ended before the first checkpoint in {tmp_path}; the same command begins anew."
+    assert last == f"Ended before the first checkpoint in {tmp_path}. Begin anew: mjx-metaworld train"
     assert signal.getsignal(signal.SIGTERM) is before
     full, _ = stopped(monkeypatch, tmp_path, OSError(errno.ENOSPC, "No space left on device"))
     assert str(full).startswith(f"{tmp_path} cannot be written: [Errno 28] No space left on device. Ended before")
     monkeypatch.setattr(Checkpoints, "newest", lambda self: 3)
     _, last = stopped(monkeypatch, tmp_path, KeyboardInterrupt())
-    assert last == f"Ended; the same command goes on from the checkpoint at 48 env steps in {tmp_path}."
+    assert last == f"Ended with the checkpoint at 48 env steps in {tmp_path}. Go on: mjx-metaworld train"
 
 
 def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tmp_path):

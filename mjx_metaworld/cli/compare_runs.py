@@ -1,0 +1,206 @@
+"""`mjx-metaworld compare`: training runs side by side, seeds of one configuration together, as a table and a plot."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.training.aggregates import Estimate, Statistic, estimate, interquartile_mean, mean
+from mjx_metaworld.training.curves import Axis, Curve, Group, common_end, group_curves, read_curve
+from mjx_metaworld.training.plots import draw_groups
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare training runs on the frozen goals."""
+
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN...")]  # folders of `train`, or patterns of such
+    labels: tuple[str, ...] = ()  # of the groups in the order in which they appear; seeds of one thing are a group
+    env_steps: int | None = None  # compare after so many; by default after as many as all have made
+    minutes: float | None = None  # compare after so many; by default after as many as all have taken
+    by_task: bool = False  # draw a panel a task, too
+    output: Path = Path("out/compare.png")  # the plot: .png, .svg or .pdf
+
+    def __post_init__(self) -> None:
+        if self.output.suffix not in _SUFFIXES:
+            raise ValueError(f"output must end in {', '.join(_SUFFIXES)}, got {self.output}")
+        for name in ("env_steps", "minutes"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TaskFigure:
+    """Success of a group in a task at the group's end."""
+
+    task: str
+    success: Estimate
+
+
+@dataclass(frozen=True)
+class Point:
+    """Mean success of a group on the way."""
+
+    place: float  # environment steps, or seconds
+    success: Estimate
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """Success of runs that differ in their seeds, with intervals of 95 % where there are several."""
+
+    label: str
+    runs: list[str]  # folders
+    env_steps: list[float]  # of each run up to the group's end, which is that of its shortest run
+    seconds: list[float]
+    mean: Estimate  # over runs and tasks, at the end
+    interquartile_mean: Estimate
+    after_env_steps: Estimate | None  # mean at the place that all groups share; None where it is not known
+    after_seconds: Estimate | None
+    tasks: list[TaskFigure]
+    over_env_steps: list[Point]
+    over_seconds: list[Point]
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Groups side by side, and the places at which they are compared."""
+
+    env_steps: float
+    seconds: float
+    groups: list[GroupFigures]
+    plot: str
+
+
+def run_compare(args: Compare, console: Console) -> ComparedRuns:
+    """Print a table of the groups and one of the tasks, and draw the curves.
+
+    Raises:
+        ValueError: for a folder that holds no run or none with an evaluation, for runs of different tasks, the same
+            run twice, or another number of labels than of groups.
+    """
+    prepare_output(args.output)
+    groups = group_curves(_read(args.runs), args.labels)
+    env_steps = float(args.env_steps or common_end(groups, "env_steps"))
+    seconds = 60.0 * args.minutes if args.minutes else common_end(groups, "seconds")
+    figures = [_figures(group, env_steps, seconds) for group in groups]
+    draw_groups(groups, args.output, by_task=args.by_task)
+    console.print(_table(figures, env_steps, seconds))
+    if len(groups[0].tasks) > 1:
+        console.print(_task_table(figures))
+    console.print(
+        "Success at any step on the frozen goals; middle half: interquartile mean over seeds and tasks. In brackets "
+        "95 % of a bootstrap over the seeds, drawn for each task by itself: of few seeds it is too narrow. A run that "
+        "ended at its bar counts as it ended from then on.",
+        highlight=False,
+    )
+    console.print(f"{args.output}: curves of {sum(len(group.curves) for group in groups)} runs.", highlight=False)
+    return ComparedRuns(env_steps, seconds, figures, str(args.output))
+
+
+def _read(names: Sequence[str]) -> list[Curve]:
+    """Curves of the folders that are named or match a pattern, each folder once."""
+    folders: dict[Path, Path] = {}
+    for name in names:
+        matching = sorted(glob.glob(name)) if glob.has_magic(name) and not Path(name).exists() else [name]
+        if not matching:
+            raise ValueError(f"no folder matches {name}")
+        folders |= {Path(path).resolve(): Path(path) for path in matching if Path(path).resolve() not in folders}
+    if not folders:
+        raise ValueError("name at least one folder of a training run")
+    return [read_curve(folder) for folder in folders.values()]
+
+
+def _figures(group: Group, env_steps: float, seconds: float) -> GroupFigures:
+    end = group.end("env_steps")
+    last = group.scores("env_steps", np.array([end]))
+    return GroupFigures(
+        label=group.label,
+        runs=[str(curve.folder) for curve in group.curves],
+        env_steps=[min(end, curve.env_steps[-1]) for curve in group.curves],
+        seconds=[float(np.interp(end, curve.env_steps, curve.seconds)) for curve in group.curves],
+        mean=_single(last, mean),
+        interquartile_mean=_single(last, interquartile_mean),
+        after_env_steps=_at(group, "env_steps", env_steps),
+        after_seconds=_at(group, "seconds", seconds),
+        tasks=[TaskFigure(task, _single(last[:, :, i : i + 1], mean)) for i, task in enumerate(group.tasks)],
+        over_env_steps=_points(group, "env_steps"),
+        over_seconds=_points(group, "seconds"),
+    )
+
+
+def _single(scores: np.ndarray, statistic: Statistic) -> Estimate:
+    (only,) = estimate(scores, statistic)
+    return only
+
+
+def _at(group: Group, axis: Axis, place: float) -> Estimate | None:
+    """Mean at a place; None before all runs were evaluated, and where one of them had not come."""
+    if not group.begin(axis) <= place <= group.known(axis):
+        return None
+    return _single(group.scores(axis, np.array([place])), mean)
+
+
+def _points(group: Group, axis: Axis) -> list[Point]:
+    places = group.places(axis)
+    if not len(places):
+        return []
+    return [
+        Point(float(place), success)
+        for place, success in zip(places, estimate(group.scores(axis, places)), strict=True)
+    ]
+
+
+# --- tables ---
+
+
+def _table(figures: Sequence[GroupFigures], env_steps: float, seconds: float) -> Table:
+    table = Table(title="success on the frozen goals", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("runs")
+    headings = ["seeds", "thousand\nsteps", "minutes", "mean", "middle\nhalf"]
+    headings += [f"mean after\n{env_steps / 1e3:,.0f} k", f"mean after\n{seconds / 60:,.1f} min"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in figures:
+        estimates = (row.mean, row.interquartile_mean, row.after_env_steps, row.after_seconds)
+        extent = (_range([x / 1e3 for x in row.env_steps], ",.0f"), _range([x / 60 for x in row.seconds], ",.1f"))
+        cells = [_shown(value).replace(" ", "\n", 1) for value in estimates]  # the interval below
+        table.add_row(row.label, str(len(row.runs)), *extent, *cells)
+    return table
+
+
+def _task_table(figures: Sequence[GroupFigures]) -> Table:
+    """A row a task, a column a group."""
+    table = Table(title="by task, at the end of each")
+    table.add_column("task", no_wrap=True)
+    for row in figures:
+        table.add_column(row.label, justify="right")
+    for task in figures[0].tasks:
+        by_name = [next(other.success for other in row.tasks if other.task == task.task) for row in figures]
+        table.add_row(task.task, *map(_shown, by_name))
+    return table
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low}\nto {high}"
+
+
+def _shown(value: Estimate | None) -> str:
+    if value is None:
+        return "-"
+    if value.low is None or value.high is None:
+        return f"{value.value:.1%}"
+    return f"{value.value:.1%} \\[{100 * value.low:.0f}, {100 * value.high:.0f}]"
