@@ -239,7 +239,7 @@ PRESETS = (
             "MT10",
             _CPU_FAST_MT10,
             env_steps=30_000_000,
-            eval_every=2_000_000,
+            eval_every=1_000_000,
             checkpoint_every=4_000_000,
             stop_at_success=0.98,
         ),
