@@ -70,6 +70,14 @@ COMMANDS = (
         ("reach-v3", "MT10 --output out/mt10.gif --size 160", "door-open-v3 --output out/door.png --camera topview"),
     ),
     Command(
+        "view",
+        "mjx_metaworld.cli.view",
+        "View",
+        "run_view",
+        "Watch and steer tasks, policies, training runs and recordings on a page in the browser.",
+        ("reach-v3", "MT10 --lanes 4", "door-open-v3 --policy random --port 0"),
+    ),
+    Command(
         "eval",
         "mjx_metaworld.cli.evaluate",
         "Eval",
