@@ -118,13 +118,13 @@ class Page:
             raise RuntimeError(f"{script}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 30.0) -> Any:
-        """Wait until an expression is true, and give its value.
+    def wait(self, script: str, seconds: float = 30.0) -> None:
+        """Wait until an expression is true.
 
         Raises:
             TimeoutError: if that takes longer.
         """
-        return _wait_for(lambda: self.evaluate(script), seconds, script)
+        _wait_for(lambda: self.evaluate(f"Boolean({script})"), seconds, script)
 
     def text(self) -> str:
         """All text that the page shows."""

@@ -13,7 +13,8 @@ from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.cli.watch import open_source
 from mjx_metaworld.processes.signals import termination
 from mjx_metaworld.types import EPISODE_STEPS
-from mjx_metaworld.view.viewer import Viewer, start_server
+from mjx_metaworld.view.server import start_server, stop_server
+from mjx_metaworld.view.viewer import Viewer
 
 
 @dataclass(frozen=True)
@@ -72,5 +73,5 @@ def run_view(args: View, console: Console) -> Served:
     except KeyboardInterrupt:
         console.print("Ended.")
     finally:
-        server.stop()
+        stop_server(server)
     return Served(url, source.num_lanes)

@@ -1,16 +1,11 @@
-"""Something to watch, by its name on the command line: tasks and a policy, a training run, a trajectory."""
+"""Something to watch, by its name on the command line."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import jax
 from rich.progress import Progress
 
-from mjx_metaworld.cli.run import build, load_policy
-from mjx_metaworld.trajectory import SUFFIX, Trajectory
-from mjx_metaworld.types import StochasticPolicy
-from mjx_metaworld.view.sources import Act, Simulation, Source, recording_of, spread
+from mjx_metaworld.cli.acting import is_trajectory, open_acting, open_trajectory
+from mjx_metaworld.view.sources import Simulation, Source, recording_of, spread
 
 _LANES = 4  # at most, where nobody says how many
 
@@ -32,24 +27,13 @@ def open_source(
         ValueError: if there is no such thing.
         CheckpointError: for a run whose checkpoint cannot be used.
     """
-    if what.endswith(SUFFIX):
-        if not Path(what).is_file():
-            raise ValueError(f"there is no file {what}")
-        trajectory = Trajectory.load(what)
+    if is_trajectory(what):
+        trajectory = open_trajectory(what)
         loading = bars.add_task(f"loading {', '.join(trajectory.tasks[:3])}", total=None)
         recording = recording_of(trajectory.env, trajectory)
         bars.remove_task(loading)
         return recording, f"**{what}**"
-    env = build(bars, what, max_episode_steps=num_steps)
-    act = batched(load_policy(env, policy))
-    choice = spread(len(env.tasks), num_lanes or min(len(env.tasks), _LANES))
-    return Simulation(env, act, choice, seed), f"**{what}**, {policy}"
-
-
-def batched(policy: StochasticPolicy) -> Act:
-    """A policy of one environment for a batch."""
-
-    def act(state, key):
-        return jax.vmap(policy)(state.obs, state.task, jax.random.split(key, state.task.shape[0]))
-
-    return act
+    acting = open_acting(bars, what, policy, num_steps)
+    num_tasks = len(acting.env.tasks)
+    choice = spread(num_tasks, num_lanes or min(num_tasks, _LANES))
+    return Simulation(acting.env, acting.act, choice, seed), acting.title

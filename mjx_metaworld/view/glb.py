@@ -112,9 +112,10 @@ class _Writer:
             look["baseColorTexture"] = {"index": len(self._images)}
             view = self._view(_jpeg(image))
             self._images.append({"bufferView": view, "mimeType": "image/jpeg"})
-        material: dict[str, Any] = {"pbrMetallicRoughness": look}
+        # Both sides, since some of the robot's meshes have holes, behind which their insides are seen.
+        material: dict[str, Any] = {"pbrMetallicRoughness": look, "doubleSided": True}
         if rgba[3] < _OPAQUE:
-            material |= {"alphaMode": "BLEND", "doubleSided": True}
+            material["alphaMode"] = "BLEND"
         self._materials.append(material)
         return len(self._materials) - 1
 

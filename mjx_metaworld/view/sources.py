@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -14,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.episodes import Act
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
 from mjx_metaworld.tasks.spec import ACTION_SCALE, TaskSpec
 from mjx_metaworld.trajectory import Trajectory
@@ -23,9 +23,6 @@ from mjx_metaworld.view.frames import Frame, at, frame_of, frames_of
 from mjx_metaworld.view.goals import movable_axes
 
 STRIDE = 4  # control steps in one call of the simulation: 20 calls a second of simulated time
-
-# Actions (lanes, 4) in the states of all lanes; a key for policies that draw.
-Act = Callable[[State, Key[Array, ""]], Float[Array, "lanes 4"]]
 
 
 class Source(Protocol):

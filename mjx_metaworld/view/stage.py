@@ -18,7 +18,7 @@ from mjx_metaworld.view.glb import to_glb
 if TYPE_CHECKING:
     import viser
 
-_SPACING = np.array([1.7, -2.2, 0.0])  # m between lanes: a table's length, and what an arm reaches behind it
+_SPACING = np.array([-1.7, -2.2, 0.0])  # m between lanes, for who stands before the first: to the right, behind it
 _LABEL_POS = np.array([0.0, 0.95, 0.75])
 _CENTRE = np.array([0.0, 0.55, 0.1])  # of a lane: about where the hand works
 _CAMERA_POS = np.array([0.8, 1.15, 0.85])  # from there, for a single lane
@@ -26,7 +26,7 @@ _FOV = math.radians(45.0)
 
 
 def lane_offsets(num_lanes: int) -> np.ndarray:
-    """Places (lanes, 3) of the lanes' origins: in rows, about as many as there are columns, from the front."""
+    """Places (lanes, 3) of the lanes' origins: in rows, about as many as there are columns."""
     columns = math.ceil(math.sqrt(num_lanes)) if num_lanes > 3 else num_lanes
     column, row = np.arange(num_lanes) % columns, np.arange(num_lanes) // columns
     places = np.stack([column - (columns - 1) / 2, row, np.zeros(num_lanes)], axis=-1)
@@ -75,7 +75,7 @@ class Stage:
         centre = self.offsets.mean(0) + _CENTRE
         width = np.ptp(self.offsets, axis=0).max()
         camera.look_at = tuple(centre)
-        camera.position = tuple(centre + _CAMERA_POS * (1.0 + 0.8 * width))
+        camera.position = tuple(centre + _CAMERA_POS * (1.0 + 0.5 * width))
         camera.fov, camera.near, camera.far = _FOV, 0.01, 100.0
 
 
@@ -115,9 +115,9 @@ class _Lane:
         pos, quat = np.asarray(frame.pos[lane]), np.asarray(frame.quat[lane])
         for drawable, handle in self._bodies:
             if drawable.body != WORLD and drawable.body < len(pos):
-                handle.position, handle.wxyz = pos[drawable.body], quat[drawable.body]
+                _put(handle, pos[drawable.body], quat[drawable.body])
         if self._goal is not None and self._mark is not None:
-            self._goal.position = self._goal_place(frame, lane, self._mark)
+            _put(self._goal, self._goal_place(frame, lane, self._mark), np.array([1.0, 0.0, 0.0, 0.0]))
         self._tell(bool(frame.metrics.success[lane] > 0))
 
     def _goal_place(self, frame: Frame, lane: int, mark: GoalMark) -> np.ndarray:
@@ -129,6 +129,14 @@ class _Lane:
         if self._label is not None and self.spec is not None and solved != self._solved:
             self._label.text = f"{self.spec.name}: success" if solved else self.spec.name
             self._solved = solved
+
+
+def _put(handle: viser.GlbHandle, pos: np.ndarray, quat: np.ndarray) -> None:
+    """Pose a node, if it is elsewhere: what rests is told once."""
+    if not np.array_equal(handle.position, pos):
+        handle.position = pos
+    if not np.array_equal(handle.wxyz, quat):
+        handle.wxyz = quat
 
 
 def _glb(drawable: Drawable) -> bytes:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.suites import NUM_GOALS
 from mjx_metaworld.types import CONTROL_RATE
 from mjx_metaworld.view import player as playing
@@ -29,26 +25,6 @@ if TYPE_CHECKING:
 _FRAME_SECONDS = 1 / 30  # between two pictures
 _PLOT_SECONDS = 0.4  # between two updates of the plots
 _REST_SECONDS = 1.0  # that an episode's end is shown before the next begins
-
-
-def start_server(host: str, port: int) -> viser.ViserServer:
-    """A server of pages; it prints nothing.
-
-    Args:
-        host: address that it listens on.
-        port: 0 for any that is free.
-
-    Raises:
-        ImportError: without the extra `view`.
-        ValueError: if the port is in use, or cannot be had.
-    """
-    try:
-        import viser
-    except ImportError as error:
-        raise ImportError(f"a page needs viser: {install_command('view')}") from error
-    port = _free_port(host, port)
-    with contextlib.redirect_stdout(io.StringIO()):
-        return viser.ViserServer(host=host, port=port, verbose=False)
 
 
 class Viewer:
@@ -236,19 +212,3 @@ class Viewer:
             num_lanes=simulation.num_lanes,
             hand=(low.min(0), high.max(0)),
         )
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, or one that is free for 0.
-
-    Raises:
-        ValueError: if it cannot be listened on.
-    """
-    try:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"port {port} of {host} cannot be had ({reason}); name another, or 0 for a free one") from None
