@@ -67,12 +67,12 @@ class Render:
 
     @property
     def is_sheet(self) -> bool:
-        """Whether a contact sheet is wanted."""
+        """True if a contact sheet is wanted."""
         return self.output.suffix == _SHEET
 
     @property
     def is_drawn(self) -> bool:
-        """Whether pictures are wanted, not states."""
+        """True if pictures are wanted, not states."""
         return self.is_sheet or self.output.suffix in VIDEO_SUFFIXES
 
 

@@ -41,7 +41,7 @@ class Speed(NamedTuple):
 
 
 class Again(NamedTuple):
-    """Whether to begin anew after the end."""
+    """Begin anew after the end, or do not."""
 
     on: bool
 
@@ -146,7 +146,7 @@ class Panel:
 
     @property
     def by_hand(self) -> bool:
-        """Whether the lane is driven by hand."""
+        """True while the lane is driven by hand."""
         return self._by_hand is not None and bool(self._by_hand.value)
 
     @property

@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether `extend` can give more."""
+        """True while `extend` can give more."""
         ...
 
     def __len__(self) -> int: ...
@@ -140,7 +140,7 @@ class Simulation:
 
     @property
     def live(self) -> bool:
-        """Whether the episodes go on."""
+        """True while the episodes go on."""
         return len(self) <= self.env.max_episode_steps
 
     def __len__(self) -> int:
@@ -175,7 +175,7 @@ class Simulation:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether `extend` works at once."""
+        """True if `extend` works at once."""
         return self._advance is not None
 
     def extend(self, until: int) -> None:

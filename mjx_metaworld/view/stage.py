@@ -117,13 +117,8 @@ class _Lane:
             if drawable.body != WORLD and drawable.body < len(pos):
                 _put(handle, pos[drawable.body], quat[drawable.body])
         if self._goal is not None and self._mark is not None:
-            _put(self._goal, self._goal_place(frame, lane, self._mark), np.array([1.0, 0.0, 0.0, 0.0]))
+            _put(self._goal, goal_place(frame, lane, self._mark), np.array([1.0, 0.0, 0.0, 0.0]))
         self._tell(bool(frame.metrics.success[lane] > 0))
-
-    def _goal_place(self, frame: Frame, lane: int, mark: GoalMark) -> np.ndarray:
-        target = np.asarray(frame.goal[lane] if mark.shift is None else frame.object_init[lane] + mark.shift)
-        place = mark.pos + mark.mat @ target
-        return np.asarray(frame.pos[lane, mark.body]) + _rotate(np.asarray(frame.quat[lane, mark.body]), place)
 
     def _tell(self, solved: bool) -> None:
         if self._label is not None and self.spec is not None and solved != self._solved:
@@ -143,6 +138,14 @@ def _glb(drawable: Drawable) -> bytes:
     return to_glb(drawable.parts)
 
 
-def _rotate(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
+def goal_place(frame: Frame, lane: int, mark: GoalMark) -> np.ndarray:
+    """Place (3,), from a lane's origin, of the site that marks its goal."""
+    target = np.asarray(frame.goal[lane] if mark.shift is None else frame.object_init[lane] + mark.shift)
+    place = mark.pos + mark.mat @ target
+    return np.asarray(frame.pos[lane, mark.body]) + rotate(np.asarray(frame.quat[lane, mark.body]), place)
+
+
+def rotate(quat: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3) turned by a unit quaternion w, x, y, z."""
     w, u = quat[0], quat[1:]
-    return vector + 2.0 * np.cross(u, np.cross(u, vector) + w * vector)
+    return vectors + 2.0 * np.cross(u, np.cross(u, vectors) + w * vectors)

@@ -28,7 +28,7 @@ _REST_SECONDS = 1.0  # that an episode's end is shown before the next begins
 
 
 class Viewer:
-    """What is watched, on a page.
+    """Page that shows a source of frames.
 
     Args:
         source: of frames.

@@ -189,7 +189,7 @@ def test_render_looks_for_its_libraries_before_it_simulates(monkeypatch, capsys)
         raise AssertionError("must not come to this")
 
     monkeypatch.setattr(opengl, "probe", unavailable)
-    monkeypatch.setattr(render_command, "build", simulate)
+    monkeypatch.setattr(render_command, "open_acting", simulate)
     assert run("render", "reach-v3", "--backend", "osmesa") == 1
     assert "libosmesa6" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "av", None)
