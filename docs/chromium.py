@@ -36,6 +36,8 @@ _FLAGS = (
     "--remote-debugging-port=0",
 )
 
+_ANSWER_SECONDS = 60.0  # that the browser may take over a call: drawing by the CPU keeps a page busy
+
 
 def find_chromium() -> str | None:
     """Path of a Chromium on this machine; None if there is none."""
@@ -100,11 +102,12 @@ class Page:
 
         Raises:
             RuntimeError: if the browser refuses.
+            TimeoutError: if it does not answer.
         """
-        number = next(self._numbers)
+        number, end = next(self._numbers), time.monotonic() + _ANSWER_SECONDS
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            message = json.loads(self._socket.recv(timeout=60))
+            message = json.loads(self._socket.recv(timeout=max(0.0, end - time.monotonic())))
             self._note(message)
             if message.get("id") == number:
                 if "error" in message:

@@ -5,7 +5,6 @@ What is drawn, and how it looks, is read from the tables that the cameras in com
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import mujoco
@@ -33,7 +32,6 @@ class Part(NamedTuple):
 class Drawable(NamedTuple):
     """All that moves together."""
 
-    name: str
     body: int  # of the skeleton
     parts: tuple[Part, ...]
 
@@ -46,9 +44,8 @@ class SceneDrawables(NamedTuple):
     goal: Drawable | None  # what marks it, about the mark's own place
 
 
-@functools.lru_cache(maxsize=16)
 def scene_drawables(spec: SceneSpec, goal_site: int) -> SceneDrawables:
-    """Read a scene; 0.3 s, kept for the next call.
+    """Read a scene.
 
     Args:
         spec: the scene.
@@ -67,13 +64,13 @@ def scene_drawables(spec: SceneSpec, goal_site: int) -> SceneDrawables:
         kind, body, geom = int(slots.kind[0, slot]), int(slots.body[0, slot]), int(slots.geom[0, slot])
         if goal_site >= 0 and geom == SITE - goal_site:
             turned = _placed(tables, int(slot), parts, about_itself=True)
-            goal = Drawable("goal", body, tuple(turned))
+            goal = Drawable(body, tuple(turned))
         elif kind == mujoco.mjtGeom.mjGEOM_PLANE and body == WORLD:
             floor += _placed(tables, int(slot), parts)
         else:
             bodies.setdefault(body, []).extend(_placed(tables, int(slot), parts))
-    drawn = tuple(Drawable(f"body{body}", body, tuple(parts)) for body, parts in sorted(bodies.items()))
-    return SceneDrawables(drawn, Drawable("floor", WORLD, tuple(floor)) if floor else None, goal)
+    drawn = tuple(Drawable(body, tuple(parts)) for body, parts in sorted(bodies.items()))
+    return SceneDrawables(drawn, Drawable(WORLD, tuple(floor)) if floor else None, goal)
 
 
 def _placed(tables: DrawTables, slot: int, parts: list[Part], *, about_itself: bool = False) -> list[Part]:

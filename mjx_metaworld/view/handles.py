@@ -52,10 +52,10 @@ class GoalHandles:
         handle = self._server.scene.add_transform_controls(
             f"/goals/lane{lane}", scale=_SIZE, active_axes=axes, disable_rotations=True, disable_sliders=sum(axes) < 2
         )
-        handle.on_drag_start(lambda _: self._hold(lane, True))
-        handle.on_drag_end(lambda _: self._hold(lane, False))
-        handle.on_update(lambda _: self._on_move(lane, np.asarray(handle.position) - self._offsets[lane]))
-        self._handles[lane] = handle
 
-    def _hold(self, lane: int, held: bool) -> None:
-        self._dragged[lane] = held
+        def drag(event: viser.TransformControlsEvent) -> None:
+            self._dragged[lane] = event.phase != "end"
+            self._on_move(lane, np.asarray(handle.position) - self._offsets[lane])
+
+        handle.on_update(drag)
+        self._handles[lane] = handle

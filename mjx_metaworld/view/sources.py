@@ -19,7 +19,7 @@ from mjx_metaworld.tasks.spec import ACTION_SCALE, TaskSpec
 from mjx_metaworld.trajectory import Trajectory
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import reset_to_goals
-from mjx_metaworld.view.frames import Frame, at, frame_of, frames_of
+from mjx_metaworld.view.frames import Frame, at, frame_of, frames_of, stacked
 from mjx_metaworld.view.goals import movable_axes
 
 STRIDE = 4  # control steps in one call of the simulation: 20 calls a second of simulated time
@@ -153,6 +153,14 @@ class Simulation:
     def metrics(self, until: int) -> Metrics:
         """Those of the frames up to `until`."""
         return jax.tree.map(lambda *x: np.stack(x), *(frame.metrics for frame in self._frames[: until + 1]))
+
+    def frames(self) -> Frame:
+        """All frames so far, leading axes (moments, lanes)."""
+        return stacked(self._frames)
+
+    def release(self) -> None:
+        """Give all lanes back to the policy."""
+        self.control = nobody(self.num_lanes)
 
     def restart(self, choice: Choice) -> None:
         """Begin new episodes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from mjx_metaworld.physics.model import WORLD
 from mjx_metaworld.rendering.marks import GoalMark, goal_mark
 from mjx_metaworld.scenes.catalog import SceneSpec
 from mjx_metaworld.tasks.spec import TaskSpec
-from mjx_metaworld.view.drawables import Drawable, SceneDrawables, scene_drawables
+from mjx_metaworld.view.drawables import scene_drawables
 from mjx_metaworld.view.frames import Frame
 from mjx_metaworld.view.glb import to_glb
 
@@ -60,14 +61,13 @@ class Stage:
             for i, lane in enumerate(self._lanes):
                 spec = self._specs[int(frame.task[i])]
                 if lane.spec is not spec:
-                    drawables = lane.set_up(spec)
-                    self._lay_floor(drawables)
+                    self._lay_floor(lane.set_up(spec).floor)
                 lane.move(frame, i)
 
-    def _lay_floor(self, drawables: SceneDrawables) -> None:
+    def _lay_floor(self, floor: bytes | None) -> None:
         """The first scene's floor serves all."""
-        if drawables.floor is not None and not self._has_floor:
-            self._server.scene.add_glb("/floor", to_glb(drawables.floor.parts))
+        if floor is not None and not self._has_floor:
+            self._server.scene.add_glb("/floor", floor)
             self._has_floor = True
 
     def _place_camera(self) -> None:
@@ -79,6 +79,14 @@ class Stage:
         camera.fov, camera.near, camera.far = _FOV, 0.01, 100.0
 
 
+class _SceneGlbs(NamedTuple):
+    """A scene's parts as files."""
+
+    bodies: dict[int, bytes]  # by body of the skeleton
+    floor: bytes | None
+    goal: bytes | None
+
+
 class _Lane:
     """A lane's nodes."""
 
@@ -87,35 +95,34 @@ class _Lane:
         self._name = name
         self._root = server.scene.add_frame(name, show_axes=False, position=offset)
         self.spec: TaskSpec | None = None
-        self._scene_spec: SceneSpec | None = None
-        self._bodies: list[tuple[Drawable, viser.GlbHandle]] = []
+        self._bodies: list[tuple[int, viser.GlbHandle]] = []
         self._goal: viser.GlbHandle | None = None
         self._mark: GoalMark | None = None
         self._label: viser.LabelHandle | None = None
         self._solved = False
 
-    def set_up(self, spec: TaskSpec) -> SceneDrawables:
+    def set_up(self, spec: TaskSpec) -> _SceneGlbs:
         """Show the scene of a task."""
         mark = goal_mark(spec)
-        drawables = scene_drawables(spec.scene_spec, mark.site)
+        glbs = _scene_glbs(spec.scene_spec, mark.site)
         for handle in [handle for _, handle in self._bodies] + [x for x in (self._goal, self._label) if x]:
             handle.remove()
         self._bodies = [
-            (body, self._scene.add_glb(f"{self._name}/{body.name}", _glb(body))) for body in drawables.bodies
+            (body, self._scene.add_glb(f"{self._name}/body{body}", content)) for body, content in glbs.bodies.items()
         ]
         self._goal = None
-        if drawables.goal is not None:
-            self._goal = self._scene.add_glb(f"{self._name}/goal", _glb(drawables.goal))
+        if glbs.goal is not None:
+            self._goal = self._scene.add_glb(f"{self._name}/goal", glbs.goal)
         self._label = self._scene.add_label(f"{self._name}/label", spec.name, position=_LABEL_POS)
         self.spec, self._mark, self._solved = spec, mark, False
-        return drawables
+        return glbs
 
     def move(self, frame: Frame, lane: int) -> None:
         """Put all bodies where a moment has them."""
         pos, quat = np.asarray(frame.pos[lane]), np.asarray(frame.quat[lane])
-        for drawable, handle in self._bodies:
-            if drawable.body != WORLD and drawable.body < len(pos):
-                _put(handle, pos[drawable.body], quat[drawable.body])
+        for body, handle in self._bodies:
+            if body != WORLD and body < len(pos):  # beyond is the mocap body, which shows nothing
+                _put(handle, pos[body], quat[body])
         if self._goal is not None and self._mark is not None:
             _put(self._goal, goal_place(frame, lane, self._mark), np.array([1.0, 0.0, 0.0, 0.0]))
         self._tell(bool(frame.metrics.success[lane] > 0))
@@ -134,8 +141,11 @@ def _put(handle: viser.GlbHandle, pos: np.ndarray, quat: np.ndarray) -> None:
         handle.wxyz = quat
 
 
-def _glb(drawable: Drawable) -> bytes:
-    return to_glb(drawable.parts)
+@functools.lru_cache(maxsize=16)  # 3 MB each
+def _scene_glbs(spec: SceneSpec, goal_site: int) -> _SceneGlbs:
+    drawn = scene_drawables(spec, goal_site)
+    floor, goal = (None if drawable is None else to_glb(drawable.parts) for drawable in (drawn.floor, drawn.goal))
+    return _SceneGlbs({drawable.body: to_glb(drawable.parts) for drawable in drawn.bodies}, floor, goal)
 
 
 def goal_place(frame: Frame, lane: int, mark: GoalMark) -> np.ndarray:

@@ -16,7 +16,7 @@ from mjx_metaworld.view.handles import GoalHandles
 from mjx_metaworld.view.panel import Again, Drive, MoveGoal, Panel, Play, Request, Restart, Scrub, Speed, Step
 from mjx_metaworld.view.player import Player
 from mjx_metaworld.view.plots import Plots
-from mjx_metaworld.view.sources import STRIDE, Choice, Control, Simulation, Source, nobody, spread
+from mjx_metaworld.view.sources import STRIDE, Choice, Control, Simulation, Source, spread
 from mjx_metaworld.view.stage import Stage
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Viewer:
             self.player = playing.to_last(self.player)
             self._panel.set_hand(np.asarray(simulation.frame(len(simulation) - 1).hand_target[lane]))
         if not self._panel.by_hand:
-            simulation.control = nobody(simulation.num_lanes)
+            simulation.release()
             return
         by_hand = np.arange(simulation.num_lanes) == lane
         simulation.control = Control(by_hand, self._panel.hand_target, np.float32(self._panel.grip))

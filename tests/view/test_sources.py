@@ -6,52 +6,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.watched import STEPS, watched
 
 import mjx_metaworld as mw
-from mjx_metaworld.episodes import batched
 from mjx_metaworld.tasks.spec import ACTION_SCALE
 from mjx_metaworld.vector import reset_to_goals
-from mjx_metaworld.view.sources import Choice, Control, Simulation, drive, recording_of, spread
-
-pytestmark = pytest.mark.usefixtures("kinematic")
-STEPS = 8
-
-
-@pytest.fixture(scope="module")
-def env(kinematic):
-    return mw.make("reach-v3", max_episode_steps=STEPS)
-
-
-@pytest.fixture(scope="module")
-def act(env):
-    scripted = mw.expert(env)
-    return batched(lambda obs, task, key: jnp.clip(scripted(obs, task), -1, 1))
-
-
-@pytest.fixture(scope="module")
-def prepared(env, act):
-    simulation = Simulation(env, act, spread(1, 2))
-    simulation.prepare()
-    return simulation
+from mjx_metaworld.view.sources import Choice, Control, Recording, Simulation, drive, recording_of, spread
 
 
 @pytest.fixture
-def simulation(prepared):
-    prepared.restart(spread(1, 2))
-    prepared.control = Control(np.zeros(2, bool), np.zeros(3, np.float32), np.float32(-1))
-    return prepared
+def simulation() -> Simulation:
+    return watched()
 
 
-def test_frames_are_those_of_the_environment(env, act, simulation):
+def test_frames_are_those_of_the_environment(simulation):
     simulation.extend(3)
+    env = simulation.env
     state = reset_to_goals(env, [mw.goals("reach-v3", 1)[0][i : i + 1] for i in range(2)], (0, 0))
     np.testing.assert_array_equal(simulation.frame(0).goal, state.episode.goal)
-    step, act = jax.jit(jax.vmap(env.step)), jax.jit(act)
+    step, act = jax.jit(jax.vmap(env.step)), jax.jit(jax.vmap(mw.expert(env)))
     for index in range(4):
         frame = simulation.frame(index)  # each lane of a task has another goal
         np.testing.assert_allclose(frame.hand_target, state.physics.mocap_pos, atol=1e-6)
         np.testing.assert_array_equal(frame.step, [index, index])
-        state = step(state, act(state, jax.random.key(0)))
+        state = step(state, act(state.obs, state.task))
 
 
 def test_an_episode_ends_and_can_begin_anew(simulation):
@@ -98,15 +76,25 @@ def test_driving_takes_a_centimetre_a_step():
     np.testing.assert_allclose(action, [[1.0, 0.0, 0.0004 / ACTION_SCALE, 0.25]], atol=1e-4)
 
 
-def test_a_recording_shows_the_moments_that_were_kept(env):
-    trajectory = mw.record(env, mw.expert(env), num_steps=STEPS, every=4, num_envs=3)
-    recording = recording_of(env, trajectory)
-    assert (len(recording), recording.num_lanes, recording.live) == (STEPS + 1, 3, False)
+def test_a_recording_shows_the_moments_that_were_kept(simulation):
+    simulation.extend(8)
+    kept = jax.tree.map(lambda x: x[::4], simulation.frames())
+    recording = Recording(simulation.specs, kept, every=4)
+    assert (len(recording), recording.num_lanes, recording.live) == (9, 2, False)
     for index, step in ((0, 0), (3, 0), (4, 4), (7, 4), (8, 8)):
-        np.testing.assert_array_equal(recording.frame(index).step, [step] * 3)
+        np.testing.assert_array_equal(recording.frame(index).step, [step] * 2)
     recording.extend(100)
-    assert len(recording) == STEPS + 1
-    assert recording.metrics(5).unscaled_reward.shape == (6, 3)
+    assert len(recording) == 9
+    assert recording.metrics(5).unscaled_reward.shape == (6, 2)
+
+
+@pytest.mark.full
+def test_a_trajectory_is_recorded_and_played(simulation):
+    env = simulation.env
+    recording = recording_of(env, mw.record(env, mw.expert(env), num_steps=8, every=4, num_envs=3))
+    assert (len(recording), recording.num_lanes) == (9, 3)
+    np.testing.assert_array_equal(recording.frame(8).step, [8] * 3)
+    assert np.ptp(recording.frame(0).goal, axis=0).max() > 0.01  # each lane draws its own
 
 
 def test_lanes_are_spread_over_the_tasks():

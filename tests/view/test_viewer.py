@@ -5,36 +5,20 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import support.watched
+from support.watched import STEPS, watched
 
-import mjx_metaworld as mw
-from mjx_metaworld.episodes import batched
-from mjx_metaworld.trajectory import Trajectory
 from mjx_metaworld.view.panel import Again, Drive, MoveGoal, Play, Restart, Scrub, Speed, Step
 from mjx_metaworld.view.plots import thinned
-from mjx_metaworld.view.sources import Simulation, recording_of, spread
+from mjx_metaworld.view.sources import Simulation
 
 pytest.importorskip("viser")
 from mjx_metaworld.view.server import start_server, stop_server
 from mjx_metaworld.view.viewer import Viewer
-
-pytestmark = pytest.mark.usefixtures("kinematic")
-STEPS = 40
-
-
-@pytest.fixture(scope="module")
-def env(kinematic):
-    return mw.make("reach-v3", max_episode_steps=STEPS)
-
-
-@pytest.fixture(scope="module")
-def trajectory(env):
-    return mw.record(env, mw.expert(env), num_steps=STEPS, every=1, num_envs=2)
 
 
 @pytest.fixture
@@ -45,21 +29,17 @@ def server() -> Iterator:
 
 
 @pytest.fixture
-def recorded(server, env, trajectory: Trajectory) -> Viewer:
-    return Viewer(recording_of(env, trajectory), "some", server)
+def recorded(server) -> Viewer:
+    return Viewer(support.watched.recorded(), "some", server)
 
 
-@pytest.fixture(scope="module")
-def simulation(env):
-    scripted = mw.expert(env)
-    simulation = Simulation(env, batched(lambda obs, task, key: jnp.clip(scripted(obs, task), -1, 1)), spread(1, 1))
-    simulation.prepare()
-    return simulation
+@pytest.fixture
+def simulation() -> Simulation:
+    return watched()
 
 
 @pytest.fixture
 def live(server, simulation) -> Viewer:
-    simulation.restart(spread(1, 1))
     return Viewer(simulation, "some", server)
 
 
@@ -126,9 +106,11 @@ def test_an_episode_that_is_not_repeated_stops(live):
 def test_a_goal_is_dragged(live, simulation, server):
     do(live, Play(True), seconds=0.1)
     do(live, MoveGoal(0, np.array([0.05, 0.82, 0.2])))
-    np.testing.assert_allclose(simulation.frame(len(simulation) - 1).goal[0], [0.05, 0.82, 0.2], atol=1e-6)
-    np.testing.assert_allclose(server.scene.get_handle_by_name("/lane0/goal").position, [0.05, 0.82, 0.2], atol=1e-6)
-    np.testing.assert_allclose(server.scene.get_handle_by_name("/goals/lane0").position, [0.05, 0.82, 0.2], atol=1e-6)
+    wanted = [0.05, 0.82, 0.2]
+    np.testing.assert_allclose(simulation.frame(len(simulation) - 1).goal[0], wanted, atol=1e-6)
+    np.testing.assert_allclose(server.scene.get_handle_by_name("/lane0/goal").position, wanted, atol=1e-6)
+    handle = server.scene.get_handle_by_name("/goals/lane0")
+    np.testing.assert_allclose(handle.position, live._stage.offsets[0] + wanted, atol=1e-6)
 
 
 def test_the_hand_is_driven_from_where_it_is(live, simulation):
@@ -145,8 +127,7 @@ def test_the_hand_is_driven_from_where_it_is(live, simulation):
     assert not simulation.control.by_hand.any()
 
 
-def test_compiling_does_not_hold_the_page_up(server, env, monkeypatch):
-    simulation = Simulation(env, lambda state, key: jnp.zeros((1, 4)), spread(1, 1))
+def test_compiling_does_not_hold_the_page_up(server, simulation, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
     def compile_slowly():
@@ -155,15 +136,16 @@ def test_compiling_does_not_hold_the_page_up(server, env, monkeypatch):
         raise RuntimeError("it does not compile")
 
     monkeypatch.setattr(simulation, "prepare", compile_slowly)
+    monkeypatch.setattr(simulation, "_advance", None)
     viewer = Viewer(simulation, "some", server)
     assert do(viewer, Play(True), seconds=1.0) == 0
     assert begun.wait(10)
     assert "Compiling" in viewer._panel._status.content
     go_on.set()
+    assert viewer._preparing is not None
+    viewer._preparing.join(10)
     with pytest.raises(RuntimeError, match="it does not compile"):
-        for _ in range(100):
-            viewer.advance(0.01)
-            time.sleep(0.01)
+        viewer.advance(0.01)
 
 
 def test_a_port_that_is_taken_is_told(capsys):
