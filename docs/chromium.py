@@ -122,12 +122,13 @@ class Page:
         return result["result"].get("value")
 
     def wait(self, script: str, seconds: float = 30.0) -> None:
-        """Wait until an expression is true.
+        """Wait until an expression is true; one that cannot be evaluated yet is not.
 
         Raises:
             TimeoutError: if that takes longer.
         """
-        _wait_for(lambda: self.evaluate(f"Boolean({script})"), seconds, script)
+        quietly = f"(() => {{ try {{ return Boolean({script}) }} catch {{ return false }} }})()"
+        _wait_for(lambda: self.evaluate(quietly), seconds, script)
 
     def text(self) -> str:
         """All text that the page shows."""
@@ -152,6 +153,17 @@ class Page:
         measure = "(e => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })"
         box = self.evaluate(f"{measure}({element})")
         return box[0] + box[2] / 2, box[1] + box[3] / 2
+
+    def settle(self, frames: int = 10) -> None:
+        """Wait until the page has drawn some frames, and close what it says about graphics without a GPU."""
+        self.wait("document.body.innerText.includes('Software WebGL')", 20)
+        self.evaluate(
+            "document.querySelectorAll('.mantine-Notification-closeButton').forEach(button => button.click())"
+        )
+        self.wait("!document.body.innerText.includes('Software WebGL')", 20)
+        step = "new Promise(done => requestAnimationFrame(() => done(true)))"
+        for _ in range(frames):
+            self.evaluate(step)
 
     def screenshot(self, path: Path | None = None) -> bytes:
         """A PNG of the page, also written to a file."""

@@ -60,6 +60,10 @@ class Viewer:
             self.advance(now - before)
             time.sleep(max(0.0, _FRAME_SECONDS - (time.perf_counter() - now)))
 
+    def go_to(self, index: int) -> None:
+        """Show a frame; from any thread, at the next `advance`."""
+        self._panel.ask(Scrub(index))
+
     def advance(self, seconds: float) -> None:
         """Do all that was asked for, let time pass, and show where it leads.
 
