@@ -1,6 +1,6 @@
 """Pictures of the README and the guides, all written by `make pictures`: a contact sheet, a film, curves, the page.
 
-Each is below 400 kB. The page needs Chromium; where there is none, its picture stays as it is.
+`python docs/pictures.py curves.png` writes some of them. Each is below 400 kB. The page needs Chromium; where there is none, its picture stays as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,10 +22,8 @@ import chromium
 import task_pages
 
 import mjx_metaworld as mw
-from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import batched
 from mjx_metaworld.rendering.images import labelled, tiled, upright
-from mjx_metaworld.trajectory import Trajectory
 from mjx_metaworld.types import CONTROL_RATE
 from mjx_metaworld.view.server import start_server, stop_server
 from mjx_metaworld.view.sources import Simulation, spread
@@ -36,26 +34,31 @@ FOLDER = ROOT / "docs" / "pictures"
 MOST_BYTES = 400_000
 FILMED = ("door-open-v3", "pick-place-v3", "hammer-v3", "basketball-v3")
 WATCHED = FILMED[:3]
-_TILE, _FILM_TILE = 128, 200  # pixels a side
+_TILE, _FILM_TILE = 128, 190  # pixels a side
+_FILM_EVERY = 5  # control steps between two frames
 _MOMENT = 60  # control steps, at which the page is shown
 
 
-def main() -> None:
-    """Write all pictures, and say how large they are."""
+def main(wanted: list[str]) -> None:
+    """Write the pictures of some names, or all, and say how large they are.
+
+    Raises:
+        ValueError: for a name that there is not.
+    """
+    writers = {"tasks.webp": save_contact_sheet, "experts.webp": save_film, "curves.png": save_curves}
+    writers["view.webp"] = save_page
+    for name in wanted:
+        if name not in writers:
+            raise ValueError(f"no picture {name!r}; available: {', '.join(writers)}")
     FOLDER.mkdir(exist_ok=True)
-    write(FOLDER / "tasks.webp", lambda file: contact_sheet().save(file, "webp", quality=80))
-    env = mw.make(list(FILMED))
-    first, *rest = film(env, mw.record(env, mw.expert(env), num_steps=200, every=5))
-    write(FOLDER / "experts.webp", lambda file: save_film(file, first, rest))
-    write(FOLDER / "curves.png", save_curves)
-    if chromium.find_chromium() is None:
-        print("no Chromium: the picture of the page stays as it is")
-    else:
-        with watching(WATCHED) as viewer:
-            write(FOLDER / "view.webp", lambda file: page(viewer).save(file, "webp", quality=85))
+    for name in wanted or writers:
+        if name == "view.webp" and chromium.find_chromium() is None:
+            print("no Chromium: the picture of the page stays as it is")
+        else:
+            write(FOLDER / name, writers[name])
 
 
-def write(path: Path, save) -> None:
+def write(path: Path, save: Callable[[io.BytesIO], None]) -> None:
     """Write a file by a function of a binary file.
 
     Raises:
@@ -70,29 +73,25 @@ def write(path: Path, save) -> None:
     print(f"{path.relative_to(ROOT)}: {len(content):,} bytes", flush=True)
 
 
-def contact_sheet() -> Image.Image:
+def save_contact_sheet(file: io.BytesIO) -> None:
     """All tasks at the start of their first frozen goal."""
     pictures = task_pages.pictures()
     small = [Image.open(io.BytesIO(content)).convert("RGB").resize((_TILE, _TILE)) for content in pictures.values()]
     named = [labelled(np.asarray(image), name.removesuffix("-v3")) for name, image in zip(pictures, small, strict=True)]
-    return Image.fromarray(tiled(np.stack(named), columns=10))
+    Image.fromarray(tiled(np.stack(named), columns=10)).save(file, "webp", quality=80)
 
 
-def film(env: MetaWorldEnv, trajectory: Trajectory) -> list[Image.Image]:
-    """Frames of a trajectory, its lanes side by side."""
-    images = upright(mw.render(env, trajectory.states, "corner2", _FILM_TILE, _FILM_TILE), "corner2")
-    names = [env.tasks[int(task)].name for task in trajectory.states.task[0]]
-    return [
-        Image.fromarray(
-            tiled(np.stack([labelled(i, n) for i, n in zip(moment, names, strict=True)]), columns=len(names))
-        )
+def save_film(file: io.BytesIO) -> None:
+    """Some experts side by side, as an endless film in simulated time."""
+    env = mw.make(list(FILMED))
+    trajectory = mw.record(env, mw.expert(env), num_steps=200, every=_FILM_EVERY)
+    images = upright(mw.render(trajectory, None, "corner2", _FILM_TILE, _FILM_TILE), "corner2")
+    first, *rest = (
+        Image.fromarray(tiled(np.stack([labelled(i, n) for i, n in zip(moment, FILMED, strict=True)]), columns=4))
         for moment in images
-    ]
-
-
-def save_film(file: io.BytesIO, first: Image.Image, rest: list[Image.Image]) -> None:
-    """An endless film in simulated time."""
-    first.save(file, "webp", save_all=True, append_images=rest, duration=round(5000 / CONTROL_RATE), loop=0, quality=60)
+    )
+    shown = round(1000 * _FILM_EVERY / CONTROL_RATE)
+    first.save(file, "webp", save_all=True, append_images=rest, duration=shown, loop=0, quality=45, method=6)
 
 
 def save_curves(file: io.BytesIO) -> None:
@@ -143,15 +142,16 @@ def watching(tasks: tuple[str, ...]) -> Iterator[Viewer]:
         stop_server(server)
 
 
-def page(viewer: Viewer) -> Image.Image:
+def save_page(file: io.BytesIO) -> None:
     """The page in a browser, at a moment at which something is seen."""
-    viewer.go_to(_MOMENT)
-    with chromium.Page(f"http://localhost:{viewer.server.get_port()}", 1280, 760) as browser:
-        browser.wait("document.querySelector('canvas')", 120)
-        browser.wait(f"document.body.innerText.includes('step {_MOMENT}')", 120)
-        browser.settle()
-        return Image.open(io.BytesIO(browser.screenshot())).convert("RGB")
+    with watching(WATCHED) as viewer:
+        viewer.go_to(_MOMENT)
+        with chromium.Page(f"http://localhost:{viewer.server.get_port()}", 1280, 760) as browser:
+            browser.wait("document.querySelector('canvas')", 120)
+            browser.wait(f"document.body.innerText.includes('step {_MOMENT}')", 120)
+            browser.settle()
+            Image.open(io.BytesIO(browser.screenshot())).convert("RGB").save(file, "webp", quality=85)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
