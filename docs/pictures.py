@@ -1,6 +1,7 @@
 """Pictures of the README and the guides, all written by `make pictures`: a contact sheet, a film, curves, the page.
 
-`python docs/pictures.py curves.png` writes some of them. Each is below 400 kB. The page needs Chromium; where there is none, its picture stays as it is.
+`python docs/pictures.py curves.png` writes one of them. Each is below 400 kB. The page needs Chromium; where there is
+none, its picture stays as it is.
 """
 
 from __future__ import annotations
