@@ -44,7 +44,7 @@ def open_acting(bars: Progress, what: str, policy: str, num_steps: int) -> Actin
         CheckpointError: for a run whose checkpoint cannot be used.
     """
     path = Path(what)
-    if path.is_dir() and is_run(path):
+    if is_run(path):
         if policy != EXPERT:
             raise ValueError(f"{what} is a training run with a policy of its own; --policy {policy} is for tasks")
         loading = bars.add_task("loading the checkpoint", total=None)

@@ -66,7 +66,7 @@ COMMANDS = (
         "mjx_metaworld.cli.render",
         "Render",
         "run_render",
-        "Draw an episode of every task: a video (.mp4, .gif) or a contact sheet (.png).",
+        "Draw episodes: a video (.mp4, .gif), a contact sheet (.png), a replay (.html).",
         ("reach-v3", "MT10 --output out/mt10.gif --size 160", "door-open-v3 --output out/door.png --camera topview"),
     ),
     Command(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Act
+from mjx_metaworld.types import State
 
 RUN_FILE = "run.json"  # that a training run's folder holds
-_CHECKPOINTS = "checkpoints"
 
 
 class Acting(NamedTuple):
@@ -29,36 +30,25 @@ class Acting(NamedTuple):
 
 
 def is_run(path: Path) -> bool:
-    """True of the folder of a training run, or of one of its checkpoints."""
-    return (path / RUN_FILE).is_file() or _run_of(path) != path
+    """True of the folder of a training run, and of its checkpoints' below: RUN/best, RUN/checkpoints/NUMBER."""
+    return path.is_dir() and any((folder / RUN_FILE).is_file() for folder in (path, *path.parents[:2]))
 
 
 def acting_of_run(path: Path) -> Acting:
     """The policy that a training run has learnt, in the environment that it learnt in.
 
     Args:
-        path: the run's folder, which stands for its newest checkpoint, or the checkpoint's own.
+        path: the run's folder, which stands for its newest checkpoint, its folder `best`, or a checkpoint's own.
 
     Raises:
-        CheckpointError: if there is no usable checkpoint, or the one that is named is not the newest.
+        CheckpointError: if there is no usable checkpoint.
         ImportError: without the extra `train`.
     """
-    from mjx_metaworld.training import CheckpointError, load
+    from mjx_metaworld.training import load
 
-    folder = _run_of(path)
-    trained = load(folder)
-    newest = str(trained.progress.iteration)
-    if path != folder and path.name != newest:
-        raise CheckpointError(f"{path} is not the newest checkpoint of {folder}, which is {newest}")
+    trained = load(path)
 
-    def act(state, key):
+    def act(state: State, key: Key[Array, ""]) -> Float[Array, "envs 4"]:
         return jnp.clip(trained.policy(trained.observe(state), state.task), -1.0, 1.0)
 
     return Acting(trained.env, act, f"**{path}** after {trained.progress.env_steps:,} env steps")
-
-
-def _run_of(path: Path) -> Path:
-    """The run's folder of one of its checkpoints; others as they are."""
-    run = path.parent.parent
-    is_checkpoint = path.parent.name == _CHECKPOINTS and path.is_dir() and (run / RUN_FILE).is_file()
-    return run if is_checkpoint else path
