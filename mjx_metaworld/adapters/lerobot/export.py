@@ -163,7 +163,7 @@ def _write(args: Export, bars: Progress, dataset_class: Any, descriptions: dict[
                 for frame in rows:
                     dataset.add_frame({**frame, "task": texts[name]})
                 dataset.save_episode()
-                note_episode(args.output, name, demonstration.last_state.episode.rand_vec)
+                note_episode(args.output, name, np.asarray(demonstration.last_state.episode.rand_vec))
                 written[name] += 1
             bars.advance(writing)
     except KeyboardInterrupt:
