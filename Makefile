@@ -15,8 +15,8 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header pyproject.toml
 
-.PHONY: help python demo test test-full clients build smoke nightly newest matrix lint format type check bench docs notebooks \
-	lock lock-clients clean
+.PHONY: help python demo test test-full clients build smoke nightly newest matrix lint format type check bench docs pictures \
+	notebooks lock lock-clients clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -102,13 +102,16 @@ bench: .venv/dev  ## throughput and compile time on this machine, into the READM
 docs: .venv/dev  ## the documentation site, in out/site; DOCS_PICTURES=0 leaves the pictures out
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+pictures: .venv/dev  ## the pictures of README and guides, in docs/pictures; that of the page needs Chromium
+	$(BIN)/python docs/pictures.py
+
 notebooks: .venv/dev  ## execute the notebooks on CPU
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --full tests/project/test_notebooks.py
 
 UPGRADE ?= --upgrade
 lock: | $(BIN)/uv  ## the newest allowed versions into the lock files; UPGRADE= adds what is missing and keeps the rest
-	$(LOCK) $(UPGRADE) --extra cli --extra build -o requirements/demo.lock
-	$(LOCK) $(UPGRADE) --extra cli --extra build --extra dev -c requirements/demo.lock -o requirements/dev.lock
+	$(LOCK) $(UPGRADE) --extra cli --extra view --extra build -o requirements/demo.lock
+	$(LOCK) $(UPGRADE) --extra cli --extra view --extra build --extra dev -c requirements/demo.lock -o requirements/dev.lock
 
 lock-clients: | $(BIN)/uv  ## the newest allowed versions beside requirements/clients.in into clients.txt
 	$(BIN)/python -m venv --clear $(CLIENTS)

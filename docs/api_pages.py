@@ -29,7 +29,11 @@ PAGES = {
         rooms=("env", "vector", "types", "suites", "compile", "experts"),
     ),
     "physics": Page("Physics and scenes", "Accuracy, layout, and what a scene may hold.", rooms=("physics", "scenes")),
-    "rendering": Page("Pictures", "Drawn by OpenGL or on the device.", rooms=("rendering",)),
+    "rendering": Page(
+        "Pictures and trajectories",
+        "Drawn by OpenGL, on the device, or in a browser.",
+        rooms=("rendering", "view", "trajectory"),
+    ),
     "randomise": Page("Randomisation", "`mw.randomise`: terms that a reset draws.", packages=("randomise",)),
     "tasks": Page("Tasks of your own", "`from mjx_metaworld.tasks import task`.", packages=("tasks",)),
     "training": Page("Training", "The extra `train`.", packages=("training",)),

@@ -1,4 +1,4 @@
-"""MkDocs hooks: a page and a picture of every task and the reference of the API, made while the site is built.
+"""MkDocs hooks: a page and a picture of every task, a replay and the reference of the API, made with the site.
 
 `DOCS_PICTURES=0` leaves the pictures out, which checks pages and links in seconds.
 """
@@ -35,6 +35,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in api_pages.PAGES:
         files.append(File.generated(config, f"api/{name}.md", content=api_pages.page(name)))
     pictures = {} if os.environ.get("DOCS_PICTURES") == "0" else task_pages.pictures()
+    if pictures:
+        files.append(File.generated(config, "guides/replay.html", content=task_pages.replay()))
     for name, content in pictures.items():
         files.append(File.generated(config, f"tasks/{name}.png", content=content))
     files.append(File.generated(config, "tasks/index.md", content=task_pages.index()))

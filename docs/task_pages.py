@@ -5,17 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mjx_metaworld.env import make
+from mjx_metaworld.experts import expert
 from mjx_metaworld.rendering.images import upright
 from mjx_metaworld.rendering.render import render
 from mjx_metaworld.suites import GOALS_SEED, goals, list_suites, list_tasks, resolve
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import Reward
 from mjx_metaworld.vector import reset_to_goals
+from mjx_metaworld.view.recording import record
+from mjx_metaworld.view.replay import save_replay
 
 _PICTURE = 320  # pixels a side
 
@@ -63,6 +68,15 @@ def pictures() -> dict[str, bytes]:
     state = reset_to_goals(env, [goals(name, GOALS_SEED)[0][:1] for name in names])
     images = upright(render(env, state, "corner2", _PICTURE, _PICTURE), "corner2")
     return {name: _png(image) for name, image in zip(names, images, strict=True)}
+
+
+def replay() -> bytes:
+    """A replay of an expert, as a page of its own."""
+    env = make("door-open-v3")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "replay.html")
+        save_replay(path, record(env, expert(env), num_steps=240, every=2))
+        return path.read_bytes()
 
 
 def _source(reward: Reward) -> str:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from mjx_metaworld.physics.config import Execution, PhysicsConfig
     from mjx_metaworld.rendering.camera import Camera, Views, camera
     from mjx_metaworld.rendering.pixels import Pixels
-    from mjx_metaworld.rendering.render import list_cameras, render
+    from mjx_metaworld.rendering.render import list_cameras
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.scenes.fit import check_scene
     from mjx_metaworld.suites import goals, list_suites, list_tasks
+    from mjx_metaworld.trajectory import Trajectory
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
+    from mjx_metaworld.view.recording import record, render
+    from mjx_metaworld.view.replay import save_replay
 
     __version__: str
 
@@ -34,6 +37,7 @@ _HOMES = {
     "PhysicsConfig": "physics.config",
     "Pixels": "rendering.pixels",
     "State": "types",
+    "Trajectory": "trajectory",
     "Transition": "types",
     "VectorEnv": "vector",
     "Views": "rendering.camera",
@@ -47,8 +51,10 @@ _HOMES = {
     "list_tasks": "suites",
     "make": "env",
     "randomise": "randomise",
-    "render": "rendering.render",
+    "record": "view.recording",
+    "render": "view.recording",
     "rollout": "vector",
+    "save_replay": "view.replay",
     "to_mujoco": "rendering.to_mujoco",
 }
 
@@ -60,6 +66,7 @@ __all__ = [
     "PhysicsConfig",
     "Pixels",
     "State",
+    "Trajectory",
     "Transition",
     "VectorEnv",
     "Views",
@@ -73,8 +80,10 @@ __all__ = [
     "list_tasks",
     "make",
     "randomise",
+    "record",
     "render",
     "rollout",
+    "save_replay",
     "to_mujoco",
 ]
 

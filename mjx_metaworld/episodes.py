@@ -19,6 +19,9 @@ from mjx_metaworld.types import State, StochasticPolicy, Transition, on_host
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+# Actions (envs, 4) in the states of a batch; a key for those that draw.
+Act = Callable[[State, Key[Array, ""]], Float[Array, "envs 4"]]
+
 
 class EpisodeStats(struct.PyTreeNode):
     """Success and return of episodes, of which there may be any leading axes; in progress, those so far."""
@@ -133,9 +136,18 @@ def step_episodes(
     return Episodes(state, stats.after(state.metrics.success, reward))
 
 
+def batched(policy: StochasticPolicy) -> Act:
+    """A policy of one environment for the states of a batch."""
+
+    def act(state: State, key: Key[Array, ""]) -> Float[Array, "envs 4"]:
+        return jax.vmap(policy)(state.obs, state.task, jax.random.split(key, state.task.shape[0]))
+
+    return act
+
+
 def run_episodes(
     env: MetaWorldEnv,
-    policy: StochasticPolicy,
+    act: Act,
     reset: Callable[[], State],
     num_steps: int,
     *,
@@ -148,7 +160,7 @@ def run_episodes(
 
     Args:
         env: the environment.
-        policy: of one environment.
+        act: policy of a batch; of one environment `batched` makes it.
         reset: makes the first states, one leading axis of environments; best compiled by `jit`.
         num_steps: control steps, a multiple of `steps_per_call`.
         seed: of the policy's randomness.
@@ -163,9 +175,7 @@ def run_episodes(
         raise ValueError(f"num_steps must be a positive multiple of {steps_per_call}, got {num_steps}")
 
     def step(episodes: Episodes, key: Key[Array, ""]) -> tuple[Episodes, None]:
-        state = episodes.state
-        action = jax.vmap(policy)(state.obs, state.task, jax.random.split(key, state.task.shape[0]))
-        return step_episodes(env, episodes, action), None
+        return step_episodes(env, episodes, act(episodes.state, key)), None
 
     def advance(episodes: Episodes, key: Key[Array, ""]) -> Episodes:
         return jax.lax.scan(step, episodes, jax.random.split(key, steps_per_call))[0]

@@ -49,6 +49,7 @@ _GROUPS = {
         "physics/test_groups.py",
         "physics/test_cuda_kernels.py",
     ),
+    "a simulation that is watched": ("view/test_page.py", "view/test_sources.py", "view/test_viewer.py"),
     "rewards of rollouts": ("tasks/test_rewards.py", "experts/test_expert.py"),
 }
 _TOGETHER = {file: group for group, files in _GROUPS.items() for file in files}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.episodes import begin_episodes, finish_episodes, run_episodes, step_episodes
+from mjx_metaworld.episodes import batched, begin_episodes, finish_episodes, run_episodes, step_episodes
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.vector import reset_to_goals, select_envs
 
@@ -56,23 +56,23 @@ def test_a_run_keeps_states_and_draws_anew_for_every_environment_and_step(env, f
     def policy(obs, task, key):
         return jax.random.uniform(key, (4,)) * jnp.array([1.0, -1.0, 0.0, 0.0])
 
-    run = run_episodes(env, policy, lambda: first, 6, steps_per_call=3, keep=True)
+    run = run_episodes(env, batched(policy), lambda: first, 6, steps_per_call=3, keep=True)
     assert run.kept is not None
     assert run.kept.episode.step.tolist() == [[0] * 3, [3] * 3, [6] * 3]
     assert run.state.episode.step.tolist() == [6] * 3
     assert not run.stats.success.any()
     assert len(set(run.stats.episode_return.tolist())) == 3
-    again = run_episodes(env, policy, lambda: first, 6, steps_per_call=3)
+    again = run_episodes(env, batched(policy), lambda: first, 6, steps_per_call=3)
     np.testing.assert_array_equal(run.stats.episode_return, again.stats.episode_return)
     assert again.kept is None
-    other = run_episodes(env, policy, lambda: first, 6, steps_per_call=3, seed=1)
+    other = run_episodes(env, batched(policy), lambda: first, 6, steps_per_call=3, seed=1)
     assert not np.any(run.stats.episode_return == other.stats.episode_return)
 
 
 @pytest.mark.parametrize("num_steps", [0, 7, -3])
 def test_steps_that_do_not_make_up_calls_are_refused(env, first, num_steps):
     with pytest.raises(ValueError, match=f"num_steps must be a positive multiple of 3, got {num_steps}"):
-        run_episodes(env, lambda obs, task, key: jnp.zeros(4), lambda: first, num_steps, steps_per_call=3)
+        run_episodes(env, batched(lambda obs, task, key: jnp.zeros(4)), lambda: first, num_steps, steps_per_call=3)
 
 
 def test_a_batch_of_goals_is_padded_and_knows_its_tasks():

@@ -19,7 +19,7 @@ from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.episodes import run_episodes
+from mjx_metaworld.episodes import batched, run_episodes
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
 from mjx_metaworld.parity.reference import reference_env
@@ -119,7 +119,7 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
             )
         run = run_episodes(
             env,
-            policy,
+            batched(policy),
             lambda: reset_to_goals(env, rand_vecs),
             num_steps,
             steps_per_call=math.gcd(num_steps, 10),

@@ -66,8 +66,16 @@ COMMANDS = (
         "mjx_metaworld.cli.render",
         "Render",
         "run_render",
-        "Draw an episode of every task: a video (.mp4, .gif) or a contact sheet (.png).",
+        "Draw episodes: a video (.mp4, .gif), a contact sheet (.png), a replay (.html).",
         ("reach-v3", "MT10 --output out/mt10.gif --size 160", "door-open-v3 --output out/door.png --camera topview"),
+    ),
+    Command(
+        "view",
+        "mjx_metaworld.cli.view",
+        "View",
+        "run_view",
+        "Watch and steer tasks, policies, training runs and recordings on a page in the browser.",
+        ("reach-v3", "MT10 --lanes 4", "door-open-v3 --policy random --port 0"),
     ),
     Command(
         "eval",

@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
-from mjx_metaworld.episodes import run_episodes
+from mjx_metaworld.episodes import batched, run_episodes
 from mjx_metaworld.suites import resolve
 
 
@@ -60,7 +60,7 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
         policy = load_policy(env, args.policy)
         run = run_episodes(
             env,
-            policy,
+            batched(policy),
             jit(lambda: jax.vmap(env.reset)(keys, jnp.asarray(task))),
             args.num_steps,
             seed=args.seed,

@@ -15,7 +15,7 @@ from jaxtyping import Array
 from rich.progress import Progress
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.episodes import EpisodeRun, run_episodes
+from mjx_metaworld.episodes import EpisodeRun, batched, run_episodes
 from mjx_metaworld.experts import expert
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_expert
 from mjx_metaworld.vector import reset_to_goals
@@ -45,7 +45,9 @@ def run_experts(
     def policy(obs: Array, task: Array, key: Array) -> Array:
         return jnp.clip(scripted(obs, task), -1.0, 1.0)
 
-    run = run_episodes(env, policy, lambda: reset_to_goals(env, goals), num_steps, steps_per_call=CHUNK, bars=progress)
+    run = run_episodes(
+        env, batched(policy), lambda: reset_to_goals(env, goals), num_steps, steps_per_call=CHUNK, bars=progress
+    )
     shape = (len(goals), len(goals[0]))
     return run._replace(stats=jax.tree.map(lambda x: x.reshape(shape), run.stats))
 

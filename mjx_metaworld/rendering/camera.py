@@ -22,17 +22,17 @@ from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import WORLD
 from mjx_metaworld.physics.operation import batched
 from mjx_metaworld.processes.installed import install_command
+from mjx_metaworld.rendering.marks import goal_mark
 from mjx_metaworld.rendering.render import CAMERAS, check_picture
 from mjx_metaworld.rendering.still import StillCameras
 from mjx_metaworld.rendering.tables import (
     SITE,
     Cameras,
     DrawTables,
-    Frames,
     build_draw_tables,
     find_slot,
 )
-from mjx_metaworld.rendering.to_mujoco import MOCAP_QUAT, find_goal_site, marked_above_object
+from mjx_metaworld.rendering.to_mujoco import MOCAP_QUAT
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.tasks.spec import TaskSpec
 from mjx_metaworld.types import State
@@ -300,10 +300,7 @@ def _tables(specs: tuple[SceneSpec, ...]) -> DrawTables:
 
 
 def _mark(spec: TaskSpec, scene: int, tables: DrawTables) -> _Mark:
-    model = load_scene(spec.scene_spec)
-    site = find_goal_site(model, spec)
-    shift = marked_above_object(spec)
-    _, pos, mat = Frames(model, spec.scene_spec.prop).of(int(model.site_bodyid[site]) if site >= 0 else 0)
-    slot = find_slot(tables.slots, scene, site) if site >= 0 else -1
-    moved = np.zeros(3) if shift is None else shift
-    return _Mark(np.int32(slot), pos, mat, np.int32(shift is not None), moved)
+    mark = goal_mark(spec)
+    slot = find_slot(tables.slots, scene, mark.site) if mark.site >= 0 else -1
+    moved = np.zeros(3) if mark.shift is None else mark.shift
+    return _Mark(np.int32(slot), mark.pos, mark.mat, np.int32(mark.shift is not None), moved)

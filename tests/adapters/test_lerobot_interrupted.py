@@ -9,6 +9,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -17,8 +18,10 @@ from mjx_metaworld.adapters.lerobot.export import Export, run_export
 from mjx_metaworld.processes.locks import LockedError, exclusive
 from mjx_metaworld.processes.signals import Terminated
 from mjx_metaworld.suites import resolve
+from mjx_metaworld.view.dataset import NOTES
 
 STEPS = 3
+DEMONSTRATION = SimpleNamespace(task=0, last_state=SimpleNamespace(episode=SimpleNamespace(rand_vec=np.zeros(6))))
 
 
 class Dataset:
@@ -65,7 +68,7 @@ def lerobot(monkeypatch):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(export_module, "make", lambda *args, **kwargs: SimpleNamespace(tasks=resolve("reach-v3")))
-    monkeypatch.setattr(export_module, "demonstrate", lambda *args, **kwargs: iter([SimpleNamespace(task=0)] * 4))
+    monkeypatch.setattr(export_module, "demonstrate", lambda *args, **kwargs: iter([DEMONSTRATION] * 4))
     monkeypatch.setattr(export_module, "frames", lambda *args: [{"next.reward": 0.0}] * STEPS)
     Dataset.made.clear()
 
@@ -84,7 +87,8 @@ def test_the_episode_that_a_signal_meets_is_written_and_the_dataset_closed(
     assert dataset.episodes == [STEPS] * 2
     assert dataset.finalized
     assert f"Ended: {output} holds 2 whole episodes and can be read." in out.getvalue()
-    assert list(output.parent.iterdir()) == []  # no lock
+    assert list(output.parent.iterdir()) == [output]  # no lock
+    assert len((output / NOTES).read_text().splitlines()) == 2
 
 
 def test_two_exports_cannot_share_a_folder(lerobot, tmp_path):

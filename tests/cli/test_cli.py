@@ -131,7 +131,7 @@ BAD = {
     "rollout MT10 --num-envs 3": "at least the number of tasks, 10, got 3",
     "rollout reach-v3 --policy wrong": "module:function",
     "rollout reach-v3 --policy no_such_module:load": "No module named 'no_such_module'",
-    "render reach-v3 --output out/film.avi": ".mp4, .gif or .png, got out/film.avi",
+    "render reach-v3 --output out/film.avi": ".png, .html or .npz, got out/film.avi",
     "render reach-v3 --camera left": "'left'; available: topview",
     "render reach-v3 --size 0": "size must be an integer from 1 to 4096, got 0",
     "eval reach-v3 --num-goals 51": "1..50, got 51",
@@ -142,6 +142,13 @@ BAD = {
     "parity --document pyproject.toml": "pyproject.toml needs one <!-- parity:begin -->",
     "parity --pictures --document README.md": "README.md needs one <!-- pictures:begin -->",
     "parity --output docs": "output docs is a folder",
+    "render out/train/no-such-run": "there is no folder out/train/no-such-run",
+    "render docs/guides": "docs/guides holds no training run",
+    "render out/none.npz": "there is no file out/none.npz",
+    "view MT11": "did you mean MT10",
+    "view out/train/no-such-run": "there is no folder out/train/no-such-run",
+    "view --lanes 0": "lanes must be in 1..64, got 0",
+    "view --port 70000": "port must be in 0..65535, got 70000",
     "eval out/train/no-such-run": "there is no folder out/train/no-such-run",
     "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",
@@ -182,7 +189,7 @@ def test_render_looks_for_its_libraries_before_it_simulates(monkeypatch, capsys)
         raise AssertionError("must not come to this")
 
     monkeypatch.setattr(opengl, "probe", unavailable)
-    monkeypatch.setattr(render_command, "build", simulate)
+    monkeypatch.setattr(render_command, "open_acting", simulate)
     assert run("render", "reach-v3", "--backend", "osmesa") == 1
     assert "libosmesa6" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "av", None)

@@ -33,9 +33,10 @@ ROWS = (
     ("build",),
     ("env",),
     ("vector", "experts", "rendering", "testing"),
-    ("episodes",),
+    ("episodes", "trajectory"),
     ("parity",),
     ("training",),
+    ("view",),
     ("cli", "adapters"),
     ("__main__",),
 )

@@ -27,6 +27,7 @@ from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
 from mjx_metaworld.rendering.render import Renderer, check_renderer
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
+from mjx_metaworld.view.dataset import note_episode
 
 Images = Literal["none", "image", "video"]
 _ROBOT = "metaworld"  # as in LeRobot's own Meta-World datasets
@@ -162,6 +163,7 @@ def _write(args: Export, bars: Progress, dataset_class: Any, descriptions: dict[
                 for frame in rows:
                     dataset.add_frame({**frame, "task": texts[name]})
                 dataset.save_episode()
+                note_episode(args.output, name, np.asarray(demonstration.last_state.episode.rand_vec))
                 written[name] += 1
             bars.advance(writing)
     except KeyboardInterrupt:

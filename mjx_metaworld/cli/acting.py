@@ -1,0 +1,58 @@
+"""Policies at work, by their names on the command line: tasks and a policy, or a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import Progress
+
+from mjx_metaworld.cli.run import build, load_policy
+from mjx_metaworld.episodes import batched
+from mjx_metaworld.trajectory import SUFFIX, Trajectory
+from mjx_metaworld.view.acting import Acting, acting_of_run, is_run
+
+EXPERT = "expert"  # the policy where none is named
+
+
+def is_trajectory(what: str) -> bool:
+    """True of the name of a trajectory's file."""
+    return what.endswith(SUFFIX)
+
+
+def open_trajectory(what: str) -> Trajectory:
+    """Read a trajectory's file.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not Path(what).is_file():
+        raise ValueError(f"there is no file {what}")
+    return Trajectory.load(what)
+
+
+def open_acting(bars: Progress, what: str, policy: str, num_steps: int) -> Acting:
+    """The policy and the environment that are meant.
+
+    Args:
+        bars: progress bars, for what takes a while.
+        what: tasks, or the folder of a training run or of one of its checkpoints.
+        policy: of tasks, by its name, see `load_policy`.
+        num_steps: control steps an episode of tasks; runs have their own.
+
+    Raises:
+        ValueError: if there is no such thing.
+        CheckpointError: for a run whose checkpoint cannot be used.
+    """
+    path = Path(what)
+    if is_run(path):
+        if policy != EXPERT:
+            raise ValueError(f"{what} is a training run with a policy of its own; --policy {policy} is for tasks")
+        loading = bars.add_task("loading the checkpoint", total=None)
+        acting = acting_of_run(path)
+        bars.remove_task(loading)
+        return acting
+    if "/" in what:
+        reason = f"{what} holds no training run" if path.is_dir() else f"there is no folder {what}"
+        raise ValueError(reason)
+    env = build(bars, what, max_episode_steps=num_steps)
+    return Acting(env, batched(load_policy(env, policy)), f"**{what}**, {policy}")

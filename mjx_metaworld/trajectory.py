@@ -1,0 +1,117 @@
+"""Trajectories: states of a batch at moments of its episodes, in memory and in files."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import struct
+
+from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.processes.archive import describe, rebuild
+from mjx_metaworld.types import State, on_host
+
+SUFFIX = ".npz"
+_FORMAT = 1  # of the files
+_DESCRIPTION = "description"  # the member that says what the others are
+
+
+class Trajectory(struct.PyTreeNode):
+    """States that were kept while a batch was stepped.
+
+    Attributes:
+        tasks: names of the tasks, by the states' `task`.
+        every: control steps between two moments.
+        states: leading axes (moments, lanes).
+    """
+
+    states: State
+    tasks: tuple[str, ...] = struct.field(pytree_node=False)
+    every: int = struct.field(pytree_node=False, default=1)
+
+    @classmethod
+    def of(cls, env: MetaWorldEnv, states: State | Sequence[State], every: int = 1) -> Trajectory:
+        """Gather what was kept of a simulation.
+
+        Args:
+            env: the environment that the states belong to.
+            states: with leading axes (moments, lanes), or a sequence of batches.
+            every: control steps between two moments.
+
+        Raises:
+            ValueError: for states of other leading axes, or none.
+        """
+        if isinstance(states, State):
+            kept = on_host(states)
+        elif states:
+            kept = jax.tree.map(lambda *leaves: np.stack(leaves), *map(on_host, states))
+        else:
+            raise ValueError("a trajectory has at least one moment, got none")
+        if np.ndim(kept.task) != 2:
+            raise ValueError(f"states must have leading axes (moments, lanes), got {np.shape(kept.task)}")
+        kept = kept.replace(pixels=None)
+        return cls(states=kept, tasks=tuple(spec.name for spec in env.tasks), every=check_integer("every", every))
+
+    @property
+    def env(self) -> MetaWorldEnv:
+        """An environment of the same tasks, which draws the states; made anew at each call."""
+        return make(list(self.tasks))
+
+    def __len__(self) -> int:
+        return len(self.states.task)
+
+    def save(self, path: Path | str) -> None:
+        """Write a file (.npz, compressed), whole or not at all; a folder above it that is missing is made.
+
+        Raises:
+            ValueError: for another suffix.
+        """
+        path = _checked(path)
+        leaves: list[np.ndarray] = []
+        states = on_host(self.states)
+        content = {"format": _FORMAT, "tasks": self.tasks, "every": self.every, "states": describe(states, leaves)}
+        members = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        members[_DESCRIPTION] = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **members)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Trajectory:
+        """Read a file; no code that it may hold is run.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is no trajectory, or one of another version.
+        """
+        path = _checked(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                content = json.loads(file[_DESCRIPTION].tobytes())
+                if content["format"] != _FORMAT:
+                    raise ValueError(f"its format is {content['format']}, and this version reads {_FORMAT}")
+                leaves = [file[f"leaf{i}"] for i in range(len(file.files) - 1)]
+            states = rebuild(content["states"], leaves)
+            if not isinstance(states, State) or np.ndim(states.task) != 2:
+                raise ValueError("it holds no states")
+            return cls(states=states, tasks=tuple(content["tasks"]), every=int(content["every"]))
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+            raise ValueError(f"{path} is no trajectory: {error}") from error
+
+
+def _checked(path: Path | str) -> Path:
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"a trajectory's file ends in {SUFFIX}, got {path}")
+    return path

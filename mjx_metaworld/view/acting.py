@@ -1,0 +1,54 @@
+"""Policies at work in environments: what a training run has learnt, to be watched, drawn or recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.episodes import Act
+from mjx_metaworld.types import State
+
+RUN_FILE = "run.json"  # that a training run's folder holds
+
+
+class Acting(NamedTuple):
+    """A policy in an environment.
+
+    Attributes:
+        env: the environment.
+        act: the policy, of a batch.
+        title: says what it is, in Markdown.
+    """
+
+    env: MetaWorldEnv
+    act: Act
+    title: str
+
+
+def is_run(path: Path) -> bool:
+    """True of the folder of a training run, and of its checkpoints' below: RUN/best, RUN/checkpoints/NUMBER."""
+    return path.is_dir() and any((folder / RUN_FILE).is_file() for folder in (path, *path.parents[:2]))
+
+
+def acting_of_run(path: Path) -> Acting:
+    """The policy that a training run has learnt, in the environment that it learnt in.
+
+    Args:
+        path: the run's folder, which stands for its newest checkpoint, its folder `best`, or a checkpoint's own.
+
+    Raises:
+        CheckpointError: if there is no usable checkpoint.
+        ImportError: without the extra `train`.
+    """
+    from mjx_metaworld.training import load
+
+    trained = load(path)
+
+    def act(state: State, key: Key[Array, ""]) -> Float[Array, "envs 4"]:
+        return jnp.clip(trained.policy(trained.observe(state), state.task), -1.0, 1.0)
+
+    return Acting(trained.env, act, f"**{path}** after {trained.progress.env_steps:,} env steps")
