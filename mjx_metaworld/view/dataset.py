@@ -55,7 +55,7 @@ def read_episodes(folder: Path, count: int) -> list[ExportedEpisode]:
         ImportError: without pyarrow, which LeRobot brings.
     """
     try:
-        from pyarrow import parquet
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]  # of the extra `lerobot`
     except ImportError as error:
         raise ImportError(f"datasets are read by pyarrow: {install_command('lerobot')}") from error
     if not (folder / NOTES).is_file():

@@ -55,7 +55,7 @@ def test_episodes_are_simulated_again(env, episodes):
 
 def test_a_dataset_is_read_as_it_was_exported(env, episodes, tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason="LeRobot brings pyarrow")
-    import pyarrow
+    import pyarrow  # pyright: ignore[reportMissingImports]
 
     for episode in episodes:
         note_episode(tmp_path, episode.task, episode.rand_vec)
