@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.rendering.to_mujoco import to_mujoco
     from mjx_metaworld.scenes.fit import check_scene
     from mjx_metaworld.suites import goals, list_suites, list_tasks
+    from mjx_metaworld.trials import Trials, begin_trials, end_trials, step_trials
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
 
@@ -35,10 +36,13 @@ _HOMES = {
     "Pixels": "rendering.pixels",
     "State": "types",
     "Transition": "types",
+    "Trials": "trials",
     "VectorEnv": "vector",
     "Views": "rendering.camera",
+    "begin_trials": "trials",
     "camera": "rendering.camera",
     "check_scene": "scenes.fit",
+    "end_trials": "trials",
     "expert": "experts",
     "goals": "suites",
     "jit": "compile",
@@ -49,6 +53,7 @@ _HOMES = {
     "randomise": "randomise",
     "render": "rendering.render",
     "rollout": "vector",
+    "step_trials": "trials",
     "to_mujoco": "rendering.to_mujoco",
 }
 
@@ -61,10 +66,13 @@ __all__ = [
     "Pixels",
     "State",
     "Transition",
+    "Trials",
     "VectorEnv",
     "Views",
+    "begin_trials",
     "camera",
     "check_scene",
+    "end_trials",
     "expert",
     "goals",
     "jit",
@@ -75,6 +83,7 @@ __all__ = [
     "randomise",
     "render",
     "rollout",
+    "step_trials",
     "to_mujoco",
 ]
 

@@ -33,7 +33,7 @@ ROWS = (
     ("build",),
     ("env",),
     ("vector", "experts", "rendering", "testing"),
-    ("episodes",),
+    ("episodes", "trials"),
     ("parity",),
     ("training",),
     ("cli", "adapters"),
