@@ -142,6 +142,7 @@ BAD = {
     "parity --document pyproject.toml": "pyproject.toml needs one <!-- parity:begin -->",
     "parity --pictures --document README.md": "README.md needs one <!-- pictures:begin -->",
     "parity --output docs": "output docs is a folder",
+    "eval MT10 --adaptation-episodes 1": "for checkpoints of policies with memory",
     "eval out/train/no-such-run": "there is no folder out/train/no-such-run",
     "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",
