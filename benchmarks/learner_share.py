@@ -1,4 +1,4 @@
-"""Share of the wall clock that the updates of FastSAC take, beside its rollouts.
+"""Share of the wall clock that the updates of FastSAC, PPO or RL² take, beside their rollouts.
 
     python -m benchmarks.learner_share MT10-fastsac-cpu
 
@@ -24,6 +24,8 @@ from mjx_metaworld.training.config import TrainConfig, preset, with_settings
 from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.fastsac import FastSACConfig
 from mjx_metaworld.training.loop import begin
+from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.rl2 import RL2Config
 from mjx_metaworld.training.train import build
 from mjx_metaworld.vector import Device
 
@@ -62,23 +64,28 @@ def main(args: LearnerShare) -> None:
     """Print seconds an iteration, and the learner's share of them.
 
     Raises:
-        ValueError: if the preset is not for FastSAC.
+        ValueError: if the preset is for another algorithm.
     """
     config = preset(args.preset)
-    algorithm = config.algorithm
-    if not isinstance(algorithm, FastSACConfig):
-        raise ValueError(f"{args.preset!r} is not for FastSAC")
-    algorithm = dataclasses.replace(with_settings(algorithm, args.set), warmup_steps=0)
-    fewest = dataclasses.replace(algorithm, updates=algorithm.critics_per_actor)
+    algorithm = with_settings(config.algorithm, args.set)
+    if isinstance(algorithm, FastSACConfig):
+        algorithm = dataclasses.replace(algorithm, warmup_steps=0)
+        fewest = dataclasses.replace(algorithm, updates=algorithm.critics_per_actor)
+        updates, left = algorithm.updates, fewest.updates
+    elif isinstance(algorithm, PPOConfig | RL2Config):
+        fewest = dataclasses.replace(algorithm, epochs=1)
+        updates, left = (each.epochs * each.minibatches for each in (algorithm, fewest))
+    else:
+        raise ValueError(f"{args.preset!r} is not for FastSAC, PPO or RL2")
     devices = claim_devices(args.devices)
     whole, least = (
         seconds(dataclasses.replace(config, algorithm=each), devices, args.iterations) for each in (algorithm, fewest)
     )
-    learning = (whole - least) * algorithm.updates / (algorithm.updates - fewest.updates)
+    learning = (whole - least) * updates / (updates - left)
     steps = algorithm.num_envs * algorithm.horizon
     print(
         f"{args.preset} {' '.join(args.set)}, {len(devices)} device(s): {whole:.3f} s for {steps:,} steps and "
-        f"{algorithm.updates} updates ({steps / whole:,.0f} steps/s), of which the learner takes {learning / whole:.0%}"
+        f"{updates} updates ({steps / whole:,.0f} steps/s), of which the learner takes {learning / whole:.0%}"
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.scenes.fit import check_scene
     from mjx_metaworld.suites import goals, list_suites, list_tasks
     from mjx_metaworld.trajectory import Trajectory
+    from mjx_metaworld.trials import Trials, begin_trials, end_trials, step_trials
     from mjx_metaworld.types import Metrics, State, Transition
     from mjx_metaworld.vector import VectorEnv, rollout
     from mjx_metaworld.view.recording import record, render
@@ -39,10 +40,13 @@ _HOMES = {
     "State": "types",
     "Trajectory": "trajectory",
     "Transition": "types",
+    "Trials": "trials",
     "VectorEnv": "vector",
     "Views": "rendering.camera",
+    "begin_trials": "trials",
     "camera": "rendering.camera",
     "check_scene": "scenes.fit",
+    "end_trials": "trials",
     "expert": "experts",
     "goals": "suites",
     "jit": "compile",
@@ -55,6 +59,7 @@ _HOMES = {
     "render": "view.recording",
     "rollout": "vector",
     "save_replay": "view.replay",
+    "step_trials": "trials",
     "to_mujoco": "rendering.to_mujoco",
 }
 
@@ -68,10 +73,13 @@ __all__ = [
     "State",
     "Trajectory",
     "Transition",
+    "Trials",
     "VectorEnv",
     "Views",
+    "begin_trials",
     "camera",
     "check_scene",
+    "end_trials",
     "expert",
     "goals",
     "jit",
@@ -84,6 +92,7 @@ __all__ = [
     "render",
     "rollout",
     "save_replay",
+    "step_trials",
     "to_mujoco",
 ]
 

@@ -29,6 +29,7 @@ from mjx_metaworld.vector import reset_to_goals
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
+    from mjx_metaworld.cli.evaluate_trials import TrialFigures
 
 _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
@@ -48,6 +49,8 @@ class Eval:
     randomise: tuple[str, ...] = ()  # what a checkpoint's episodes draw: friction=0.5,1.5 or module:function
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
     processes: int = 2  # that run the reference's experts
+    adaptation_episodes: int | None = None  # of a checkpoint that learns in trials, before the episodes that count
+    evaluation_episodes: int | None = None  # of such a checkpoint, that count; by default 1
 
     def __post_init__(self) -> None:
         if self.num_goals is not None and not 1 <= self.num_goals <= NUM_GOALS:
@@ -56,11 +59,15 @@ class Eval:
             raise ValueError(f"num_steps must be in 1..{EPISODE_STEPS}, got {self.num_steps}")
         if self.processes < 1:
             raise ValueError(f"processes must be positive, got {self.processes}")
+        if self.adaptation_episodes is not None and self.adaptation_episodes < 0:
+            raise ValueError(f"adaptation_episodes must not be negative, got {self.adaptation_episodes}")
+        if self.evaluation_episodes is not None and self.evaluation_episodes < 1:
+            raise ValueError(f"evaluation_episodes must be positive, got {self.evaluation_episodes}")
         if self.policy == "random":
             raise ValueError("policy must be expert or module:function; a random one differs on the two sides")
 
 
-def run_eval(args: Eval, console: Console) -> list[Comparison] | list[CheckpointFigures]:
+def run_eval(args: Eval, console: Console) -> list[Comparison] | list[CheckpointFigures] | list[TrialFigures]:
     """Print success and return by task, of both sides.
 
     Raises:
@@ -68,20 +75,11 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
             does not have.
         CheckpointError: if a folder is named that holds no usable checkpoint.
     """
+    in_trials = args.adaptation_episodes is not None or args.evaluation_episodes is not None
     if Path(args.tasks).is_dir():
-        # Imported here: only checkpoints need the extra `train`.
-        from mjx_metaworld.cli.evaluate_checkpoint import evaluate_checkpoint
-
-        return evaluate_checkpoint(
-            Path(args.tasks),
-            args.num_goals or NUM_GOALS,
-            args.num_steps or EPISODE_STEPS,
-            args.seed,
-            args.reference,
-            console,
-            args.renderer,
-            args.randomise,
-        )
+        return _evaluate_run(Path(args.tasks), args, in_trials, console)
+    if in_trials:
+        raise ValueError("adaptation_episodes and evaluation_episodes are for checkpoints of policies with memory")
     if args.randomise:
         raise ValueError("randomise is for checkpoints, whose episodes on CPU metaworld can be left out")
     if args.renderer != "device":
@@ -91,6 +89,38 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
     if args.reference:
         require_metaworld(resolve(args.tasks), "eval --reference")
     return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
+
+
+def _evaluate_run(
+    folder: Path, args: Eval, in_trials: bool, console: Console
+) -> list[CheckpointFigures] | list[TrialFigures]:
+    # Imported here: only checkpoints need the extra `train`.
+    from mjx_metaworld.cli.evaluate_checkpoint import evaluate_checkpoint
+    from mjx_metaworld.cli.evaluate_trials import evaluate_trials
+    from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
+    from mjx_metaworld.training.config import trial_episodes_of
+
+    num_goals, num_steps = args.num_goals or NUM_GOALS, args.num_steps or EPISODE_STEPS
+    if trial_episodes_of(read_run(find_checkpoint(folder).run).config.algorithm) is None:
+        if in_trials:
+            raise ValueError(f"adaptation_episodes and evaluation_episodes are for trials; {folder} has none")
+        return evaluate_checkpoint(
+            folder, num_goals, num_steps, args.seed, args.reference, console, args.renderer, args.randomise
+        )
+    if args.randomise:
+        raise ValueError(f"trials are evaluated without randomise, in the scenes as they are; {folder} has trials")
+    if args.renderer != "device":
+        raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
+    return evaluate_trials(
+        folder,
+        args.adaptation_episodes,
+        args.evaluation_episodes or 1,
+        num_goals,
+        num_steps,
+        args.seed,
+        args.reference,
+        console,
+    )
 
 
 def _beside(missing: Path) -> str:

@@ -28,7 +28,7 @@ class Train:
     """Learn tasks from scratch; the same command again goes on from the last checkpoint."""
 
     tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"  # what to learn
-    algo: Literal["ppo", "sac", "fastsac", "clone"] = "ppo"
+    algo: Literal["ppo", "sac", "fastsac", "rl2", "clone"] = "ppo"
     preset: str | None = None  # a ready-made configuration; by default that of the task on CPU, if there is one
     seed: int = 0
     env_steps: int | None = None  # over all lanes; with a larger number a finished run goes on
@@ -141,7 +141,8 @@ def configuration(args: Train) -> TrainConfig:
         ValueError: if something is unknown or does not fit.
     """
     config = TrainConfig(args.tasks, ALGORITHMS[args.algo].config())
-    own = f"{args.tasks}-cpu" if args.algo == "ppo" else f"{args.tasks}-{args.algo}-cpu"
+    named = args.tasks.removesuffix("-train")  # meta-learning is named by both splits
+    own = f"{named}-cpu" if args.algo == "ppo" else f"{named}-{args.algo}-cpu"
     if args.preset is not None or any(entry.name == own for entry in PRESETS):
         config = preset(args.preset or own)
     names = ("env_steps", "eval_every", "eval_goals", "checkpoint_every", "stop_at_success")

@@ -23,6 +23,8 @@ from mjx_metaworld.training.config import PRESETS, TrainConfig, preset  # noqa: 
 from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac  # noqa: E402
 from mjx_metaworld.training.plots import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
+from mjx_metaworld.training.recurrent import Past, RecurrentPolicy, no_past, past_after  # noqa: E402
+from mjx_metaworld.training.rl2 import RL2Config, make_rl2  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
 from mjx_metaworld.training.sinks import Sink, weights_and_biases  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
@@ -36,7 +38,10 @@ __all__ = [
     "CloneState",
     "FastSACConfig",
     "PPOConfig",
+    "Past",
     "Progress",
+    "RL2Config",
+    "RecurrentPolicy",
     "SACConfig",
     "Sight",
     "Sink",
@@ -48,8 +53,11 @@ __all__ = [
     "make_clone",
     "make_fastsac",
     "make_ppo",
+    "make_rl2",
     "make_sac",
+    "no_past",
     "opengl_eyes",
+    "past_after",
     "plot_success",
     "preset",
     "train",

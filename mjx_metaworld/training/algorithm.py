@@ -14,7 +14,10 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.experts import expert
+from mjx_metaworld.observation import GOAL
+from mjx_metaworld.training.recurrent import RecurrentPolicy
 from mjx_metaworld.training.view import Eyes, Sight, device_eyes
+from mjx_metaworld.trials import begin_trials, end_trials, step_trials
 from mjx_metaworld.types import Policy, State, Transition
 from mjx_metaworld.vector import VectorEnv
 
@@ -22,7 +25,8 @@ from mjx_metaworld.vector import VectorEnv
 class TrainingEnv(NamedTuple):
     """A batch of environments with autoreset, as an algorithm sees it.
 
-    The state is opaque to the algorithms, but for `obs` (envs, obs) and `task` (envs,).
+    The state is opaque to the algorithms, but for `obs` (envs, obs) and `task` (envs,) and, where there are trials,
+    `episode` (envs,): how many of its trial's episodes a lane has had.
     """
 
     num_envs: int
@@ -33,7 +37,9 @@ class TrainingEnv(NamedTuple):
     episode_steps: int  # until truncation
     reset: Callable[[Key[Array, ""]], Any]
     step: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]]
-    restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes in some lanes
+    restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes, and new trials, in some lanes
+    trial_episodes: int | None = None  # for which a lane keeps its goal, where these environments have trials
+    goal: slice = slice(0, 0)  # entries of an observation that tell the goal, which trials hide from a policy
     sharding: NamedSharding | None = None  # of the lanes over several devices
     # For algorithms that see and imitate; both raise where that cannot be done.
     eyes: Callable[[Sight], Eyes] | None = None  # draws states of any number of lanes
@@ -43,6 +49,11 @@ class TrainingEnv(NamedTuple):
     def plain_size(self) -> int:
         """Entries of an observation without the one-hot vector."""
         return self.observation_size - (self.num_tasks if self.one_hot else 0)
+
+    @property
+    def trial_steps(self) -> int:
+        """Steps of a trial, or of an episode where there are no trials."""
+        return self.episode_steps * (self.trial_episodes or 1)
 
     def whole(self, plain: Float[Array, "... plain"], task: Int[Array, "..."]) -> Float[Array, "... obs"]:
         """Observations of which a replay buffer keeps all but the one-hot vector, where these environments show one."""
@@ -60,18 +71,23 @@ class TrainingEnv(NamedTuple):
             raise ValueError(f"the configuration says {num_envs} environments, these are {self.num_envs}")
 
 
-def training_env(vector_env: VectorEnv) -> TrainingEnv:
+def training_env(vector_env: VectorEnv, trial_episodes: int | None = None) -> TrainingEnv:
     """A vector environment of Meta-World tasks to learn in.
 
+    Args:
+        vector_env: the environments.
+        trial_episodes: episodes for which a lane keeps its goal, to learn to learn; None for a new goal each.
+
     Raises:
-        ValueError: if there are fewer lanes than tasks, or several tasks that the observation does not tell apart.
+        ValueError: if there are fewer lanes than tasks, or several tasks that the observation does not tell apart where
+            that is not to be found out in trials.
     """
     env = vector_env.env
     if vector_env.num_envs < len(env.tasks):
         raise ValueError(f"num_envs must be at least the number of tasks, {len(env.tasks)}, got {vector_env.num_envs}")
-    if len(env.tasks) > 1 and not env.one_hot:
+    if len(env.tasks) > 1 and not env.one_hot and trial_episodes is None:
         raise ValueError("several tasks need the one-hot vector in the observation: make(..., one_hot=True)")
-    return TrainingEnv(
+    lanes = TrainingEnv(
         num_envs=vector_env.num_envs,
         num_tasks=len(env.tasks),
         observation_size=env.observation_size,
@@ -84,6 +100,17 @@ def training_env(vector_env: VectorEnv) -> TrainingEnv:
         sharding=vector_env.sharding,
         eyes=functools.partial(device_eyes, env),
         expert=lambda: jax.vmap(expert(env)),
+    )
+    if trial_episodes is None:
+        return lanes
+    return lanes._replace(
+        reset=functools.partial(begin_trials, vector_env),
+        step=lambda trials, action: step_trials(vector_env, trials, action, trial_episodes),
+        restart=functools.partial(end_trials, vector_env),
+        trial_episodes=trial_episodes,
+        goal=GOAL,
+        eyes=None,
+        expert=None,
     )
 
 
@@ -116,6 +143,7 @@ class Algorithm(NamedTuple):
     policy: Callable[[Any], Policy]  # train state -> the deterministic policy, for evaluation
     sharding: NamedSharding | None = None  # of the environments' lanes over several devices
     observe: Observe = observation  # makes what the policy acts on, of environments' states
+    recurrent: Callable[[Any], RecurrentPolicy] | None = None  # instead of `policy`, of one that learns in trials
 
 
 class EpisodeReport(struct.PyTreeNode):

@@ -15,11 +15,12 @@ from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
 from mjx_metaworld.training.clone import CloneConfig, make_clone
 from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+from mjx_metaworld.training.rl2 import RL2Config, make_rl2
 from mjx_metaworld.training.sac import SACConfig, make_sac
 from mjx_metaworld.training.view import Sight
 from mjx_metaworld.types import EPISODE_STEPS
 
-AlgorithmConfig = PPOConfig | SACConfig | FastSACConfig | CloneConfig
+AlgorithmConfig = PPOConfig | SACConfig | FastSACConfig | RL2Config | CloneConfig
 
 
 class Registered(NamedTuple):
@@ -33,6 +34,7 @@ ALGORITHMS = {
     "ppo": Registered(PPOConfig, make_ppo),
     "sac": Registered(SACConfig, make_sac),
     "fastsac": Registered(FastSACConfig, make_fastsac),
+    "rl2": Registered(RL2Config, make_rl2),
     "clone": Registered(CloneConfig, make_clone),
 }
 
@@ -84,6 +86,11 @@ def algorithm_name(config: AlgorithmConfig) -> str:
 def sight_of(config: AlgorithmConfig) -> Sight | None:
     """The sight of the policy that a configuration trains; None where it acts on observations."""
     return config.sight() if isinstance(config, CloneConfig) else None
+
+
+def trial_episodes_of(config: AlgorithmConfig) -> int | None:
+    """Episodes of a trial in which a configuration trains; None where every episode has a goal of its own."""
+    return config.trial_episodes if isinstance(config, RL2Config) else None
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
@@ -200,6 +207,18 @@ _CPU_FAST_MT50 = FastSACConfig(
     warmup_steps=120_000,
 )
 
+# Trials of two episodes, since evaluation needs one to adapt, and as in PPO every episode counts as if it went on. With
+# such networks three epochs take, by the time of a core, less than the simulation does.
+_CPU_ML10 = RL2Config(
+    num_envs=320,
+    hidden=(256, 256),
+    memory_hidden=(128,),
+    memory=128,
+    minibatches=8,
+    epochs=3,
+    across_episodes=False,
+)
+
 
 def _single(task: str) -> Preset:
     config = TrainConfig(task, _CPU, env_steps=4_000_000, eval_every=100_000, stop_at_success=0.98)
@@ -254,6 +273,18 @@ PRESETS = (
             eval_every=4_000_000,
             checkpoint_every=4_000_000,
             stop_at_success=0.98,
+        ),
+    ),
+    Preset(
+        "ML10-rl2-cpu",
+        "meta-learning of hidden goals: two CPU cores, 140 minutes",
+        TrainConfig(
+            "ML10-train",
+            _CPU_ML10,
+            env_steps=50_000_000,
+            eval_every=2_000_000,
+            eval_goals=10,
+            checkpoint_every=1_000_000,
         ),
     ),
     Preset(

@@ -13,11 +13,14 @@ from mjx_metaworld.training.normalize import task_moments
 from mjx_metaworld.types import Transition
 
 
-def follow(episodes: EpisodeStats, transitions: Transition, num_tasks: int) -> tuple[EpisodeStats, EpisodeReport]:
-    """Go through a rollout's transitions (time, envs); report the episodes that ended in it."""
+def follow(
+    episodes: EpisodeStats, transitions: Transition, num_tasks: int, counted: Bool[Array, "time envs"] | None = None
+) -> tuple[EpisodeStats, EpisodeReport]:
+    """Go through a rollout's transitions (time, envs); report the episodes that ended in it, where they are counted."""
     done = transitions.terminated | transitions.truncated
     episodes, so_far = accumulate(episodes, transitions)
-    task = jnp.where(done, transitions.task, num_tasks)  # rows that end nothing are nobody's
+    ends = done if counted is None else done & counted
+    task = jnp.where(ends, transitions.task, num_tasks)  # rows that end nothing are nobody's
     success, returns = (task_moments(x.astype(float), task, num_tasks) for x in (so_far.success, so_far.episode_return))
     seen = success.count > 0
     return episodes, EpisodeReport(
@@ -41,8 +44,8 @@ def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, "
     """Mask of lanes that end their first episode early, after the given iteration of `horizon` steps.
 
     All lanes start together; cutting the first episodes short spreads the later starts evenly over an episode's
-    length, so that a batch always holds all of its phases.
+    length, or a trial's, so that a batch always holds all of its phases.
     """
-    phases = max(1, env.episode_steps // horizon)
+    phases = max(1, env.trial_steps // horizon)
     phase = jnp.arange(env.num_envs) // env.num_tasks % phases
     return phase == iteration + 1

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training import networks
@@ -20,7 +20,7 @@ from mjx_metaworld.training.algorithm import (
     check_positive,
     check_shares,
 )
-from mjx_metaworld.training.devices import divide, gather
+from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.normalize import (
     Moments,
@@ -31,12 +31,19 @@ from mjx_metaworld.training.normalize import (
     no_reward_scale,
     observe_rewards,
     standardise,
-    task_moments,
+)
+from mjx_metaworld.training.proximal import (
+    Choice,
+    Learner,
+    Losses,
+    advantages,
+    clipped_losses,
+    explained_variance,
+    learn,
+    make_optimizer,
+    standardise_by_task,
 )
 from mjx_metaworld.types import Policy, Transition
-
-_RATE_STEP = 1.5  # by how much the learning rate moves at once, and within which limits
-_MIN_RATE, _MAX_RATE = 1e-5, 1e-2
 
 
 @dataclass(frozen=True)
@@ -106,49 +113,8 @@ class _Batch(NamedTuple):
 
     obs: Float[Array, "n obs"]  # standardised
     task: Int[Array, " n"]
-    action: Float[Array, "n action"]
-    mean: Float[Array, "n action"]  # of the policy that acted
-    log_std: Float[Array, "n action"]
-    advantage: Float[Array, " n"]
+    chosen: Choice
     value_target: Float[Array, " n"]
-
-
-class _Losses(NamedTuple):
-    policy: Float[Array, ""]
-    value: Float[Array, ""]
-    entropy: Float[Array, ""]
-    kl: Float[Array, ""]
-
-
-def advantages(
-    reward: Float[Array, "time envs"],
-    terminated: Bool[Array, "time envs"],
-    truncated: Bool[Array, "time envs"],
-    value: Float[Array, "time envs"],
-    next_value: Float[Array, "time envs"],
-    *,
-    gamma: float,
-    gae_lambda: float,
-) -> Float[Array, "time envs"]:
-    """Generalised advantage estimates (Schulman et al., 2016).
-
-    Args:
-        reward: of each step.
-        terminated: whether the step ended the episode for good: nothing follows.
-        truncated: whether it was cut off: the successor's value still counts, but no later step's error.
-        value: of the observation before the step.
-        next_value: of the true successor, also at an episode's end.
-        gamma: discount a step.
-        gae_lambda: weight of longer estimates; 0 is one-step, 1 the whole return.
-    """
-    error = reward + gamma * jnp.where(terminated, 0.0, next_value) - value
-    weight = gamma * gae_lambda * ~(terminated | truncated)
-
-    def step(later: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        estimate = now[0] + now[1] * later
-        return estimate, estimate
-
-    return jax.lax.scan(step, jnp.zeros_like(error[0]), (error, weight), reverse=True)[1]
 
 
 def make_ppo(config: PPOConfig, env: TrainingEnv) -> Algorithm:
@@ -173,7 +139,7 @@ class _PPO:
         self.config, self.env = config, env
         self.actor = networks.GaussianActor(config.hidden, env.action_size, env.num_tasks, config.initial_std)
         self.critic = networks.Critic(config.hidden, env.num_tasks)
-        self.optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=1e-5))
+        self.optimizer = make_optimizer(config.max_grad_norm)
 
     def init(self, key: Array) -> PPOState:
         key, env_key, actor_key, critic_key = jax.random.split(key, 4)
@@ -263,59 +229,33 @@ class _PPO:
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
         )
-        value_target = value + advantage
-        explained = 1.0 - jnp.var(advantage) / jnp.maximum(jnp.var(value_target), 1e-8)
-        of_task = task_moments(advantage, task, self.env.num_tasks)
         mean, log_std = self._distribution(state.actor, obs, task)
-        rows = _Batch(
-            obs=obs,
-            task=task,
-            action=transitions.action,
-            mean=mean,
-            log_std=log_std,
-            advantage=(advantage - of_task.mean[task]) / (jnp.sqrt(of_task.variance[task]) + 1e-8),
-            value_target=value_target,
-        )
+        standardised = standardise_by_task(advantage, task, self.env.num_tasks)
+        rows = _Batch(obs, task, Choice(transitions.action, mean, log_std, standardised), value + advantage)
         rows = gather(rows, self.env.sharding)  # the updates draw from all lanes
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows), explained
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows), explained_variance(advantage, value)
 
-    def _learn(self, state: PPOState, batch: _Batch, key: Array) -> tuple[PPOState, _Losses]:
-        config = self.config
-        size = batch.task.shape[0]
-
-        def update(carry: tuple, rows: Array) -> tuple[tuple, _Losses]:
-            params, optimizer, rate = carry
-            minibatch = divide(jax.tree.map(lambda x: x[rows], batch), self.env.sharding)
-            grads, losses = jax.grad(self._loss, has_aux=True)(params, minibatch)
-            steps, optimizer = self.optimizer.update(grads, optimizer, params)
-            rate = jnp.where(losses.kl > 2 * config.target_kl, rate / _RATE_STEP, rate)
-            rate = jnp.where(losses.kl < config.target_kl / 2, rate * _RATE_STEP, rate)
-            rate = jnp.clip(rate, _MIN_RATE, _MAX_RATE)
-            # Networks stay 32 bits wide where rewards, and with these the rate, are 64.
-            params = jax.tree.map(lambda p, s: p - (rate * s).astype(p.dtype), params, steps)
-            return (params, optimizer, rate), losses
-
-        def epoch(carry: tuple, epoch_key: Array) -> tuple[tuple, _Losses]:
-            rows = jax.random.permutation(epoch_key, size).reshape(config.minibatches, -1)
-            return jax.lax.scan(update, carry, rows)
-
-        start = ((state.actor, state.critic), state.optimizer, state.learning_rate)
-        ((actor, critic), optimizer, rate), losses = jax.lax.scan(epoch, start, jax.random.split(key, config.epochs))
-        state = state.replace(actor=actor, critic=critic, optimizer=optimizer, learning_rate=rate)
-        return state, jax.tree.map(jnp.mean, losses)
-
-    def _loss(self, params: tuple[Any, Any], batch: _Batch) -> tuple[Float[Array, ""], _Losses]:
-        config = self.config
-        mean, log_std = self._distribution(params[0], batch.obs, batch.task)
-        old = networks.gaussian_log_prob(batch.action, batch.mean, batch.log_std)
-        ratio = jnp.exp(networks.gaussian_log_prob(batch.action, mean, log_std) - old)
-        clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
-        value = self._value(params[1], batch.obs, batch.task)
-        losses = _Losses(
-            policy=-jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean(),
-            value=0.5 * jnp.mean((value - batch.value_target) ** 2),
-            entropy=networks.gaussian_entropy(log_std).mean(),
-            kl=networks.gaussian_kl((batch.mean, batch.log_std), (mean, log_std)).mean(),
+    def _learn(self, state: PPOState, batch: _Batch, key: Array) -> tuple[PPOState, Losses]:
+        learner = Learner((state.actor, state.critic), state.optimizer, state.learning_rate)
+        learner, losses = learn(
+            learner,
+            batch,
+            key,
+            loss=self._loss,
+            optimizer=self.optimizer,
+            settings=self.config,
+            lanes=self.env.sharding,
         )
+        actor, critic = learner.params
+        state = state.replace(
+            actor=actor, critic=critic, optimizer=learner.optimizer, learning_rate=learner.learning_rate
+        )
+        return state, losses
+
+    def _loss(self, params: tuple[Any, Any], batch: _Batch) -> tuple[Float[Array, ""], Losses]:
+        config = self.config
+        policy = self._distribution(params[0], batch.obs, batch.task)
+        value = self._value(params[1], batch.obs, batch.task)
+        losses = clipped_losses(batch.chosen, policy, value - batch.value_target, config.clip)
         total = losses.policy + config.value_weight * losses.value - config.entropy_weight * losses.entropy
         return total, losses

@@ -54,34 +54,50 @@ def evaluate_on_reference(
     """
     require_metaworld(env.tasks, "the evaluation on CPU metaworld")
     names = [spec.name for spec in env.tasks]
-    num_goals = len(rand_vecs[0])
-    makers = [
-        partial(
-            metaworld._init_each_env,
-            env_dict.ALL_V3_ENVIRONMENTS[name],
-            tasks=[
-                reference_task(name, vector[: len(spec.rand_low)], goal_observable=env.goal_observable)
-                for vector in vectors
-            ],
-            max_episode_steps=num_steps,
-            use_one_hot=env.one_hot,
-            env_id=i,
-            num_tasks=len(names),
-            task_select="pseudorandom",  # goal after goal
-            reward_function_version=env.reward_version,
-        )
-        for i, (name, spec, vectors) in enumerate(zip(names, env.tasks, rand_vecs, strict=True))
-    ]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*precision lowered")  # metaworld's spaces are float64
-        envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs = reference_vector(env, rand_vecs, num_steps, goal_observable=env.goal_observable, use_one_hot=env.one_hot)
     envs.call("toggle_sample_tasks_on_reset", True)
     observe = _plain if sight is None else _Pictures(envs, sight)
-    _, _, success, returns = evaluation(_Agent(policy, observe, len(names), advance), envs, num_episodes=num_goals)
+    _, _, success, returns = evaluation(
+        _Agent(policy, observe, len(names), advance), envs, num_episodes=len(rand_vecs[0])
+    )
     envs.close()
     return ReferenceEvaluation(
         np.array([success[name] for name in names]), np.array([np.mean(returns[name]) for name in names])
     )
+
+
+def reference_vector(
+    env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], num_steps: int, *, goal_observable: bool, **options: Any
+) -> SyncVectorEnv:
+    """Metaworld's vector of environments, one a task, which at `sample_tasks` go on to their next goal.
+
+    Args:
+        env: whose tasks and reward version these are.
+        rand_vecs: goal vectors of each task.
+        num_steps: control steps of an episode, at most.
+        goal_observable: whether observations show the goal.
+        options: of metaworld's `make_mt_envs` and `make_ml_envs`, such as `recurrent_info_in_obs=True`.
+    """
+    makers = [
+        partial(
+            metaworld._init_each_env,
+            env_dict.ALL_V3_ENVIRONMENTS[spec.name],
+            tasks=[
+                reference_task(spec.name, vector[: len(spec.rand_low)], goal_observable=goal_observable)
+                for vector in vectors
+            ],
+            max_episode_steps=num_steps,
+            env_id=i,
+            num_tasks=len(env.tasks),
+            task_select="pseudorandom",  # goal after goal
+            reward_function_version=env.reward_version,
+            **options,
+        )
+        for i, (spec, vectors) in enumerate(zip(env.tasks, rand_vecs, strict=True))
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*precision lowered")  # metaworld's spaces are float64
+        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def _plain(observations: np.ndarray) -> np.ndarray:

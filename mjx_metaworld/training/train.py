@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import termination
@@ -33,11 +34,13 @@ from mjx_metaworld.training.checkpoint import (
     policy_part,
     read_run,
 )
-from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences
+from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences, trial_episodes_of
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
+from mjx_metaworld.training.recurrent import RecurrentPolicy
 from mjx_metaworld.training.sinks import MakeSink, Sink
+from mjx_metaworld.training.trial_evaluation import TrialLength, make_trial_evaluator
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
@@ -54,6 +57,7 @@ class Trained(NamedTuple):
     progress: Progress
     observe: Observe = observation
     best: Progress | None = None  # at the run's best evaluation, whose policy `load(folder / "best")` has
+    recurrent: RecurrentPolicy | None = None  # instead of `policy`, of one that learns in trials
 
 
 def train(
@@ -119,8 +123,7 @@ def train(
             best = checkpoints.best()
         finally:
             checkpoints.close()
-    plain = environment(config) if config.randomise else env
-    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe, best)
+    return _trained(config, env, algorithm, state, progress, best)
 
 
 def _run(
@@ -145,9 +148,7 @@ def _run(
         console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
     names = [spec.name for spec in env.tasks]
     with console.status("Resetting to the frozen goals"):
-        frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-        plain = environment(config) if config.randomise else env
-        evaluate = make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
+        evaluate = _evaluator(config, env, algorithm)
     with Recorder(folder, names, config.env_steps, console, progress, sinks) as recorder:
         start = (state, progress)
         state, progress = run_loop(algorithm, recorder.watched(evaluate), schedule, start, recorder, checkpoints, began)
@@ -155,6 +156,18 @@ def _run(
     if table is not None:
         console.print(table)
     return state, progress
+
+
+def _evaluator(config: TrainConfig, env: MetaWorldEnv, algorithm: Algorithm) -> Callable[[Any], EpisodeStats]:
+    """The evaluation on the frozen goals; in trials as long as those of training, of which the last episode counts."""
+    frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
+    plain = environment(config) if config.randomise else env
+    trial_episodes = trial_episodes_of(config.algorithm)
+    if algorithm.recurrent is None or trial_episodes is None:
+        return make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
+    length = TrialLength(trial_episodes - 1)
+    in_trials = make_trial_evaluator(plain, frozen, algorithm.recurrent, length, lanes=algorithm.sharding)
+    return lambda state: in_trials(state).counted()
 
 
 def _going_on(folder: Path, newest: int | None, algorithm: Algorithm, again: str) -> str:
@@ -210,8 +223,20 @@ def load(path: Path) -> Trained:
     if restored is None:
         raise CheckpointError(f"{path} holds no checkpoint yet")
     state, progress = restored
+    return _trained(config, env, algorithm, state, progress, None)
+
+
+def _trained(
+    config: TrainConfig,
+    env: MetaWorldEnv,
+    algorithm: Algorithm,
+    state: Any,
+    progress: Progress,
+    best: Progress | None,
+) -> Trained:
     plain = environment(config) if config.randomise else env
-    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe)
+    recurrent = None if algorithm.recurrent is None else algorithm.recurrent(state)
+    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe, best, recurrent)
 
 
 def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorldEnv:
@@ -226,7 +251,7 @@ def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorld
     """
     return make(
         config.tasks,
-        one_hot=len(resolve(config.tasks)) > 1,
+        one_hot=len(resolve(config.tasks)) > 1 and trial_episodes_of(config.algorithm) is None,
         reward_version=config.reward_version,
         max_episode_steps=config.algorithm.episode_steps,
         randomise=[term_of(text) for text in randomise] or None,
@@ -241,7 +266,8 @@ def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple
     """
     env = environment(config, config.randomise)
     lanes = VectorEnv(env, config.algorithm.num_envs, resample_task=False, devices=devices)
-    return env, ALGORITHMS[algorithm_name(config.algorithm)].make(config.algorithm, training_env(lanes))
+    learning = training_env(lanes, trial_episodes_of(config.algorithm))
+    return env, ALGORITHMS[algorithm_name(config.algorithm)].make(config.algorithm, learning)
 
 
 def _facts(devices: Sequence[Device] | None) -> dict[str, Any]:

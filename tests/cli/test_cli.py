@@ -149,6 +149,7 @@ BAD = {
     "view out/train/no-such-run": "there is no folder out/train/no-such-run",
     "view --lanes 0": "lanes must be in 1..64, got 0",
     "view --port 70000": "port must be in 0..65535, got 70000",
+    "eval MT10 --adaptation-episodes 1": "for checkpoints of policies with memory",
     "eval out/train/no-such-run": "there is no folder out/train/no-such-run",
     "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",

@@ -33,7 +33,7 @@ ROWS = (
     ("build",),
     ("env",),
     ("vector", "experts", "rendering", "testing"),
-    ("episodes", "trajectory"),
+    ("episodes", "trajectory", "trials"),
     ("parity",),
     ("training",),
     ("view",),

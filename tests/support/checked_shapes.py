@@ -13,7 +13,18 @@ from typing import Any
 import flax.struct
 import jaxtyping
 
-ROOMS = ("env", "vector", "episodes", "suites", "observation", "tasks", "experts", "training", "adapters.gymnax")
+ROOMS = (
+    "env",
+    "vector",
+    "trials",
+    "episodes",
+    "suites",
+    "observation",
+    "tasks",
+    "experts",
+    "training",
+    "adapters.gymnax",
+)
 
 _dataclass = flax.struct.dataclass
 
@@ -93,6 +104,22 @@ def trace_training(physics: mw.MetaWorldEnv) -> None:
         jax.eval_shape(algorithm.iterate, state)
 
 
+def trace_trials(physics: mw.MetaWorldEnv) -> None:
+    """An iteration of RL2, and its policy in an evaluation."""
+    vector_env = mw.VectorEnv(physics, 6, resample_task=False)
+    config = training.RL2Config(num_envs=6, horizon=4, sequence=2, episode_steps=8, hidden=(8,), minibatches=2)
+    algorithm = training.make_rl2(config, training.training_env(vector_env, config.trial_episodes))
+    state = jax.eval_shape(algorithm.init, jax.random.key(0))
+    jax.eval_shape(algorithm.iterate, state)
+
+    def act(state: Any, obs: jax.Array, key: jax.Array) -> jax.Array:
+        assert algorithm.recurrent is not None
+        policy = algorithm.recurrent(state)
+        return policy.act(policy.start(3), obs, training.no_past(3, 4), key)[0]
+
+    jax.eval_shape(act, state, jnp.zeros((3, 39)), jax.random.key(0))
+
+
 def main() -> None:
     """Trace all of it, and see that a wrong shape is found at all."""
     few = mw.make(FEW, engine=KinematicEngine)
@@ -101,6 +128,7 @@ def main() -> None:
     trace_tasks(sys.argv[1])
     trace_step(mw.make(FEW))
     trace_training(mw.make(FEW, engine=KinematicEngine, one_hot=True))
+    trace_trials(few)
     try:
         few.reset_to(0, jnp.zeros((2, few.rand_vec_size)), jax.random.key(0))
     except jaxtyping.TypeCheckError:

@@ -22,9 +22,11 @@ from mjx_metaworld.training.config import ALGORITHMS
 from mjx_metaworld.training.fastsac import FastSACConfig
 from mjx_metaworld.training.loop import Schedule, begin, run_loop
 from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.rl2 import RL2Config
 from mjx_metaworld.training.sac import SACConfig
 from mjx_metaworld.training.view import Sight, View
 from mjx_metaworld.types import Metrics, Transition
+from support.trial_probes import remembering_pays, trial_probe
 
 ACTION_SIZE = 2
 
@@ -193,6 +195,18 @@ RUN_CONFIGS = {
         replay_size=512,
         warmup_steps=129,
     ),
+    # Sequences of half a rollout, and trials that are not over with it.
+    "rl2": RL2Config(
+        num_envs=16,
+        horizon=8,
+        sequence=4,
+        episode_steps=10,
+        hidden=(16,),
+        memory_hidden=(8,),
+        memory=8,
+        epochs=2,
+        minibatches=2,
+    ),
     "clone": CloneConfig(
         num_envs=16,
         horizon=8,
@@ -219,8 +233,11 @@ class Silent:
 
 
 def probe_learner(algorithm: str, lanes: NamedSharding | None = None) -> Algorithm:
-    """A learner on a probe that pays for the drawn number."""
+    """A learner on a probe that pays for the drawn number, or on one with trials."""
     config = RUN_CONFIGS[algorithm]
+    if isinstance(config, RL2Config):
+        trials = trial_probe(remembering_pays, episode_steps=config.episode_steps, cue=True)
+        return ALGORITHMS[algorithm].make(config, trials._replace(sharding=lanes))
     env = probe(
         lambda task, obs, action: -((action[:, 0] - obs[:, 1]) ** 2),
         episode_steps=config.episode_steps,

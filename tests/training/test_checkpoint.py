@@ -42,9 +42,9 @@ def test_a_run_in_two_parts_equals_one_in_one_bit_by_bit(uninterrupted, tmp_path
 
 
 # That runs go on bit by bit without a kill is shown above, and for the other states, their buffers included, by
-# `test_sac.py` and `test_fastsac.py`.
+# `test_sac.py`, `test_fastsac.py` and `test_rl2.py`.
 @pytest.mark.full
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", "fastsac"])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "fastsac", "rl2"])
 def test_a_killed_process_goes_on_bit_by_bit(tmp_path, algorithm):
     script = str(Path(training_probes.__file__))
     command = [sys.executable, script, str(tmp_path), "1000000", algorithm]

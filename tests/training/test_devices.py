@@ -60,7 +60,7 @@ for name in sys.argv[2:]:
         shutil.rmtree(folder / f"{{name}}-{{copy}}" / "checkpoints" / str(whole))
     again, _ = run_probe(folder / f"{{name}}-again", whole, half, name, lanes)  # from the checkpoint half-way
     mixed, _ = run_probe(folder / f"{{name}}-mixed", whole, half, name)  # from it on a single device
-    parameters = {{"ppo": "actor", "sac": "learner", "fastsac": "learner", "clone": "student"}}[name]
+    parameters = {{"ppo": "actor", "sac": "learner", "fastsac": "learner", "rl2": "learner", "clone": "student"}}[name]
     report[name] = {{
         "iterations": progress.iteration,
         "lanes": lanes_of(two.env_state.obs),
@@ -102,13 +102,13 @@ def report_of(script: str, folder: Path, *algorithms: str) -> dict[str, Any]:
 def probes(request, tmp_path_factory) -> tuple[dict[str, Any], Path]:
     """Of the algorithms on a probe, and where their checkpoints are."""
     folder = tmp_path_factory.mktemp("devices")
-    algorithms = ("ppo", "sac", "fastsac", "clone") if request.config.getoption("--full") else ("ppo",)
+    algorithms = ("ppo", "sac", "fastsac", "rl2", "clone") if request.config.getoption("--full") else ("ppo",)
     return report_of(PROBES, folder, *algorithms), folder
 
 
 # The loop, the division of a batch and the checkpoints are the same code for all.
 EACH_ALGORITHM = pytest.mark.parametrize(
-    "algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.full) for name in ("sac", "fastsac", "clone"))]
+    "algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.full) for name in ("sac", "fastsac", "rl2", "clone"))]
 )
 
 

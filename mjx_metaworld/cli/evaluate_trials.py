@@ -1,0 +1,162 @@
+"""`mjx-metaworld eval CHECKPOINT` of a policy that learns in trials: metaworld's evaluation of meta-learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.env import make
+from mjx_metaworld.suites import Tasks, goals, list_suites, require_metaworld, resolve
+from mjx_metaworld.training import Trained, load
+from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
+from mjx_metaworld.training.config import trial_episodes_of
+from mjx_metaworld.training.reference_trials import ReferenceTrials, evaluate_trials_on_reference
+from mjx_metaworld.training.trial_evaluation import TrialLength, TrialStats, make_trial_evaluator
+
+
+@dataclass(frozen=True)
+class TrialFigures:
+    """A task's success rates in trials with hidden goals."""
+
+    tasks: str  # the suite or list of tasks that it is evaluated with
+    task: str
+    first_here: float | None  # of the first episode of adaptation, with drawn actions, at any step; None without one
+    success_here: float  # of the episodes of evaluation
+    success_there: float | None  # on CPU metaworld
+    return_here: float  # mean up to the first success
+
+
+def evaluate_trials(
+    folder: Path,
+    adaptation_episodes: int | None,
+    evaluation_episodes: int,
+    num_goals: int,
+    num_steps: int,
+    seed: int,
+    reference: bool,
+    console: Console,
+) -> list[TrialFigures]:
+    """Print success by task, of a suite `...-train` for `...-test`, too; goals are hidden.
+
+    Args:
+        folder: of the run; its newest checkpoint is taken.
+        adaptation_episodes: before those that count; None for as many as a trial of training has before its last.
+        evaluation_episodes: that count.
+        num_goals: of the 50 frozen goals a task.
+        num_steps: control steps an episode at most.
+        seed: of the frozen goals.
+        reference: whether to evaluate on CPU metaworld by its `metalearning_evaluation`, too.
+        console: where to print.
+
+    Raises:
+        CheckpointError: if there is no usable checkpoint.
+        ValueError: for a bad number of episodes, and with `reference` if metaworld does not have one of the tasks.
+    """
+    config = read_run(find_checkpoint(folder).run).config
+    if adaptation_episodes is None:
+        adaptation_episodes = (trial_episodes_of(config.algorithm) or 1) - 1
+    length = TrialLength(adaptation_episodes, evaluation_episodes)
+    splits = _splits(config.tasks)
+    if reference:
+        require_metaworld([spec for tasks in splits for spec in resolve(tasks)], "eval --reference")
+    rows = []
+    with progress_bars(console) as bars:
+        loading = bars.add_task("loading the checkpoint", total=None)
+        trained = load(folder)
+        bars.remove_task(loading)
+        for tasks in splits:
+            rows += _evaluate(trained, tasks, length, num_goals, num_steps, seed, reference, bars)
+    title = (
+        f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}); "
+        f"{length.adaptation} episodes of adaptation, {length.evaluation} of evaluation, of {num_steps} steps (or, in "
+        f"evaluation, the first success), rewards {trained.env.reward_version}"
+    )
+    console.print(_table(title, rows, reference))
+    return rows
+
+
+def _splits(tasks: Tasks) -> list[Tasks]:
+    """The tasks of a run and, of a suite for meta-training, those for meta-testing."""
+    if isinstance(tasks, str) and tasks.endswith("-train"):
+        test = f"{tasks.removesuffix('-train')}-test"
+        return [tasks, test] if test in list_suites() else [tasks]
+    return [tasks]
+
+
+def _evaluate(
+    trained: Trained,
+    tasks: Tasks,
+    length: TrialLength,
+    num_goals: int,
+    num_steps: int,
+    seed: int,
+    reference: bool,
+    bars: Progress,
+) -> list[TrialFigures]:
+    policy = trained.recurrent
+    assert policy is not None, "the run trains in trials"
+    name = tasks if isinstance(tasks, str) else ",".join(spec.name for spec in resolve(tasks))
+    here = bars.add_task(f"compiling and evaluating {name} here", total=None)
+    env = make(tasks, goal_observable=False, reward_version=trained.env.reward_version)
+    rand_vecs = [vectors[:num_goals] for vectors in goals(tasks, seed)]
+    stats = make_trial_evaluator(env, rand_vecs, lambda _: policy, length, num_steps)(None)
+    bars.remove_task(here)
+    there = None
+    if reference:
+        # Fewer steps in evaluation where all tasks succeed.
+        total = num_goals * num_steps * (length.adaptation + length.evaluation)
+        waiting = bars.add_task(f"{name} on CPU metaworld", total=total)
+        there = evaluate_trials_on_reference(env, policy, rand_vecs, length, num_steps, lambda: bars.advance(waiting))
+        bars.remove_task(waiting)
+    return [_figures(name, spec.name, stats, there, i) for i, spec in enumerate(env.tasks)]
+
+
+def _figures(tasks: str, task: str, stats: TrialStats, there: ReferenceTrials | None, i: int) -> TrialFigures:
+    first = stats.adaptation.success[i, :, :1]
+    return TrialFigures(
+        tasks=tasks,
+        task=task,
+        first_here=float(first.mean()) if first.size else None,
+        success_here=float(stats.evaluation.success[i].mean()),
+        success_there=None if there is None else float(there.success[i]),
+        return_here=float(stats.evaluation.episode_return[i].mean()),
+    )
+
+
+def _table(title: str, rows: list[TrialFigures], reference: bool) -> Table:
+    table = Table("task", title=title)
+    headings = {
+        "first_here": "first episode\nhere",
+        "success_here": "evaluation\nhere",
+        "success_there": "evaluation\nCPU",
+        "return_here": "mean return\nhere",
+    }
+    if not reference:
+        del headings["success_there"]
+    for heading in headings.values():
+        table.add_column(heading, justify="right")
+
+    def cell(figures: list[TrialFigures], name: str) -> str:
+        values = [getattr(row, name) for row in figures]
+        if None in values:
+            return ""
+        return f"{np.mean(values):.0f}" if name == "return_here" else f"{np.mean(values):.1%}"
+
+    def cells(figures: list[TrialFigures]) -> list[str]:
+        return [cell(figures, name) for name in headings]
+
+    for tasks in dict.fromkeys(row.tasks for row in rows):
+        own = [row for row in rows if row.tasks == tasks]
+        for row in own:
+            table.add_row(row.task, *cells([row]))
+        if len(own) > 1:
+            table.add_section()
+            table.add_row(f"mean of {tasks}", *cells(own))
+            table.add_section()
+    return table
