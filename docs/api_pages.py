@@ -26,7 +26,7 @@ PAGES = {
     "environments": Page(
         "Environments",
         "What a training loop needs: `import mjx_metaworld as mw`, then `mw.make`.",
-        rooms=("env", "vector", "types", "suites", "compile", "experts"),
+        rooms=("env", "vector", "types", "suites", "compile", "experts", "trials"),
     ),
     "physics": Page("Physics and scenes", "Accuracy, layout, and what a scene may hold.", rooms=("physics", "scenes")),
     "rendering": Page(
