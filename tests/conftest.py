@@ -90,14 +90,9 @@ def _economize() -> None:
 @pytest.fixture
 def scratch_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks and suites that a test declares are forgotten at its end."""
-    from mjx_metaworld import suites
-    from mjx_metaworld.tasks import registry
+    from support.registry import forget_afterwards
 
-    for name in ("_tasks", "_origins"):
-        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
-    monkeypatch.setattr(registry, "_suites", set(registry._suites))
-    monkeypatch.setattr(registry, "_listeners", [])  # gymnasium's registry, say, would not forget
-    monkeypatch.setattr(suites, "_listed", dict(suites._listed))
+    forget_afterwards(monkeypatch)
 
 
 def pytest_configure(config: pytest.Config) -> None:

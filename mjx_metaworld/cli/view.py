@@ -21,9 +21,7 @@ from mjx_metaworld.view.viewer import Viewer
 class View:
     """Watch and steer on a page in the browser; Ctrl-C ends it."""
 
-    what: Annotated[Positional[str], arg(metavar="[SUITE|TASK|RUN|TRAJECTORY|DATASET]")] = (
-        "reach-v3"  # a name, a folder or a file
-    )
+    what: Annotated[Positional[str], arg(metavar="[WHAT]")] = "reach-v3"  # tasks, a run, a trajectory or a dataset
     policy: str = "expert"  # of tasks: expert, random, or module:function, a function env -> ((obs, task) -> action)
     lanes: int | None = None  # environments side by side; by default one a task, at most 4
     num_steps: int = EPISODE_STEPS  # control steps an episode, 80 a second of simulated time

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from support.registry import forget_afterwards
 
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.suites import register_suite, resolve
@@ -30,11 +32,17 @@ def answer(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def run(kinematic, tmp_path_factory) -> Path:
+def run(kinematic, tmp_path_factory) -> Iterator[Path]:
     """The folder of a run on a suite of one's own with two tasks, whose test split has another."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget_afterwards(patch)
+        yield train_on_a_suite(tmp_path_factory.mktemp("trials") / "run")
+
+
+def train_on_a_suite(folder: Path) -> Path:
+    """Declare the suite, and train on it into a folder."""
     register_suite(SUITE, ["reach-v3", "door-open-v3"])
     register_suite("pair-test", ["drawer-close-v3"])
-    folder = tmp_path_factory.mktemp("trials") / "run"
     settings = ("num_envs=4", "episode_steps=6", *SMALL)
     steps = ("--env-steps", "32", "--eval-every", "32", "--eval-goals", "2")
     with pytest.raises(SystemExit) as ended:
