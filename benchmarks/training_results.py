@@ -16,7 +16,7 @@ import numpy as np
 from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.training.checkpoint import Run, read_run
 from mjx_metaworld.training.config import PRESETS, algorithm_name, as_json
-from mjx_metaworld.training.records import EVALUATION, START, read_records
+from mjx_metaworld.training.records import EVALUATION, ITERATION, START, read_records
 
 FILE = Path("benchmarks/results/training.json")
 
@@ -111,13 +111,15 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
         seeing = {name: algorithm[name] for name in ("cameras", "picture_size")}
         seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": _mean(row["success_here"] for row in opengl)}
     args = arguments_of(run)
+    # A run that was stopped between two evaluations has a later policy than that of the last one.
+    last = max((*records, *read_records(folder, ITERATION)), key=lambda record: record["env_steps"])
     return Result(
         task=args.tasks,
         seed=args.seed,
         # The seed comes last and always, so that the runs of several seeds begin alike.
         command=f"{command_of(dataclasses.replace(args, seed=0))} --seed {args.seed}",
-        env_steps=records[-1]["env_steps"],
-        seconds=round(records[-1]["seconds"] if seconds is None else seconds, 1),
+        env_steps=last["env_steps"],
+        seconds=round(max(last["seconds"], records[-1]["seconds"]) if seconds is None else seconds, 1),
         success_here=_mean(row.success_here for row in rows),
         success_there=_mean(row.success_there for row in rows),
         return_here=round(_mean(row.return_here for row in rows), 1),
