@@ -161,12 +161,11 @@ def _run(
 def _evaluator(config: TrainConfig, env: MetaWorldEnv, algorithm: Algorithm) -> Callable[[Any], EpisodeStats]:
     """The evaluation on the frozen goals; in trials as long as those of training, of which the last episode counts."""
     frozen = [vectors[: config.eval_goals] for vectors in goals(config.tasks, config.goals_seed)]
-    plain = environment(config) if config.randomise else env
     trial_episodes = trial_episodes_of(config.algorithm)
     if algorithm.recurrent is None or trial_episodes is None:
-        return make_evaluator(plain, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
+        return make_evaluator(env, frozen, algorithm.policy, lanes=algorithm.sharding, observe=algorithm.observe)
     length = TrialLength(trial_episodes - 1)
-    in_trials = make_trial_evaluator(plain, frozen, algorithm.recurrent, length, lanes=algorithm.sharding)
+    in_trials = make_trial_evaluator(env, frozen, algorithm.recurrent, length, lanes=algorithm.sharding)
     return lambda state: in_trials(state).counted()
 
 
@@ -234,9 +233,8 @@ def _trained(
     progress: Progress,
     best: Progress | None,
 ) -> Trained:
-    plain = environment(config) if config.randomise else env
     recurrent = None if algorithm.recurrent is None else algorithm.recurrent(state)
-    return Trained(config, plain, state, algorithm.policy(state), progress, algorithm.observe, best, recurrent)
+    return Trained(config, env, state, algorithm.policy(state), progress, algorithm.observe, best, recurrent)
 
 
 def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorldEnv:
@@ -259,13 +257,16 @@ def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorld
 
 
 def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple[MetaWorldEnv, Algorithm]:
-    """Environment and algorithm of a configuration; every task has the same share of the lanes.
+    """Environment of a configuration as its scenes are, and the algorithm; every task has the same share of the lanes.
+
+    The algorithm's own lanes draw what is to be randomised.
 
     Raises:
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
     """
-    env = environment(config, config.randomise)
-    lanes = VectorEnv(env, config.algorithm.num_envs, resample_task=False, devices=devices)
+    env = environment(config)
+    drawing = environment(config, config.randomise) if config.randomise else env
+    lanes = VectorEnv(drawing, config.algorithm.num_envs, resample_task=False, devices=devices)
     learning = training_env(lanes, trial_episodes_of(config.algorithm))
     return env, ALGORITHMS[algorithm_name(config.algorithm)].make(config.algorithm, learning)
 
