@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.config import EngineConfig
+from mjx_metaworld.randomise.drawing import Term
 from mjx_metaworld.tasks.spec import RewardVersion, TaskSpec
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import select_envs
@@ -35,19 +36,24 @@ class Programs(NamedTuple):
     """Jitted functions; `jax.jit` keeps a program for every batch size that was used."""
 
     env: MetaWorldEnv
-    start: Callable[[Int[Array, " starts"], Float[Array, "starts rand"]], State]  # states with these goals
+    # States with these goals, and with parameters of an episode by these keys, where such are drawn.
+    start: Callable[[Int[Array, " starts"], Float[Array, "starts rand"], Key[Array, " starts"] | None], State]
     pick: Callable[[State, Int[Array, " envs"]], State]  # some rows of a batch of states
     restart: Callable[[State, State, Int[Array, " envs"], Bool[Array, " envs"]], State]  # those lanes at those starts
     step: Callable[[State, Float[Array, "envs 4"]], tuple[State, StepOutput]]
 
     def __reduce__(self) -> tuple[Any, ...]:
         env = self.env
-        return programs, (env.tasks, env.goal_observable, env.reward_version, env.engine.config)
+        return programs, (env.tasks, env.goal_observable, env.reward_version, env.engine.config, env.randomise)
 
 
 @functools.lru_cache(maxsize=16)
 def programs(
-    tasks: tuple[TaskSpec, ...], goal_observable: bool, reward_version: RewardVersion, config: EngineConfig
+    tasks: tuple[TaskSpec, ...],
+    goal_observable: bool,
+    reward_version: RewardVersion,
+    config: EngineConfig,
+    randomise: tuple[Term, ...] | None = None,
 ) -> Programs:
     """The functions for a list of tasks and options, the same object for the same arguments."""
     env = make(
@@ -56,6 +62,7 @@ def programs(
         reward_version=reward_version,
         physics=config.accuracy,
         backend=config.execution,
+        randomise=randomise,
     )
 
     def pick(states: State, row: Int[Array, " envs"]) -> State:

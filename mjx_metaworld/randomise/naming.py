@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mjx_metaworld.randomise import terms as ready_made
@@ -25,6 +25,17 @@ _MAKERS: dict[str, Callable[[Any, Any], Term]] = {
         ready_made.observation_noise,
     )
 }
+
+
+def terms_of(given: str | Term | Iterable[str | Term]) -> tuple[Term, ...]:
+    """Terms, each given as such or by its text, see `term_of`.
+
+    Raises:
+        ValueError: for the text of no term.
+        TypeError: for what is neither.
+    """
+    each = (given,) if isinstance(given, str) or callable(given) else given
+    return check_terms([term_of(term) if isinstance(term, str) else term for term in each])
 
 
 def term_of(text: str) -> Term:

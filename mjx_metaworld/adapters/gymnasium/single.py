@@ -72,7 +72,9 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; a seed restarts the choice of goals."""
         super().reset(seed=check_seed(seed))
-        self._lane.np_random = self.np_random  # one generator, gymnasium's
+        self._lane.np_random, self._lane.np_random_seed = self.np_random, self.np_random_seed  # gymnasium's
+        if seed is not None:
+            self._lane.restarts = 0
         obs, _ = self._batch.reset()
         return _first(obs), {}
 

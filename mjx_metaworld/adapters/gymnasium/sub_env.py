@@ -33,6 +33,7 @@ class SubEnv:
         task_name: metaworld's class name of the task, such as "SawyerReachEnvV3"; of a task of one's own its name.
         terminate_on_success: whether a success ends the episode.
         sample_tasks_on_reset: whether a reset chooses a goal anew.
+        restarts: number of episodes since the last seed; with the seed it tells what an episode draws beside its goal.
         update_running_mean: whether its statistics, if it normalises by any, go on; False for an evaluation.
     """
 
@@ -68,6 +69,7 @@ class SubEnv:
     def seed(self, seed: int | None) -> None:
         """Restart the sequence of choices."""
         self.np_random, self.np_random_seed = seeding.np_random(check_seed(seed))
+        self.restarts = 0
 
     def choose(self) -> int:
         """Draw the next goal like the reference's task-select wrappers, from the same generator; its index."""
@@ -103,6 +105,8 @@ class SubEnv:
             "current_task_idx": self.current_task_idx,
             "sample_tasks_on_reset": self.sample_tasks_on_reset,
             "rng_state": self.np_random.bit_generator.state,
+            "seed": self.np_random_seed,
+            "restarts": self.restarts,
         }
 
     def load_checkpoint(self, checkpoints: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -121,6 +125,7 @@ class SubEnv:
         self.current_task_idx = checkpoint["current_task_idx"]
         self.sample_tasks_on_reset = checkpoint["sample_tasks_on_reset"]
         self.np_random.bit_generator.state = checkpoint["rng_state"]
+        self.np_random_seed, self.restarts = checkpoint["seed"], checkpoint["restarts"]
 
     # --- by name ---
 

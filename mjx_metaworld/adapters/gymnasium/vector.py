@@ -25,14 +25,16 @@ from mjx_metaworld.adapters.gymnasium.normalization import (
 from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors
 from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
 from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
+from mjx_metaworld.adapters.gymnasium.starts import Starts
 from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.physics.backend import Backend, execution_of
 from mjx_metaworld.physics.checks import as_integer, check_integer
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads, without_threads
+from mjx_metaworld.randomise.drawing import Term, parameters
+from mjx_metaworld.randomise.naming import terms_of
 from mjx_metaworld.rendering.pixels import Pixels
-from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS, Metrics
@@ -79,6 +81,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             dict of "state", which is what they are without, and "pixels", uint8 (height, width, 3); with depth or
             segmentation also of "depth" and "segmentation". A lane is drawn once a step, and under "SameStep" where an
             episode ends twice: its last picture, in `final_obs`, and the first of the next episode.
+        randomise: what every episode draws, terms as for `make` or their texts, such as "friction=0.5,1.5". Goals are
+            those without it. `call("parameters")` tells what the lanes have drawn.
         physics: accuracy of the engine, as for `make`.
         backend: how batches are laid out, as for `make`.
 
@@ -87,8 +91,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
-            length or picture size, or a one-hot id beyond `num_tasks`.
-        TypeError: for `pixels` of another kind.
+            length or picture size, the text of no term, or a one-hot id beyond `num_tasks`.
+        TypeError: for `pixels` of another kind, or a term that is no function.
         ImportError, RuntimeError: if `pixels` cannot be drawn here, see `mw.camera`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
     """
@@ -117,6 +121,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         width: int = 480,
         height: int = 480,
         pixels: Pixels | Mapping[str, Any] | None = None,
+        randomise: str | Term | Sequence[str | Term] | None = None,
         physics: PhysicsConfig | None = None,
         backend: Backend | Execution = "auto",
     ) -> None:
@@ -125,6 +130,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self._max_episode_steps = check_integer(
             "max_episode_steps", EPISODE_STEPS if max_episode_steps is None else max_episode_steps
         )
+        terms = None if randomise is None else terms_of(randomise)
         config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
@@ -157,10 +163,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
         # gymnasium's workers hand on what reset raises, but not what raises here: there they only vanish.
         if not without_threads():
-            self._programs = programs(tuple(tasks), goal_observable, reward_function_version, config)
-            self._prepare_starts()
-            self._state = self._programs.pick(self._starts, jnp.asarray([rows[0] for rows in self._rows]))
-        self._row = np.zeros(self.num_envs, np.int32)
+            self._programs = programs(tuple(tasks), goal_observable, reward_function_version, config, terms)
+            self._starts = Starts(self._programs, self._lanes, self._task)
+            self._state = self._starts.first()
         self._ready = np.zeros(self.num_envs, bool)  # lanes that are within an episode
         self.statistics = EpisodeStatistics(self.num_envs)
         # The last ones, without pictures; lanes that were never reset have none.
@@ -176,14 +181,6 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if env_id is not None:
             ids[:] = check_integer("env_id", env_id, 0)
         return one_hot_vectors(ids, check_integer("num_tasks", num_tasks))
-
-    def _prepare_starts(self) -> None:
-        """Compute the first states of all goals of all lanes, so that a reset only picks rows of them."""
-        goals = [lane.goals for lane in self._lanes]
-        wanted = np.column_stack(goal_batch(goals, self._programs.env.rand_vec_size, self._task))
-        starts, row = np.unique(wanted, axis=0, return_inverse=True)
-        self._starts = self._programs.start(jnp.asarray(starts[:, 0], jnp.int32), jnp.asarray(starts[:, 1:], float))
-        self._rows = np.split(row.reshape(-1), np.cumsum([len(own) for own in goals])[:-1])
 
     # --- gymnasium's methods ---
 
@@ -290,7 +287,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Call a method of every sub-environment, or read an attribute; one result a lane.
 
         `sample_tasks` chooses the next goals and resets; `render` draws; `obs_rms` and `return_rms` are what
-        observations and rewards are normalised by, of gymnasium's type; the others are those of `SubEnv`.
+        observations and rewards are normalised by, of gymnasium's type; `parameters` are what `randomise` has drawn for
+        the lane's episode, as one vector; the others are those of `SubEnv`.
 
         Raises:
             AttributeError: if sub-environments have nothing of this name.
@@ -306,11 +304,13 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             return tuple((self._observed(self._obs, lane), {}) for lane in range(self.num_envs))
         if name == "render":
             return self.render()
+        if name == "parameters" and self._state.randomised is not None:
+            return tuple(np.asarray(jax.vmap(parameters)(self._state.randomised)))
         if name in _STATISTICS:
             return self._lane_statistics(name).of_lanes()
         results = tuple(lane.invoke(name, *args, **kwargs) for lane in self._lanes)
         if name == "load_checkpoint":
-            self._prepare_starts()  # the goals may be others now
+            self._starts = Starts(self._programs, self._lanes, self._task)  # the goals may be others now
         return results
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
@@ -360,10 +360,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     def _restart(self, chosen: np.ndarray, *, choose: bool = True) -> None:
         """Put the chosen lanes at the start of an episode."""
-        for i in np.flatnonzero(chosen):
-            lane = self._lanes[i]
-            self._row[i] = self._rows[i][lane.choose_for_reset() if choose else lane.current_task_idx]
-        self._state = self._programs.restart(self._state, self._starts, jnp.asarray(self._row), jnp.asarray(chosen))
+        for i in np.flatnonzero(chosen) if choose else ():
+            self._lanes[i].choose_for_reset()
+        self._state = self._starts.restart(self._state, chosen)
         self._ready |= chosen
         self.statistics.start(chosen)
         first = self._observations.first(np.asarray(self._state.obs), chosen, self._updated())
