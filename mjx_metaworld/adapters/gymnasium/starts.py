@@ -49,7 +49,7 @@ class Starts:
             state: (lanes,).
             chosen: mask of lanes.
         """
-        for lane in np.flatnonzero(chosen):
+        for lane in np.flatnonzero(chosen).tolist():
             self._row[lane] = self._rows[lane][self._lanes[lane].current_task_idx]
             self._lanes[lane].restarts += 1
         states, row = self._states, self._row
