@@ -31,7 +31,7 @@ from mjx_metaworld.physics.backend import Backend
 LANES, STEPS = 64, 60
 # By name, the backend of the engine and the platform to lower for.
 _PLATFORMS: dict[str, tuple[Backend, str]] = {
-    "cpu": ("cpu", "cpu"),
+    "cpu": ("cpu-xla", "cpu"),
     "tpu": ("accelerator", "tpu"),
     "gpu": ("cuda", "cuda"),
 }
@@ -78,9 +78,9 @@ def programs(env: mw.MetaWorldEnv) -> Iterator[tuple[str, Callable[..., Any], tu
     yield "gradient", gradient, (state, actions)
 
 
-def fingerprint_rollout() -> str:
+def fingerprint_rollout(backend: Backend) -> str:
     """Digest of all leaves of MT50's states along random actions, on the device at hand."""
-    env = mw.make("MT50")
+    env = mw.make("MT50", backend=backend)
     reset, step = mw.jit(jax.vmap(env.reset)), mw.jit(jax.vmap(env.step))
     key = jax.random.key(0)
     state = reset(jax.random.split(key, LANES), jnp.arange(LANES) % len(env.tasks))
@@ -113,7 +113,10 @@ def main(args: Args) -> None:
                 lowered = jax.jit(fn).trace(*shapes).lower(lowering_platforms=(platform,))
                 keep(f"{tasks} {name} {name_of_platform}", digest(normalised(lowered.as_text()).encode()))
     if args.rollout:
-        keep(f"MT50 rollout {jax.default_backend()}", fingerprint_rollout())
+        device = jax.default_backend()
+        keep(f"MT50 rollout {device}", fingerprint_rollout("auto"))
+        if device == "cpu":  # by XLA alone, as on a machine without a compiler
+            keep("MT50 rollout cpu-xla", fingerprint_rollout("cpu-xla"))
 
     if args.output is not None:
         args.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -9,20 +9,23 @@ from typing import Literal
 import jax
 
 from mjx_metaworld.physics import cuda
+from mjx_metaworld.physics.backends.cpu import newton
 from mjx_metaworld.physics.config import CONTACTS_PER_GROUP, Execution
 
-Backend = Literal["auto", "cpu", "accelerator", "cuda"]
+Backend = Literal["auto", "cpu", "cpu-xla", "accelerator", "cuda"]
 
 # On a CPU, where loops may end when nobody at hand needs more, environments run in tiles that fill one or two vector
 # registers (measured against 8, 32 and 64) and blocks of alike costs (against 64 and 256, benchmarks/LOG.md, section
 # 13).
-CPU = Execution(tile=16, block=128, contact_group=CONTACTS_PER_GROUP, early_exit=True)
+CPU_XLA = Execution(tile=16, block=128, contact_group=CONTACTS_PER_GROUP, early_exit=True)
+# With the solver in C++ where there is a compiler (section 33).
+CPU = dataclasses.replace(CPU_XLA, cpu_kernels=True)
 # On a GPU or TPU all run side by side, and the solver gathers the few that need more than one step (section 23).
 ACCELERATOR = Execution(compaction=4)
 # Kernels of our own are for NVIDIA's GPUs; on other devices they change nothing (section 24).
 CUDA = dataclasses.replace(ACCELERATOR, kernels=True)
 
-_EXECUTIONS = {"cpu": CPU, "accelerator": ACCELERATOR, "cuda": CUDA}
+_EXECUTIONS = {"cpu": CPU, "cpu-xla": CPU_XLA, "accelerator": ACCELERATOR, "cuda": CUDA}
 
 
 def execution_of(backend: Backend | Execution) -> Execution:
@@ -42,6 +45,8 @@ def execution_of(backend: Backend | Execution) -> Execution:
     else:
         allowed = ", ".join(("auto", *_EXECUTIONS))
         raise ValueError(f"unknown backend {backend!r}; available: {allowed}, or an Execution")
+    if execution.cpu_kernels and newton.KERNEL.hindrance():
+        execution = dataclasses.replace(execution, cpu_kernels=False)
     if not execution.kernels or not (hindrance := cuda.hindrance()):
         return execution
     if cuda.local_gpus():

@@ -87,12 +87,13 @@ class Execution:
     early_exit: bool = False  # leave out work that no environment at hand needs
     compaction: int = 0  # unconverged environments are solved in sub-batches of the batch divided by this; 0: they stay
     kernels: bool = False  # use kernels of our own where the device is CUDA's and there is no `early_exit`
+    cpu_kernels: bool = False  # use kernels of our own where the device is a CPU
 
     def __post_init__(self) -> None:
         for name in ("tile", "block", "contact_group", "compaction"):
             _check_integer(self, name, least=0)
         _check_integer(self, "pair_group", least=1)
-        for name in ("early_exit", "kernels"):
+        for name in ("early_exit", "kernels", "cpu_kernels"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ValueError(f"Execution.{name} must be True or False, got {value!r}")

@@ -11,19 +11,23 @@ stays as it is, so that its result does not depend on how long the others of its
 
 On hardware that runs all environments side by side, the first step is a full one with few contacts, which nearly
 always ends at the optimum; the few environments that need more are gathered and solved in packs (`compaction.py`).
-Devices of CUDA do the like in two kernels of our own (`newton_kernel.py`).
+Devices of CUDA do the like in two kernels of our own (`newton_kernel.py`), and a CPU solves in a kernel, too, where it
+has a compiler (`backends/cpu/newton.py`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mjx_metaworld.physics.backends.cpu import newton as cpu_newton
 from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.compaction import apply_compacted, compacted_size
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, row_factors, zone_of
@@ -54,6 +58,8 @@ from mjx_metaworld.physics.sums import reduce_axis, sum_product
 from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
+
+_CONSTRAINTS = [field.name for field in dataclasses.fields(Constraints)]
 
 # Nearly all environments have no more contacts than these.
 _FEW = 16
@@ -101,6 +107,28 @@ def solve(
         The solution. `qfrc_constraint` is M qacc - qfrc_smooth, which equals J^T f at the optimum but does not
         magnify rounding errors of qacc by the constraints' stiffness.
     """
+    if config.execution.cpu_kernels and cpu_newton.takes(constraints, qacc_warmstart.dtype):
+        operands = cpu_newton.Operands.of(mass, qfrc_smooth, constraints, qacc_warmstart)
+        return Solution(*cpu_newton.solve_in_kernel(operands, config.accuracy, _ByXla(config)))
+    return _solve_tiles(mass, qfrc_smooth, constraints, qacc_warmstart, config)
+
+
+@dataclass(frozen=True)
+class _ByXla:
+    """The solver from the kernel's operands, for programs that turn out to be for another device than a CPU."""
+
+    config: EngineConfig
+
+    def __call__(self, operands: cpu_newton.Operands) -> cpu_newton.KernelResult:
+        efc = {name: x for name, x in operands._asdict().items() if name in _CONSTRAINTS}
+        mass = MassMatrix(operands.robot, operands.free, operands.part)
+        found = _solve_tiles(mass, operands.qfrc_smooth, Constraints(**efc), operands.qacc_warmstart, self.config)
+        return cpu_newton.KernelResult(*found)
+
+
+def _solve_tiles(
+    mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints, qacc_warmstart: Array, config: EngineConfig
+) -> Solution:
     jac, efc = constraints.contact_jac, constraints.replace(contact_jac=None)
 
     def of_tile(jac: Array, first: Array | int, args: tuple[MassMatrix, Array, Constraints, Array]) -> Solution:

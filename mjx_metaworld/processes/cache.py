@@ -159,7 +159,7 @@ def source_digest() -> str:
     """A digest of this package's own code, which shapes all that it computes."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for path in sorted(path for suffix in ("*.py", "*.cu", "*.cuh", "*.h") for path in package.rglob(suffix)):
+    for path in sorted(path for suffix in ("*.py", "*.cu", "*.cuh", "*.h", "*.cpp") for path in package.rglob(suffix)):
         digest.update(str(path.relative_to(package)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

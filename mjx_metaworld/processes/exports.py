@@ -42,6 +42,9 @@ _SETTINGS = (
 _LOOKING = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit", "jax_log_compiles", "jax_explain_cache_misses")
 
 
+# Names of kernels that XLA calls; each tells which version it is.
+_own_calls: set[str] = set()
+
 _MAPPED = jax.vmap(lambda x: x)  # what it is made of, in the installed version of JAX
 
 
@@ -126,6 +129,11 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int))
 
 
+def allow_call(name: str) -> None:
+    """Let functions that call a kernel of XLA's foreign function interface be kept; its name tells its version."""
+    _own_calls.add(name)
+
+
 def can_export() -> bool:
     """True where an exported function computes what the function does: on one CPU, with nothing looking into it."""
     looking = any(getattr(jax.config, name, False) for name in _LOOKING)
@@ -166,7 +174,9 @@ def _trace(
 
     flat.__name__ = fn.__name__
     try:
-        exported = export.export(jax.jit(flat))(*shapes)
+        exported = export.export(
+            jax.jit(flat), disabled_checks=[export.DisabledSafetyCheck.custom_call(name) for name in _own_calls]
+        )(*shapes)
         if any(aval.weak_type for aval in exported.out_avals):
             return None  # which a file does not keep, so that the next process would compile other functions anew
         content = bytes(exported.serialize())

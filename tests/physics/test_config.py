@@ -8,8 +8,15 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld.physics import cuda, nvrtc
-from mjx_metaworld.physics.backend import ACCELERATOR, CPU, CUDA, execution_of
+from mjx_metaworld.physics.backend import ACCELERATOR, CPU, CPU_XLA, CUDA, execution_of
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
+from mjx_metaworld.processes import native
+
+
+@pytest.fixture(autouse=True)
+def compiled_for_the_cpu(monkeypatch):
+    """A CPU's kernels run, as far as anybody asks."""
+    monkeypatch.setattr(native, "_hindrance", lambda kernel: "")
 
 
 @pytest.fixture
@@ -23,8 +30,8 @@ def nvrtc_is_there(monkeypatch):
 
 @pytest.mark.usefixtures("nvrtc_is_there")
 def test_backends_have_names(monkeypatch):
-    named = {name: execution_of(name) for name in ("cpu", "accelerator", "cuda")}
-    assert named == {"cpu": CPU, "accelerator": ACCELERATOR, "cuda": CUDA}
+    named = {name: execution_of(name) for name in ("cpu", "cpu-xla", "accelerator", "cuda")}
+    assert named == {"cpu": CPU, "cpu-xla": CPU_XLA, "accelerator": ACCELERATOR, "cuda": CUDA}
     own = dataclasses.replace(CPU, tile=8)
     assert execution_of(own) is own
     for platform, execution in (("cpu", CPU), ("gpu", CUDA), ("tpu", ACCELERATOR)):
@@ -77,8 +84,15 @@ def test_without_nvrtc_kernels_are_left_out_without_a_word_where_there_is_no_gpu
     cuda.hindrance.cache_clear()
 
 
+def test_without_a_compiler_a_cpu_runs_programs_of_xla(monkeypatch):
+    monkeypatch.setattr(native, "_hindrance", lambda kernel: "there is no compiler of C++")
+    assert execution_of("cpu") == execution_of(CPU) == execution_of("cpu-xla") == CPU_XLA
+
+
 def test_an_unknown_backend_is_refused_before_anything_is_built():
-    with pytest.raises(ValueError, match="unknown backend 'gpu'; available: auto, cpu, accelerator, cuda, or an Exec"):
+    with pytest.raises(
+        ValueError, match="unknown backend 'gpu'; available: auto, cpu, cpu-xla, accelerator, cuda, or an Exec"
+    ):
         mw.make("reach-v3", backend="gpu")
 
 
@@ -123,6 +137,7 @@ def test_some_pairs_must_be_tested():
         ("compaction", -4, "an integer >= 0"),
         ("early_exit", 1, "True or False"),
         ("kernels", None, "True or False"),
+        ("cpu_kernels", 2, "True or False"),
     ],
 )
 def test_bad_execution_is_refused(field, value, allowed):

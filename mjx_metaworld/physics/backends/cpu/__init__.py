@@ -1,0 +1,1 @@
+"""Kernels in C++, which XLA's CPU backend calls."""

@@ -1,0 +1,134 @@
+"""The Newton solver as a kernel for a CPU: operands and results of `newton.cpp`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+
+from mjx_metaworld.physics.config import PhysicsConfig
+from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.inertia import MassMatrix
+from mjx_metaworld.physics.line_search import COST_ROUNDING, FLAT
+from mjx_metaworld.physics.model import NV
+from mjx_metaworld.physics.tiles import TILES
+from mjx_metaworld.processes.native import NativeKernel
+
+Array = jax.Array
+KERNEL = NativeKernel(Path(__file__).with_name("newton.cpp"))
+_ROWS = (4, 6)  # of a contact, for which the kernel is written
+
+
+class Operands(NamedTuple):
+    """Operands of the kernel, in their order."""
+
+    robot: Array  # (9, 9, L) of the mass matrix
+    free: Array  # (6, 6, L)
+    part: Array  # (3, 3, L)
+    qfrc_smooth: Array  # (18, L)
+    weld_jac: Array  # (6, 7, L)
+    weld_d: Array  # (6, L)
+    weld_aref: Array  # (6, L)
+    limit_jac: Array  # (18, L)
+    limit_d: Array  # (18, L)
+    limit_aref: Array  # (18, L)
+    contact_jac: Array  # (K, R, 18, L)
+    contact_d: Array  # (K, L)
+    contact_aref: Array  # (K, R, L)
+    contact_mu: Array  # (K, L)
+    num_contacts: Array  # (L,) int32
+    qacc_warmstart: Array  # (18, L)
+
+    @classmethod
+    def of(cls, mass: MassMatrix, qfrc_smooth: Array, efc: Constraints, qacc_warmstart: Array) -> Operands:
+        """Operands of a problem as `solver.solve` takes it."""
+        named = {name: getattr(efc, name) for name in cls._fields if hasattr(efc, name)}
+        return cls(*mass, qfrc_smooth=qfrc_smooth, qacc_warmstart=qacc_warmstart, **named)
+
+
+class KernelResult(NamedTuple):
+    """Results of the kernel, in their order."""
+
+    qacc: Array  # (18, L)
+    qfrc_constraint: Array  # (18, L)
+    contact_normal_force: Array  # (K, L) N
+    iterations: Array  # (L,) int32
+
+
+def takes(efc: Constraints, dtype: Any) -> bool:
+    """True for problems that the kernel can solve: float32, with as many rows to a contact as it is written for."""
+    return dtype == jnp.float32 and efc.contact_jac.shape[-3] in _ROWS
+
+
+def solve_in_kernel(
+    operands: Operands, accuracy: PhysicsConfig, otherwise: Callable[[Operands], KernelResult]
+) -> KernelResult:
+    """Minimize the cost from the warm start, or from the unconstrained acceleration where that costs less.
+
+    Args:
+        operands: float32, lanes last.
+        accuracy: counts and tolerance.
+        otherwise: computes the same, for a device that is no CPU. It is traced when a program is lowered for such a
+            device; equal functions make one program.
+    """
+    return KernelResult(*_newton_p.bind(*operands, accuracy=accuracy, otherwise=otherwise, tiled=False))
+
+
+_newton_p = Primitive("newton_in_kernel")
+_newton_p.multiple_results = True
+
+
+def _shapes(operands: Operands) -> list[jax.ShapeDtypeStruct]:
+    """Shapes and types of a `KernelResult` for operands with any axes in front."""
+    *lead, contacts, _, _, lanes = operands.contact_jac.shape
+
+    def of(*axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*lead, *axes, lanes), dtype)
+
+    return [of(NV), of(NV), of(contacts), of(dtype=np.int32)]
+
+
+@_newton_p.def_abstract_eval
+def _abstract_eval(*avals, accuracy, otherwise, tiled):
+    return [jax.core.ShapedArray(x.shape, x.dtype) for x in _shapes(Operands(*avals))]
+
+
+def _in_kernel(*operands, accuracy: PhysicsConfig, otherwise, tiled):
+    call = jax.ffi.ffi_call(KERNEL.target(), _shapes(Operands(*operands)))
+    return call(
+        *operands,
+        iterations=np.int32(accuracy.solver_iterations),
+        searches=np.int32(accuracy.linesearch_iterations),
+        tolerance=np.float32(accuracy.solver_tolerance),
+        flat=np.float32(FLAT),
+        rounding=np.float32(COST_ROUNDING[jnp.dtype("float32")]),
+    )
+
+
+def _by_xla(*operands, accuracy, otherwise, tiled):
+    solve = jax.vmap(otherwise, axis_name=TILES) if tiled else otherwise
+    return list(solve(Operands(*operands)))
+
+
+def _batching_rule(operands, dims, *, accuracy, otherwise, tiled):
+    size = next(x.shape[dim] for x, dim in zip(operands, dims, strict=True) if dim is not None)
+    front = [batching.bdim_at_front(x, dim, size) for x, dim in zip(operands, dims, strict=True)]
+    if tiled:  # a further axis joins that of the tiles
+        front = [x.reshape(-1, *x.shape[2:]) for x in front]
+    found = _newton_p.bind(*front, accuracy=accuracy, otherwise=otherwise, tiled=True)
+    if tiled:
+        found = [x.reshape(size, -1, *x.shape[1:]) for x in found]
+    return found, [0] * len(found)
+
+
+batching.primitive_batchers[_newton_p] = _batching_rule
+_newton_p.def_impl(jax.jit(_in_kernel, static_argnames=("accuracy", "otherwise", "tiled")))
+mlir.register_lowering(_newton_p, mlir.lower_fun(_by_xla, multiple_results=True))
+mlir.register_lowering(_newton_p, mlir.lower_fun(_in_kernel, multiple_results=True), platform="cpu")

@@ -1,0 +1,96 @@
+"""Kernels in C++, compiled once a machine by the compiler that it has, and registered with XLA.
+
+They are calls of XLA's foreign function interface, whose header jaxlib brings along. Where there is no compiler of C++,
+XLA's own programs compute the same and take longer. What was compiled is kept in this package's cache, by the source,
+the compiler and the machine; XLA knows a kernel by a name that holds a digest of its source, so that no kept program
+runs with a kernel of another version.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from mjx_metaworld.processes.cache import digest_of, read_bytes, write_bytes
+from mjx_metaworld.processes.exports import allow_call
+from mjx_metaworld.processes.programs import machine_digest
+
+_COMPILERS = ("c++", "g++", "clang++")
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
+_SECONDS = 300  # more than any machine needs, so that a compiler that waits for something does not wait for good
+
+
+class NativeKernel(NamedTuple):
+    """A kernel for CPUs."""
+
+    source: Path  # C++, with a handler of XLA's that has the file's name
+
+    def target(self) -> str:
+        """Name by which XLA knows the kernel."""
+        return _target(self)
+
+    def hindrance(self) -> str:
+        """Reason why the kernel cannot run here, empty if there is none; the first call compiles and registers it."""
+        return _hindrance(self)
+
+
+def compiler() -> str | None:
+    """The compiler of C++ that the environment variable CXX names, or the first that is there; None without."""
+    chosen = os.environ.get("CXX", "").strip()
+    return next(filter(None, map(shutil.which, (chosen,) if chosen else _COMPILERS)), None)
+
+
+@functools.cache
+def _target(kernel: NativeKernel) -> str:
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
+    return f"mjx_metaworld_{kernel.source.stem}_{digest_of(kernel.source.read_bytes(), header.read_bytes())[:12]}"
+
+
+@functools.cache
+def _hindrance(kernel: NativeKernel) -> str:
+    found = compiler()
+    if found is None:
+        return f"there is no compiler of C++ (looked for the variable CXX, {', '.join(_COMPILERS)})"
+    try:
+        _register(kernel, _kept_or_compiled(kernel, found))
+    except subprocess.CalledProcessError as error:
+        return f"{found} does not compile {kernel.source.name}: {(error.stderr or str(error)).strip().splitlines()[0]}"
+    except (OSError, subprocess.SubprocessError, AttributeError, ValueError, RuntimeError) as error:
+        return f"{found} makes no kernel of {kernel.source.name} that runs: {error}"
+    return ""
+
+
+def _kept_or_compiled(kernel: NativeKernel, tool: str) -> bytes:
+    path = os.path.realpath(tool)
+    told = os.stat(path)
+    name = f"kernels/{digest_of(kernel.target(), _FLAGS, path, told.st_size, told.st_mtime_ns, machine_digest())}"
+    library = read_bytes(name)
+    if library is None:
+        library = _compile(kernel, tool)
+        write_bytes(name, library)
+    return library
+
+
+def _compile(kernel: NativeKernel, tool: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mjx-metaworld-kernels-") as folder:
+        made = Path(folder, "kernel.so")
+        command = [tool, *_FLAGS, f"-I{jax.ffi.include_dir()}", str(kernel.source), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+        return made.read_bytes()
+
+
+def _register(kernel: NativeKernel, library: bytes) -> None:
+    with tempfile.TemporaryDirectory(prefix="mjx-metaworld-kernels-") as folder:
+        path = Path(folder, "kernel.so")
+        path.write_bytes(library)
+        loaded = ctypes.CDLL(str(path))  # it stays in memory when the file is gone
+    jax.ffi.register_ffi_target(kernel.target(), jax.ffi.pycapsule(getattr(loaded, kernel.source.stem)), platform="cpu")
+    allow_call(kernel.target())
