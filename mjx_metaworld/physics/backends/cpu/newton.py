@@ -129,6 +129,6 @@ def _batching_rule(operands, dims, *, accuracy, otherwise, tiled):
 
 
 batching.primitive_batchers[_newton_p] = _batching_rule
-_newton_p.def_impl(jax.jit(_in_kernel, static_argnames=("accuracy", "otherwise", "tiled")))
+_newton_p.def_impl(jax.jit(_newton_p.bind, static_argnames=("accuracy", "otherwise", "tiled")))
 mlir.register_lowering(_newton_p, mlir.lower_fun(_by_xla, multiple_results=True))
 mlir.register_lowering(_newton_p, mlir.lower_fun(_in_kernel, multiple_results=True), platform="cpu")
