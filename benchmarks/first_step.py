@@ -9,7 +9,6 @@ same is measured by turns of other checkouts of this project, such as one of an 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,9 +19,9 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.checkouts import checkouts_by_name, environment_of
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.cli.markdown import rewrite_section
-from mjx_metaworld.processes.cache import VARIABLE
 
 # `ru_maxrss` of a process is in kilobytes on Linux.
 _PROCESS = """
@@ -64,29 +63,23 @@ class Figure:
 
 def measure(checkout: Path, folder: Path, args: Args) -> tuple[float, float]:
     """Seconds and peak gigabytes of a process whose caches are in this folder."""
-    environment = os.environ | {"PYTHONPATH": str(checkout), VARIABLE: str(folder), "XDG_CACHE_HOME": str(folder)}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    environment = environment_of(checkout, folder)
     command = [sys.executable, "-c", _PROCESS, args.tasks, str(args.num_envs)]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
     return time.perf_counter() - start, int(done.stdout) / 1e6
 
 
-def _commit(checkout: Path) -> str:
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def figures(args: Args) -> list[Figure]:
     """Medians over the rounds, the checkouts by turns."""
-    checkouts = {"this": Path(__file__).parent.parent} | {_commit(path): path for path in args.beside}
+    checkouts = checkouts_by_name(args.beside)
     kinds = ("nothing", "by an earlier process")
     seen: dict[tuple[str, str], list[tuple[float, float]]] = {(name, kind): [] for name in checkouts for kind in kinds}
     for _ in range(args.rounds):
         for name, path in checkouts.items():
             with tempfile.TemporaryDirectory() as folder:
                 for kind in kinds:
-                    seen[name, kind].append(measure(path.absolute(), Path(folder), args))
+                    seen[name, kind].append(measure(path, Path(folder), args))
                     print(name, kind, *(f"{value:.2f}" for value in seen[name, kind][-1]), file=sys.stderr, flush=True)
     return [
         Figure(
