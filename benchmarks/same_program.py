@@ -25,8 +25,8 @@ import tyro
 from rich.console import Console
 
 import mjx_metaworld as mw
-from mjx_metaworld.physics import nvrtc
 from mjx_metaworld.physics.backend import Backend
+from mjx_metaworld.physics.backends.cuda import nvrtc
 
 LANES, STEPS = 64, 60
 # By name, the backend of the engine and the platform to lower for.

@@ -8,8 +8,8 @@ from typing import Literal
 
 import jax
 
-from mjx_metaworld.physics import cuda
 from mjx_metaworld.physics.backends.cpu import newton
+from mjx_metaworld.physics.backends.cuda import kernels as cuda
 from mjx_metaworld.physics.config import CONTACTS_PER_GROUP, Execution
 
 Backend = Literal["auto", "cpu", "cpu-xla", "accelerator", "cuda"]

@@ -33,8 +33,9 @@ from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsState, Scene
 from mjx_metaworld.physics.operation import varying_alike
-from mjx_metaworld.physics.solver import Solution, solve
-from mjx_metaworld.physics.step import Stages, forward, reach_of
+from mjx_metaworld.physics.solver import Solution
+from mjx_metaworld.physics.stages import Stages, stages_of
+from mjx_metaworld.physics.step import forward, reach_of
 
 Array = jax.Array
 
@@ -174,7 +175,7 @@ def _advance(
 def _solve(
     mass: MassMatrix, qfrc_smooth: Array, efc: Constraints, qacc_warmstart: Array, config: EngineConfig
 ) -> Solution:
-    """`solve`, with the derivative of the optimum.
+    """Accelerations as by the stage `solve`, with the derivative of the optimum.
 
     There the gradient of the cost vanishes, so the optimum moves by minus the inverse Hessian times what the arguments
     change the gradient by. One Newton step whose matrix is held constant has that derivative.
@@ -190,6 +191,7 @@ def _solve(
         dataclasses.replace(config.execution, compaction=0),
     )
     held = jax.lax.stop_gradient((mass, qfrc_smooth, efc))
+    solve = stages_of(precise.execution).solve
     found = jax.lax.stop_gradient(solve(*held, jax.lax.stop_gradient(qacc_warmstart), precise))
 
     def changes(unit: Array) -> Array:

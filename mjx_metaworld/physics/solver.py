@@ -11,35 +11,30 @@ stays as it is, so that its result does not depend on how long the others of its
 
 On hardware that runs all environments side by side, the first step is a full one with few contacts, which nearly
 always ends at the optimum; the few environments that need more are gathered and solved in packs (`compaction.py`).
-Devices of CUDA do the like in two kernels of our own (`newton_kernel.py`), and a CPU solves in a kernel, too, where it
-has a compiler (`backends/cpu/newton.py`).
+
+`backends/cuda/newton.py` and `backends/cpu/newton.py` do the same in kernels of our own; `stages.py` chooses.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics.backends.cpu import newton as cpu_newton
 from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.compaction import apply_compacted, compacted_size
 from mjx_metaworld.physics.cone import contact_costs, contact_forces, row_factors, zone_of
 from mjx_metaworld.physics.config import CONTACTS_PER_GROUP, EngineConfig, Execution
 from mjx_metaworld.physics.constraint import Constraints
-from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.groups import contacts_at_once, tile_by_tile
 from mjx_metaworld.physics.inertia import MassMatrix, apply_mass, dense, solve_mass
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.line_search import limit_costs, line_search
 from mjx_metaworld.physics.model import ARM_DOFS, NV
-from mjx_metaworld.physics.newton_kernel import KERNEL_ROWS, MOST_CONTACTS, solve_in_kernels
 from mjx_metaworld.physics.problem import (
     Columns,
     Iterate,
@@ -58,8 +53,6 @@ from mjx_metaworld.physics.sums import reduce_axis, sum_product
 from mjx_metaworld.physics.tiles import highest
 
 Array = jax.Array
-
-_CONSTRAINTS = [field.name for field in dataclasses.fields(Constraints)]
 
 # Nearly all environments have no more contacts than these.
 _FEW = 16
@@ -107,51 +100,18 @@ def solve(
         The solution. `qfrc_constraint` is M qacc - qfrc_smooth, which equals J^T f at the optimum but does not
         magnify rounding errors of qacc by the constraints' stiffness.
     """
-    if config.execution.cpu_kernels and cpu_newton.takes(constraints, qacc_warmstart.dtype):
-        operands = cpu_newton.Operands.of(mass, qfrc_smooth, constraints, qacc_warmstart)
-        return Solution(*cpu_newton.solve_in_kernel(operands, config.accuracy, _ByXla(config)))
-    return _solve_tiles(mass, qfrc_smooth, constraints, qacc_warmstart, config)
-
-
-@dataclass(frozen=True)
-class _ByXla:
-    """The solver from the kernel's operands, for programs that turn out to be for another device than a CPU."""
-
-    config: EngineConfig
-
-    def __call__(self, operands: cpu_newton.Operands) -> cpu_newton.KernelResult:
-        efc = {name: x for name, x in operands._asdict().items() if name in _CONSTRAINTS}
-        mass = MassMatrix(operands.robot, operands.free, operands.part)
-        found = _solve_tiles(mass, operands.qfrc_smooth, Constraints(**efc), operands.qacc_warmstart, self.config)
-        return cpu_newton.KernelResult(*found)
-
-
-def _solve_tiles(
-    mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints, qacc_warmstart: Array, config: EngineConfig
-) -> Solution:
     jac, efc = constraints.contact_jac, constraints.replace(contact_jac=None)
 
     def of_tile(jac: Array, first: Array | int, args: tuple[MassMatrix, Array, Constraints, Array]) -> Solution:
         mass, qfrc_smooth, efc, qacc_warmstart = args
-        return _solve(mass, _prepare(mass, qfrc_smooth, jac, first, efc, config.execution), qacc_warmstart, config)
+        problem = prepare(mass, qfrc_smooth, jac, first, efc, config.execution)
+        return solve_problem(mass, problem, qacc_warmstart, config)
 
     return tile_by_tile(of_tile, jac, (mass, qfrc_smooth, efc, qacc_warmstart), config.execution)
 
 
-def _solve(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: EngineConfig) -> Solution:
-    def in_kernels() -> Solution:
-        found = solve_in_kernels(problem, qacc_warmstart, config.accuracy)
-        qfrc_constraint = barrier(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
-        return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
-
-    by_xla = functools.partial(_solve_by_xla, mass, problem, qacc_warmstart, config)
-    execution, contacts = config.execution, len(problem.efc.contact_d)
-    fits = contacts <= MOST_CONTACTS and problem.contact_jac.shape[-3] == KERNEL_ROWS
-    wanted = execution.kernels and not execution.early_exit and fits
-    return where_cuda(wanted, qacc_warmstart, in_kernels, by_xla)
-
-
-def _solve_by_xla(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: EngineConfig) -> Solution:
+def solve_problem(mass: MassMatrix, problem: Problem, qacc_warmstart: Array, config: EngineConfig) -> Solution:
+    """Accelerations of a prepared problem; see `solve`."""
     if size := compacted_size(qacc_warmstart.shape[-1], config.execution):
         end = _solve_compacted(problem, qacc_warmstart, size, config)
         momentum = apply_mass(mass, end.qacc)
@@ -198,7 +158,7 @@ def _iterate(problem: Problem, start: Iterate, config: EngineConfig, ends_early:
     return _End(end.qacc, jaref_of(end.contacts), end.count)
 
 
-def _prepare(
+def prepare(
     mass: MassMatrix,
     qfrc_smooth: Array,
     contact_jac: Array,
@@ -206,6 +166,7 @@ def _prepare(
     efc: Constraints,
     execution: Execution,
 ) -> Problem:
+    """The cost in dense arrays, of contacts whose rows stand in `contact_jac` from `first_contact` on."""
     dense_mass = barrier(dense(mass))
     arm_columns = ((0, 0), (ARM_DOFS.start, NV - ARM_DOFS.stop), (0, 0))
     weld_jac = barrier(jnp.pad(efc.weld_jac, arm_columns))

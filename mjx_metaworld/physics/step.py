@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial, stacked
-from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase, narrowphase
+from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
 from mjx_metaworld.physics.cost_estimate import estimate_cost
@@ -26,7 +25,8 @@ from mjx_metaworld.physics.model import (
     PhysicsState,
     Scene,
 )
-from mjx_metaworld.physics.solver import Solution, solve
+from mjx_metaworld.physics.solver import Solution
+from mjx_metaworld.physics.stages import Stages, stages_of
 
 Array = jax.Array
 Tree = TypeVar("Tree")
@@ -53,16 +53,6 @@ class ControlStep(NamedTuple):
     cost_estimate: Array  # (L,) int32 how much work it was, see `cost_estimate.py`; zero without `early_exit`
 
 
-class Stages(NamedTuple):
-    """The two stages that a derivative needs in another form, see `derivative.py`."""
-
-    narrowphase: Callable[[Candidates, Kinematics, EngineConfig], tuple[Contacts, Candidates]]
-    solve: Callable[[MassMatrix, Array, Constraints, Array, EngineConfig], Solution]
-
-
-STAGES = Stages(narrowphase, solve)
-
-
 def forward(
     arm: Arm,
     scene: Scene,
@@ -71,7 +61,7 @@ def forward(
     candidates: Candidates,
     config: EngineConfig,
     scratch: ContactRows | None = None,
-    stages: Stages = STAGES,
+    stages: Stages | None = None,
 ) -> ForwardResult:
     """Evaluate the dynamics at a state; all arrays lanes last.
 
@@ -83,8 +73,9 @@ def forward(
         candidates: pairs for the narrow phase.
         config: accuracy and execution.
         scratch: rows that may be overwritten, as `make_constraints` takes them.
-        stages: how contacts are found and constraints are solved.
+        stages: how contacts are found and constraints are solved; None: as suits the execution.
     """
+    stages = stages or stages_of(config.execution)
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     contacts, candidates = stages.narrowphase(candidates, kin, config)
     mass = mass_matrix(arm, scene, kin)

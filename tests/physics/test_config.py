@@ -7,8 +7,9 @@ import warnings
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.physics import cuda, nvrtc
 from mjx_metaworld.physics.backend import ACCELERATOR, CPU, CPU_XLA, CUDA, execution_of
+from mjx_metaworld.physics.backends.cuda import kernels as cuda
+from mjx_metaworld.physics.backends.cuda import nvrtc
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.processes import native
 

@@ -12,10 +12,12 @@ from support.random_poses import gripper_poses
 from support.solver_problems import in_one_tile, recorded, solved
 
 from mjx_metaworld.build.hulls import metaworld_hulls
-from mjx_metaworld.physics import cuda, newton_kernel, nvrtc, solver
+from mjx_metaworld.physics import solver
 from mjx_metaworld.physics.backend import ACCELERATOR, CUDA
-from mjx_metaworld.physics.collision import convex, descent_kernel
+from mjx_metaworld.physics.backends.cuda import descent, kernels, newton, nvrtc
+from mjx_metaworld.physics.collision import convex
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
+from mjx_metaworld.physics.stages import stages_of
 from mjx_metaworld.physics.tiles import TILES
 
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
@@ -28,11 +30,11 @@ def problems():
 
     def prepare(mass, qfrc_smooth, constraints, warmstart):
         jac, efc = constraints.contact_jac, constraints.replace(contact_jac=None)
-        problem = solver._prepare(mass, qfrc_smooth, jac, 0, efc, ACCELERATOR)
-        return newton_kernel.Operands.of(problem, warmstart)
+        problem = solver.prepare(mass, qfrc_smooth, jac, 0, efc, ACCELERATOR)
+        return newton.Operands.of(problem, warmstart)
 
     args = mass, qfrc_smooth, constraints, warmstart
-    return newton_kernel.Operands(*in_one_tile(prepare, *args)), reference, solved(ACCELERATOR)
+    return newton.Operands(*in_one_tile(prepare, *args)), reference, solved(ACCELERATOR)
 
 
 @functools.cache
@@ -43,8 +45,8 @@ def some_problems():
 
 @compiled
 def test_the_probe_adds_one(folder):
-    """As `cuda.hindrance` expects of it, also where the last block of environments is not full."""
-    kernel = cuda.probe_kernel(threads=2)
+    """As `kernels.hindrance` expects of it, also where the last block of environments is not full."""
+    kernel = kernels.probe_kernel(threads=2)
     x = np.arange(5, dtype=np.float32)
     (found,) = run_on_cpu(kernel, [jax.ShapeDtypeStruct((), np.float32)], [x], folder=folder)
     np.testing.assert_array_equal(found, x + 1)
@@ -59,12 +61,12 @@ def folder(tmp_path_factory):
 def solve(operands, folder):
     """What `solve_in_kernels` finds, and which environments the first kernel has solved."""
     contacts = len(operands.contact_d)
-    results = newton_kernel.results_of(contacts)
-    first, second = newton_kernel.whole_step_kernel(contacts), newton_kernel.newton_kernel(contacts, PhysicsConfig())
+    results = newton.results_of(contacts)
+    first, second = newton.whole_step_kernel(contacts), newton.newton_kernel(contacts, PhysicsConfig())
     *easy, is_solved = run_on_cpu(first, results, operands, folder=folder)
     hard = run_on_cpu(second, results, (*operands, is_solved), folder=folder)
     found = (np.where(is_solved > 0, x, y) for x, y in zip((*easy, is_solved), hard, strict=True))
-    return newton_kernel.KernelResult(*found), is_solved
+    return newton.KernelResult(*found), is_solved
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def descend(steps, again, folder, begun):
     body = pair.both
     bodies = body.half, body.disc, body.hulls.row, body.hulls.resolution, pair.pos, pair.mat
     hulls = body.hulls.table
-    kernel = descent_kernel.kernel_of(hulls, len(begun.depth), steps, again, convex._STAND_OFF, convex._TINY)
+    kernel = descent.kernel_of(hulls, len(begun.depth), steps, again, convex._STAND_OFF, convex._TINY)
     results = [jax.ShapeDtypeStruct(x.shape[:-1], x.dtype) for x in begun]
     table = hulls.candidates.astype(np.float32)
     mine = convex._Descent(*run_on_cpu(kernel, results, (*bodies, *begun), (table,), folder=folder))
@@ -164,19 +166,19 @@ def test_descents_end_where_xlas_do(folder):
 def test_elsewhere_xla_solves():
     """The kernels are used for CUDA alone."""
     like = jnp.zeros(3, jnp.float32)
-    assert cuda.where_cuda(False, like, lambda: 1, lambda: 2) == 2
-    assert cuda.where_cuda(True, jnp.zeros(3, jnp.int32), lambda: 1, lambda: 2) == 2
+    assert kernels.where_cuda(False, like, lambda: 1, lambda: 2) == 2
+    assert kernels.where_cuda(True, jnp.zeros(3, jnp.int32), lambda: 1, lambda: 2) == 2
     if jax.default_backend() == "cpu":
-        assert cuda.where_cuda(True, like, lambda: like + 1, lambda: like + 2)[0] == 2
+        assert kernels.where_cuda(True, like, lambda: like + 1, lambda: like + 2)[0] == 2
 
 
 def test_a_call_is_lowered_for_cuda(monkeypatch):
     """What the compiled program is told, with PTX that says what it was compiled with."""
     monkeypatch.setattr(nvrtc, "compile_ptx", lambda source, macros, headers: f"{len(headers)} {dict(macros)['LANES']}")
     operands, *_ = problems()
-    kernel = newton_kernel.whole_step_kernel(len(operands.contact_d))
+    kernel = newton.whole_step_kernel(len(operands.contact_d))
     results = [jax.ShapeDtypeStruct((18,), jnp.float32)]
-    call = jax.vmap(lambda *x: cuda.call(kernel, results, x)[0])
+    call = jax.vmap(lambda *x: kernels.call(kernel, results, x)[0])
     tiles = jax.tree.map(lambda x: jnp.stack([x, x]), tuple(operands))
     lowered = jax.jit(call).trace(*tiles).lower(lowering_platforms=("cuda",)).as_text()
     lanes = 2 * operands.num_contacts.shape[0]  # tiles are more lanes
@@ -195,17 +197,15 @@ def test_what_the_kernels_do_not_take_is_solved_by_xla(monkeypatch):
         wanted.append(bool(asked))
         return otherwise()
 
-    monkeypatch.setattr(solver, "where_cuda", where_cuda)
-    monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d))
-    for early_exit in (False, True):
-        config = EngineConfig(execution=dataclasses.replace(CUDA, early_exit=early_exit))
-        solve = functools.partial(solver.solve, config=config)
-        jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
+    monkeypatch.setattr(kernels, "where_cuda", where_cuda)
+    batch = jax.tree.map(lambda x: jnp.asarray(x)[None], args)
+    for most in (len(args[2].contact_d), len(args[2].contact_d) - 1):
+        monkeypatch.setattr(newton, "MOST_CONTACTS", most)
+        solve = functools.partial(newton.solve, config=EngineConfig(execution=CUDA))
+        jax.eval_shape(jax.vmap(solve, axis_name=TILES), *batch)
     assert wanted == [True, False]
-    monkeypatch.setattr(solver, "MOST_CONTACTS", len(args[2].contact_d) - 1)
-    solve = functools.partial(solver.solve, config=EngineConfig(execution=CUDA))
-    jax.eval_shape(jax.vmap(solve, axis_name=TILES), *jax.tree.map(lambda x: jnp.asarray(x)[None], args))
-    assert not wanted[-1]
+    assert stages_of(CUDA).solve is newton.solve
+    assert stages_of(dataclasses.replace(CUDA, early_exit=True)).solve is solver.solve
 
 
 def test_without_nvrtc_the_message_says_where_it_comes_from(monkeypatch):

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from physics.test_solver import DEFAULT, IN_GROUPS, NUM_CONTACTS, problem_of, relative_error, run
+from physics.test_solver import DEFAULT, IN_GROUPS, NUM_CONTACTS, problem_of, relative_error
 
 from mjx_metaworld.parity.dissect import record
 from mjx_metaworld.physics.backends.cpu.newton import KERNEL
 from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.solver import Solution
+from mjx_metaworld.physics.stages import stages_of
 
 pytestmark = pytest.mark.skipif(bool(KERNEL.hindrance()), reason=KERNEL.hindrance())
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def run(mass, qfrc_smooth, constraints, warmstart, config):
+    """The solver of the stages that suit an execution."""
+    return stages_of(config.execution).solve(mass, qfrc_smooth, constraints, warmstart, config)
+
 
 IN_KERNEL = EngineConfig(execution=dataclasses.replace(IN_GROUPS, cpu_kernels=True))
 

@@ -22,12 +22,12 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import spatial
+from mjx_metaworld.physics.backends.cuda.descent import descend_in_kernel, kernel_of
+from mjx_metaworld.physics.backends.cuda.kernels import where_cuda
 from mjx_metaworld.physics.barrier import barrier
-from mjx_metaworld.physics.collision.descent_kernel import descend_in_kernel, kernel_of
 from mjx_metaworld.physics.collision.hull_support import Hulls, HullTable, cube_directions, furthest_vertex
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points
 from mjx_metaworld.physics.collision.shapes import Shape, WarmStart
-from mjx_metaworld.physics.cuda import where_cuda
 from mjx_metaworld.physics.slices import take
 
 Array = jax.Array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +13,19 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
-from mjx_metaworld.physics.config import PhysicsConfig
+from mjx_metaworld.physics import solver
+from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.line_search import COST_ROUNDING, FLAT
 from mjx_metaworld.physics.model import NV
+from mjx_metaworld.physics.solver import Solution
 from mjx_metaworld.physics.tiles import TILES
 from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
 KERNEL = NativeKernel(Path(__file__).with_name("newton.cpp"))
+_CONSTRAINTS = [field.name for field in dataclasses.fields(Constraints)]
 _ROWS = (4, 6)  # of a contact, for which the kernel is written
 
 
@@ -53,32 +56,14 @@ class Operands(NamedTuple):
         return cls(*mass, qfrc_smooth=qfrc_smooth, qacc_warmstart=qacc_warmstart, **named)
 
 
-class KernelResult(NamedTuple):
-    """Results of the kernel, in their order."""
-
-    qacc: Array  # (18, L)
-    qfrc_constraint: Array  # (18, L)
-    contact_normal_force: Array  # (K, L) N
-    iterations: Array  # (L,) int32
-
-
-def takes(efc: Constraints, dtype: Any) -> bool:
-    """True for problems that the kernel can solve: float32, with as many rows to a contact as it is written for."""
-    return dtype == jnp.float32 and efc.contact_jac.shape[-3] in _ROWS
-
-
-def solve_in_kernel(
-    operands: Operands, accuracy: PhysicsConfig, otherwise: Callable[[Operands], KernelResult]
-) -> KernelResult:
-    """Minimize the cost from the warm start, or from the unconstrained acceleration where that costs less.
-
-    Args:
-        operands: float32, lanes last.
-        accuracy: counts and tolerance.
-        otherwise: computes the same, for a device that is no CPU. It is traced when a program is lowered for such a
-            device; equal functions make one program.
-    """
-    return KernelResult(*_newton_p.bind(*operands, accuracy=accuracy, otherwise=otherwise, tiled=False))
+def solve(
+    mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints, qacc_warmstart: Array, config: EngineConfig
+) -> Solution:
+    """Accelerations under all constraints, as `solver.solve`, of which a program for another device is made."""
+    if qacc_warmstart.dtype != jnp.float32 or constraints.contact_jac.shape[-3] not in _ROWS:
+        return solver.solve(mass, qfrc_smooth, constraints, qacc_warmstart, config)
+    operands = Operands.of(mass, qfrc_smooth, constraints, qacc_warmstart)
+    return Solution(*_newton_p.bind(*operands, config=config, tiled=False))
 
 
 _newton_p = Primitive("newton_in_kernel")
@@ -86,7 +71,7 @@ _newton_p.multiple_results = True
 
 
 def _shapes(operands: Operands) -> list[jax.ShapeDtypeStruct]:
-    """Shapes and types of a `KernelResult` for operands with any axes in front."""
+    """Shapes and types of a `Solution` for operands with any axes in front."""
     *lead, contacts, _, _, lanes = operands.contact_jac.shape
 
     def of(*axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
@@ -96,11 +81,12 @@ def _shapes(operands: Operands) -> list[jax.ShapeDtypeStruct]:
 
 
 @_newton_p.def_abstract_eval
-def _abstract_eval(*avals, accuracy, otherwise, tiled):
+def _abstract_eval(*avals, config, tiled):
     return [jax.core.ShapedArray(x.shape, x.dtype) for x in _shapes(Operands(*avals))]
 
 
-def _in_kernel(*operands, accuracy: PhysicsConfig, otherwise, tiled):
+def _in_kernel(*operands, config: EngineConfig, tiled: bool):
+    accuracy = config.accuracy
     call = jax.ffi.ffi_call(KERNEL.target(), _shapes(Operands(*operands)))
     return call(
         *operands,
@@ -112,23 +98,27 @@ def _in_kernel(*operands, accuracy: PhysicsConfig, otherwise, tiled):
     )
 
 
-def _by_xla(*operands, accuracy, otherwise, tiled):
-    solve = jax.vmap(otherwise, axis_name=TILES) if tiled else otherwise
-    return list(solve(Operands(*operands)))
+def _by_xla(*operands, config: EngineConfig, tiled: bool):
+    def of_tile(operands: Operands) -> Solution:
+        rows = Constraints(**{name: x for name, x in operands._asdict().items() if name in _CONSTRAINTS})
+        mass = MassMatrix(operands.robot, operands.free, operands.part)
+        return solver.solve(mass, operands.qfrc_smooth, rows, operands.qacc_warmstart, config)
+
+    return list((jax.vmap(of_tile, axis_name=TILES) if tiled else of_tile)(Operands(*operands)))
 
 
-def _batching_rule(operands, dims, *, accuracy, otherwise, tiled):
+def _batching_rule(operands, dims, *, config, tiled):
     size = next(x.shape[dim] for x, dim in zip(operands, dims, strict=True) if dim is not None)
     front = [batching.bdim_at_front(x, dim, size) for x, dim in zip(operands, dims, strict=True)]
     if tiled:  # a further axis joins that of the tiles
         front = [x.reshape(-1, *x.shape[2:]) for x in front]
-    found = _newton_p.bind(*front, accuracy=accuracy, otherwise=otherwise, tiled=True)
+    found = _newton_p.bind(*front, config=config, tiled=True)
     if tiled:
         found = [x.reshape(size, -1, *x.shape[1:]) for x in found]
     return found, [0] * len(found)
 
 
 batching.primitive_batchers[_newton_p] = _batching_rule
-_newton_p.def_impl(jax.jit(_newton_p.bind, static_argnames=("accuracy", "otherwise", "tiled")))
+_newton_p.def_impl(jax.jit(_newton_p.bind, static_argnames=("config", "tiled")))
 mlir.register_lowering(_newton_p, mlir.lower_fun(_by_xla, multiple_results=True))
 mlir.register_lowering(_newton_p, mlir.lower_fun(_in_kernel, multiple_results=True), platform="cpu")

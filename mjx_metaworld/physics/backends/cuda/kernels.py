@@ -22,7 +22,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jaxlib.mlir import ir
 
-from mjx_metaworld.physics import nvrtc
+from mjx_metaworld.physics.backends.cuda import nvrtc
 
 Array = jax.Array
 _INCLUDE = re.compile(r'(?m)^#include "(.+)"')  # of files beside a source

@@ -12,12 +12,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mjx_metaworld.physics import cuda, nvrtc
+from mjx_metaworld.physics import solver
+from mjx_metaworld.physics.backends.cuda import kernels, nvrtc
+from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.cone import TINY
-from mjx_metaworld.physics.config import PhysicsConfig
+from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
+from mjx_metaworld.physics.constraint import Constraints
+from mjx_metaworld.physics.inertia import MassMatrix, apply_mass
 from mjx_metaworld.physics.line_search import COST_ROUNDING, FLAT
 from mjx_metaworld.physics.model import NV
 from mjx_metaworld.physics.problem import Problem
+from mjx_metaworld.physics.solver import Solution
 
 Array = jax.Array
 
@@ -70,13 +75,13 @@ class Operands(NamedTuple):
         )
 
 
-def whole_step_kernel(contacts: int) -> cuda.Kernel:
+def whole_step_kernel(contacts: int) -> kernels.Kernel:
     """Kernel of one full Newton step, for problems of so many contacts."""
     macros = nvrtc.defines({"BLOCKS": _BLOCKS, "CONTACTS": contacts, "TINY": TINY})
-    return cuda.Kernel(Path(__file__).with_name("whole_step.cu"), _LANES, _THREADS, macros)
+    return kernels.Kernel(Path(__file__).with_name("whole_step.cu"), _LANES, _THREADS, macros)
 
 
-def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> cuda.Kernel:
+def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> kernels.Kernel:
     """Kernel of all Newton steps, for problems of so many contacts."""
     threads = -(-max(_ENTRIES, 4 * contacts) // 32) * 32
     macros = nvrtc.defines(
@@ -91,7 +96,7 @@ def newton_kernel(contacts: int, accuracy: PhysicsConfig) -> cuda.Kernel:
             "TINY": TINY,
         }
     )
-    return cuda.Kernel(Path(__file__).with_name("newton.cu"), 1, threads, macros)
+    return kernels.Kernel(Path(__file__).with_name("newton.cu"), 1, threads, macros)
 
 
 def results_of(contacts: int) -> list[jax.ShapeDtypeStruct]:
@@ -103,6 +108,25 @@ def results_of(contacts: int) -> list[jax.ShapeDtypeStruct]:
     ]
 
 
+def solve(
+    mass: MassMatrix, qfrc_smooth: Array, constraints: Constraints, qacc_warmstart: Array, config: EngineConfig
+) -> Solution:
+    """Accelerations under all constraints, as `solver.solve`, of which a program for another device is made."""
+    jac, efc = constraints.contact_jac, constraints.replace(contact_jac=None)
+    problem = solver.prepare(mass, qfrc_smooth, jac, 0, efc, config.execution)
+
+    def in_kernels() -> Solution:
+        found = solve_in_kernels(problem, qacc_warmstart, config.accuracy)
+        qfrc_constraint = barrier(apply_mass(mass, found.qacc) - problem.qfrc_smooth)
+        return Solution(found.qacc, qfrc_constraint, found.normal_force, found.count)
+
+    def by_xla() -> Solution:
+        return solver.solve_problem(mass, problem, qacc_warmstart, config)
+
+    fits = len(problem.efc.contact_d) <= MOST_CONTACTS and problem.contact_jac.shape[-3] == KERNEL_ROWS
+    return kernels.where_cuda(fits, qacc_warmstart, in_kernels, by_xla)
+
+
 def solve_in_kernels(problem: Problem, qacc_warmstart: Array, accuracy: PhysicsConfig) -> KernelResult:
     """Minimize the cost from a warm start.
 
@@ -112,7 +136,7 @@ def solve_in_kernels(problem: Problem, qacc_warmstart: Array, accuracy: PhysicsC
         accuracy: counts and tolerance.
     """
     contacts, operands = len(problem.efc.contact_d), Operands.of(problem, qacc_warmstart)
-    *easy, solved = cuda.call(whole_step_kernel(contacts), results_of(contacts), operands)
-    hard = cuda.call(newton_kernel(contacts, accuracy), results_of(contacts), (*operands, solved))
+    *easy, solved = kernels.call(whole_step_kernel(contacts), results_of(contacts), operands)
+    hard = kernels.call(newton_kernel(contacts, accuracy), results_of(contacts), (*operands, solved))
     # What the second kernel says of environments that it leaves out means nothing.
     return KernelResult(*(jnp.where(solved > 0, x, y) for x, y in zip((*easy, solved), hard, strict=True)))

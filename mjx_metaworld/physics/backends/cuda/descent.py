@@ -1,4 +1,4 @@
-"""The descent of `convex.py` as one CUDA kernel: operands and results of `descent.cu`."""
+"""The descent of `collision/convex.py` as one CUDA kernel: operands and results of `descent.cu`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjx_metaworld.physics import cuda, nvrtc
+from mjx_metaworld.physics.backends.cuda import kernels, nvrtc
 from mjx_metaworld.physics.collision.hull_support import CANDIDATES, INDEX_BITS, OFFSET, HullTable
 
 Array = jax.Array
@@ -19,7 +19,7 @@ _THREADS = 128
 _STOP_DISTANCE = 0.1
 
 
-def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> cuda.Kernel:
+def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: float, tiny: float) -> kernels.Kernel:
     """Kernel for `slots` pairs an environment.
 
     Args:
@@ -44,11 +44,11 @@ def kernel_of(hulls: HullTable, slots: int, steps: int, again: bool, stand_off: 
             "TINY": tiny,
         }
     )
-    return cuda.Kernel(Path(__file__).with_name("descent.cu"), _THREADS, _THREADS, macros, grid_y=slots)
+    return kernels.Kernel(Path(__file__).with_name("descent.cu"), _THREADS, _THREADS, macros, grid_y=slots)
 
 
 def descend_in_kernel(
-    kernel: cuda.Kernel, bodies: Sequence[Array], start: Sequence[Array], hulls: HullTable
+    kernel: kernels.Kernel, bodies: Sequence[Array], start: Sequence[Array], hulls: HullTable
 ) -> list[Array]:
     """Run the kernel: the end of a descent.
 
@@ -62,4 +62,4 @@ def descend_in_kernel(
         The same as `start`.
     """
     results = [jax.ShapeDtypeStruct(x.shape[:-1], jnp.float32) for x in start]
-    return cuda.call(kernel, results, (*bodies, *start), (jnp.asarray(hulls.candidates, np.float32),))
+    return kernels.call(kernel, results, (*bodies, *start), (jnp.asarray(hulls.candidates, np.float32),))
