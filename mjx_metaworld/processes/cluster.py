@@ -83,6 +83,12 @@ def connect(environment: Mapping[str, str] = os.environ, *, seconds: int = _CONN
             raise ValueError(_nothing_found()) from None
         raise
     sys.excepthook = _fail_at_once
+    _silence_libraries()
+
+
+def is_connected() -> bool:
+    """True of a process that `connect` has connected."""
+    return sys.excepthook is _fail_at_once
 
 
 def end_at_once(code: int) -> None:
@@ -118,6 +124,16 @@ def _within(seconds: float, place: Place | None) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _silence_libraries() -> None:
+    """Leave stdout to Python alone: gloo prints there what it connects, between what a command prints for programs."""
+    sys.stdout.flush()
+    own = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = os.fdopen(own, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 def _fail_at_once(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

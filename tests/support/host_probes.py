@@ -1,7 +1,7 @@
 """Programs of one or several processes, on one machine instead of several hosts, and what they compute.
 
-A program: `python -m support.host_probes FOLDER DEVICES CALLS`, where DEVICES is the number of each process and CALLS is
-JSON, a list of names of its functions with their arguments. It is one of several processes where the environment has
+A program: `python -m support.host_probes FOLDER DEVICES CALLS`, where DEVICES is the number of each process and CALLS
+is JSON, a list of names of its functions with their arguments. It is one of several processes where the environment has
 JAX's three variables. What the functions return is written down by the first process.
 """
 
