@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import jax
 ADDRESS, NUMBER, OWN = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 _CONNECT_SECONDS = 300  # until all processes must have come
 _HEARTBEAT_SECONDS = 30  # after which a process that is not heard of ends the others
+_GRACE_SECONDS = 1.0  # for others that fail alike to say why: JAX aborts them when the coordinator is gone
 _LARGEST_PORT = 65535
 
 
@@ -95,6 +97,7 @@ def end_at_once(code: int) -> None:
     """End a process that has failed. JAX's own end would wait for all others, which wait for this one."""
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(_GRACE_SECONDS)
     os._exit(code)
 
 
