@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import threading
 import time
@@ -52,6 +53,16 @@ def place_of(environment: Mapping[str, str]) -> Place | None:
     if not _is_number(given[OWN], 0, count - 1):
         raise ValueError(f"{OWN} must be 0 to {count - 1}, since {NUMBER} is {count}, got {given[OWN]!r}")
     return Place(given[ADDRESS], count, int(given[OWN]))
+
+
+def environments_here(processes: int) -> list[dict[str, str]]:
+    """The three variables for each of several processes on this machine; none for a single one."""
+    if processes == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [{ADDRESS: f"localhost:{port}", NUMBER: str(processes), OWN: str(index)} for index in range(processes)]
 
 
 def connect(environment: Mapping[str, str] = os.environ, *, seconds: int = _CONNECT_SECONDS) -> None:

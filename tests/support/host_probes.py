@@ -9,27 +9,35 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mjx_metaworld.processes.cluster import ADDRESS, NUMBER, OWN, connect
+from mjx_metaworld.processes.cluster import ADDRESS, connect, environments_here
 
 NUM_ENVS, NUM_STEPS, EPISODE_STEPS = 16, 6, 4
 REPORT = "report.json"
 
 
-def start_processes(
-    folder: Path, calls: Sequence[Sequence[Any]], *, processes: int = 1, devices: int = 1
-) -> list[subprocess.Popen[str]]:
-    """Start the processes of a program, whose stderr can be read.
+def start(command: Sequence[str], processes: int = 1) -> list[subprocess.Popen[str]]:
+    """Start a command as each of so many processes of a program, whose output can be read."""
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    return [
+        subprocess.Popen(command, env=environment | place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for place in environments_here(processes)
+    ]
+
+
+def run_processes(folder: Path, *calls: Sequence[Any], processes: int = 1, devices: int = 1) -> list[Any]:
+    """Results of functions of this module, in the first process of a program.
 
     Args:
         folder: for what they write.
@@ -37,34 +45,33 @@ def start_processes(
         processes: their number.
         devices: of each.
     """
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
-    command = [sys.executable, "-m", "support.host_probes", str(folder), str(devices), json.dumps(calls)]
-    return [
-        subprocess.Popen(command, env=environment | place, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        for place in places(processes)
-    ]
-
-
-def run_processes(
-    folder: Path, *calls: Sequence[Any], processes: int = 1, devices: int = 1, timeout: float = 600
-) -> list[Any]:
-    """What functions of this module return in the first process of a program."""
     folder.mkdir(parents=True, exist_ok=True)
-    started = start_processes(folder, calls, processes=processes, devices=devices)
-    told = [process.communicate(timeout=timeout)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * processes, "\n".join(told)
+    command = [sys.executable, "-m", "support.host_probes", str(folder), str(devices), json.dumps(calls)]
+    ended = ends(start(command, processes))
+    assert [end.code for end in ended] == [0] * processes, "\n".join(end.err for end in ended)
     return json.loads((folder / REPORT).read_text())
 
 
-def places(processes: int) -> list[dict[str, str]]:
-    """Environment variables of each process; none of a single one."""
-    if processes == 1:
-        return [{}]
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    return [{ADDRESS: f"localhost:{port}", NUMBER: str(processes), OWN: str(index)} for index in range(processes)]
+class End(NamedTuple):
+    """Exit code and output of a process."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ends(processes: Sequence[subprocess.Popen[str]], timeout: float = 600) -> list[End]:
+    """Wait for processes; those that take longer are killed, and the test fails."""
+    deadline = time.monotonic() + timeout
+    ended = []
+    try:
+        for process in processes:
+            out, err = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+            ended.append(End(process.returncode, out, err))
+    finally:
+        for process in processes:
+            process.kill()
+    return ended
 
 
 # --- what the processes call ---
