@@ -1,7 +1,8 @@
 """Rates of two processes of a core each over one, and over one of two devices, by turns on one machine.
 
-Stepping with random actions, and iterations of PPO. Real hosts have a network between them; here it is a socket of one
-machine, so that the figures tell what dividing and meeting cost, and not what a network does.
+Stepping with random actions, and iterations of PPO. Of each kind's turns the fastest counts, which what else the
+machine did has disturbed least; the load before the first is written down. Real hosts have a network between them; here
+it is a socket of one machine, so that the figures tell what dividing and meeting cost, and not what a network does.
 
     python -m benchmarks.hosts --document docs/guides/scaling.md
 """
@@ -34,7 +35,7 @@ class Args:
     tasks: str = "MT10"
     num_envs: int = 512  # in all; a multiple of two
     seconds: float = 20.0  # of each figure, over all turns
-    turns: int = 4
+    turns: int = 8
     output: Path = RESULTS
     document: Path | None = None  # write the table between this Markdown file's `hosts` markers
 
@@ -120,13 +121,11 @@ def measure(args: Args) -> list[Figure]:
     figures = []
     for work in (STEPPING, TRAINING):
         calls = [max(1, round(args.seconds / args.turns / group.work(work, 1)["seconds"])) for group in groups]
-        sums = [[0.0, 0.0] for _ in groups]
+        rates = [0.0 for _ in groups]
         for _ in range(args.turns):
-            for group, count, total in zip(groups, calls, sums, strict=True):
+            for i, (group, count) in enumerate(zip(groups, calls, strict=True)):
                 told = group.work(work, count)
-                total[0] += told["env_steps"]
-                total[1] += told["seconds"]
-        rates = [steps / seconds for steps, seconds in sums]
+                rates[i] = max(rates[i], told["env_steps"] / told["seconds"])
         for kind, rate in zip(KINDS, rates, strict=True):
             processes = len(kind.cores)
             devices = processes * kind.devices
@@ -153,7 +152,8 @@ def markdown(report: dict[str, Any], figures: Sequence[Figure]) -> str:
             *lines,
             "",
             f"{report['tasks']}, {report['num_envs']:,} environments in all; training is PPO. "
-            f"On {report['machine']}, gloo between processes of one machine; {installed}.",
+            f"On {report['machine']}, gloo between processes of one machine, each kind's fastest turn; other work had "
+            f"{report['load_before']:.1f} processes running in the minute before. {installed}.",
         ]
     )
 
@@ -166,8 +166,10 @@ def main(args: Args) -> None:
     """
     if len(os.sched_getaffinity(0)) < 2:
         raise ValueError("two processes of a core each need two cores")
+    load = os.getloadavg()[0]
     figures = measure(args)
     report = {
+        "load_before": round(load, 1),  # processes that ran or waited in the minute before
         "tasks": args.tasks,
         "num_envs": args.num_envs,
         "device": "cpu",
