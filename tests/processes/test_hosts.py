@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from support.engines import KINEMATIC_PRELUDE
 from support.host_probes import ends, run_processes, start
 
-from mjx_metaworld.processes.cluster import ADDRESS, NUMBER, OWN, Place, place_of
+from mjx_metaworld.processes.cluster import ADDRESS, NUMBER, OWN, Place, environments_here, place_of
 from mjx_metaworld.processes.hosts import any_process, broadcast, exchange, from_leader, is_leader
 from mjx_metaworld.training.records import read_records
 
@@ -191,6 +192,17 @@ def test_what_cannot_be_done_is_refused_by_all(tmp_path):
     assert (first.code, second.code) == (1, 1)
     assert "is not empty and holds no training run" in first.err
     assert "process 0 has failed" in second.err
+
+
+@pytest.mark.full
+def test_a_process_whose_partner_does_not_come_ends_with_the_address():
+    here = environments_here(2)[1]
+    code = "from mjx_metaworld.processes.cluster import connect; connect(seconds=2)"
+    waiting = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | here, capture_output=True, text=True, timeout=60
+    )
+    assert waiting.returncode == 1
+    assert f"all 2 processes at {here[ADDRESS]} were not together within 2 s" in waiting.stderr
 
 
 @pytest.fixture
