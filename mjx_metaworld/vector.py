@@ -308,8 +308,8 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
     if not devices or len(set(devices)) != len(devices):
         raise ValueError(f"devices must name at least one device, and none twice, got {list(devices)}")
     if num_envs % len(devices):
-        owners = len({device.process_index for device in devices})
-        count = f"{len(devices)} of {owners} processes" if owners > 1 else f"{len(devices)}"
+        processes = jax.process_count()
+        count = f"{len(devices)} of {processes} processes" if processes > 1 else f"{len(devices)}"
         raise ValueError(f"num_envs must be a multiple of the number of devices, {count}, got {num_envs}")
     return NamedSharding(Mesh(np.asarray(devices), (LANE_AXIS,)), PartitionSpec(LANE_AXIS))
 
