@@ -308,7 +308,9 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
     if not devices or len(set(devices)) != len(devices):
         raise ValueError(f"devices must name at least one device, and none twice, got {list(devices)}")
     if num_envs % len(devices):
-        raise ValueError(f"num_envs must be a multiple of the number of devices, {len(devices)}, got {num_envs}")
+        processes = jax.process_count()
+        count = f"{len(devices)} of {processes} processes" if processes > 1 else f"{len(devices)}"
+        raise ValueError(f"num_envs must be a multiple of the number of devices, {count}, got {num_envs}")
     return NamedSharding(Mesh(np.asarray(devices), (LANE_AXIS,)), PartitionSpec(LANE_AXIS))
 
 

@@ -17,6 +17,7 @@ from mjx_metaworld.env import make
 from mjx_metaworld.physics.backend import Backend
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.config import Execution, PhysicsConfig
+from mjx_metaworld.processes.hosts import exchange
 from mjx_metaworld.processes.programs import compiling_anew
 from mjx_metaworld.vector import Device, VectorEnv, rollout
 
@@ -63,6 +64,31 @@ def default_devices(num_envs: int) -> int:
         jax.config.update("jax_num_cpu_devices", cpu_cores())
     most = min(len(jax.devices()), max(1, num_envs // _LEAST_LANES))
     return max(count for count in range(1, most + 1) if num_envs % count == 0)
+
+
+def claim_devices_of_all(num_envs: int, count: int | None = None) -> list[Device]:
+    """The first devices of every process that is connected, the same number of each, process by process.
+
+    Args:
+        num_envs: lanes, which the processes share.
+        count: devices of each; by default as many as suit a process's share, as far as every process has them.
+
+    Raises:
+        ValueError: if there are fewer, or if they do not divide the lanes.
+    """
+    with contextlib.suppress(RuntimeError):  # JAX has started: what there is must do
+        jax.config.update("jax_num_cpu_devices", cpu_cores() if count is None else check_integer("devices", count))
+    present = min(exchange(jax.local_device_count()))
+    processes = jax.process_count()
+    if count is None:
+        most = min(present, max(1, num_envs // processes // _LEAST_LANES))
+        count = max(count for count in range(1, most + 1) if num_envs % (count * processes) == 0 or count == 1)
+    if present < count:
+        raise ValueError(f"devices must be at most {present} of each process here, got {count}")
+    of_process: dict[int, list[Device]] = {index: [] for index in range(processes)}
+    for device in jax.devices():
+        of_process[device.process_index].append(device)
+    return [device for own in of_process.values() for device in own[:count]]
 
 
 class Batch:

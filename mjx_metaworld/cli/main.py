@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mjx_metaworld.cli.imports import import_tasks
 from mjx_metaworld.processes.installed import install_command
-from mjx_metaworld.processes.signals import Terminated
+from mjx_metaworld.processes.signals import EndedTogether, Terminated
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.invocation import Invocation
@@ -145,11 +145,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(_main(list(sys.argv[1:] if argv is None else argv)))
     except ValueError as error:
-        _complain(error, BAD_INPUT)
+        _end(_complain(error, BAD_INPUT))
     except (OSError, RuntimeError, ImportError) as error:
-        _complain(error, FAILURE)
+        _end(_complain(error, FAILURE))
+    except EndedTogether:
+        sys.exit(TERMINATED)
     except KeyboardInterrupt as asked:
-        sys.exit(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
+        _end(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
 
 
 def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
@@ -197,7 +199,7 @@ def _main(argv: list[str]) -> int:
     invocation = parse(command, argv[1:])
     console = _import("rich.console").Console(stderr=invocation.json)
     result = getattr(importlib.import_module(command.module), command.run)(invocation.command, console)
-    if invocation.json:
+    if invocation.json and not _is_follower():
         print(json.dumps(_plain(result)))
     return 0
 
@@ -248,9 +250,22 @@ def _one_line(boxed: str) -> str:
     return message.removeprefix("Error parsing command: ") or "bad arguments"
 
 
-def _complain(error: Exception, code: int) -> None:
+def _complain(error: Exception, code: int) -> int:
     print(f"{PROG}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _end(code: int) -> None:
+    """End a process, which if it is one of several does not wait for the others."""
+    if (cluster := sys.modules.get("mjx_metaworld.processes.cluster")) is not None and cluster.is_connected():
+        cluster.end_at_once(code)
     sys.exit(code)
+
+
+def _is_follower() -> bool:
+    """True of a process whose run another one reports."""
+    hosts = sys.modules.get("mjx_metaworld.processes.hosts")  # JAX is not loaded where no command has done so
+    return hosts is not None and hosts.is_follower()
 
 
 if __name__ == "__main__":

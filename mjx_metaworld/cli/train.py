@@ -13,9 +13,11 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.cli.benchmark import claim_devices, default_devices
+from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
 from mjx_metaworld.cli.imports import given_flags
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.processes.cluster import connect
+from mjx_metaworld.processes.hosts import from_leader, is_leader
 from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.checkpoint import BEST, RUN_FILE, read_run
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, with_settings
@@ -38,7 +40,8 @@ class Train:
     stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
     randomise: tuple[str, ...] = ()  # drawn anew in every training episode: friction=0.5,1.5 or module:function
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
-    devices: int | None = None  # divide environments and updates among so many; None: see the guide
+    devices: int | None = None  # divide environments and updates among so many (of each process); None: see the guide
+    distributed: bool = False  # be one of several processes: of Slurm, Open MPI, Cloud TPU, or started by hand
     output: Path | None = None  # folder of the run; by default out/train/TASKS-ALGO-SEED
     wandb: Annotated[str | None, arg(metavar="PROJECT")] = None  # of Weights & Biases that gets the figures, too
 
@@ -80,17 +83,22 @@ def run_train(args: Train, console: Console) -> TrainResult:
         ValueError: for unknown tasks, presets or settings, or a bad number of devices.
         CheckpointError: if the folder holds another run or a broken checkpoint, or cannot be written.
         LockedError: if another process trains in the folder.
+        LeaderError: in the other processes of a run, for these errors of the first.
+        LostError: if another process of the run has ended.
         ImportError: if wandb is asked for and missing.
     """
-    sinks = [] if args.wandb is None else [weights_and_biases(args.wandb)]
     config = configuration(args)
-    # Cameras use all cores of a CPU, however many devices these are to JAX.
-    usual = 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
-    devices = claim_devices(usual if args.devices is None else args.devices)
-    key = jax.random.key(args.seed)
-    folder = args.output or run_folder(config, key)
-    if (folder / RUN_FILE).exists():  # goes on with the implementation that it began with
-        key = jax.random.key(args.seed, impl=read_run(folder).key_impl)
+    if args.distributed:
+        connect()
+        devices = claim_devices_of_all(config.algorithm.num_envs, args.devices)
+        console = console if is_leader() else Console(quiet=True)
+    else:
+        # Cameras use all cores of a CPU, however many devices these are to JAX.
+        usual = 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
+        devices = claim_devices(usual if args.devices is None else args.devices)
+    sinks = [weights_and_biases(args.wandb)] if args.wandb is not None and is_leader() else []
+    folder, impl = from_leader(lambda: _begun(args, config))
+    folder, key = Path(folder), jax.random.key(args.seed, impl=impl)
     trained = train(
         config,
         key,
@@ -115,13 +123,19 @@ def run_train(args: Train, console: Console) -> TrainResult:
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
 
 
+def _begun(args: Train, config: TrainConfig) -> tuple[str, str | None]:
+    """Folder of the run, and the implementation of its random keys if it has begun."""
+    folder = args.output or run_folder(config, jax.random.key(args.seed))
+    return str(folder), read_run(folder).key_impl if (folder / RUN_FILE).exists() else None
+
+
 def command_of(args: Train) -> str:
     """The command line with these arguments, as a shell takes it."""
     words = ["mjx-metaworld", "train", args.tasks]
     for field in dataclasses.fields(args):
         value = getattr(args, field.name)
         if field.name != "tasks" and value != field.default:
-            values = value if isinstance(value, tuple) else (value,)
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
             words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
     return shlex.join(words) + given_flags()
 

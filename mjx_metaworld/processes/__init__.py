@@ -1,1 +1,1 @@
-"""Processes of the operating system: forks, signals, and folders that one process at a time may write."""
+"""Processes of the operating system: forks, signals, folders that one at a time may write, several for one program."""

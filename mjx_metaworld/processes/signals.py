@@ -6,14 +6,19 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _ASKING = (signal.SIGINT, signal.SIGTERM)
+_waiting: list[Callable[[], bool]] = []  # of the block that holds signals back, if there is one
 
 
 class Terminated(KeyboardInterrupt):
     """A SIGTERM, raised like that of Ctrl-C, so that what was begun is brought to a good end."""
+
+
+class EndedTogether(Terminated):
+    """The end of all processes of a program at the same place, since one of them was asked to end."""
 
 
 @contextlib.contextmanager
@@ -30,17 +35,24 @@ def termination() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def postponed(what: str, *, insist: bool = False) -> Iterator[None]:
+def postponed(what: str, *, insist: bool = False) -> Iterator[Callable[[], bool]]:
     """Let SIGINT and SIGTERM wait until the block has ended; only in the main thread.
 
-    One that is ignored stays so: shells let their background jobs ignore SIGINT.
+    Gives a function that tells if one has come. One that is ignored stays so: shells let their background jobs ignore
+    SIGINT. Within another such block they wait for that one.
 
     Args:
         what: is waited for, for the line that the first signal prints on stderr; none if empty.
         insist: let a second signal interrupt the block.
     """
+    if _waiting and _in_main_thread():
+        yield _waiting[0]
+        return
     handled = [number for number in _ASKING if _handled(number)] if _in_main_thread() else []
     received: list[int] = []
+
+    def asked() -> bool:
+        return bool(received)
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
@@ -56,10 +68,14 @@ def postponed(what: str, *, insist: bool = False) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    if handled:
+        _waiting.append(asked)
     try:
-        yield
+        yield asked
     finally:
         restore()
+        if handled:
+            _waiting.clear()
     if received:
         signal.raise_signal(received[0])
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Key
@@ -18,6 +17,7 @@ from jaxtyping import Array, Key
 from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
 from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.requires import require
+from mjx_metaworld.training.state_arrays import NamedArrays, key_impl, put_together, shapes_of, take_apart
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
@@ -68,7 +68,10 @@ class Checkpoints:
         self._folder = folder.absolute() / name
         self._best: Checkpoints | None = None  # once there is one
         # Writing waits for the disk: the arrays of the train state may be overwritten right afterwards.
-        options = self._ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        options = self._ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=False, **_of_this_process(self._ocp)
+        )
         self._manager = self._ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, state: Any, progress: Progress, number: int | None = None) -> None:
@@ -82,9 +85,14 @@ class Checkpoints:
         Raises:
             CheckpointError: if it cannot be written, because the disk is full, say; the earlier ones stay as they are.
         """
+        self.write(take_apart(state), progress, number)
+
+    def write(self, parts: NamedArrays, progress: Progress, number: int | None = None) -> None:
+        """Write a checkpoint of a train state that was taken apart, as `save` does."""
         args = self._ocp.args
-        arrays = _named_arrays(state)
-        record = _Record(progress, _key_impls(state), jax.config.read("jax_enable_x64"), _digest(arrays, progress))
+        # Where there are several processes, orbax takes arrays of JAX for theirs in common.
+        arrays = parts.arrays if jax.process_count() == 1 else jax.device_get(parts.arrays)
+        record = _Record(progress, parts.key_impls, jax.config.read("jax_enable_x64"), _digest(arrays, progress))
         written = record._asdict() | {"progress": asdict(progress), "key_impls": dict(record.key_impls)}
         number = progress.iteration if number is None else number
         composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
@@ -156,12 +164,14 @@ class Checkpoints:
             _check_width(self._folder / str(number), record.x64)
             template = jax.eval_shape(init, jax.random.key(0, impl=next(iter(record.key_impls.values()), None)))
             places = placement(template, lanes)
+            # With their shardings: left to itself, orbax would look for the devices that wrote them.
             arrays = self._manager.restore(
-                number, args=args.Composite(state=args.StandardRestore(_wanted(template, places)))
+                number, args=args.Composite(state=args.StandardRestore(shapes_of(template, places)))
             ).state
-            if None not in (record.digest, digest := _digest(arrays, record.progress)) and record.digest != digest:
+            if record.digest not in (None, _digest(arrays, record.progress)):
                 raise ValueError("its arrays are not those that were written")
-            return jax.device_put(_state_of(arrays, template, record.key_impls), places), record.progress
+            state = put_together(NamedArrays(arrays, record.key_impls), template)
+            return jax.device_put(state, places), record.progress
         except CheckpointError:
             raise
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
@@ -268,11 +278,6 @@ def key_words(key: Key[Array, ""]) -> list[int]:
     return np.asarray(jax.random.key_data(key)).tolist()
 
 
-def key_impl(key: Key[Array, ""]) -> str:
-    """Name of a random key's implementation, as `jax.random.key` takes it."""
-    return str(jax.random.key_impl(key))
-
-
 def _read_record(data: Mapping[str, Any]) -> _Record:
     """A checkpoint's record; those of before there was one hold the progress alone."""
     if "progress" not in data:
@@ -290,57 +295,25 @@ def _check_width(place: Path, x64: bool | None) -> None:
         )
 
 
-def _digest(arrays: Mapping[str, Array], progress: Progress) -> str | None:
-    """Fingerprint of a checkpoint, since what is cut off a file reads as zeros; None where other hosts hold a part."""
-    if not all(array.is_fully_addressable for array in arrays.values()):
-        return None
+def _of_this_process(ocp: Any) -> dict[str, Any]:
+    """Options for a manager that one of several processes has for itself, without waiting for the others."""
+    if jax.process_count() == 1:
+        return {}
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process_{own}"
+    )
+    return {"multiprocessing_options": alone, "create": False}
+
+
+def _digest(arrays: Mapping[str, Array], progress: Progress) -> str:
+    """Fingerprint of a checkpoint, since what is cut off a file reads as zeros."""
     digest = hashlib.blake2b(json.dumps(asdict(progress)).encode(), digest_size=16)
     for name in sorted(arrays):
         numbers = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {numbers.dtype} {numbers.shape}".encode())
         digest.update(numbers.tobytes())
     return digest.hexdigest()
-
-
-def _key_impls(state: Any) -> dict[str, str]:
-    """Implementation of every typed key, by its path."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {jax.tree_util.keystr(path): key_impl(leaf) for path, leaf in leaves if _is_key(leaf)}
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _named_arrays(state: Any) -> dict[str, Array]:
-    """The leaves by path, as the file format wants them: typed keys as words, and no empty arrays."""
-    return {
-        jax.tree_util.keystr(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-        if leaf.size
-    }
-
-
-def _wanted(template: Any, places: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Arrays to read, with their shardings: left to itself, orbax would look for the devices that wrote them."""
-    by_name = {jax.tree_util.keystr(path): place for path, place in jax.tree_util.tree_leaves_with_path(places)}
-    arrays = jax.eval_shape(_named_arrays, template)
-    return {
-        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=by_name[name]) for name, array in arrays.items()
-    }
-
-
-def _state_of(arrays: dict[str, Array], template: Any, key_impls: Mapping[str, str]) -> Any:
-    """The state that `_named_arrays` took apart."""
-
-    def leaf_of(path: Any, leaf: Any) -> Array:
-        if not leaf.size:
-            return jnp.zeros(leaf.shape, leaf.dtype)
-        name = jax.tree_util.keystr(path)
-        array = arrays[name]
-        return jax.random.wrap_key_data(array, impl=key_impls.get(name)) if _is_key(leaf) else array
-
-    return jax.tree_util.tree_map_with_path(leaf_of, template)
 
 
 def _listed(numbers: Iterable[int]) -> str:

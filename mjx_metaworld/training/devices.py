@@ -6,12 +6,17 @@ which says how a leading axis of lanes lies on the devices (`VectorEnv.sharding`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from mjx_metaworld.training.state_arrays import is_key, key_impl
 
 Tree = TypeVar("Tree")
 Out = TypeVar("Out")
@@ -49,3 +54,65 @@ def by_device(fn: Callable[[Tree], Out], lanes: NamedSharding | None) -> Callabl
     if lanes is None:
         return fn
     return jax.shard_map(fn, mesh=lanes.mesh, in_specs=lanes.spec, out_specs=lanes.spec, check_vma=False)
+
+
+def reports(lanes: NamedSharding | None) -> NamedSharding | None:
+    """Sharding of what a program reports to the host: of several processes' devices whole on each, else any."""
+    if lanes is None or lanes.is_fully_addressable:
+        return None
+    return NamedSharding(lanes.mesh, PartitionSpec())
+
+
+def place(tree: Tree, places: Any) -> Tree:
+    """Put arrays on devices, also of other processes, where all processes have the same arrays.
+
+    Args:
+        tree: arrays of this process.
+        places: a sharding, or one for each leaf.
+    """
+    if all(sharding.is_fully_addressable for sharding in jax.tree.leaves(places)):
+        return jax.device_put(tree, places)
+    if isinstance(places, NamedSharding):
+        places = jax.tree.map(lambda _: places, tree)
+    return jax.tree.map(_place_leaf, tree, places)
+
+
+def _place_leaf(leaf: Array, sharding: NamedSharding) -> Array:
+    if is_key(leaf):
+        words = _place_leaf(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(words, impl=key_impl(leaf))
+    numbers = np.asarray(leaf)
+    return jax.make_array_from_callback(numbers.shape, sharding, lambda part: numbers[part])
+
+
+def fetch(tree: Tree) -> Tree:
+    """Arrays without typed keys on the host, whole in every process, wherever they lie."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return jax.device_get(jax.tree.map(_own_part, _made_whole(tree)))
+
+
+def own_part(tree: Tree) -> Tree:
+    """Arrays that are whole on every device, as this process has them on its first."""
+    return jax.tree.map(_own_part, tree)
+
+
+def _own_part(leaf: Array) -> Array:
+    return leaf if leaf.is_fully_addressable else leaf.addressable_data(0)
+
+
+def _made_whole(tree: Tree) -> Tree:
+    """Gather what is divided among processes, in one program."""
+    leaves, structure = jax.tree.flatten(tree)
+    divided = [i for i, leaf in enumerate(leaves) if not leaf.is_fully_addressable and not leaf.is_fully_replicated]
+    if divided:
+        whole = NamedSharding(leaves[divided[0]].sharding.mesh, PartitionSpec())
+        gathered = _gathering(whole)([leaves[i] for i in divided])
+        for i, leaf in zip(divided, gathered, strict=True):
+            leaves[i] = leaf
+    return jax.tree.unflatten(structure, leaves)
+
+
+@functools.cache
+def _gathering(whole: NamedSharding) -> Callable[[list[Array]], list[Array]]:
+    return jax.jit(lambda leaves: leaves, out_shardings=whole)

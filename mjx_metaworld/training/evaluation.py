@@ -15,6 +15,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Episodes, EpisodeStats, begin_episodes, step_episodes
 from mjx_metaworld.training.algorithm import Observe, observation
+from mjx_metaworld.training.devices import fetch, place
 from mjx_metaworld.types import EPISODE_STEPS, Policy, State
 from mjx_metaworld.vector import reset_to_goals
 
@@ -65,12 +66,12 @@ def make_evaluator(
         # Each device goes on until its own episodes are over.
         whole = PartitionSpec()
         divided = whole if len(first.task) % lanes.mesh.size else lanes.spec
-        first = jax.device_put(first, NamedSharding(lanes.mesh, divided))
+        first = place(first, NamedSharding(lanes.mesh, divided))
         each = jax.shard_map(run, mesh=lanes.mesh, in_specs=(whole, divided), out_specs=divided, check_vma=False)
         evaluate_all = jit(each)
 
     def evaluate(source: Any) -> EpisodeStats:
         shape = (len(rand_vecs), len(rand_vecs[0]))
-        return jax.tree.map(lambda x: x.reshape(shape), jax.device_get(evaluate_all(source, first)))
+        return jax.tree.map(lambda x: x.reshape(shape), fetch(evaluate_all(source, first)))
 
     return evaluate

@@ -162,6 +162,26 @@ class Recorder:
                 sink.write(kind, progress, finite)
 
 
+class Unrecorded:
+    """Records of a process that leaves them to another."""
+
+    def __enter__(self) -> Unrecorded:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def iteration(self, progress: Progress, report: Any) -> None:
+        """Take nothing in."""
+
+    def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
+        """Take nothing in."""
+
+    def watched(self, evaluate: Callable[[Any], EpisodeStats]) -> Callable[[Any], EpisodeStats]:
+        """The evaluation, which nobody watches."""
+        return evaluate
+
+
 def task_table(folder: Path) -> Table | None:
     """Success and return of a run's last evaluation by task, and the best that any had; None of a single task."""
     records = read_records(folder, EVALUATION)

@@ -12,10 +12,11 @@ from jaxtyping import Array, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.processes.signals import postponed
+from mjx_metaworld.processes.signals import EndedTogether, postponed
 from mjx_metaworld.training.algorithm import Algorithm
 from mjx_metaworld.training.checkpoint import Checkpoints, Progress
-from mjx_metaworld.training.devices import placement
+from mjx_metaworld.training.devices import placement, reports
+from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
 
 
 @runtime_checkable
@@ -46,8 +47,9 @@ def run_loop(
     schedule: Schedule,
     start: tuple[Any, Progress],
     records: Records,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | SharedCheckpoints,
     began: float,
+    asked: Callable[[], bool] = lambda: False,
 ) -> tuple[Any, Progress]:
     """Train until the schedule ends, evaluating and saving at the end in any case.
 
@@ -59,19 +61,21 @@ def run_loop(
         records: told of every iteration and evaluation.
         checkpoints: where to save.
         began: the `time.perf_counter()` from which this process's wall clock counts.
+        asked: tells after every iteration if all processes are to end.
 
     Returns:
         The last train state, and how far it came.
 
     Raises:
         KeyboardInterrupt: at the end of an iteration in which SIGINT or SIGTERM came; what it reached is saved, unless
-            an evaluation was due, which would be left out when the run goes on.
+            an evaluation was due, which would be left out when the run goes on. When `asked` says so, in all cases with
+            a checkpoint (as `EndedTogether`).
         CheckpointError: if a checkpoint cannot be written.
     """
     state, progress = start
     before = progress.seconds
     places = placement(state, algorithm.sharding)  # those of what came in: one program serves all iterations
-    iterate = jit(algorithm.iterate, donate_argnums=0, out_shardings=(places, None))
+    iterate = jit(algorithm.iterate, donate_argnums=0, out_shardings=(places, reports(algorithm.sharding)))
     while not finished(progress, schedule):
         last, env_steps = progress.env_steps, progress.env_steps + algorithm.steps_per_iteration
         due = env_steps >= schedule.env_steps or _crossed(last, env_steps, schedule.eval_every)
@@ -92,9 +96,12 @@ def run_loop(
             with postponed("", insist=True):
                 records.evaluation(progress, evaluation)
                 checkpoints.offer(state, progress)
-        if finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
+        ending = asked()
+        if ending or finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
             with postponed("", insist=True):
                 checkpoints.save(state, progress)
+        if ending:
+            raise EndedTogether
     return state, progress
 
 
@@ -104,7 +111,9 @@ def finished(progress: Progress, schedule: Schedule) -> bool:
     return solved or progress.env_steps >= schedule.env_steps
 
 
-def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -> tuple[Any, Progress]:
+def begin(
+    algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints | SharedCheckpoints
+) -> tuple[Any, Progress]:
     """Train state and progress of the newest checkpoint, or those of a fresh run.
 
     Raises:
@@ -113,7 +122,14 @@ def begin(algorithm: Algorithm, key: Key[Array, ""], checkpoints: Checkpoints) -
     restored = checkpoints.restore(algorithm.init, algorithm.sharding)
     if restored is not None:
         return restored
-    state = jit(lambda key: jax.tree.map(_strongly_typed, algorithm.init(key)))(key)
+
+    def init(key: Key[Array, ""]) -> Any:
+        return jax.tree.map(_strongly_typed, algorithm.init(key))
+
+    if reports(algorithm.sharding) is not None:  # no process could move the others' parts afterwards
+        places = placement(jax.eval_shape(init, key), algorithm.sharding)
+        return jit(init, out_shardings=places)(key), Progress()
+    state = jit(init)(key)
     return jax.device_put(state, placement(state, algorithm.sharding)), Progress()
 
 

@@ -16,8 +16,9 @@ from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.processes.cache import digest_of
+from mjx_metaworld.processes.hosts import LostError, any_process, exchange, from_leader, is_leader, is_loss
 from mjx_metaworld.processes.locks import exclusive
-from mjx_metaworld.processes.signals import termination
+from mjx_metaworld.processes.signals import postponed, termination
 from mjx_metaworld.randomise.naming import term_of
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
@@ -29,16 +30,26 @@ from mjx_metaworld.training.checkpoint import (
     Checkpoints,
     Progress,
     find_checkpoint,
+    key_impl,
     key_words,
     open_run,
     policy_part,
     read_run,
 )
-from mjx_metaworld.training.config import ALGORITHMS, TrainConfig, algorithm_name, differences, trial_episodes_of
+from mjx_metaworld.training.config import (
+    ALGORITHMS,
+    TrainConfig,
+    algorithm_name,
+    as_json,
+    differences,
+    trial_episodes_of,
+)
+from mjx_metaworld.training.devices import own_part
 from mjx_metaworld.training.evaluation import make_evaluator
-from mjx_metaworld.training.logging import Recorder, task_table
+from mjx_metaworld.training.logging import Recorder, Unrecorded, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
 from mjx_metaworld.training.recurrent import RecurrentPolicy
+from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
 from mjx_metaworld.training.sinks import MakeSink, Sink
 from mjx_metaworld.training.trial_evaluation import TrialLength, make_trial_evaluator
 from mjx_metaworld.types import Policy
@@ -79,22 +90,28 @@ def train(
         folder: of this run alone: `run.json`, `checkpoints/`, `best/`, `metrics.jsonl`, `tensorboard/`, `success.png`;
             by default what `run_folder` names.
         console: where table and progress bar go; nowhere by default.
-        devices: divide the environments and the updates among these; one by default. A run may go on on another number
-            of devices, with results that differ by rounding.
+        devices: divide the environments and the updates among these; one by default, or those of all processes that
+            `jax.distributed` has connected. A run may go on on another number of devices or processes, with results
+            that differ by rounding. Of several processes all call this alike, and the first alone writes and prints.
         on_loaded: called when the tasks are loaded, before anything is compiled.
         again: what makes the run go on, such as a command, for the last line of one that was asked to end.
         sinks: make what gets the run's figures, too, such as `weights_and_biases(project)`.
 
     Raises:
-        ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide.
+        ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide; if connected
+            processes differ in what to train, or one of them has none of the devices.
         CheckpointError: if the folder holds another run, a broken checkpoint, or something else, or cannot be written.
         LockedError: if another process trains in the folder.
+        LeaderError: in the other processes, if the first raises one of these of the folder.
+        LostError: if another process has ended without the others.
         KeyboardInterrupt: after SIGINT or SIGTERM (as `Terminated`), when the iteration is done and saved.
         ImportError: if the extra `train` is not installed.
     """
     began = time.perf_counter()
-    console = console or Console(quiet=True)
-    folder = folder or run_folder(config, key)
+    console = console if console is not None and is_leader() else Console(quiet=True)
+    devices = _devices_of_all(devices)
+    _check_alike(config, key)
+    folder = Path(from_leader(lambda: str(folder or run_folder(config, key))))
     with termination(), contextlib.ExitStack() as held:
         try:
             with console.status("Loading the tasks"):
@@ -103,13 +120,17 @@ def train(
         except KeyboardInterrupt:
             console.print(f"Ended before the tasks were loaded. Go on: {again}", **_LAST_LINE)
             raise
-        folder.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:  # of several hosts one alone holds the folder
+
+        def hold() -> None:
+            folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(folder, folder / LOCK_FILE))
-        open_run(folder, config, key, _facts(devices))
-        checkpoints = Checkpoints(folder)
+            open_run(folder, config, key, _facts(devices))
+
+        from_leader(hold)
+        checkpoints = Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)
         try:
-            made = [make_sink(folder, config) for make_sink in sinks]
+            made: list[Sink] = []
+            from_leader(lambda: made.extend(make_sink(folder, config) for make_sink in sinks))
             for sink in made:
                 held.callback(sink.close)
             state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made)
@@ -119,10 +140,17 @@ def train(
         except OSError as error:  # a full disk, say
             going_on = _going_on(folder, checkpoints.newest(), algorithm, again)
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
+        except Exception as error:
+            if not is_loss(error):
+                raise
+            going_on = _going_on(folder, checkpoints.newest(), algorithm, again)
+            reason = (str(error).splitlines() or [""])[0]
+            raise LostError(f"another process has ended or cannot be reached ({reason}). {going_on}") from error
         else:
             best = checkpoints.best()
         finally:
             checkpoints.close()
+    any_process(False)  # the others do not end before the first has closed all it writes
     return _trained(config, env, algorithm, state, progress, best)
 
 
@@ -132,7 +160,7 @@ def _run(
     folder: Path,
     console: Console,
     built: tuple[MetaWorldEnv, Algorithm],
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | SharedCheckpoints,
     began: float,
     sinks: Sequence[Sink],
 ) -> tuple[Any, Progress]:
@@ -149,13 +177,49 @@ def _run(
     names = [spec.name for spec in env.tasks]
     with console.status("Resetting to the frozen goals"):
         evaluate = _evaluator(config, env, algorithm)
-    with Recorder(folder, names, config.env_steps, console, progress, sinks) as recorder:
-        start = (state, progress)
-        state, progress = run_loop(algorithm, recorder.watched(evaluate), schedule, start, recorder, checkpoints, began)
-    table = task_table(folder)
+
+    def run(asked: Callable[[], bool]) -> tuple[Any, Progress]:
+        written = Recorder(folder, names, config.env_steps, console, progress, sinks) if is_leader() else Unrecorded()
+        with written as records:
+            watched, start = records.watched(evaluate), (state, progress)
+            return run_loop(algorithm, watched, schedule, start, records, checkpoints, began, asked)
+
+    if jax.process_count() == 1:
+        state, progress = run(lambda: False)
+    else:
+        with postponed("this iteration", insist=True) as received:
+            state, progress = run(lambda: any_process(received()))
+    table = task_table(folder) if is_leader() else None
     if table is not None:
         console.print(table)
     return state, progress
+
+
+def _devices_of_all(devices: Sequence[Device] | None) -> Sequence[Device] | None:
+    """The devices to train on; those of all processes where there are several.
+
+    Raises:
+        ValueError: if one of several processes has none of them.
+    """
+    if jax.process_count() == 1:
+        return devices
+    devices = jax.devices() if devices is None else devices
+    without = set(range(jax.process_count())) - {device.process_index for device in devices}
+    if without:
+        raise ValueError(f"devices must be some of every process, got none of {sorted(without)}")
+    return devices
+
+
+def _check_alike(config: TrainConfig, key: Key[Array, ""]) -> None:
+    """Check that all processes are to train the same.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    told = exchange(int(digest_of(as_json(config), key_words(key), key_impl(key))[:15], 16))
+    if len(set(told)) > 1:
+        differing = [index for index, number in enumerate(told) if number != told[0]]
+        raise ValueError(f"processes {differing} are to train something else than process 0; start all of them alike")
 
 
 def _evaluator(config: TrainConfig, env: MetaWorldEnv, algorithm: Algorithm) -> Callable[[Any], EpisodeStats]:
@@ -171,6 +235,8 @@ def _evaluator(config: TrainConfig, env: MetaWorldEnv, algorithm: Algorithm) -> 
 
 def _going_on(folder: Path, newest: int | None, algorithm: Algorithm, again: str) -> str:
     """The last line of a run that was asked to end."""
+    if not is_leader():
+        return f"Go on: {again}"
     if newest is None:
         return f"Ended before the first checkpoint in {folder}. Begin anew: {again}"
     steps = newest * algorithm.steps_per_iteration
@@ -233,8 +299,9 @@ def _trained(
     progress: Progress,
     best: Progress | None,
 ) -> Trained:
-    recurrent = None if algorithm.recurrent is None else algorithm.recurrent(state)
-    return Trained(config, env, state, algorithm.policy(state), progress, algorithm.observe, best, recurrent)
+    acting = state if jax.process_count() == 1 else own_part(policy_part(state))
+    recurrent = None if algorithm.recurrent is None else algorithm.recurrent(acting)
+    return Trained(config, env, state, algorithm.policy(acting), progress, algorithm.observe, best, recurrent)
 
 
 def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorldEnv:
@@ -276,6 +343,7 @@ def _facts(devices: Sequence[Device] | None) -> dict[str, Any]:
     return {
         "device": jax.devices()[0].device_kind,
         "devices": 1 if devices is None else len(devices),
+        "processes": jax.process_count(),
         "machine": describe_machine(),
         "versions": versions(*packages),
     }

@@ -15,6 +15,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Episodes, EpisodeStats, begin_episodes, step_episodes
 from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.training.devices import fetch, place
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy, no_past, past_after
 from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import reset_to_goals, select_envs
@@ -120,13 +121,13 @@ def make_trial_evaluator(
         divides = len(first.task) % lanes.mesh.size == 0
         divided = lanes.spec if divides else whole
         keys = jax.random.split(start_key, lanes.mesh.size) if divides else keys
-        first, keys = jax.device_put((first, keys), NamedSharding(lanes.mesh, divided))
+        first, keys = place((first, keys), NamedSharding(lanes.mesh, divided))
         specs = {"in_specs": (whole, divided, divided), "out_specs": divided}
         evaluate_all = jit(jax.shard_map(run, mesh=lanes.mesh, check_vma=False, **specs))
 
     def evaluate(source: Any) -> TrialStats:
         shape = (len(rand_vecs), len(rand_vecs[0]))
-        stats = jax.device_get(evaluate_all(source, first, keys))
+        stats = fetch(evaluate_all(source, first, keys))
         return TrialStats(*jax.tree.map(lambda x: x.reshape(*shape, x.shape[-1]), stats))
 
     return evaluate

@@ -57,6 +57,21 @@ def test_the_second_signal_may_insist(number, raised):
     assert handlers() == before
 
 
+def test_a_block_within_another_waits_for_that_one():
+    told = []
+
+    def nest() -> None:
+        with termination(), postponed("") as asked:
+            with postponed("this step"):
+                told.append(asked())
+                signal.raise_signal(signal.SIGTERM)
+            told.append(asked())
+
+    with pytest.raises(Terminated):
+        nest()
+    assert told == [False, True]
+
+
 def test_an_error_within_the_block_is_the_one_that_counts():
     def fail() -> None:
         with termination(), postponed(""):

@@ -24,6 +24,7 @@ from mjx_metaworld.training.loop import Schedule, begin, run_loop
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.rl2 import RL2Config
 from mjx_metaworld.training.sac import SACConfig
+from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
 from mjx_metaworld.training.view import Sight, View
 from mjx_metaworld.types import Metrics, Transition
 from support.trial_probes import remembering_pays, trial_probe
@@ -290,7 +291,7 @@ def learn_alone(
     """The real loop with checkpoints, without evaluations or records."""
     steps = learner.steps_per_iteration
     schedule = Schedule(iterations * steps, evaluate_every * steps, checkpoint_every * steps, None)
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)
     evaluation = EpisodeStats(np.zeros((1, 1), bool), np.zeros((1, 1)))
     try:
         start = begin(learner, key, checkpoints)
