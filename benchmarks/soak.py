@@ -265,11 +265,12 @@ def outcome(args: Soak, account: Account) -> dict[str, Any]:
     """
     if account.tally is None:
         raise ValueError(f"{args.folder} holds no soak")
-    counts = {name: value for name, value in _plain(account.tally).items() if name not in ("beyond", "highest")}
     tally, per_chunk = account.tally, args.num_envs * args.chunk
+    counts = {name: value for name, value in _plain(tally).items() if name not in ("beyond", "highest", "task")}
+    names = [spec.name for spec in resolve(args.tasks)]
     bounds = [
-        {**b._asdict(), "highest": round(float(high), 6), "beyond": int(beyond)}
-        for b, high, beyond in zip(BOUNDS, tally.highest, tally.beyond, strict=True)
+        {**bound._asdict(), "highest": round(float(high), 6), "task": names[task], "beyond": int(beyond)}
+        for bound, high, task, beyond in zip(BOUNDS, tally.highest, tally.task, tally.beyond, strict=True)
     ]
     return {
         **_shaping(args),
@@ -304,7 +305,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines += ["", f"| bound | most | {' | '.join(f'highest, {head}' for head in heads)} | reason |"]
     lines += [f"| --- | ---: |{' ---: |' * len(rows)} --- |"]
     for i, bound in enumerate(rows[0]["bounds"]):
-        values = " | ".join(f"{row['bounds'][i]['highest']:.3g}" for row in rows)
+        values = " | ".join(f"{row['bounds'][i]['highest']:.3g} ({row['bounds'][i]['task']})" for row in rows)
         lines.append(f"| {bound['name']} | {bound['most']:g} {bound['unit']} | {values} | {bound['reason']} |")
     machines = "; ".join(
         f"{head}: {row['machine']}, {', '.join(f'{n} {v}' for n, v in row['versions'].items())}, {row['date']}"

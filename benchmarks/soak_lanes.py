@@ -24,7 +24,7 @@ from mjx_metaworld.vector import VectorEnv, select_envs
 HOSTILE_SHARE = 10  # one lane in so many has hostile actions or states, one episode in so many a hostile goal
 KINDS = ("NaN", "infinite", "1e30", "denormal", "constant extremes", "sign flips", "poisoned states")
 _POISONED = KINDS.index("poisoned states")
-_POISON_CHANCE = 1 / 50  # a step: some ten times an episode
+_POISON_CHANCE = 1 / 50  # of a step in a healthy lane
 _HUGE, _DENORMAL = 1e30, 1e-40
 _CORNER_DRAWS = 64  # corners of a goal space that are tried, see `_GOAL_DRAWS` of the environment
 
@@ -38,19 +38,19 @@ class Bound(NamedTuple):
     reason: str
 
 
-# A hand that is moved 1 cm an axis every 12.5 ms goes at 1.4 m/s at most; what it strikes leaves at up to twice that,
-# and a fall from the table's edge or from the hand ends at 6 m/s.
+# Contacts of the reference, too, throw what is caught between them: each bound is at least twice what the reference
+# reaches under such actions (`soak_reference.py`), and beyond them a state is taken to run away.
 BOUNDS = (
-    Bound("arm joint beyond its range", 0.1, "rad", "limits are soft, and the weld pulls against them"),
-    Bound("finger beyond its range", 0.01, "m", "limits are soft; objects press on the pads"),
-    Bound("fixture beyond its range", 0.1, "m or rad", "limits are soft; the hand presses on handles"),
-    Bound("hand outside its workspace", 0.1, "m", "a weld of finite stiffness pulls it to the mocap body"),
-    Bound("arm joint speed", 50.0, "rad/s", "ten times what moves the hand at 1.4 m/s, for collisions"),
+    Bound("arm joint beyond its range", 0.5, "rad", "limits are soft, and the weld pulls against them"),
+    Bound("finger beyond its range", 0.03, "m", "limits are soft; objects press on the pads"),
+    Bound("fixture beyond its range", 2.0, "m or rad", "limits are soft; the hand presses on locks and handles"),
+    Bound("hand outside its workspace", 0.5, "m", "a weld of finite stiffness pulls it to the mocap body"),
+    Bound("arm joint speed", 500.0, "rad/s", "the hand comes free of what it was wedged in"),
     Bound("fixture speed", 100.0, "m/s or rad/s", "light handles that are struck near their axis"),
-    Bound("object speed", 30.0, "m/s", "struck at 1.4 m/s or squeezed out of the pads, and falling 6 m/s"),
-    Bound("object spin", 2000.0, "rad/s", "the speed above at a radius of 1.5 cm, the thinnest object's"),
+    Bound("object speed", 30.0, "m/s", "struck, squeezed out of the pads, falling from the table at 6 m/s"),
+    Bound("object spin", 1000.0, "rad/s", "the speed above at a radius of 3 cm"),
     Bound("object away from the cell", 20.0, "m", "a ball may roll off the table and over the floor, for 6 s"),
-    Bound("object below the floor", 0.1, "m", "the floor lies 0.913 m below the table's top"),
+    Bound("object below the floor", 0.1, "m", "soft contacts with the floor, 0.913 m below the table's top"),
     Bound("quaternion off unit length", 1e-4, "", "it is normalised in every substep"),
     Bound("reward outside 0 to 10", 1e-4, "", "the rewards' own range, and rounding"),
 )
@@ -66,6 +66,7 @@ class Tally(struct.PyTreeNode):
     not_finite: Array  # steps with NaN or infinity in what a lane returns, or that the environment refused to make
     beyond: Array  # (bounds,) steps with a state beyond each bound
     highest: Array  # (bounds,) the largest value
+    task: Array  # (bounds,) where that was
     poisoned: Array  # states that were made ill
     unnoticed: Array  # of these with NaN or infinity in positions or speeds, where the episode did not end at once
     restarted: Array  # ill lanes whose episode ended
@@ -78,26 +79,28 @@ class Tally(struct.PyTreeNode):
     def zeros(cls, *lanes: int) -> Tally:
         """Counts of nothing yet."""
         one, many = jnp.zeros(lanes, jnp.int32), jnp.zeros((*lanes, len(BOUNDS)), jnp.int32)
-        own = {"beyond": many, "highest": jnp.full(many.shape, -jnp.inf)}
+        own = {"beyond": many, "task": many, "highest": jnp.full(many.shape, -jnp.inf)}
         return cls(**{name: own.get(name, one) for name in cls.__dataclass_fields__})
 
     def reduced(self) -> Tally:
         """Counts of all lanes together."""
-        return self._reduced(lambda x: jnp.sum(x, axis=0), lambda x: jnp.max(x, axis=0))
-
-    def merged(self, other: Tally) -> Tally:
-        """Counts of two chunks, on the host, where integers have no end."""
-        both = jax.tree.map(lambda a, b: np.stack([_wide(a), _wide(b)]), self, other)
-        return both._reduced(lambda x: x.sum(axis=0), lambda x: x.max(axis=0))
+        return self._over_first_axis(jnp)
 
     def added(self, other: Tally) -> Tally:
         """Counts of two steps, lane by lane."""
-        both = jax.tree.map(lambda a, b: jnp.stack([a, b]), self, other)
-        return both.reduced()
+        return jax.tree.map(lambda a, b: jnp.stack([a, b]), self, other)._over_first_axis(jnp)
 
-    def _reduced(self, total: Callable[[Any], Any], most: Callable[[Any], Any]) -> Tally:
-        extreme = {"highest", "ill_steps"}
-        return Tally(**{n: (most if n in extreme else total)(getattr(self, n)) for n in self.__dataclass_fields__})
+    def merged(self, other: Tally) -> Tally:
+        """Counts of two chunks, on the host, where integers have no end."""
+        return jax.tree.map(lambda a, b: np.stack([_wide(a), _wide(b)]), self, other)._over_first_axis(np)
+
+    def _over_first_axis(self, xp: Any) -> Tally:
+        where = xp.argmax(self.highest, axis=0)[None]
+        found = {name: xp.take_along_axis(getattr(self, name), where, axis=0)[0] for name in ("highest", "task")}
+        found["ill_steps"] = self.ill_steps.max(axis=0)
+        return Tally(
+            **{n: found[n] if n in found else getattr(self, n).sum(axis=0) for n in Tally.__dataclass_fields__}
+        )
 
 
 def _wide(x: Any) -> np.ndarray:
@@ -298,7 +301,8 @@ def _count(
         "probed": jnp.zeros_like(done),
         "differing": jnp.zeros_like(done),
     }
-    return Tally(highest=values, **{name: _ones(count) for name, count in counts.items()})
+    task = jnp.broadcast_to(transition.task[:, None], beyond.shape)
+    return Tally(highest=values, task=task, **{name: _ones(count) for name, count in counts.items()})
 
 
 def _measured(
