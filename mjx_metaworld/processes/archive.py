@@ -43,7 +43,7 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
     """
     try:
         kind, content = _only_item(description)
-        if kind == "leaf":
+        if kind == "leaf" and isinstance(content, int) and content >= 0:
             return leaves[content]
         if kind == "value" and (content is None or isinstance(content, (bool, int, float, str))):
             return content
@@ -53,7 +53,7 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
         if kind == "struct":
             module, name, fields = content
             return _find_struct(module, name)(**{field: rebuild(item, leaves) for field, item in fields.items()})
-    except (AttributeError, ImportError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, ImportError, IndexError, KeyError, RecursionError, TypeError) as error:
         raise ValueError(f"no description of a tree: {error}") from error
     raise ValueError(f"no description of a tree: {description!r:.100}")
 
@@ -65,7 +65,8 @@ def _only_item(description: Any) -> tuple[str, Any]:
 
 
 def _find_struct(module: str, name: str) -> type:
-    if module.split(".")[0] != _PACKAGE:
+    # To import a module runs it: `__main__` is the command line.
+    if module.split(".")[0] != _PACKAGE or module.split(".")[-1].startswith("__"):
         raise ValueError(f"{module}.{name} is no struct of {_PACKAGE}")
     found = getattr(importlib.import_module(module), name)
     if not inspect.isclass(found) or _field_names(found) is None:

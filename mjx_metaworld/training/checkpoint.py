@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,12 +25,17 @@ RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 _THREEFRY_WORDS = 2  # of a key of JAX's default implementation
 CHECKPOINTS, BEST = "checkpoints", "best"  # folders of a run
+BROKEN = "broken"  # where checkpoints are put that a run went on without
 _KEEP = 3  # the newest checkpoints; older ones are deleted
 _EXPERIENCE = ("env_state", "replay")  # fields of train states that only going on needs
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: broken, of another run, or of another version."""
+
+
+class _BrokenError(CheckpointError):
+    """A checkpoint that cannot be read, or holds something else than is wanted."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Checkpoints:
         self._run = folder
         self._folder = folder.absolute() / name
         self._best: Checkpoints | None = None  # once there is one
+        self._broken: set[int] = set()  # those newer than the one from which this went on
         # Writing waits for the disk: the arrays of the train state may be overwritten right afterwards.
         options = self._ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
         self._manager = self._ocp.CheckpointManager(self._folder, options=options)
@@ -89,8 +97,10 @@ class Checkpoints:
         number = progress.iteration if number is None else number
         composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
         try:
+            self._set_broken_aside()
             self._manager.save(number, args=composite)
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
+            _keep_silent_about_tasks()
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(number)} cannot be written ({_first_line(error)}); "
                 "earlier ones are whole, and the same command goes on from the newest of them"
@@ -128,13 +138,13 @@ class Checkpoints:
             return None
 
     def newest(self) -> int | None:
-        """Iteration of the newest checkpoint; None if there is none."""
-        return self._manager.latest_step()
+        """Iteration of the newest checkpoint that is not known as broken; None if there is none."""
+        return max(set(self._manager.all_steps()) - self._broken, default=None)
 
     def restore(
         self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None = None, number: int | None = None
     ) -> tuple[Any, Progress] | None:
-        """A checkpoint, by default the newest, or None if there is none.
+        """A checkpoint, by default the newest that is whole, or None if there is none.
 
         Args:
             init: what made the first train state; it is only traced, for the shapes.
@@ -142,13 +152,33 @@ class Checkpoints:
             number: of the checkpoint.
 
         Raises:
-            CheckpointError: if the checkpoint cannot be read, or holds another kind of train state.
+            CheckpointError: if the checkpoint cannot be read, or holds another kind of train state; without a number if
+                that is so of all. Where only newer ones are broken, a warning says so, and the next `save` sets them
+                aside.
         """
-        number = self.newest() if number is None else number
-        if number is None:
-            return None
-        if number not in (there := self._manager.all_steps()):
-            raise CheckpointError(f"{self._folder} holds no checkpoint {number}; there are {_listed(there)}")
+        there = sorted(self._manager.all_steps(), reverse=True)
+        if number is not None:
+            if number not in there:
+                raise CheckpointError(f"{self._folder} holds no checkpoint {number}; there are {_listed(there)}")
+            return self._restore(init, lanes, number)
+        failures: dict[int, _BrokenError] = {}
+        for candidate in there:
+            try:
+                found = self._restore(init, lanes, candidate)
+            except _BrokenError as error:
+                failures[candidate] = error
+                continue
+            if failures:
+                self._broken = set(failures)
+                warnings.warn(f"{failures[there[0]]}. Going on from the one before, {candidate}.", stacklevel=2)
+            return found
+        if failures:  # of another version, most likely: nothing is touched
+            raise failures[there[0]]
+        return None
+
+    def _restore(
+        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None, number: int
+    ) -> tuple[Any, Progress]:
         args = self._ocp.args
         try:
             stored = self._manager.restore(number, args=args.Composite(progress=args.JsonRestore()))
@@ -165,10 +195,25 @@ class Checkpoints:
         except CheckpointError:
             raise
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
-            raise CheckpointError(
-                f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld; "
-                f"delete that folder to go on from the one before ({_first_line(error)})"
+            _keep_silent_about_tasks()
+            raise _BrokenError(
+                f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld "
+                f"({_first_line(error)})"
             ) from error
+
+    def _set_broken_aside(self) -> None:
+        """Move the checkpoints that this went on without out of the way of those to come."""
+        if not self._broken:
+            return
+        aside = self._run / BROKEN
+        aside.mkdir(exist_ok=True)
+        for number in self._broken:
+            place = aside / f"{self._folder.name}-{number}"
+            if place.exists():
+                place = aside / f"{place.name}-{sum(1 for _ in aside.iterdir())}"
+            (self._folder / str(number)).rename(place)
+        self._broken = set()
+        self._manager.reload()
 
     def close(self) -> None:
         """Release what orbax holds."""
@@ -239,8 +284,8 @@ def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
     start = {"key": key_words(key), "key_impl": key_impl(key)}
-    written = json.dumps({"config": as_json(config), **start, **facts}, indent=1)
-    partial.write_text(written + "\n")
+    content = {"config": as_json(config), **start, **facts}
+    partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
     partial.replace(file)
 
 
@@ -254,12 +299,15 @@ def read_run(folder: Path) -> Run:
     if not file.is_file():
         raise CheckpointError(f"{folder} holds no training run ({RUN_FILE} is missing)")
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(file.read_text(encoding="utf-8"))
+        digest = data.pop("digest", None)  # runs of before it was written have none
+        if digest not in (None, _digest_of_json(data)):
+            raise ValueError("its content is not what was written")
         config, key = from_json(data["config"]), [int(word) for word in data["key"]]
         # Runs of before `key_impl` was written have JAX's own, or that of the other length.
         impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
         return Run(config, key, impl)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
 
 
@@ -302,6 +350,11 @@ def _digest(arrays: Mapping[str, Array], progress: Progress) -> str | None:
     return digest.hexdigest()
 
 
+def _digest_of_json(content: Mapping[str, Any]) -> str:
+    """Fingerprint of what JSON holds, however it is laid out."""
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def _key_impls(state: Any) -> dict[str, str]:
     """Implementation of every typed key, by its path."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
@@ -341,6 +394,15 @@ def _state_of(arrays: dict[str, Array], template: Any, key_impls: Mapping[str, s
         return jax.random.wrap_key_data(array, impl=key_impls.get(name)) if _is_key(leaf) else array
 
     return jax.tree_util.tree_map_with_path(leaf_of, template)
+
+
+def _keep_silent_about_tasks() -> None:
+    """Leave out what asyncio prints, by the end of the process, of orbax's other tasks after one has failed."""
+    logging.getLogger("asyncio").addFilter(_is_no_task_of_orbax)
+
+
+def _is_no_task_of_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.getMessage()
 
 
 def _listed(numbers: Iterable[int]) -> str:
