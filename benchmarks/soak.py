@@ -41,6 +41,7 @@ from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import EngineFactory
 from mjx_metaworld.physics.config import PhysicsConfig
+from mjx_metaworld.processes.archive import read_npz
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import Terminated, postponed, termination
 from mjx_metaworld.suites import resolve
@@ -224,11 +225,11 @@ def load(args: Soak, template: Lanes | None = None) -> tuple[Account, Lanes | No
     """
     if not _file(args).exists():
         return Account(), None
-    with np.load(_file(args)) as arrays:  # never unpickles
-        told = json.loads(arrays["account"].tobytes())
-        if told["soak"] != _shaping(args):
-            raise ValueError(f"{args.folder} holds another soak: {told['soak']}, now {_shaping(args)}")
-        leaves = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
+    arrays = read_npz(_file(args))
+    told = json.loads(arrays.pop("account").tobytes())
+    if told["soak"] != _shaping(args):
+        raise ValueError(f"{args.folder} holds another soak: {told['soak']}, now {_shaping(args)}")
+    leaves = [arrays[str(i)] for i in range(len(arrays))]
     processes = [Process(**process) for process in told["processes"]]
     tally = None
     if "tally" in told:

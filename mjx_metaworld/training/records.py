@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,46 @@ METRICS_FILE = "metrics.jsonl"
 START, ITERATION, EVALUATION = "start", "iteration", "evaluation"  # kinds of lines; a start for each process
 
 
+_CHECKSUM = "crc"  # the last entry of a line: of the others
+
+
+def line_of(record: dict[str, Any]) -> str:
+    """Write a record as a line that `read_records` reads, with its checksum."""
+    return json.dumps(record | {_CHECKSUM: _checksum(record)}) + "\n"
+
+
 def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's records, by default of any kind; one that a kill cut short is left out."""
+    """The lines of a run's records, by default of any kind.
+
+    One that a kill cut short is left out. So is one that was altered, with a warning that names it.
+    """
     file = folder / METRICS_FILE
     if not file.exists():
         return []
     records = []
-    for line in file.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    lines = file.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        record = _record_of(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines) or line.endswith(b"\n"):
+            warnings.warn(f"line {number} of {file} was altered and is left out", stacklevel=2)
     return [record for record in records if kind in (None, record["kind"])]
+
+
+def _record_of(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None of one that was cut short or altered."""
+    try:
+        record = json.loads(line)
+        checksum = record.pop(_CHECKSUM, None)  # runs of before it was written have none
+        whole = {"kind", "env_steps"} <= record.keys() and checksum in (None, _checksum(record))
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return record if whole else None
+
+
+def _checksum(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record).encode())
 
 
 def flatten(report: Any, task_names: Sequence[str]) -> dict[str, float]:
