@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import inspect
 import io
+import operator
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +49,8 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
     """
     try:
         kind, content = _only_item(description)
-        if kind == "leaf" and isinstance(content, int) and content >= 0:
-            return leaves[content]
+        if kind == "leaf":
+            return leaves[operator.index(content)]
         if kind == "value" and (content is None or isinstance(content, (bool, int, float, str))):
             return content
         if kind in ("tuple", "list"):

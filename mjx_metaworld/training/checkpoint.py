@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from jaxtyping import Array, Key
 
 from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
 from mjx_metaworld.training.devices import placement
+from mjx_metaworld.training.raw_text import without_raw_text
 from mjx_metaworld.training.requires import require
 
 RUN_FILE = "run.json"
@@ -98,9 +98,9 @@ class Checkpoints:
         composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
         try:
             self._set_broken_aside()
-            self._manager.save(number, args=composite)
+            with without_raw_text():
+                self._manager.save(number, args=composite)
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
-            _keep_silent_about_tasks()
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(number)} cannot be written ({_first_line(error)}); "
                 "earlier ones are whole, and the same command goes on from the newest of them"
@@ -179,6 +179,12 @@ class Checkpoints:
     def _restore(
         self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None, number: int
     ) -> tuple[Any, Progress]:
+        with without_raw_text():
+            return self._restore_loudly(init, lanes, number)
+
+    def _restore_loudly(
+        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None, number: int
+    ) -> tuple[Any, Progress]:
         args = self._ocp.args
         try:
             stored = self._manager.restore(number, args=args.Composite(progress=args.JsonRestore()))
@@ -195,7 +201,6 @@ class Checkpoints:
         except CheckpointError:
             raise
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
-            _keep_silent_about_tasks()
             raise _BrokenError(
                 f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld "
                 f"({_first_line(error)})"
@@ -394,15 +399,6 @@ def _state_of(arrays: dict[str, Array], template: Any, key_impls: Mapping[str, s
         return jax.random.wrap_key_data(array, impl=key_impls.get(name)) if _is_key(leaf) else array
 
     return jax.tree_util.tree_map_with_path(leaf_of, template)
-
-
-def _keep_silent_about_tasks() -> None:
-    """Leave out what asyncio prints, by the end of the process, of orbax's other tasks after one has failed."""
-    logging.getLogger("asyncio").addFilter(_is_no_task_of_orbax)
-
-
-def _is_no_task_of_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in record.getMessage()
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,9 +66,12 @@ class Forks:
         assert code in (0, -signal.SIGKILL), self._last_words.read_text()[-3000:]
         return code
 
-    def kill_after(self, request: Request, seconds: float) -> bool:
-        """Train for so long, then SIGKILL; False if the run had ended by itself."""
-        pid = self.start(request)
+    def kill(self, request: Request, seconds: float, begun: Callable[[], bool] = lambda: True) -> bool:
+        """SIGKILL a run so long after it has begun; False if it had ended by itself."""
+        pid, end = self.start(request), time.monotonic() + 300
+        while not begun():
+            assert time.monotonic() < end, self._last_words.read_text()[-3000:]
+            time.sleep(0.01)
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)  # nobody has waited for it yet, so the number is no other's
         return self.join(pid) != 0

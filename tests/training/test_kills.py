@@ -5,6 +5,7 @@ A killed process may be starting, compiling, learning, or writing a checkpoint, 
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Iterator
@@ -40,13 +41,6 @@ def newest(folder: Path) -> int:
     return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdigit()), default=0)
 
 
-def seconds_until_a_checkpoint(forking: Forks, request: Request) -> float:
-    """Seconds that a process takes to its first checkpoint when all is compiled."""
-    began, pid = time.monotonic(), forking.start(request)
-    forking.join(pid)
-    return time.monotonic() - began
-
-
 def state_of(folder: Path, kind: str, algorithm: str) -> tuple[Any, int]:
     if kind == "train":
         trained = load(folder)
@@ -73,17 +67,23 @@ def state_of(folder: Path, kind: str, algorithm: str) -> tuple[Any, int]:
 )
 def test_a_run_that_is_killed_at_random_moments_goes_on_bit_by_bit(forking, tmp_path, kind, algorithm, devices):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    rng = random.Random(f"{SEED} {kind} {algorithm} {devices}")
+    seed, began = f"{SEED} {kind} {algorithm} {devices}", time.monotonic()
+    rng, reached = random.Random(seed), [0]
+    once = Request(str(tmp_path / "once"), 1, kind, algorithm, devices)
     for folder in ("once", "again"):  # the first compiles
-        start = seconds_until_a_checkpoint(forking, Request(str(tmp_path / folder), 1, kind, algorithm, devices))
-    moments = [rng.uniform(0.2 * start, start + 1.0) for _ in range(KILLS)]
-    print(f"{kind} {algorithm}, {devices} devices: killed after", *(f"{moment:.2f}" for moment in moments), "s")
-    reached = []
-    for moment in moments:
-        assert forking.kill_after(Request(str(killed), FOREVER, kind, algorithm, devices), moment)
+        began = time.monotonic()
+        assert forking.join(forking.start(dataclasses.replace(once, folder=str(tmp_path / folder)))) == 0
+    start = time.monotonic() - began
+    print(f"killed by the seed {seed!r}")
+    for number in range(KILLS):
+        before = reached[-1]
+        request = Request(str(killed), FOREVER, kind, algorithm, devices)
+        if number % 2:  # while it starts or soon after
+            assert forking.kill(request, rng.uniform(0.0, 1.2 * start))
+        else:  # while it learns and writes
+            assert forking.kill(request, rng.uniform(0.0, 0.5), lambda before=before: newest(killed) > before)
         reached.append(newest(killed))
     assert reached == sorted(reached), "a checkpoint was lost"
-    assert len(set(reached)) > KILLS // 4, "kills came too early to say much"
     last = reached[-1] + 4
     for folder, every in ((killed, 1), (whole, FOREVER)):
         assert forking.join(forking.start(Request(str(folder), last, kind, algorithm, devices, every))) == 0
