@@ -49,6 +49,7 @@ from mjx_metaworld.types import EPISODE_STEPS
 from mjx_metaworld.vector import VectorEnv
 
 RESULTS = Path("benchmarks/results/soak.json")
+REFERENCE = RESULTS.with_name("soak_reference.json")  # of `soak_reference.py`
 PAGE = Path("docs/guides/reliability.md")
 _SETTLED = 10  # chunks of a process after which its memory should not grow
 _COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -303,11 +304,13 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = [f"| | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(rows)}"]
     for title, value in _ROWS.items():
         lines.append(f"| {title} | {' | '.join(value(row) for row in rows)} |")
-    lines += ["", f"| bound | most | {' | '.join(f'highest, {head}' for head in heads)} | reason |"]
-    lines += [f"| --- | ---: |{' ---: |' * len(rows)} --- |"]
+    reference = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
+    lines += ["", f"| bound | most | {' | '.join(f'highest, {head}' for head in heads)} | CPU metaworld | reason |"]
+    lines += [f"| --- | ---: |{' ---: |' * len(rows)} ---: | --- |"]
     for i, bound in enumerate(rows[0]["bounds"]):
-        values = " | ".join(f"{row['bounds'][i]['highest']:.3g} ({row['bounds'][i]['task']})" for row in rows)
-        lines.append(f"| {bound['name']} | {bound['most']:g} {bound['unit']} | {values} | {bound['reason']} |")
+        found = [row["bounds"][i] for row in rows] + [reference.get(bound["name"])]
+        cells = " | ".join("" if one is None else f"{one['highest']:.3g} ({one['task']})" for one in found)
+        lines.append(f"| {bound['name']} | {bound['most']:g} {bound['unit']} | {cells} | {bound['reason']} |")
     machines = "; ".join(
         f"{head}: {row['machine']}, {', '.join(f'{n} {v}' for n, v in row['versions'].items())}, {row['date']}"
         for head, row in zip(heads, rows, strict=True)
