@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,5 +39,8 @@ def without_raw_text() -> Iterator[None]:
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-    told = record.pathname if record.name == "absl" else record.getMessage()
-    return record.levelno < logging.ERROR or "orbax" not in told
+    if record.levelno < logging.ERROR:
+        return True
+    error = record.exc_info[1] if record.exc_info else None
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    return not any("orbax" in text for text in (record.getMessage(), record.pathname, *(f.filename for f in frames)))
