@@ -74,7 +74,7 @@ class Soak:
 
 @dataclass
 class Process:
-    """What one process of a soak came to."""
+    """Figures of one process of a soak."""
 
     chunks: int = 0
     timed: int = 0  # chunks after the first, in which it compiles
@@ -248,7 +248,7 @@ def _file(args: Soak) -> Path:
 
 
 def _shaping(args: Soak) -> dict[str, Any]:
-    """What of the arguments decides the steps; how many and on how many devices may change."""
+    """Arguments that decide the steps; their number and that of the devices may change."""
     return {name: getattr(args, name) for name in ("num_envs", "tasks", "chunk", "seed")}
 
 

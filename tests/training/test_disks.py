@@ -23,15 +23,10 @@ COMMAND = f"{KINEMATIC_PRELUDE}\nfrom mjx_metaworld.cli.main import main\nmain()
 SETTINGS = ["num_envs=8", "horizon=5", "episode_steps=20", "hidden=[64]", "minibatches=2"]
 
 
-def command(*arguments: str, file_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, file_bytes: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, whose files may be so long."""
-
-    def limit() -> None:
-        if file_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-
-    words = [sys.executable, "-c", COMMAND, *arguments]
-    return subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
+    limited = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({file_bytes},) * 2)\n{COMMAND}"
+    return subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True, check=False)
 
 
 def train(folder: Path, **options: int) -> subprocess.CompletedProcess[str]:
