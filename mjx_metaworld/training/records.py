@@ -32,26 +32,28 @@ def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
     file = folder / METRICS_FILE
     if not file.exists():
         return []
-    records = []
     lines = file.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        record = _record_of(line)
-        if record is not None:
+    found = [_record_of(line) for line in lines]
+    checked = any(has_checksum for _, has_checksum in found)  # runs of before checksums were written have none at all
+    records = []
+    for number, (line, (record, has_checksum)) in enumerate(zip(lines, found, strict=True), 1):
+        if record is not None and has_checksum == checked:
             records.append(record)
         elif number < len(lines) or line.endswith(b"\n"):
             warnings.warn(f"line {number} of {file} was altered and is left out", stacklevel=2)
     return [record for record in records if kind in (None, record["kind"])]
 
 
-def _record_of(line: bytes) -> dict[str, Any] | None:
-    """The record of a line; None of one that was cut short or altered."""
+def _record_of(line: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """The record of a line, None of one that was cut short or altered, and whether it has a checksum that holds."""
     try:
         record = json.loads(line)
-        checksum = record.pop(_CHECKSUM, None)  # runs of before it was written have none
-        whole = {"kind", "env_steps"} <= record.keys() and checksum in (None, _checksum(record))
+        checksum = record.pop(_CHECKSUM, None)
+        if {"kind", "env_steps"} <= record.keys() and checksum in (None, _checksum(record)):
+            return record, checksum is not None
     except (ValueError, AttributeError, RecursionError):
-        return None
-    return record if whole else None
+        pass
+    return None, False
 
 
 def _checksum(record: dict[str, Any]) -> int:
