@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from flax import struct
 
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.checks import check_integer
-from mjx_metaworld.processes.archive import describe, rebuild
+from mjx_metaworld.processes.archive import describe, read_npz, rebuild
 from mjx_metaworld.types import State, on_host
 
 SUFFIX = ".npz"
@@ -97,16 +96,21 @@ class Trajectory(struct.PyTreeNode):
         """
         path = _checked(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                content = json.loads(file[_DESCRIPTION].tobytes())
-                if content["format"] != _FORMAT:
-                    raise ValueError(f"its format is {content['format']}, and this version reads {_FORMAT}")
-                leaves = [file[f"leaf{i}"] for i in range(len(file.files) - 1)]
-            states = rebuild(content["states"], leaves)
+            members = read_npz(path)
+            content = json.loads(members.pop(_DESCRIPTION).tobytes())
+            if content["format"] != _FORMAT:
+                raise ValueError(f"its format is {content['format']}, and this version reads {_FORMAT}")
+            states = rebuild(content["states"], [members[f"leaf{i}"] for i in range(len(members))])
             if not isinstance(states, State) or np.ndim(states.task) != 2:
                 raise ValueError("it holds no states")
-            return cls(states=states, tasks=tuple(content["tasks"]), every=int(content["every"]))
-        except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+            shape = np.shape(states.task)
+            if any(np.shape(leaf)[:2] != shape for leaf in jax.tree.leaves(states)):
+                raise ValueError(f"not all of its arrays have the leading axes {shape}")
+            tasks = tuple(content["tasks"])
+            if not all(isinstance(name, str) for name in tasks):
+                raise ValueError(f"its tasks are {tasks}")
+            return cls(states=states, tasks=tasks, every=check_integer("every", content["every"]))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is no trajectory: {error}") from error
 
 

@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -142,6 +143,8 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command named on the command line; exits with 2 for bad input and 1 for what failed on the way."""
+    form = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_: f"{PROG}: warning: {' '.join(str(message).split())}\n"
     try:
         sys.exit(_main(list(sys.argv[1:] if argv is None else argv)))
     except ValueError as error:
@@ -152,6 +155,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(TERMINATED)
     except KeyboardInterrupt as asked:
         _end(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
+    finally:
+        warnings.formatwarning = form
 
 
 def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:

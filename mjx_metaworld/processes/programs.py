@@ -6,6 +6,7 @@ of this package compiles, unless the user has named a folder (`JAX_COMPILATION_C
 
 JAX writes its files in place, so that another process might read half of one. It is therefore given a folder of this
 process alone, with links to the files that are whole; what it writes there is moved to the others once it is complete.
+Whole are those whose content has the digest that stands in their names: a program that was altered must not run.
 """
 
 from __future__ import annotations
@@ -135,16 +136,24 @@ def _close() -> None:
 
 
 def _link_whole_files() -> Path:
-    """Links to all files that are kept and as long as their names say, by JAX's names."""
+    """Links to all files that are kept and have the content that their names say, by JAX's names."""
     staging = _staging()
     for link in staging.iterdir():
         link.unlink()
     kept = _kept_folder()
     for path in kept.iterdir() if kept and kept.is_dir() else ():
-        name, _, size = path.name.rpartition("~")
-        if name.endswith(_SUFFIX) and str(path.stat().st_size) == size:
-            (staging / name).symlink_to(path)
+        name, _, digest = path.name.rpartition("~")
+        with contextlib.suppress(OSError):  # another process may remove it meanwhile
+            status = path.stat()
+            if name.endswith(_SUFFIX) and _digest_of_file(path, status.st_size, status.st_mtime_ns) == digest:
+                (staging / name).symlink_to(path)
     return staging
+
+
+@cache
+def _digest_of_file(path: Path, size: int, changed: int) -> str:
+    """Digest of a file, read once as long as it stays as long and as old."""
+    return digest_of(path.read_bytes())
 
 
 def _take_new_files() -> None:
@@ -156,8 +165,9 @@ def _take_new_files() -> None:
         for path in _staging().iterdir():
             if path.is_symlink() or not path.name.endswith(_SUFFIX):
                 continue
-            target = kept / f"{path.name}~{path.stat().st_size}"
-            if write_file(target, path.read_bytes()):
+            content = path.read_bytes()
+            target = kept / f"{path.name}~{digest_of(content)}"
+            if write_file(target, content):
                 path.unlink()
                 path.symlink_to(target)
 

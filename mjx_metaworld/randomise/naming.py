@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,15 +46,10 @@ def term_of(text: str) -> Term:
         ValueError: if there is none of this name, if its bounds are no numbers or out of range, or if a module cannot
             be imported or has no such function.
     """
-    name, equals, bounds = text.partition("=")
-    if equals:
-        return _ready_made(text, name.strip(), bounds)
-    module, colon, function = text.partition(":")
-    if not (module and colon and function):
-        names = ", ".join(_MAKERS)
-        raise ValueError(
-            f"unknown term {text!r}; expected NAME=LOW,HIGH with one of {names}, or an import path module:function"
-        )
+    place = _place_of(text)
+    if place is None:
+        return _ready_made(text)
+    module, function = place
     try:
         (term,) = check_terms([getattr(importlib.import_module(module), function)])
     except (ImportError, AttributeError, TypeError) as error:
@@ -61,7 +57,40 @@ def term_of(text: str) -> Term:
     return term
 
 
-def _ready_made(text: str, name: str, bounds: str) -> Term:
+def check_text(text: str) -> None:
+    """Check a term's text without importing anything: that of a file may name any module.
+
+    Raises:
+        ValueError: if it is none, as `term_of`, or names a module that is there and a function that it has not.
+    """
+    if _place_of(text) is None:
+        _ready_made(text)
+    elif missing_module(text) is None:
+        term_of(text)
+
+
+def missing_module(text: str) -> str | None:
+    """Module that a term's text names and this process has not imported; None where there is none."""
+    place = _place_of(text)
+    return None if place is None or place[0] in sys.modules else place[0]
+
+
+def _place_of(text: str) -> tuple[str, str] | None:
+    """Module and function of a term of one's own; None of a ready-made one."""
+    if "=" in text:
+        return None
+    module, colon, function = text.partition(":")
+    if not (module and colon and function):
+        names = ", ".join(_MAKERS)
+        raise ValueError(
+            f"unknown term {text!r}; expected NAME=LOW,HIGH with one of {names}, or an import path module:function"
+        )
+    return module, function
+
+
+def _ready_made(text: str) -> Term:
+    name, _, bounds = text.partition("=")
+    name = name.strip()
     if name not in _MAKERS:
         near = difflib.get_close_matches(name, _MAKERS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_MAKERS)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxtyping import Array, Key
 
 from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
 from mjx_metaworld.training.devices import placement
+from mjx_metaworld.training.raw_text import without_raw_text
 from mjx_metaworld.training.requires import require
 from mjx_metaworld.training.state_arrays import NamedArrays, key_impl, put_together, shapes_of, take_apart
 
@@ -23,12 +25,17 @@ RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 _THREEFRY_WORDS = 2  # of a key of JAX's default implementation
 CHECKPOINTS, BEST = "checkpoints", "best"  # folders of a run
+BROKEN = "broken"  # where checkpoints are put that a run went on without
 _KEEP = 3  # the newest checkpoints; older ones are deleted
 _EXPERIENCE = ("env_state", "replay")  # fields of train states that only going on needs
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: broken, of another run, or of another version."""
+
+
+class _BrokenError(CheckpointError):
+    """A checkpoint that cannot be read, or holds something else than is wanted."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Checkpoints:
         self._run = folder
         self._folder = folder.absolute() / name
         self._best: Checkpoints | None = None  # once there is one
+        self._broken: set[int] = set()  # those newer than the one from which this went on
         # Writing waits for the disk: the arrays of the train state may be overwritten right afterwards.
         self._folder.mkdir(parents=True, exist_ok=True)
         options = self._ocp.CheckpointManagerOptions(
@@ -97,7 +105,9 @@ class Checkpoints:
         number = progress.iteration if number is None else number
         composite = args.Composite(state=args.StandardSave(arrays), progress=args.JsonSave(written))
         try:
-            self._manager.save(number, args=composite)
+            self._set_broken_aside()
+            with without_raw_text():
+                self._manager.save(number, args=composite)
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(number)} cannot be written ({_first_line(error)}); "
@@ -136,13 +146,13 @@ class Checkpoints:
             return None
 
     def newest(self) -> int | None:
-        """Iteration of the newest checkpoint; None if there is none."""
-        return self._manager.latest_step()
+        """Iteration of the newest checkpoint that is not known as broken; None if there is none."""
+        return max(set(self._manager.all_steps()) - self._broken, default=None)
 
     def restore(
         self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None = None, number: int | None = None
     ) -> tuple[Any, Progress] | None:
-        """A checkpoint, by default the newest, or None if there is none.
+        """A checkpoint, by default the newest that is whole, or None if there is none.
 
         Args:
             init: what made the first train state; it is only traced, for the shapes.
@@ -150,13 +160,39 @@ class Checkpoints:
             number: of the checkpoint.
 
         Raises:
-            CheckpointError: if the checkpoint cannot be read, or holds another kind of train state.
+            CheckpointError: if the checkpoint cannot be read, or holds another kind of train state; without a number if
+                that is so of all. Where only newer ones are broken, a warning says so, and the next `save` sets them
+                aside.
         """
-        number = self.newest() if number is None else number
-        if number is None:
-            return None
-        if number not in (there := self._manager.all_steps()):
-            raise CheckpointError(f"{self._folder} holds no checkpoint {number}; there are {_listed(there)}")
+        there = sorted(self._manager.all_steps(), reverse=True)
+        if number is not None:
+            if number not in there:
+                raise CheckpointError(f"{self._folder} holds no checkpoint {number}; there are {_listed(there)}")
+            return self._restore(init, lanes, number)
+        failures: dict[int, _BrokenError] = {}
+        for candidate in there:
+            try:
+                found = self._restore(init, lanes, candidate)
+            except _BrokenError as error:
+                failures[candidate] = error
+                continue
+            if failures:
+                self._broken = set(failures)
+                warnings.warn(f"{failures[there[0]]}. Going on from the one before, {candidate}.", stacklevel=2)
+            return found
+        if failures:  # of another version, most likely: nothing is touched
+            raise failures[there[0]]
+        return None
+
+    def _restore(
+        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None, number: int
+    ) -> tuple[Any, Progress]:
+        with without_raw_text():
+            return self._restore_loudly(init, lanes, number)
+
+    def _restore_loudly(
+        self, init: Callable[[Key[Array, ""]], Any], lanes: NamedSharding | None, number: int
+    ) -> tuple[Any, Progress]:
         args = self._ocp.args
         try:
             stored = self._manager.restore(number, args=args.Composite(progress=args.JsonRestore()))
@@ -175,10 +211,24 @@ class Checkpoints:
         except CheckpointError:
             raise
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
-            raise CheckpointError(
-                f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld; "
-                f"delete that folder to go on from the one before ({_first_line(error)})"
+            raise _BrokenError(
+                f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld "
+                f"({_first_line(error)})"
             ) from error
+
+    def _set_broken_aside(self) -> None:
+        """Move the checkpoints that this went on without out of the way of those to come."""
+        if not self._broken:
+            return
+        aside = self._run / BROKEN
+        aside.mkdir(exist_ok=True)
+        for number in self._broken:
+            place = aside / f"{self._folder.name}-{number}"
+            if place.exists():
+                place = aside / f"{place.name}-{sum(1 for _ in aside.iterdir())}"
+            (self._folder / str(number)).rename(place)
+        self._broken = set()
+        self._manager.reload()
 
     def close(self) -> None:
         """Release what orbax holds."""
@@ -249,8 +299,8 @@ def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
     start = {"key": key_words(key), "key_impl": key_impl(key)}
-    written = json.dumps({"config": as_json(config), **start, **facts}, indent=1)
-    partial.write_text(written + "\n")
+    content = {"config": as_json(config), **start, **facts}
+    partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
     partial.replace(file)
 
 
@@ -264,12 +314,15 @@ def read_run(folder: Path) -> Run:
     if not file.is_file():
         raise CheckpointError(f"{folder} holds no training run ({RUN_FILE} is missing)")
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(file.read_text(encoding="utf-8"))
+        digest = data.pop("digest", None)  # runs of before it was written have none
+        if digest not in (None, _digest_of_json(data)):
+            raise ValueError("its content is not what was written")
         config, key = from_json(data["config"]), [int(word) for word in data["key"]]
         # Runs of before `key_impl` was written have JAX's own, or that of the other length.
         impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
         return Run(config, key, impl)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
 
 
@@ -314,6 +367,11 @@ def _digest(arrays: Mapping[str, Array], progress: Progress) -> str:
         digest.update(f"{name} {numbers.dtype} {numbers.shape}".encode())
         digest.update(numbers.tobytes())
     return digest.hexdigest()
+
+
+def _digest_of_json(content: Mapping[str, Any]) -> str:
+    """Fingerprint of what JSON holds, however it is laid out."""
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mjx_metaworld.randomise.naming import term_of
+from mjx_metaworld.randomise.naming import check_text
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
@@ -67,7 +67,7 @@ class TrainConfig:
         if self.stop_at_success is not None and not 0 < self.stop_at_success <= 1:
             raise ValueError(f"stop_at_success must be in (0, 1], got {self.stop_at_success}")
         for text in self.randomise:
-            term_of(text)
+            check_text(text)
         algorithm_name(self.algorithm)
 
 

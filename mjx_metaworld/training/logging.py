@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,16 @@ from rich.table import Table
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.training.checkpoint import Progress
 from mjx_metaworld.training.plots import plot_success
-from mjx_metaworld.training.records import EVALUATION, ITERATION, METRICS_FILE, START, by_task, flatten, read_records
+from mjx_metaworld.training.records import (
+    EVALUATION,
+    ITERATION,
+    METRICS_FILE,
+    START,
+    by_task,
+    flatten,
+    line_of,
+    read_records,
+)
 from mjx_metaworld.training.requires import require
 from mjx_metaworld.training.sinks import Sink, TensorBoard
 
@@ -67,7 +75,7 @@ class Recorder:
         self._file = folder / METRICS_FILE
         kept = [line for line in read_records(folder) if line["env_steps"] <= resumed.env_steps]
         partial = self._file.with_suffix(".tmp")  # a kill leaves the old records or the new ones
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.write_text("".join(map(line_of, kept)))
         partial.replace(self._file)
         self._board = TensorBoard(folder, resumed)
         self._sinks = (self._board, *sinks)
@@ -156,7 +164,7 @@ class Recorder:
         finite = {name: value for name, value in figures.items() if np.isfinite(value)}
         line = {"kind": kind, "env_steps": progress.env_steps, "seconds": round(progress.seconds, 3), **finite}
         with self._file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(line_of(line))
         if finite:
             for sink in self._sinks:
                 sink.write(kind, progress, finite)

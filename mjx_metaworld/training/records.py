@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,48 @@ METRICS_FILE = "metrics.jsonl"
 START, ITERATION, EVALUATION = "start", "iteration", "evaluation"  # kinds of lines; a start for each process
 
 
+_CHECKSUM = "crc"  # the last entry of a line: of the others
+
+
+def line_of(record: dict[str, Any]) -> str:
+    """Write a record as a line that `read_records` reads, with its checksum."""
+    return json.dumps(record | {_CHECKSUM: _checksum(record)}) + "\n"
+
+
 def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's records, by default of any kind; one that a kill cut short is left out."""
+    """The lines of a run's records, by default of any kind.
+
+    One that a kill cut short is left out. So is one that was altered, with a warning that names it.
+    """
     file = folder / METRICS_FILE
     if not file.exists():
         return []
+    lines = file.read_bytes().splitlines(keepends=True)
+    found = [_record_of(line) for line in lines]
+    checked = any(has_checksum for _, has_checksum in found)  # runs of before checksums were written have none at all
     records = []
-    for line in file.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    for number, (line, (record, has_checksum)) in enumerate(zip(lines, found, strict=True), 1):
+        if record is not None and has_checksum == checked:
+            records.append(record)
+        elif number < len(lines) or line.endswith(b"\n"):
+            warnings.warn(f"line {number} of {file} was altered and is left out", stacklevel=2)
     return [record for record in records if kind in (None, record["kind"])]
+
+
+def _record_of(line: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """The record of a line, None of one that was cut short or altered, and whether it has a checksum that holds."""
+    try:
+        record = json.loads(line)
+        checksum = record.pop(_CHECKSUM, None)
+        if {"kind", "env_steps"} <= record.keys() and checksum in (None, _checksum(record)):
+            return record, checksum is not None
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    return None, False
+
+
+def _checksum(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record).encode())
 
 
 def flatten(report: Any, task_names: Sequence[str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -114,9 +115,10 @@ class WeightsAndBiases:
 def _run_id(file: Path, project: str) -> str:
     """Name of the run in a project, which the first process draws."""
     if file.exists():
-        known = json.loads(file.read_text())
-        if known["project"] == project:
-            return known["id"]
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # else it was altered: another run is begun there
+            known = json.loads(file.read_bytes())
+            if known["project"] == project:
+                return str(known["id"])
     drawn = uuid.uuid4().hex[:8]
     file.write_text(json.dumps({"project": project, "id": drawn}) + "\n")
     return drawn

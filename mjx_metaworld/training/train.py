@@ -19,7 +19,7 @@ from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.hosts import LostError, any_process, exchange, from_leader, is_leader, is_loss
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
-from mjx_metaworld.randomise.naming import term_of
+from mjx_metaworld.randomise.naming import missing_module, term_of
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import (
@@ -271,13 +271,15 @@ def load(path: Path) -> Trained:
             on needs; or one of the numbered folders below either.
 
     Raises:
-        CheckpointError: if the path is of no run, or the checkpoint is not there or broken.
+        CheckpointError: if the path is of no run, the checkpoint is not there or broken, or the run draws by a function
+            of a module that is not imported yet.
         ImportError: if the extra `train` is not installed.
     """
     place = find_checkpoint(path)
     if not (place.run / place.kind).is_dir():
         raise CheckpointError(f"{path} holds no checkpoint yet")
     config = read_run(place.run).config
+    _import_nothing(place.run, config)
     env, algorithm = build(config)
     checkpoints = Checkpoints(place.run, place.kind)
     init = algorithm.init if place.kind == CHECKPOINTS else lambda key: policy_part(algorithm.init(key))
@@ -289,6 +291,16 @@ def load(path: Path) -> Trained:
         raise CheckpointError(f"{path} holds no checkpoint yet")
     state, progress = restored
     return _trained(config, env, algorithm, state, progress, None)
+
+
+def _import_nothing(folder: Path, config: TrainConfig) -> None:
+    """Refuse a run whose terms lie in a module that is yet to be imported: a folder may be anybody's."""
+    missing = [module for module in map(missing_module, config.randomise) if module is not None]
+    if missing:
+        raise CheckpointError(
+            f"the run in {folder} draws by a function of the module {missing[0]}, and opening a run imports nothing: "
+            f"import it before, on the command line by --import {missing[0]}"
+        )
 
 
 def _trained(

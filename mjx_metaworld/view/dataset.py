@@ -51,7 +51,7 @@ def read_episodes(folder: Path, count: int) -> list[ExportedEpisode]:
     """The first episodes of a dataset, at most so many.
 
     Raises:
-        ValueError: if the export did not note its goals, or there is no episode.
+        ValueError: if the export did not note its goals, a file was altered, or there is no episode.
         ImportError: without pyarrow, which LeRobot brings.
     """
     try:
@@ -60,10 +60,13 @@ def read_episodes(folder: Path, count: int) -> list[ExportedEpisode]:
         raise ImportError(f"datasets are read by pyarrow: {install_command('lerobot')}") from error
     if not (folder / NOTES).is_file():
         raise ValueError(f"{folder} does not tell the goals of its episodes ({NOTES} is missing); export it anew")
-    notes = [json.loads(line) for line in (folder / NOTES).read_text(encoding="utf-8").splitlines()[:count]]
+    notes = [_note_of(folder, line) for line in (folder / NOTES).read_bytes().splitlines()[:count]]
     rows: dict[int, list[tuple[int, list[float], list[float]]]] = {}
     for file in sorted((folder / "data").rglob("*.parquet")):
-        table = parquet.read_table(file, columns=list(_COLUMNS))
+        try:
+            table = parquet.read_table(file, columns=list(_COLUMNS))
+        except Exception as error:  # pyarrow raises whatever its file format meets
+            raise ValueError(f"{file} is broken: {(str(error).splitlines() or [''])[0]}") from error
         for episode, *row in zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True):
             if episode < len(notes):
                 rows.setdefault(episode, []).append(tuple(row))
@@ -75,10 +78,17 @@ def read_episodes(folder: Path, count: int) -> list[ExportedEpisode]:
     for episode, of_episode in sorted(rows.items()):
         _, actions, obs = zip(*sorted(of_episode), strict=True)
         note = notes[episode]
-        episodes.append(
-            ExportedEpisode(note["task"], np.array(note["rand_vec"]), np.array(actions, np.float32), np.array(obs))
-        )
+        episodes.append(ExportedEpisode(*note, np.array(actions, np.float32), np.array(obs)))
     return episodes
+
+
+def _note_of(folder: Path, line: bytes) -> tuple[str, np.ndarray]:
+    """Task and goal vector of an episode's note."""
+    try:
+        note = json.loads(line)
+        return str(note["task"]), np.array(note["rand_vec"], float)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{folder / NOTES} is broken: {error}") from error
 
 
 def replay_dataset(folder: Path, count: int) -> tuple[MetaWorldEnv, Recording, float]:

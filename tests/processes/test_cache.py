@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -108,3 +112,57 @@ def test_only_structs_of_the_package_are_made(description):
 def test_other_objects_are_not_described():
     with pytest.raises(TypeError, match="cannot be kept"):
         archive.describe({1: 2}, [])
+
+
+# --- several processes, and those that are killed ---
+
+WRITES = """
+import os, random, sys
+from mjx_metaworld.processes import cache
+rng = random.Random(os.getpid())
+print("ready", flush=True)
+for turn in range(int(sys.argv[1])):
+    name = f"tables/{rng.randrange(4)}"
+    cache.write_bytes(name, bytes([rng.randrange(256)]) * rng.randrange(1, 1_000_000))
+    content = cache.read_bytes(name)
+    assert content is None or len(set(content)) == 1, "half of one and half of another"
+"""
+
+
+def writer(turns: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITES, str(turns)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.full
+def test_processes_that_write_the_same_files_read_whole_ones(folder):
+    writers = [writer(300) for _ in range(3)]
+    for process in writers:
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+    assert {path.name for path in cache.cached_files()} == {"0", "1", "2", "3"}
+
+
+@pytest.mark.full
+def test_a_kill_in_the_middle_of_a_write_leaves_whole_files_or_none(folder, monkeypatch):
+    rng, left = random.Random(26), 0
+    for _ in range(20):
+        process = writer(1_000_000)
+        time.sleep(rng.uniform(0.0, 0.1))
+        process.kill()
+        process.communicate()
+        for path in cache.cached_files():
+            if path.name.startswith(cache._TEMPORARY):
+                left += 1
+            else:
+                content = cache.read_bytes(str(path.relative_to(folder)))
+                assert content is not None
+                assert len(set(content)) == 1
+    assert left, "no kill came in the middle of a write"
+    monkeypatch.setattr(cache, "MAX_BYTES", 0)
+    cache.make_room()  # what is left is only a file that nobody reads
+    assert cache.cached_files() == []

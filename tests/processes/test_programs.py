@@ -80,6 +80,11 @@ def run(before="", steps=0):
     return digest, int(hits), int(misses)
 
 
+def turn_a_byte(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
 @pytest.mark.parametrize("steps", [0, pytest.param(2, marks=pytest.mark.full)])
 def test_the_next_process_computes_the_same_without_compiling(kept, steps):
     programs_of = functools.partial(run, steps=steps)
@@ -90,10 +95,11 @@ def test_the_next_process_computes_the_same_without_compiling(kept, steps):
     assert len(traces) == 1 + (steps > 0)
     assert len(tables) == 1
     assert programs_of() == (first, misses, 0)
-    # Half a file of each kind, as a full disk would leave it: compiled anew, without a word.
-    for path in (*files(kept, "programs"), *traces, *tables):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert programs_of() == (first, 0, misses)
+    # Half a file of each kind, as a full disk would leave it, and a byte turned: compiled anew, without a word.
+    for change in (lambda content: content[: len(content) // 2], turn_a_byte):
+        for path in (*files(kept, "programs"), *traces, *tables):
+            path.write_bytes(change(path.read_bytes()))
+        assert programs_of() == (first, 0, misses)
     # What is changed at run time is another function, and leaves the other's files alone.
     changed, *_ = programs_of(OTHER_GOALS)
     assert changed != first
@@ -123,6 +129,26 @@ def test_compiling_can_be_timed(kept):
         mw.jit(lambda x: jnp.arcsinh(x) @ x)(jnp.ones((3, 3)))
         mw.jit(lambda x: jnp.arccosh(x) @ x).lower(jnp.ones((3, 3))).compile()
     assert files(kept, "programs") == []
+
+
+def test_a_file_of_another_kind_is_traced_anew(tracing, kept, monkeypatch):
+    """As another version might have left it under the same name: whole, and not what is read."""
+    env = mw.make("reach-v3")
+    first = mw.jit(env.reset)(jax.random.key(0))
+    (trace,) = files(kept, "traces")
+    cache.write_bytes(str(trace.relative_to(kept)), b"what another version keeps")
+    again = mw.jit(mw.make("reach-v3").reset)(jax.random.key(0))
+    cache.write_arrays(str(trace.relative_to(kept)), {"function": np.zeros(9, np.uint8), "results": np.zeros(0)})
+    once_more = mw.jit(mw.make("reach-v3").reset)(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    jax.tree.map(np.testing.assert_array_equal, first, once_more)
+    assert tracing == ["reset"] * 3
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing_and_stops_nothing(kept, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "kept"))
+    assert mw.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((3, 3))).shape == (3, 3)
 
 
 def test_a_call_of_the_host_is_not_kept(kept):

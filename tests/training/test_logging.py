@@ -38,7 +38,7 @@ from mjx_metaworld.training.normalize import (
     standardise,
     task_moments,
 )
-from mjx_metaworld.training.records import read_records
+from mjx_metaworld.training.records import line_of, read_records
 from mjx_metaworld.training.requires import require
 
 
@@ -83,7 +83,7 @@ def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(whole + '{"kind": "itera')  # a kill cut the last line short
     record(tmp_path, Progress(2, 200, 4.0), 3)  # what came after the checkpoint comes again, once
     again = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    start = again.index('{"kind": "start", "env_steps": 200, "seconds": 4.0}')
+    start = again.index(line_of({"kind": "start", "env_steps": 200, "seconds": 4.0}).strip())
     assert again[:start] + again[start + 1 :] == whole.splitlines()
 
 
