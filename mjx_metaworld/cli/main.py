@@ -127,7 +127,7 @@ COMMANDS = (
         "Parity",
         "run_parity",
         "Measure parity with the live CPU reference: rewards, resets, steps, closed loop.",
-        ("--tasks MT10 --num-goals 6 --num-steps 200", "--document README.md"),
+        ("--tasks MT10 --num-goals 6 --num-steps 200", "--document README.md --guide docs/guides/parity.md"),
     ),
     Command(
         "cache",

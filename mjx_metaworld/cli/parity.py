@@ -18,11 +18,11 @@ from mjx_metaworld.parity import pictures as picture_parity
 from mjx_metaworld.parity.episodes import collect, reference_episodes, run_experts, silence_policies
 from mjx_metaworld.parity.measure import measure_steps, with_episodes
 from mjx_metaworld.parity.pictures import PictureDifference
-from mjx_metaworld.parity.report import Row, Sampling, markdown
+from mjx_metaworld.parity.report import Row, Sampling, largest_markdown, markdown
 from mjx_metaworld.rendering.render import choose_backend
 from mjx_metaworld.suites import goals, require_metaworld, resolve
 
-_FIGURES, _PICTURES = "parity", "pictures"  # sections of a document
+_FIGURES, _PICTURES, _LARGEST = "parity", "pictures", "parity-largest"  # sections of a document
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Parity(Sampling):
     processes: int = 2  # that run the reference
     pictures: bool = False  # compare pictures of the same states instead
     document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
+    guide: Path | None = None  # write each step's worst entries between its `parity-largest` markers
     output: Path | None = Path("out/parity.json")  # all figures as JSON
 
 
@@ -44,6 +45,8 @@ def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDiffer
     require_metaworld(resolve(args.tasks), "parity")
     if args.document is not None:
         check_section(args.document, _PICTURES if args.pictures else _FIGURES)
+    if args.guide is not None:
+        check_section(args.guide, _LARGEST)
     if args.output is not None:
         prepare_output(args.output)
     silence_policies()
@@ -80,11 +83,13 @@ def _measure(args: Parity, console: Console) -> list[Row]:
             rows = measure_steps(args, env, progress)
             run = run_experts(env, rand_vecs, args.num_steps, progress)
             rows = with_episodes(rows, run.stats, collect(reference, progress))
-    table = markdown(args, rows)
-    console.print(table, markup=False, soft_wrap=True)
+    table, largest = markdown(args, rows), largest_markdown(args, rows)
+    console.print(table, largest, sep="\n\n", markup=False, soft_wrap=True)
     if args.output is not None:
         figures = {"versions": versions(), "rows": [asdict(row) for row in rows]}
         args.output.write_text(json.dumps(figures, indent=1) + "\n")
     if args.document is not None:
         rewrite_section(args.document, _FIGURES, table)
+    if args.guide is not None:
+        rewrite_section(args.guide, _LARGEST, largest)
     return rows

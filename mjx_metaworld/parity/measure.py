@@ -12,9 +12,10 @@ from rich.progress import Progress
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.parity.record import EpisodeOutcome
-from mjx_metaworld.parity.report import Row, Sampling
-from mjx_metaworld.parity.steps import record_steps, reset_error, reward_error, step_errors
+from mjx_metaworld.parity.own_scatter import own_scatter
+from mjx_metaworld.parity.record import EpisodeOutcome, Style
+from mjx_metaworld.parity.report import Largest, Row, Sampling, Spread
+from mjx_metaworld.parity.steps import StepErrors, Steps, record_steps, reset_error, reward_error, step_errors
 from mjx_metaworld.suites import goals
 
 
@@ -24,23 +25,31 @@ def measure_steps(sampling: Sampling, env: MetaWorldEnv, progress: Progress) -> 
     bar = progress.add_task("rewards, resets, single steps", total=len(env.tasks))
     num_steps = sampling.step_length
     pad_to = sampling.step_goals * -(-num_steps // 2)  # every recording has the same length: one compilation
+
+    def compare(task: int, vectors: np.ndarray, style: Style) -> tuple[Steps, StepErrors, Largest]:
+        vectors = vectors[: sampling.step_goals]
+        steps = record_steps(env, task, vectors, style=style, num_steps=num_steps, every=2)
+        errors = step_errors(step, steps, pad_to=pad_to)
+        own = own_scatter(env.tasks[task].name, vectors, style=style, num_steps=num_steps, every=2)
+        return steps, errors, Largest(*map(Spread.of, (errors.obs, own.rounded, own.tightened)))
+
     rows = []
     for task, (spec, vectors) in enumerate(zip(env.tasks, goals(sampling.tasks, sampling.seed), strict=True)):
-        expert, wandering = (
-            record_steps(env, task, vectors[: sampling.step_goals], style=style, num_steps=num_steps, every=2)
-            for style in ("expert", "random")
-        )
-        expert_errors, random_errors = (step_errors(step, s, pad_to=pad_to) for s in (expert, wandering))
+        expert, expert_errors, expert_largest = compare(task, vectors, "expert")
+        random, random_errors, random_largest = compare(task, vectors, "random")
+        of_expert, of_random = Spread.of(expert_errors.entries), Spread.of(random_errors.entries)
         rows.append(
             Row(
                 task=spec.name,
-                reward=max(reward_error(spec, steps) for steps in (expert, wandering)),
+                reward=max(reward_error(spec, steps) for steps in (expert, random)),
                 reset=reset_error(env, task, vectors[: min(sampling.num_goals, 10)]),
-                expert_median=float(np.median(expert_errors.entries)),
-                expert_p99=float(np.quantile(expert_errors.entries, 0.99)),
-                expert_largest_median=float(np.median(expert_errors.obs)),
-                random_median=float(np.median(random_errors.entries)),
-                random_p99=float(np.quantile(random_errors.entries, 0.99)),
+                expert_median=of_expert.median,
+                expert_p99=of_expert.p99,
+                expert_largest_median=expert_largest.here.median,
+                random_median=of_random.median,
+                random_p99=of_random.p99,
+                expert_largest=expert_largest,
+                random_largest=random_largest,
             )
         )
         progress.advance(bar)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mjx_metaworld.build.machine import versions
 from mjx_metaworld.parity.episodes import CHUNK
+from mjx_metaworld.parity.own_scatter import TOLERANCE
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.types import EPISODE_STEPS
 
@@ -36,6 +37,28 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Median and 99th percentile over control steps."""
+
+    median: float
+    p99: float
+
+    @classmethod
+    def of(cls, errors: np.ndarray) -> Spread:
+        """Spread of errors of shape (n,) or more, all alike."""
+        return cls(float(np.median(errors)), float(np.quantile(errors, 0.99)))
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Errors of each step's worst entry, beside those of the reference from itself."""
+
+    here: Spread
+    rounded: Spread  # the reference from its own state rounded to float32
+    tightened: Spread  # the reference with a tighter tolerance of its convex routine
+
+
+@dataclass(frozen=True)
 class Row:
     """The figures of one task."""
 
@@ -47,6 +70,8 @@ class Row:
     expert_largest_median: float  # of each step's largest entry, over the steps
     random_median: float
     random_p99: float
+    expert_largest: Largest  # of each step's entries
+    random_largest: Largest
     success_here: float = float("nan")
     success_there: float = float("nan")
     return_here: float = float("nan")
@@ -56,30 +81,67 @@ class Row:
 def markdown(sampling: Sampling, rows: list[Row]) -> str:
     """The table in Markdown, with what its columns mean."""
     head = (
-        "| task | reward | reset | expert step: median | 99 % | random step: median | 99 % "
+        "| task | reward | reset | expert step: median | 99 % | worst entry: median | 99 % "
+        "| random step: median | 99 % | worst entry: median | 99 % "
         "| success here | CPU | return here | CPU |"
     )
-    lines = [head, "| --- |" + " ---: |" * 10]
+    lines = [head, "| --- |" + " ---: |" * 14]
     for row in rows:
-        errors = (row.reward, row.reset, row.expert_median, row.expert_p99, row.random_median, row.random_p99)
-        cells = [row.task, *(f"{error:.0e}" for error in errors), f"{row.success_here:.0%}", f"{row.success_there:.0%}"]
+        expert, random = row.expert_largest.here, row.random_largest.here
+        errors = (row.reward, row.reset, row.expert_median, row.expert_p99, expert.median, expert.p99)
+        errors += (row.random_median, row.random_p99, random.median, random.p99)
+        cells = [row.task, *map(_error, errors), f"{row.success_here:.0%}", f"{row.success_there:.0%}"]
         lines.append(f"| {' | '.join(cells)} | {row.return_here:.0f} | {row.return_there:.0f} |")
     success = [np.mean([getattr(row, f"success_{side}") for row in rows]) for side in ("here", "there")]
     returns = [np.mean([getattr(row, f"return_{side}") for row in rows]) for side in ("here", "there")]
     means = [f"{success[0]:.1%}", f"{success[1]:.1%}", f"{returns[0]:.0f}", f"{returns[1]:.0f}"]
-    lines.append(f"| **mean** | | | | | | | {' | '.join(means)} |")
-    installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+    lines.append(f"| **mean** |{' |' * 10} {' | '.join(means)} |")
     return "\n".join(
         [
             *lines,
             "",
             "Reward: largest error of reward and metrics, relative, from the reference's own quantities (float64). "
             "Reset: largest error of the first observation. Step: absolute error of the observed entries after one "
-            f"control step from the reference's state (float32; {sampling.step_goals} episodes of "
-            f"{sampling.step_length} steps, every second). Success and return: scripted experts on "
+            f"control step from the reference's state (float32; {_episodes(sampling)}), over all entries, most of "
+            "which are the hand's, and of the worst entry of each step. Success and return: scripted experts on "
             f"{sampling.num_goals} frozen goals (seed {sampling.seed}), {sampling.num_steps} steps; solved when any "
             "step succeeds.",
             "",
-            f"{jax.devices()[0].device_kind}; {installed}.",
+            _made_by(),
         ]
     )
+
+
+def largest_markdown(sampling: Sampling, rows: list[Row]) -> str:
+    """The table of the worst entries in Markdown: ours, and the reference's own scatter beside them."""
+    group = "here: median | 99 % | reference, rounded: median | 99 % | reference, tighter: median | 99 %"
+    lines = [f"| task | expert, {group} | random, {group} |", "| --- |" + " ---: |" * 12]
+    for row in rows:
+        spreads = (s for of in (row.expert_largest, row.random_largest) for s in (of.here, of.rounded, of.tightened))
+        cells = [_error(error) for spread in spreads for error in (spread.median, spread.p99)]
+        lines.append(f"| {row.task} | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Largest absolute error among the entries of the observed frame after one control step, over the steps of "
+            f"{_episodes(sampling)} with the expert's and with random actions. Here: from the reference's step. "
+            "Reference, rounded: its own step from the same state rounded to float32, from its step. Reference, "
+            f"tighter: its own step with `opt.ccd_tolerance` at {TOLERANCE:.0e} m in place of 1e-6 m, from its step.",
+            "",
+            _made_by(),
+        ]
+    )
+
+
+def _error(error: float) -> str:
+    return f"{error:.0e}"
+
+
+def _episodes(sampling: Sampling) -> str:
+    return f"{sampling.step_goals} episodes of {sampling.step_length} steps, every second"
+
+
+def _made_by() -> str:
+    installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"{jax.devices()[0].device_kind}; {installed}."

@@ -25,12 +25,15 @@ def test_bad_arguments_are_named(argument, value):
 def test_one_task_end_to_end(tmp_path: Path):
     document = tmp_path / "README.md"
     document.write_text("<!-- parity:begin -->\n<!-- parity:end -->\n")
+    guide = tmp_path / "parity.md"
+    guide.write_text("<!-- parity-largest:begin -->\n<!-- parity-largest:end -->\n")
     args = Parity("reach-v3", num_goals=2, num_steps=100, step_goals=1, step_length=20, processes=1)
-    args = Parity(**{**vars(args), "document": document, "output": tmp_path / "parity.json"})
+    args = Parity(**{**vars(args), "document": document, "guide": guide, "output": tmp_path / "parity.json"})
     (row,) = run_parity(args, Console(file=io.StringIO()))
     assert row.reward < 1e-5
     assert row.reset < 1e-5
     assert row.expert_median < 1e-5
     assert row.success_here == row.success_there == 1.0
     assert "| reach-v3 |" in document.read_text()
-    assert json.loads((tmp_path / "parity.json").read_text())["rows"][0]["task"] == "reach-v3"
+    assert "| reach-v3 |" in guide.read_text()
+    assert json.loads((tmp_path / "parity.json").read_text())["rows"][0]["expert_largest"]["rounded"]["median"] < 1e-6
