@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mjx_metaworld import observation
-from mjx_metaworld.build.bank import settle_on_host
+from mjx_metaworld.build.bank import Goals, nearest_row, random_row, settle_on_host
 from mjx_metaworld.build.identity import all_built_in, digest_of_tables
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
 from mjx_metaworld.inputs import checks
@@ -47,6 +47,7 @@ EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 PixelsFactory = Callable[["MetaWorldEnv"], Callable[[State], Any]]
 
 REWARD_VERSIONS = get_args(RewardVersion)
+GOALS = get_args(Goals)
 ACTION_SIZE = 4
 _SHOWN_TASKS = 3  # in an environment's repr
 _OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into which it is split
@@ -67,6 +68,7 @@ def make(
     pixels: PixelsFactory | None = None,
     randomise: Term | Sequence[Term] | None = None,
     privileged: bool = False,
+    goals: Goals = "nearest",
 ) -> MetaWorldEnv:
     """Build an environment for a task, a list of tasks, or a suite.
 
@@ -87,11 +89,14 @@ def make(
         randomise: what every reset draws for its episode, in `state.randomised`: terms such as
             `mw.randomise.friction(0.5, 1.5)`, or functions of one's own.
         privileged: append the episode's parameters to the observation, before a one-hot vector.
+        goals: from which settled state `reset` starts in the nine tasks where it depends on the goal: that of the
+            "nearest" of 128 places of the fixture, or the one that is "settled" for this very goal, by MuJoCo on the
+            host through a callback (some 20 ms of a core each); or let it draw one of the 128 "banked" goals alone.
 
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
-            not fit, a reward version that there is not, a bad episode length or an unknown backend, and for
-            `privileged` where nothing is randomised.
+            not fit, a reward version that there is not, a bad episode length, an unknown backend or kind of goals, and
+            for `privileged` where nothing is randomised.
         TypeError: if `pixels` or a term of `randomise` is no function, or a term does not return what it should.
         ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
@@ -99,6 +104,8 @@ def make(
     check_threads("mw.make")
     if reward_version not in REWARD_VERSIONS:
         raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
+    if goals not in GOALS:
+        raise ValueError(f"unknown goals {goals!r}; available: {', '.join(GOALS)}")
     return MetaWorldEnv(
         resolve(tasks),
         goal_observable=goal_observable,
@@ -112,6 +119,7 @@ def make(
         pixels=pixels,
         randomise=randomise,
         privileged=privileged,
+        goals=goals,
     )
 
 
@@ -129,10 +137,11 @@ class MetaWorldEnv(EqualCopies):
         pixels: makes the cameras of `state.pixels`; None without.
         randomise: the terms that a reset draws; None without.
         privileged: whether an observation shows what they drew.
+        goals: from which settled states resets start, "nearest", "settled" or "banked".
     """
 
     _options = ("tasks", "goal_observable", "one_hot", "reward_version")
-    _options += ("max_episode_steps", "terminate_on_success", "randomise", "privileged", "engine", "pixels")
+    _options += ("max_episode_steps", "terminate_on_success", "randomise", "privileged", "goals", "engine", "pixels")
     _derived = ("_table", "_bank", "observation_space", "action_space", "_num_parameters")
 
     def __init__(
@@ -150,6 +159,7 @@ class MetaWorldEnv(EqualCopies):
         pixels: PixelsFactory | None = None,
         randomise: Term | Sequence[Term] | None = None,
         privileged: bool = False,
+        goals: Goals = "nearest",
     ) -> None:
         if pixels is not None and not callable(pixels):
             raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
@@ -165,6 +175,7 @@ class MetaWorldEnv(EqualCopies):
         self.terminate_on_success = terminate_on_success
         self.randomise = None if randomise is None else check_terms(randomise)
         self.privileged = privileged
+        self.goals: Goals = goals
         config = EngineConfig(physics, execution_of(backend))  # before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
         self._table, self._bank = tables.tasks, tables.bank
@@ -180,6 +191,7 @@ class MetaWorldEnv(EqualCopies):
         shown = names if len(names) <= _SHOWN_TASKS else [*names[:_SHOWN_TASKS], f"... {len(names)} in all"]
         unsaid = {"tasks", "engine"} if self.pixels else {"tasks", "engine", "pixels"}
         unsaid |= set() if self.randomise else {"randomise", "privileged"}
+        unsaid |= set() if self.goals != "nearest" else {"goals"}
         given = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._options if name not in unsaid)
         return f"MetaWorldEnv([{', '.join(shown)}], {given})"
 
@@ -188,6 +200,8 @@ class MetaWorldEnv(EqualCopies):
         *options, engine, pixels = (getattr(self, name) for name in self._options[1:])
         known = {type(self): MetaWorldEnv, type(engine): Engine}
         if any(kind is not own for kind, own in known.items()) or pixels or not all_built_in(self.tasks):
+            return None
+        if self._settles_on_host:  # a program with a callback is this process's own
             return None
         if self.randomise is not None and not are_ready_made(self.randomise):
             return None
@@ -257,11 +271,17 @@ class MetaWorldEnv(EqualCopies):
         index = checks.known_task(task, len(self.tasks))
         task = jnp.asarray(task if index is None else index, jnp.int32)
         place, known = checks.row_of_task(task, len(self.tasks))
-        first, count = (jnp.asarray(column)[place] for column in (self._bank.first, self._bank.count))
-        row = first + jax.random.randint(row_key, (), 0, count)
-        banked = jnp.asarray(self._bank.rand_vec, float)[row]
-        rand_vec = checks.nan_unless(known, jnp.where(count > 1, banked, self._draw_goal(goal_key, place)))
-        return self.draw(self._start(task, rand_vec, self._settled(row), next_key, self.draw_parameters(key, place)))
+        rand_vec = self._draw_goal(goal_key, place)
+        if self.goals == "banked":
+            row = random_row(self._bank, place, row_key)
+            banked = jnp.asarray(self._bank.rand_vec, float)[row]
+            rand_vec = jnp.where(jnp.asarray(self._bank.count)[place] > 1, banked, rand_vec)
+        else:
+            row = nearest_row(self._bank, place, rand_vec)
+        settled, rand_vec = self._settled(row), checks.nan_unless(known, rand_vec)
+        if self._settles_on_host:
+            settled = self._settle_on_host(place, rand_vec, settled, keep=False)
+        return self.draw(self._start(task, rand_vec, settled, next_key, self.draw_parameters(key, place)))
 
     @shared_method
     @default_promotion
@@ -301,10 +321,19 @@ class MetaWorldEnv(EqualCopies):
         place, known = checks.row_of_task(task, len(self.tasks))
         rand_vec = checks.nan_unless(known, rand_vec)
         settled = self._settled(jnp.asarray(self._bank.first)[place])
-        if any(spec.settles_against_prop for spec in self.tasks):
-            prop_pos = self._place(place, rand_vec, settled).prop_pos
-            settled = settle_on_host(self.tasks, place, prop_pos, settled)
+        settled = self._settle_on_host(place, rand_vec, settled, keep=True)
         return self.draw(self._start(task, rand_vec, settled, as_typed(key), self.draw_parameters(key, place)))
+
+    @property
+    def _settles_on_host(self) -> bool:
+        """True if `reset` does."""
+        return self.goals == "settled" and any(spec.settles_against_prop for spec in self.tasks)
+
+    def _settle_on_host(self, place: Int[Array, ""], rand_vec: Array, settled: Settled, *, keep: bool) -> Settled:
+        if not any(spec.settles_against_prop for spec in self.tasks):
+            return settled
+        prop_pos = self._place(place, rand_vec, settled).prop_pos
+        return settle_on_host(self.tasks, place, prop_pos, settled, keep=keep)
 
     def _draw_goal(self, key: PRNGKey, task: Int[Array, ""]) -> Float[Array, " rand"]:
         table = self.rows(task)

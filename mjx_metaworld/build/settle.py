@@ -28,19 +28,20 @@ _MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
 _OPEN_GRIPPER = (-1.0, 1.0)
 
 
-def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
+def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None, *, keep: bool = True) -> Settled:
     """Let the hand of a task come to rest, or read the outcome from the cache.
 
     Args:
         spec: the task.
         prop_positions: (n, 3) places of the scene's prop to settle with; by default the one in the scene file. Only
             tasks with `settles_against_prop` come out differently for different places.
+        keep: look into the cache, and write into it.
 
     Returns:
         Settled states, float64 numpy leaves with a leading axis n (1 by default).
     """
     name = _cache_name(spec, prop_positions)
-    settled = _read(name)
+    settled = _read(name) if keep else None
     if settled is None:
         model = load_scene(spec.scene_spec)
         if prop_positions is None:
@@ -48,7 +49,8 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None) -> Settled:
             prop_positions = np.zeros((1, 3)) if prop is None else np.array(model.body(prop).pos)[None]
         runs = _simulate_all(model, spec, prop_positions)
         settled = Settled(**{name: np.stack([getattr(run, name) for run in runs]) for name in _fields()})
-        write_arrays(name, {field: getattr(settled, field) for field in _fields()})
+        if keep:
+            write_arrays(name, {field: getattr(settled, field) for field in _fields()})
     return settled
 
 

@@ -13,7 +13,7 @@ from mjx_metaworld.build.machine import versions
 from mjx_metaworld.cli.markdown import check_section, rewrite_section
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.cli.output import prepare_output
-from mjx_metaworld.env import make
+from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.parity import pictures as picture_parity
 from mjx_metaworld.parity.episodes import collect, reference_episodes, run_experts, silence_policies
 from mjx_metaworld.parity.measure import measure_steps, with_episodes
@@ -30,6 +30,7 @@ class Parity(Sampling):
     """Measure parity with the live CPU reference: rewards, resets, one control step, closed loop."""
 
     processes: int = 2  # that run the reference
+    steps_only: bool = False  # leave out the closed loop, which takes most of the time, and its table
     pictures: bool = False  # compare pictures of the same states instead
     document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
     guide: Path | None = None  # write each step's worst entries between its `parity-largest` markers
@@ -40,8 +41,11 @@ def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDiffer
     """Measure, print the table, and write it where the arguments say.
 
     Raises:
-        ValueError: for an unknown task or one that metaworld lacks, or a document or output that cannot be written.
+        ValueError: for an unknown task or one that metaworld lacks, a document or output that cannot be written, or a
+            document with the closed loop left out, which its table shows.
     """
+    if args.document is not None and args.steps_only and not args.pictures:
+        raise ValueError("--document shows the closed loop, which --steps-only leaves out; --guide shows single steps")
     require_metaworld(resolve(args.tasks), "parity")
     if args.document is not None:
         check_section(args.document, _PICTURES if args.pictures else _FIGURES)
@@ -77,14 +81,9 @@ def _measure(args: Parity, console: Console) -> list[Row]:
         env = make(args.tasks)
         release_freed()
         progress.remove_task(loading)
-        rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
-        names = [spec.name for spec in env.tasks]
-        with reference_episodes(names, rand_vecs, args.num_steps, args.processes) as reference:
-            rows = measure_steps(args, env, progress)
-            run = run_experts(env, rand_vecs, args.num_steps, progress)
-            rows = with_episodes(rows, run.stats, collect(reference, progress))
+        rows = measure_steps(args, env, progress) if args.steps_only else _with_closed_loop(args, env, progress)
     table, largest = markdown(args, rows), largest_markdown(args, rows)
-    console.print(table, largest, sep="\n\n", markup=False, soft_wrap=True)
+    console.print(*([] if args.steps_only else [table]), largest, sep="\n\n", markup=False, soft_wrap=True)
     if args.output is not None:
         figures = {"versions": versions(), "rows": [asdict(row) for row in rows]}
         args.output.write_text(json.dumps(figures, indent=1) + "\n")
@@ -93,3 +92,12 @@ def _measure(args: Parity, console: Console) -> list[Row]:
     if args.guide is not None:
         rewrite_section(args.guide, _LARGEST, largest)
     return rows
+
+
+def _with_closed_loop(args: Parity, env: MetaWorldEnv, progress: Progress) -> list[Row]:
+    rand_vecs = [vectors[: args.num_goals] for vectors in goals(args.tasks, args.seed)]
+    names = [spec.name for spec in env.tasks]
+    with reference_episodes(names, rand_vecs, args.num_steps, args.processes) as reference:
+        rows = measure_steps(args, env, progress)
+        run = run_experts(env, rand_vecs, args.num_steps, progress)
+        return with_episodes(rows, run.stats, collect(reference, progress))

@@ -21,6 +21,12 @@ def test_bad_arguments_are_named(argument, value):
         Parity(**{argument: value})
 
 
+def test_a_document_is_not_written_without_the_closed_loop_that_it_shows(tmp_path: Path):
+    args = Parity("reach-v3", steps_only=True, document=tmp_path / "README.md")
+    with pytest.raises(ValueError, match="shows the closed loop"):
+        run_parity(args, Console(file=io.StringIO()))
+
+
 @pytest.mark.full
 def test_one_task_end_to_end(tmp_path: Path):
     document = tmp_path / "README.md"
