@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -85,13 +86,18 @@ def _measure(args: Parity, console: Console) -> list[Row]:
     table, largest = markdown(args, rows), largest_markdown(args, rows)
     console.print(*([] if args.steps_only else [table]), largest, sep="\n\n", markup=False, soft_wrap=True)
     if args.output is not None:
-        figures = {"versions": versions(), "rows": [asdict(row) for row in rows]}
+        figures = {"versions": versions(), "rows": [_measured(asdict(row)) for row in rows]}
         args.output.write_text(json.dumps(figures, indent=1) + "\n")
     if args.document is not None:
         rewrite_section(args.document, _FIGURES, table)
     if args.guide is not None:
         rewrite_section(args.guide, _LARGEST, largest)
     return rows
+
+
+def _measured(figures: dict[str, Any]) -> dict[str, Any]:
+    """All figures but those that were left out: JSON knows no NaN."""
+    return {name: value for name, value in figures.items() if value == value}
 
 
 def _with_closed_loop(args: Parity, env: MetaWorldEnv, progress: Progress) -> list[Row]:

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.parity.own_scatter import own_scatter
+from mjx_metaworld.parity.own_scatter import largest_difference, own_scatter
 from mjx_metaworld.parity.record import EpisodeOutcome, Style
 from mjx_metaworld.parity.report import Largest, Row, Sampling, Spread
 from mjx_metaworld.parity.steps import StepErrors, Steps, record_steps, reset_error, reward_error, step_errors
@@ -31,7 +31,8 @@ def measure_steps(sampling: Sampling, env: MetaWorldEnv, progress: Progress) -> 
         steps = record_steps(env, task, vectors, style=style, num_steps=num_steps, every=2)
         errors = step_errors(step, steps, pad_to=pad_to)
         own = own_scatter(env.tasks[task].name, vectors, style=style, num_steps=num_steps, every=2)
-        return steps, errors, Largest(*map(Spread.of, (errors.obs, own.rounded, own.tightened)))
+        from_tightened = largest_difference(errors.after, own.tightened_obs)
+        return steps, errors, Largest(*map(Spread.of, (errors.obs, own.rounded, own.tightened, from_tightened)))
 
     rows = []
     for task, (spec, vectors) in enumerate(zip(env.tasks, goals(sampling.tasks, sampling.seed), strict=True)):

@@ -28,6 +28,7 @@ class OwnScatter(NamedTuple):
 
     rounded: np.ndarray  # (n,) from the state rounded to float32
     tightened: np.ndarray  # (n,) with the tighter tolerance
+    tightened_obs: np.ndarray  # (n, 39) after those steps
 
 
 def own_scatter(
@@ -45,7 +46,7 @@ def own_scatter(
     """
     cpu_env, rounding, tight = (reference_env(name) for _ in range(3))
     policy, rng = reference_policy(name).get_action, np.random.default_rng(seed)
-    differences = []
+    rounded, tightened, tightened_obs = [], [], []
     for rand_vec in rand_vecs:
         first, *_ = (start_reference(env, name, rand_vec) for env in (cpu_env, rounding, tight))
         tight.model.opt.ccd_tolerance, tight.model.opt.ccd_iterations = TOLERANCE, _ITERATIONS
@@ -55,11 +56,17 @@ def own_scatter(
                     _copy_state(cpu_env, twin)
                 _round(rounding.data)
                 there = turn.take().obs
-                again = (twin.step(turn.action)[0] for twin in (rounding, tight))
-                differences.append([np.abs(obs[FRAME] - there[FRAME]).max() for obs in again])
+                rounded.append(largest_difference(rounding.step(turn.action)[0], there))
+                tightened_obs.append(tight.step(turn.action)[0].copy())
+                tightened.append(largest_difference(tightened_obs[-1], there))
     for env in (cpu_env, rounding, tight):
         env.close()
-    return OwnScatter(*np.transpose(differences))
+    return OwnScatter(*map(np.array, (rounded, tightened, tightened_obs)))
+
+
+def largest_difference(obs: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Largest absolute difference in the observed frames of observations (..., 39)."""
+    return np.abs(obs[..., FRAME] - other[..., FRAME]).max(-1)
 
 
 def _copy_state(of: SawyerXYZEnv, to: SawyerXYZEnv) -> None:

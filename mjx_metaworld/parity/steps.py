@@ -39,6 +39,7 @@ class Steps(NamedTuple):
 class StepErrors(NamedTuple):
     """Differences of one control step from the reference, one entry a step."""
 
+    after: np.ndarray  # (n, 39) the observation here
     obs: np.ndarray  # (n,) largest absolute difference in the observed frame
     entries: np.ndarray  # (n, k) absolute difference of every entry of the frame that the task observes
     reward: np.ndarray  # (n,) absolute difference
@@ -98,6 +99,7 @@ def step_errors(step: Callable[[State, Array], State], steps: Steps, *, pad_to: 
     difference = np.abs(obs[:, FRAME] - steps.obs[:, FRAME])
     observed = np.any(steps.obs[:, FRAME] != 0.0, axis=0)  # the rest pads tasks with fewer objects
     return StepErrors(
+        after=obs,
         obs=difference.max(axis=1),
         entries=difference[:, observed],
         reward=np.abs(reward - steps.reward),
