@@ -35,6 +35,7 @@ def quick(request, tmp_path_factory) -> tuple[dict[str, Any], dict[str, list[lis
         pytest.param(None, id="kinematic"),
         pytest.param(("kinematic", SEVERAL), id="kinematic, several tasks", marks=pytest.mark.full),
         pytest.param(("true", SEVERAL), id="true", marks=pytest.mark.full),
+        pytest.param(("kinematic", SETTLING, "settled"), id="settled on the host", marks=pytest.mark.full),
     ],
 )
 def rollouts(request, quick, tmp_path_factory) -> dict[str, Any]:

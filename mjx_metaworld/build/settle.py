@@ -7,6 +7,7 @@ there. The outcome depends on nothing but the task and where its prop stands, so
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +19,7 @@ from mjx_metaworld.build.readings import read_frame, read_point, read_skeleton, 
 from mjx_metaworld.build.shipped import read_shipped
 from mjx_metaworld.processes.cache import digest_of, read_arrays, write_arrays
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
-from mjx_metaworld.scenes.catalog import load_scene
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _FORMAT = 2  # raise it whenever this file computes something else
@@ -35,15 +36,15 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None, *, keep: bo
         spec: the task.
         prop_positions: (n, 3) places of the scene's prop to settle with; by default the one in the scene file. Only
             tasks with `settles_against_prop` come out differently for different places.
-        keep: look into the cache, and write into it.
+        keep: look into the cache, and write into it. Without, the scene is kept in memory for the next time.
 
     Returns:
         Settled states, float64 numpy leaves with a leading axis n (1 by default).
     """
-    name = _cache_name(spec, prop_positions)
+    name = _cache_name(spec, prop_positions) if keep else ""
     settled = _read(name) if keep else None
     if settled is None:
-        model = load_scene(spec.scene_spec)
+        model = load_scene(spec.scene_spec) if keep else _kept_scene(spec.scene_spec)
         if prop_positions is None:
             prop = spec.scene_spec.prop
             prop_positions = np.zeros((1, 3)) if prop is None else np.array(model.body(prop).pos)[None]
@@ -52,6 +53,11 @@ def settle(spec: TaskSpec, prop_positions: np.ndarray | None = None, *, keep: bo
         if keep:
             write_arrays(name, {field: getattr(settled, field) for field in _fields()})
     return settled
+
+
+@functools.lru_cache(maxsize=16)  # 20 MB each; those of the nine tasks are eight
+def _kept_scene(scene: SceneSpec) -> mujoco.MjModel:
+    return load_scene(scene)
 
 
 def _simulate_all(model: mujoco.MjModel, spec: TaskSpec, prop_positions: np.ndarray) -> list[Settled]:

@@ -13,11 +13,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:
+    from mjx_metaworld.build.bank import Goals
 
 NUM_DEVICES = 4
 NUM_ENVS, NUM_STEPS, EPISODE_STEPS = 128, 6, 4
@@ -41,7 +44,7 @@ def run_on_devices(file: Path, *calls: Sequence[Any], default_flags: bool = Fals
     return json.loads(file.read_text())
 
 
-def compare_rollouts(engine: str, tasks: list[str]) -> dict[str, Any]:
+def compare_rollouts(engine: str, tasks: list[str], goals: Goals = "nearest") -> dict[str, Any]:
     """Rollouts of the same batch on all devices and on one, also from a state that was kept as numpy arrays.
 
     Each device's lanes are a step further into their episodes than the previous one's, so that they restart at
@@ -55,7 +58,7 @@ def compare_rollouts(engine: str, tasks: list[str]) -> dict[str, Any]:
 
     made = {"true": Engine, "kinematic": KinematicEngine}[engine]
     backend = dataclasses.replace(CPU, block=16)
-    env = mw.make(tasks, max_episode_steps=EPISODE_STEPS, backend=backend, engine=made)
+    env = mw.make(tasks, max_episode_steps=EPISODE_STEPS, backend=backend, engine=made, goals=goals)
 
     def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, (NUM_ENVS, 4), minval=-1.0, maxval=1.0)
