@@ -11,27 +11,15 @@ import mjx_metaworld as mw
 from mjx_metaworld.build import bank as banks
 from mjx_metaworld.build import settle as settling
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.suites import resolve
 from mjx_metaworld.testing import KinematicEngine
 from mjx_metaworld.types import State
 
-NAMES = ["box-close-v3", "door-lock-v3", "reach-v3"]
-BOX, DOOR, REACH = range(3)
+DOOR = "door-lock-v3"
 
 
-@pytest.fixture(scope="module")
-def nearest() -> MetaWorldEnv:
-    return mw.make(NAMES, engine=KinematicEngine)
-
-
-def rows_of(env: MetaWorldEnv, task: int) -> np.ndarray:
-    """(128, rand) goal vectors of a task's rows."""
-    first = int(env._bank.first[task])
-    return np.asarray(env._bank.rand_vec)[first : first + int(env._bank.count[task])]
-
-
-def resets(env: MetaWorldEnv, task: int, count: int) -> State:
-    keys = jax.random.split(jax.random.key(5), count)
-    return jax.jit(jax.vmap(lambda key: env.reset(key, task)))(keys)
+def resets(env: MetaWorldEnv, count: int) -> State:
+    return jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(5), count))
 
 
 def distances(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -39,50 +27,51 @@ def distances(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.abs(np.asarray(vectors)[:, None] - rows).max(-1).min(1)
 
 
-def test_a_goal_gets_the_row_whose_prop_stood_nearest(nearest):
-    bank = nearest._bank
-    rows = rows_of(nearest, BOX)
-    pulled = bank.pull[BOX]
-    np.testing.assert_allclose(pulled[[0, 1, 3, 4]], [0.0, 0.0, 1.0, 1.0], atol=1e-6)  # the lid moves no box
-    goals = rows[:5] + np.array([0.03, -0.02, 0.0, 1e-4, -1e-4, 0.0])
-    found = jax.vmap(lambda goal: banks.nearest_row(bank, jnp.int32(BOX), goal))(goals)
-    np.testing.assert_array_equal(found, bank.first[BOX] + np.arange(5))
-    assert banks.nearest_row(bank, jnp.int32(REACH), jnp.ones(6)) == bank.first[REACH]
+def test_a_goal_gets_the_row_whose_prop_stood_nearest():
+    reach, box = resolve(["reach-v3", "box-close-v3"])
+    bank = banks.build_bank([reach, box], num_points=3, num_rand=6)
+    assert bank.count.tolist() == [1, 128]
+    np.testing.assert_allclose(bank.pull[1], [0.0, 0.0, 0.0, 1.0, 1.0, 0.0], atol=1e-6)  # the lid moves no box
+    goals = bank.rand_vec[1:6] + np.array([0.03, -0.02, 0.0, 1e-4, -1e-4, 0.0])
+    found = jax.vmap(lambda goal: banks.nearest_row(bank, jnp.int32(1), goal))(goals)
+    assert found.tolist() == [1, 2, 3, 4, 5]
+    assert banks.nearest_row(bank, jnp.int32(0), jnp.ones(6)) == 0
 
 
-def test_fresh_goals_are_continuous(nearest):
-    states = resets(nearest, DOOR, 32)
+def test_fresh_goals_are_continuous():
+    env = mw.make(DOOR, engine=KinematicEngine)
+    states = resets(env, 32)
     vectors = np.asarray(states.episode.rand_vec)
     assert len(np.unique(vectors[:, 0])) == 32
-    assert np.median(distances(vectors, rows_of(nearest, DOOR))) > 1e-4
+    assert np.median(distances(vectors, env._bank.rand_vec)) > 1e-4
     assert bool(states.finite.all())
 
 
 @pytest.mark.full
 def test_banked_goals_are_the_rows():
-    banked = mw.make(NAMES, engine=KinematicEngine, goals="banked")
-    assert distances(resets(banked, DOOR, 32).episode.rand_vec, rows_of(banked, DOOR)).max() < 1e-6
+    env = mw.make(DOOR, engine=KinematicEngine, goals="banked")
+    assert distances(resets(env, 32).episode.rand_vec, env._bank.rand_vec).max() < 1e-6
 
 
 @pytest.mark.full
 def test_a_settled_reset_is_that_of_its_goal(monkeypatch):
-    env = mw.make("door-lock-v3", engine=KinematicEngine, goals="settled", max_episode_steps=2)
+    env = mw.make(DOOR, engine=KinematicEngine, goals="settled", max_episode_steps=2)
     assert env.identity() is None
     assert "goals='settled'" in repr(env)
     monkeypatch.setattr(settling, "write_arrays", lambda *_: pytest.fail("goals that never come again fill no files"))
-    state = resets(env, 0, 3)
+    state = resets(env, 3)
     monkeypatch.undo()
     expected = mw.jit(jax.vmap(lambda vector: env.reset_to(0, vector)))(state.episode.rand_vec)
     np.testing.assert_array_equal(state.obs, expected.obs)
     np.testing.assert_array_equal(state.physics.qpos, expected.physics.qpos)
     # Asked for again, as for the lane that fills up a batch of restarts, nothing is simulated.
     monkeypatch.setattr(banks, "settle", lambda *_, **__: pytest.fail("simulated twice"))
-    np.testing.assert_array_equal(resets(env, 0, 3).obs, state.obs)
+    np.testing.assert_array_equal(resets(env, 3).obs, state.obs)
 
 
 @pytest.mark.full
 def test_restarts_settle_on_the_host():
-    env = mw.make(["door-lock-v3", "reach-v3"], engine=KinematicEngine, goals="settled", max_episode_steps=2)
+    env = mw.make([DOOR, "reach-v3"], engine=KinematicEngine, goals="settled", max_episode_steps=2)
     lanes = mw.VectorEnv(env, 20, resample_task=False)
     state, step = mw.jit(lanes.reset)(jax.random.key(0)), mw.jit(lanes.step)
     for _ in range(5):
