@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=256)
     parser.add_argument("--document", type=Path, default=None)
     args = parser.parse_args()
+    jax.config.update("jax_enable_compilation_cache", False)  # which would tell how fast a file is read
     everything = [spec.name for spec in resolve("MT50")]
     suites = (("the nine", _SETTLING), ("MT50", everything))
     costs = [measure_cost(tasks, label, goals, args.lanes) for label, tasks in suites for goals in reversed(GOALS)]
