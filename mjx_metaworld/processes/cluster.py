@@ -21,8 +21,9 @@ import jax
 ADDRESS, NUMBER, OWN = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 _CONNECT_SECONDS = 300  # until all processes must have come
 _HEARTBEAT_SECONDS = 30  # after which a process that is not heard of ends the others
-_GRACE_SECONDS = 1.0  # for others that fail alike to say why: JAX aborts them when the coordinator is gone
+_GRACE_SECONDS = 5.0  # for others that fail alike to say why: JAX aborts them when the coordinator is gone
 _LARGEST_PORT = 65535
+_follows = False  # known not to be process 0, which is the coordinator
 
 
 class Place(NamedTuple):
@@ -79,7 +80,9 @@ def connect(environment: Mapping[str, str] = os.environ, *, seconds: int = _CONN
         ValueError: if the variables make no sense, or there are none and JAX finds no cluster.
         RuntimeError: if JAX has begun to work.
     """
+    global _follows
     place = place_of(environment)
+    _follows = place is not None and place.process_id > 0
     # A signal's own service would only note SIGTERM; the training loop agrees on SIGINT, too.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -108,7 +111,8 @@ def end_at_once(code: int) -> None:
     """End a process that has failed. JAX's own end would wait for all others, which wait for this one."""
     sys.stdout.flush()
     sys.stderr.flush()
-    time.sleep(_GRACE_SECONDS)
+    if not _follows:
+        time.sleep(_GRACE_SECONDS)
     os._exit(code)
 
 
