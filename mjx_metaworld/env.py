@@ -271,7 +271,7 @@ class MetaWorldEnv(EqualCopies):
         index = checks.known_task(task, len(self.tasks))
         task = jnp.asarray(task if index is None else index, jnp.int32)
         place, known = checks.row_of_task(task, len(self.tasks))
-        rand_vec = self._draw_goal(goal_key, place)
+        rand_vec = jnp.asarray(self._draw_goal(goal_key, place), float)  # of no weak type, whatever replaces it
         if self.goals == "banked":
             row = random_row(self._bank, place, row_key)
             banked = jnp.asarray(self._bank.rand_vec, float)[row]
