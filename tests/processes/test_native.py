@@ -71,6 +71,7 @@ def test_a_kernel_of_another_source_has_another_name(tmp_path):
     assert native.NativeKernel(other).target() != KERNEL.target()
 
 
+@pytest.mark.full  # since compilers to come may warn of more
 @needs_compiler
 def test_the_source_compiles_without_a_warning(tmp_path):
     command = [WORKING, *native._FLAGS, "-Wall", "-Wextra", "-Werror", f"-I{native.jax.ffi.include_dir()}"]
