@@ -9,7 +9,6 @@ the scripted experts are computed between the steps.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -17,15 +16,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from benchmarks.checkouts import checkouts_by_name, environment_of
-from mjx_metaworld.build.machine import describe_machine, versions
-from mjx_metaworld.cli.markdown import rewrite_section
+from benchmarks.checkouts import checkouts_by_name, environment_of, tell, write_table
+from mjx_metaworld.build.machine import describe_machine
 
 ACTIONS = ("random", "experts")
 # Reads a kind of actions and a number of seconds a line, answers with a rate.
@@ -165,16 +163,8 @@ def table(measured: Sequence[Figure]) -> list[str]:
 def main(args: Args) -> None:
     """Measure, print a line of JSON for each figure, and write the table."""
     measured = figures(args)
-    about = {"machine": describe_machine(), "versions": versions()}
-    lines = [json.dumps(asdict(figure) | about) for figure in measured]
-    print(*lines, sep="\n")
-    if args.output is not None:
-        with args.output.open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-    if args.document is not None:
-        told = ", ".join(f"{name} {version}" for name, version in versions().items())
-        where = f"{describe_machine()}, {args.devices} devices; {told}."
-        rewrite_section(args.document, "beside", "\n".join([*table(measured), "", where]))
+    tell(measured, args.output)
+    write_table(args.document, "beside", table(measured), f"{describe_machine()}, {args.devices} devices")
 
 
 if __name__ == "__main__":

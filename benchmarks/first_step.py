@@ -8,20 +8,18 @@ same is measured by turns of other checkouts of this project, such as one of an 
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from benchmarks.checkouts import checkouts_by_name, environment_of
-from mjx_metaworld.build.machine import describe_machine, versions
-from mjx_metaworld.cli.markdown import rewrite_section
+from benchmarks.checkouts import checkouts_by_name, environment_of, tell, write_table
+from mjx_metaworld.build.machine import describe_machine
 
 # `ru_maxrss` of a process is in kilobytes on Linux.
 _PROCESS = """
@@ -92,20 +90,13 @@ def figures(args: Args) -> list[Figure]:
 def main(args: Args) -> None:
     """Measure, print a line of JSON for each figure, and write the table."""
     measured = figures(args)
-    about = {"machine": describe_machine(), "versions": versions()}
-    lines = [json.dumps(asdict(figure) | about) for figure in measured]
-    print(*lines, sep="\n")
-    if args.output is not None:
-        with args.output.open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-    if args.document is not None:
-        rows = [
-            f"| {f.checkout} | {f.tasks} | {f.num_envs} | {f.kept} | {f.seconds:.1f} | {f.peak_gigabytes:.1f} |"
-            for f in measured
-        ]
-        head = ["| build | tasks | environments | kept before | seconds | peak GB |", "| --- " * 6 + "|"]
-        told = ", ".join(f"{name} {version}" for name, version in versions().items())
-        rewrite_section(args.document, "first_step", "\n".join([*head, *rows, "", f"{describe_machine()}; {told}."]))
+    tell(measured, args.output)
+    rows = [
+        f"| {f.checkout} | {f.tasks} | {f.num_envs} | {f.kept} | {f.seconds:.1f} | {f.peak_gigabytes:.1f} |"
+        for f in measured
+    ]
+    head = ["| build | tasks | environments | kept before | seconds | peak GB |", "| --- " * 6 + "|"]
+    write_table(args.document, "first_step", [*head, *rows], describe_machine())
 
 
 if __name__ == "__main__":
