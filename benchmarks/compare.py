@@ -132,7 +132,9 @@ def main(args: Args) -> None:
             bars.advance(bar)
     machine = describe_machine()
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", "benchmarks.compare", *sys.argv[1:]])
+    # Where an interpreter lies is this machine's own affair.
+    given = [Path(arg).name if arg == str(args.mjbatch_python) else arg for arg in sys.argv[1:]]
+    command = shlex.join(["python", "-m", "benchmarks.compare", *given])
     report = {"command": command, "machine": machine, "rows": [dataclasses.asdict(row) for row in rows]}
     args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     picture = args.output.with_suffix(".png")
