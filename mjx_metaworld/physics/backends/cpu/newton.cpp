@@ -7,46 +7,17 @@
 // Contacts touch few of the three blocks of dofs (robot, free body, part), and the blocks that none of the lanes'
 // contacts touches are left out of products with their rows.
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <limits>
 #include <memory>
 
-#include "xla/ffi/api/c_api.h"
+#include "ffi.hpp"
+#include "vector.hpp"
 
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int LANES = 16;
-#elif defined(__AVX__)
-constexpr int LANES = 8;
-#else
-constexpr int LANES = 4;
-#endif
-
-typedef float Vector __attribute__((vector_size(4 * LANES)));
-typedef std::int32_t Mask __attribute__((vector_size(4 * LANES)));  // -1 where true
 
 constexpr int NV = 18, ARM = 7, WELD = 6;
 constexpr int BLOCKS = 3, FIRST[BLOCKS + 1] = {0, 9, 15, NV};  // dofs of robot, free body and part
 constexpr float TINY = 1e-15f;                                 // as in cone.py
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
-
-Vector all(float x) { return Vector{} + x; }
-Vector choose(Mask which, Vector a, Vector b) { return which ? a : b; }
-Vector maximum(Vector a, Vector b) { return a > b ? a : b; }
-Vector minimum(Vector a, Vector b) { return a < b ? a : b; }
-Vector magnitude(Vector x) { return x < 0.0f ? -x : x; }
-Vector root(Vector x) {
-    for (int i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
-    return x;
-}
-bool any(Mask mask) {
-    std::int32_t found = 0;
-    for (int i = 0; i < LANES; ++i) found |= mask[i];
-    return found != 0;
-}
 
 // Values of the lanes at hand in an array whose last axis is `width` long. Lanes beyond its end repeat the last one.
 template <bool WHOLE>
@@ -578,41 +549,6 @@ void solve(const Arrays& arrays, std::int64_t width, int rows, const Settings& s
     }
 }
 
-XLA_FFI_Error* fail(const XLA_FFI_CallFrame* frame, const char* message) {
-    XLA_FFI_Error_Create_Args args = {};
-    args.struct_size = XLA_FFI_Error_Create_Args_STRUCT_SIZE;
-    args.message = message;
-    args.errc = XLA_FFI_Error_Code_INVALID_ARGUMENT;
-    return frame->api->XLA_FFI_Error_Create(&args);
-}
-
-// The value of a scalar attribute; false where there is none of this name and type.
-template <class T>
-bool read(const XLA_FFI_CallFrame* frame, const char* name, XLA_FFI_DataType type, T& value) {
-    for (std::int64_t i = 0; i < frame->attrs.size; ++i) {
-        const XLA_FFI_ByteSpan* own = frame->attrs.names[i];
-        if (own->len != std::strlen(name) || std::strncmp(own->ptr, name, own->len) != 0) continue;
-        if (frame->attrs.types[i] != XLA_FFI_AttrType_SCALAR) return false;
-        const auto* scalar = static_cast<const XLA_FFI_Scalar*>(frame->attrs.attrs[i]);
-        if (scalar->dtype != type) return false;
-        std::memcpy(&value, scalar->value, sizeof value);
-        return true;
-    }
-    return false;
-}
-
-// Arrays of a call, and how far a tile's are apart; the axes behind the tiles' tell how large a tile is.
-struct Buffers {
-    void* data;
-    std::int64_t of_tile;
-};
-
-Buffers buffers_of(const XLA_FFI_Buffer* buffer, int axes) {
-    std::int64_t of_tile = 1;
-    for (std::int64_t i = buffer->rank - axes; i < buffer->rank; ++i) of_tile *= buffer->dims[i];
-    return {buffer->data, of_tile};
-}
-
 constexpr int OPERANDS = 16, RESULTS = 4;
 constexpr int OPERAND_AXES[OPERANDS] = {3, 3, 3, 2, 3, 2, 2, 2, 2, 2, 4, 2, 3, 2, 1, 2};
 constexpr int RESULT_AXES[RESULTS] = {2, 2, 2, 1};
@@ -620,12 +556,7 @@ constexpr int RESULT_AXES[RESULTS] = {2, 2, 2, 1};
 }  // namespace
 
 extern "C" XLA_FFI_Error* newton(XLA_FFI_CallFrame* frame) {
-    if (frame->extension_start && frame->extension_start->type == XLA_FFI_Extension_Metadata) {
-        auto* extension = reinterpret_cast<XLA_FFI_Metadata_Extension*>(frame->extension_start);
-        extension->metadata->api_version.major_version = XLA_FFI_API_MAJOR;
-        extension->metadata->api_version.minor_version = XLA_FFI_API_MINOR;
-        return nullptr;
-    }
+    if (tells_version(frame)) return nullptr;
     if (frame->args.size != OPERANDS || frame->rets.size != RESULTS) return fail(frame, "newton: wrong operands");
     Settings settings;
     if (!read(frame, "iterations", XLA_FFI_DataType_S32, settings.iterations) ||

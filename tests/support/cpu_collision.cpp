@@ -1,0 +1,45 @@
+// The narrow phase's routines on arrays, for tests: shapes (18, n) as `collider_table` has them, in the world.
+#include "shapes.hpp"
+
+namespace {
+
+Vector load(const float* row, int first, int count) {
+    Vector x;
+    for (int i = 0; i < LANES; ++i) x[i] = row[std::min(first + i, count - 1)];
+    return x;
+}
+
+Shape shape(const float* columns, int first, int count) {
+    const auto at = [&](int column) { return load(columns + column * count, first, count); };
+    Shape s;
+    s.type = truncated(at(1));
+    s.hull = truncated(at(2));
+    for (int i = 0; i < 3; ++i) {
+        s.pos[i] = at(3 + i);
+        s.size[i] = at(15 + i);
+        for (int j = 0; j < 3; ++j) s.mat[i][j] = at(6 + 3 * i + j);
+    }
+    return s;
+}
+
+template <int N, int NORMALS>
+void store(const Points<N, NORMALS>& points, int first, int count, float* dist, float* pos, float* normal) {
+    for (int lane = 0; lane < std::min(LANES, count - first); ++lane) {
+        const int at = first + lane;
+        for (int n = 0; n < N; ++n) {
+            dist[n * count + at] = points.dist[n][lane];
+            for (int i = 0; i < 3; ++i) pos[(i * N + n) * count + at] = points.pos[n][i][lane];
+        }
+        for (int n = 0; n < NORMALS; ++n)
+            for (int i = 0; i < 3; ++i) normal[(i * NORMALS + n) * count + at] = points.normal[n][i][lane];
+    }
+}
+
+}  // namespace
+
+extern "C" void boxes(int count, const float* shape1, const float* shape2, const float* margin, float* dist, float* pos,
+                      float* normal) {
+    for (int first = 0; first < count; first += LANES)
+        store(collide_boxes(shape(shape1, first, count), shape(shape2, first, count), load(margin, first, count)), first,
+              count, dist, pos, normal);
+}
