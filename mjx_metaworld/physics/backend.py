@@ -8,7 +8,7 @@ from typing import Literal
 
 import jax
 
-from mjx_metaworld.physics.backends.cpu import newton
+from mjx_metaworld.physics.backends.cpu import kernels as cpu
 from mjx_metaworld.physics.backends.cuda import kernels as cuda
 from mjx_metaworld.physics.config import CONTACTS_PER_GROUP, Execution
 
@@ -18,7 +18,7 @@ Backend = Literal["auto", "cpu", "cpu-xla", "accelerator", "cuda"]
 # registers (measured against 8, 32 and 64) and blocks of alike costs (against 64 and 256, benchmarks/LOG.md, section
 # 13).
 CPU_XLA = Execution(tile=16, block=128, contact_group=CONTACTS_PER_GROUP, early_exit=True)
-# With the solver in C++ where there is a compiler (section 33).
+# With collision detection and the solver in C++ where there is a compiler (sections 33 and 35).
 CPU = dataclasses.replace(CPU_XLA, cpu_kernels=True)
 # On a GPU or TPU all run side by side, and the solver gathers the few that need more than one step (section 23).
 ACCELERATOR = Execution(compaction=4)
@@ -45,7 +45,7 @@ def execution_of(backend: Backend | Execution) -> Execution:
     else:
         allowed = ", ".join(("auto", *_EXECUTIONS))
         raise ValueError(f"unknown backend {backend!r}; available: {allowed}, or an Execution")
-    if execution.cpu_kernels and newton.KERNEL.hindrance():
+    if execution.cpu_kernels and cpu.hindrance():
         execution = dataclasses.replace(execution, cpu_kernels=False)
     if not execution.kernels or not (hindrance := cuda.hindrance()):
         return execution

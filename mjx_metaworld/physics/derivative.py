@@ -149,12 +149,13 @@ def _advance(
         dataclasses.replace(execution, early_exit=False),
     )
     stages = Stages(
+        broadphase,
         functools.partial(narrowphase, convex=touch),
         lambda mass, qfrc, efc, warm, _: _solve(mass, qfrc, efc, warm, config),
     )
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
-    candidates = broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, geometry.radius, accuracy))
+    candidates = stages.broadphase(geometry, kin, fixed, reach_of(arm, kin, held.qvel, geometry.radius, accuracy))
 
     @jax.checkpoint
     def substep(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mjx_metaworld.physics import spatial, stacked
-from mjx_metaworld.physics.collision import Candidates, Geometry, broadphase
+from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
 from mjx_metaworld.physics.cost_estimate import estimate_cost
@@ -26,7 +26,7 @@ from mjx_metaworld.physics.model import (
     Scene,
 )
 from mjx_metaworld.physics.solver import Solution
-from mjx_metaworld.physics.stages import Stages, stages_of
+from mjx_metaworld.physics.stages import NearPairs, Stages, stages_of
 
 Array = jax.Array
 Tree = TypeVar("Tree")
@@ -39,7 +39,7 @@ class ForwardResult(NamedTuple):
     mass: MassMatrix
     qfrc_smooth: Array  # (18, L)
     contacts: Contacts
-    candidates: Candidates  # with which the next evaluation begins
+    candidates: NearPairs  # with which the next evaluation begins
     constraints: Constraints
     solution: Solution
 
@@ -58,7 +58,7 @@ def forward(
     scene: Scene,
     state: PhysicsState,
     ctrl: Array,
-    candidates: Candidates,
+    candidates: NearPairs,
     config: EngineConfig,
     scratch: ContactRows | None = None,
     stages: Stages | None = None,
@@ -93,7 +93,8 @@ def control_step(
     Candidate pairs are selected once, at the start: within 12.5 ms no pair comes near that was not among the nearest.
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    candidates = broadphase(geometry, kin, config, reach_of(arm, kin, state.qvel, geometry.radius, config.accuracy))
+    reach = reach_of(arm, kin, state.qvel, geometry.radius, config.accuracy)
+    candidates = stages_of(config.execution).broadphase(geometry, kin, config, reach)
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.

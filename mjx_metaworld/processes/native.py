@@ -31,7 +31,7 @@ _SECONDS = 300  # more than any machine needs, so that a compiler that waits for
 class NativeKernel(NamedTuple):
     """A kernel for CPUs."""
 
-    source: Path  # C++, with a handler of XLA's that has the file's name
+    source: Path  # C++, with a handler of XLA's that has the file's name; it may include headers beside it
 
     def target(self) -> str:
         """Name by which XLA knows the kernel."""
@@ -51,7 +51,8 @@ def compiler() -> str | None:
 @functools.cache
 def _target(kernel: NativeKernel) -> str:
     header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
-    return f"mjx_metaworld_{kernel.source.stem}_{digest_of(kernel.source.read_bytes(), header.read_bytes())[:12]}"
+    sources = [kernel.source, *sorted(kernel.source.parent.glob("*.hpp")), header]
+    return f"mjx_metaworld_{kernel.source.stem}_{digest_of(*(path.read_bytes() for path in sources))[:12]}"
 
 
 @functools.cache

@@ -7,6 +7,8 @@ hand keeps its orientation, and it needs no gather: it is computed for all colli
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -62,6 +64,13 @@ class Candidates(struct.PyTreeNode):
         return self if self.convex is None else self.replace(convex=_started(self.convex, start))
 
 
+class ChosenPairs(NamedTuple):
+    """The nearest pairs of each kind that has slots."""
+
+    indices: list[Array]  # (S, L) int32 rows of the lanes' pairs, the nearest first
+    near: list[Array]  # (L,) int32 how many of them may touch before the next selection
+
+
 def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach: Array | float = 0.0) -> Candidates:
     """Select the nearest pairs of each kind; all arrays lanes last.
 
@@ -71,6 +80,17 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach:
         config: how many pairs of each kind.
         reach: (L,) metres by which bounding boxes may come closer to each other before the next selection.
     """
+    chosen = choose_pairs(geometry, kin, config, reach)
+    return find_starts(look_up_pairs(geometry, chosen, config), kin, config)
+
+
+def slots_of(geometry: Geometry, config: EngineConfig) -> tuple[int, ...]:
+    """Slots of each kind of pair: as many as are tested, or as there are."""
+    return tuple(min(most, rows) for most, rows in zip(config.accuracy.pairs, geometry.pairs.counts, strict=True))
+
+
+def choose_pairs(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach: Array | float) -> ChosenPairs:
+    """Choose the nearest pairs of each kind that has slots; the arguments are those of `broadphase`."""
     bounds, pairs, rows_of_kinds = geometry.bounds(), geometry.pair_rows(), geometry.pairs.counts
     pos, mat = world_poses(kin, bounds.body, bounds.pos, bounds.mat)
     half = _half_extents(bounds, mat)
@@ -81,7 +101,7 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach:
     if planes := rows_of_kinds[PAIR_KINDS.index("plane")]:
         ranks = jnp.concatenate([_heights(pairs, planes, pos, mat, half), ranks[planes:]])
     ranks = barrier(jnp.where(pairs.place >= 0, ranks, _NEVER))
-    counts = [min(most, rows) for most, rows in zip(config.accuracy.pairs, rows_of_kinds, strict=True)]
+    counts = slots_of(geometry, config)
     firsts = np.cumsum((0, *rows_of_kinds[:-1])).tolist()
     close = barrier(ranks < pairs.margin + reach)
     indices, near = [], []
@@ -90,14 +110,29 @@ def broadphase(geometry: Geometry, kin: Kinematics, config: EngineConfig, reach:
             kind = slice(first, first + rows)
             near.append(barrier(jnp.minimum(jnp.sum(close[kind], axis=0, dtype=jnp.int32), count)))
             indices.append(first + _smallest(ranks[kind], count, near[-1], config.execution))
-    layouts = lay_out(near, [len(x) for x in indices], config.execution)
-    known = _look_up_pairs(geometry, layouts, barrier(jnp.concatenate(indices)))
+    return ChosenPairs(indices, near)
+
+
+def look_up_pairs(geometry: Geometry, chosen: ChosenPairs, config: EngineConfig) -> Candidates:
+    """Colliders and parameters of chosen pairs, for the narrow phase, but for the start of its search."""
+    layouts = lay_out(chosen.near, [len(x) for x in chosen.indices], config.execution)
+    known = _look_up_pairs(geometry, layouts, barrier(jnp.concatenate(chosen.indices)))
     selected = iter(layouts)
-    slots = [Slots(next(selected), *known) if count else None for count in counts]
-    if (convex := slots[-1]) is not None:
-        start = _starts(convex, poses_for(convex.layout, kin), geometry.hulls, config)
-        slots[-1] = _started(convex, start)
+    slots = [Slots(next(selected), *known) if count else None for count in slots_of(geometry, config)]
     return Candidates(*slots, hulls=geometry.hulls)
+
+
+def find_starts(candidates: Candidates, kin: Kinematics, config: EngineConfig) -> Candidates:
+    """Search the start of the convex pairs' narrow phase, from scratch."""
+    slots = candidates.convex
+    if slots is None:
+        return candidates
+    poses, search = poses_for(slots.layout, kin), (config.accuracy.convex_search_iterations, config.execution.kernels)
+
+    def of_pairs(pairs: NearPairs) -> WarmStart:
+        return barrier(find_start(*place(pairs, poses, slots.layout), candidates.hulls, *search))
+
+    return candidates.going_on(by_block(slots.layout, of_pairs, slots.pairs))
 
 
 def _half_extents(bounds: Bounds, mat: Array) -> Array:
@@ -114,16 +149,6 @@ def _half_extents(bounds: Bounds, mat: Array) -> Array:
 
 def _started(slots: Slots, start: WarmStart | None) -> Slots:
     return slots.replace(pairs=slots.pairs.replace(start=start))
-
-
-def _starts(slots: Slots, poses: Array, hulls: HullTable, config: EngineConfig) -> WarmStart:
-    """Search the start of the convex pairs' narrow phase, from scratch."""
-
-    def search(pairs: NearPairs) -> WarmStart:
-        shapes = place(pairs, poses, slots.layout)
-        return barrier(find_start(*shapes, hulls, config.accuracy.convex_search_iterations, config.execution.kernels))
-
-    return by_block(slots.layout, search, slots.pairs)
 
 
 def _gaps(pos: Array, half: Array) -> Array:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
 
 from mjx_metaworld.physics import solver
+from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.line_search import COST_ROUNDING, FLAT
 from mjx_metaworld.physics.model import NV
 from mjx_metaworld.physics.solver import Solution
-from mjx_metaworld.physics.tiles import TILES
 from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
@@ -63,32 +61,22 @@ def solve(
     if qacc_warmstart.dtype != jnp.float32 or constraints.contact_jac.shape[-3] not in _ROWS:
         return solver.solve(mass, qfrc_smooth, constraints, qacc_warmstart, config)
     operands = Operands.of(mass, qfrc_smooth, constraints, qacc_warmstart)
-    return Solution(*_newton_p.bind(*operands, config=config, tiled=False))
+    return Solution(*_newton(*operands, config=config))
 
 
-_newton_p = Primitive("newton_in_kernel")
-_newton_p.multiple_results = True
-
-
-def _shapes(operands: Operands) -> list[jax.ShapeDtypeStruct]:
-    """Shapes and types of a `Solution` for operands with any axes in front."""
-    *lead, contacts, _, _, lanes = operands.contact_jac.shape
+def _shapes(*operands: Any, config: EngineConfig) -> list[jax.ShapeDtypeStruct]:
+    """Shapes and types of a `Solution`."""
+    contacts, _, _, lanes = Operands(*operands).contact_jac.shape
 
     def of(*axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*lead, *axes, lanes), dtype)
+        return jax.ShapeDtypeStruct((*axes, lanes), dtype)
 
     return [of(NV), of(NV), of(contacts), of(dtype=np.int32)]
 
 
-@_newton_p.def_abstract_eval
-def _abstract_eval(*avals, config, tiled):
-    return [jax.core.ShapedArray(x.shape, x.dtype) for x in _shapes(Operands(*avals))]
-
-
-def _in_kernel(*operands, config: EngineConfig, tiled: bool):
+def _in_kernel(shapes: list[jax.ShapeDtypeStruct], *operands: Array, config: EngineConfig) -> Sequence[Array]:
     accuracy = config.accuracy
-    call = jax.ffi.ffi_call(KERNEL.target(), _shapes(Operands(*operands)))
-    return call(
+    return jax.ffi.ffi_call(KERNEL.target(), shapes)(
         *operands,
         iterations=np.int32(accuracy.solver_iterations),
         searches=np.int32(accuracy.linesearch_iterations),
@@ -98,27 +86,11 @@ def _in_kernel(*operands, config: EngineConfig, tiled: bool):
     )
 
 
-def _by_xla(*operands, config: EngineConfig, tiled: bool):
-    def of_tile(operands: Operands) -> Solution:
-        rows = Constraints(**{name: x for name, x in operands._asdict().items() if name in _CONSTRAINTS})
-        mass = MassMatrix(operands.robot, operands.free, operands.part)
-        return solver.solve(mass, operands.qfrc_smooth, rows, operands.qacc_warmstart, config)
-
-    return list((jax.vmap(of_tile, axis_name=TILES) if tiled else of_tile)(Operands(*operands)))
+def _by_xla(*arrays: Array, config: EngineConfig) -> list[Array]:
+    operands = Operands(*arrays)
+    rows = Constraints(**{name: x for name, x in operands._asdict().items() if name in _CONSTRAINTS})
+    mass = MassMatrix(operands.robot, operands.free, operands.part)
+    return list(solver.solve(mass, operands.qfrc_smooth, rows, operands.qacc_warmstart, config))
 
 
-def _batching_rule(operands, dims, *, config, tiled):
-    size = next(x.shape[dim] for x, dim in zip(operands, dims, strict=True) if dim is not None)
-    front = [batching.bdim_at_front(x, dim, size) for x, dim in zip(operands, dims, strict=True)]
-    if tiled:  # a further axis joins that of the tiles
-        front = [x.reshape(-1, *x.shape[2:]) for x in front]
-    found = _newton_p.bind(*front, config=config, tiled=True)
-    if tiled:
-        found = [x.reshape(size, -1, *x.shape[1:]) for x in found]
-    return found, [0] * len(found)
-
-
-batching.primitive_batchers[_newton_p] = _batching_rule
-_newton_p.def_impl(jax.jit(_newton_p.bind, static_argnames=("config", "tiled")))
-mlir.register_lowering(_newton_p, mlir.lower_fun(_by_xla, multiple_results=True))
-mlir.register_lowering(_newton_p, mlir.lower_fun(_in_kernel, multiple_results=True), platform="cpu")
+_newton = kernel_operation("newton_in_kernel", shapes=_shapes, in_kernel=_in_kernel, by_xla=_by_xla)
