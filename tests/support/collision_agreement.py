@@ -25,12 +25,18 @@ def snapshots_of(task: str, steps: tuple[int, ...], style: Style) -> list[states
 
 
 @functools.cache
-def comparisons() -> list[states.Comparison]:
-    """Of the scenes of MT10 and two others along expert rollouts, and of the states above."""
+def record() -> list[states.Snapshot]:
+    """States of the scenes of MT10 and two others along expert rollouts, and the states above."""
     snapshots = [s for task in states.QUICK_TASKS for s in states.record(task, episodes=1, every=12)]
     snapshots += [s for task, steps in FACE_CONTACTS.items() for s in snapshots_of(task, steps, "expert")]
     snapshots += [s for task, steps in RINGS.items() for s in snapshots_of(task, steps, "random")]
-    return compare(snapshots)
+    return snapshots
+
+
+@functools.cache
+def comparisons() -> list[states.Comparison]:
+    """Every pair that touches in these states in MuJoCo C or here."""
+    return compare(record())
 
 
 def compare(snapshots: list[states.Snapshot]) -> list[states.Comparison]:

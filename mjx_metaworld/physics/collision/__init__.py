@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.box import collide_boxes
-from mjx_metaworld.physics.collision.candidates import Candidates, broadphase
+from mjx_metaworld.physics.collision.candidates import Candidates, broadphase, choose_pairs
 from mjx_metaworld.physics.collision.capsule import collide_capsules
 from mjx_metaworld.physics.collision.convex import collide_convex
 from mjx_metaworld.physics.collision.cylinder_box import collide_cylinder_boxes
@@ -34,6 +34,7 @@ __all__ = [
     "Candidates",
     "Geometry",
     "broadphase",
+    "choose_pairs",
     "collide",
     "find",
     "find_points",

@@ -265,7 +265,8 @@ def _contacts_by_xla(
     if slots[-1]:
         candidates = candidates.going_on(_unpacked(start))
     contacts, candidates = collision.narrowphase(candidates, _kinematics(xpos, xmat), config)
-    data, numbers, active = jnp.split(contacts.data, [-2, -1], axis=1)
+    columns = tables.contact_columns
+    data, numbers, active = jnp.split(contacts.data, [columns - 1, columns], axis=1)
     start = start if candidates.start is None else _packed(candidates.start)
     return [jnp.concatenate([data, active], axis=1), numbers[:, 0].astype(jnp.int32), start]
 
