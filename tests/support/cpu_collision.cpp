@@ -1,4 +1,6 @@
 // The narrow phase's routines on arrays, for tests: shapes (18, n) as `collider_table` has them, in the world.
+#include "box.hpp"
+#include "cylinder_box.hpp"
 #include "shapes.hpp"
 
 namespace {
@@ -40,6 +42,14 @@ void store(const Points<N, NORMALS>& points, int first, int count, float* dist, 
 extern "C" void boxes(int count, const float* shape1, const float* shape2, const float* margin, float* dist, float* pos,
                       float* normal) {
     for (int first = 0; first < count; first += LANES)
-        store(collide_boxes(shape(shape1, first, count), shape(shape2, first, count), load(margin, first, count)), first,
-              count, dist, pos, normal);
+        store(collide_boxes(shape(shape1, first, count), shape(shape2, first, count), load(margin, first, count)),
+              first, count, dist, pos, normal);
+}
+
+extern "C" void cylinder_boxes(int count, const float* cylinder, const float* box, const float* margin, float* dist,
+                               float* pos, float* normal) {
+    for (int first = 0; first < count; first += LANES)
+        store(collide_cylinder_boxes(shape(cylinder, first, count), shape(box, first, count),
+                                     load(margin, first, count)),
+              first, count, dist, pos, normal);
 }
