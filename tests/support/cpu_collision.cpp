@@ -2,6 +2,9 @@
 #include "box.hpp"
 #include "cylinder_box.hpp"
 #include "shapes.hpp"
+#include "capsule.hpp"
+#include "plane.hpp"
+#include "sphere.hpp"
 
 namespace {
 
@@ -38,6 +41,38 @@ void store(const Points<N, NORMALS>& points, int first, int count, float* dist, 
 }
 
 }  // namespace
+
+extern "C" void spheres(int count, const float* shape1, const float* shape2, const float*, float* dist, float* pos,
+                        float* normal) {
+    for (int first = 0; first < count; first += LANES)
+        store(collide_spheres(shape(shape1, first, count), shape(shape2, first, count)), first, count, dist, pos,
+              normal);
+}
+
+extern "C" void capsules(int count, const float* shape1, const float* shape2, const float*, float* dist, float* pos,
+                         float* normal) {
+    for (int first = 0; first < count; first += LANES)
+        store(collide_capsules(shape(shape1, first, count), shape(shape2, first, count)), first, count, dist, pos,
+              normal);
+}
+
+// The vertices of meshes stand in the place of their sizes.
+extern "C" void planes(int count, const float* shape1, const float* shape2, const float*, float* dist, float* pos,
+                       float* normal) {
+    for (int first = 0; first < count; first += LANES) {
+        const Shape other = shape(shape2, first, count);
+        store(collide_planes(shape(shape1, first, count), other, other.size), first, count, dist, pos, normal);
+    }
+}
+
+// (3, n) the direction of these vertices.
+extern "C" void downward(int count, const float* shape1, const float* shape2, float* down) {
+    for (int first = 0; first < count; first += LANES) {
+        const Vec3 found = downwards(shape(shape1, first, count), shape(shape2, first, count));
+        for (int lane = 0; lane < std::min(LANES, count - first); ++lane)
+            for (int i = 0; i < 3; ++i) down[i * count + first + lane] = found[i][lane];
+    }
+}
 
 extern "C" void boxes(int count, const float* shape1, const float* shape2, const float* margin, float* dist, float* pos,
                       float* normal) {
