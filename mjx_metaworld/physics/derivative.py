@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
+from mjx_metaworld.physics.collision import Geometry, narrowphase
 from mjx_metaworld.physics.collision.feature import touch
 from mjx_metaworld.physics.collision.shapes import WarmStart
 from mjx_metaworld.physics.cone import contact_forces, zone_of
@@ -28,13 +28,12 @@ from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.dynamics import Dynamics, contact_factors, vary
 from mjx_metaworld.physics.inertia import MassMatrix, dense
-from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.linalg import solve_spd
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, PhysicsState, Scene
 from mjx_metaworld.physics.operation import varying_alike
 from mjx_metaworld.physics.solver import Solution
-from mjx_metaworld.physics.stages import Stages, stages_of
+from mjx_metaworld.physics.stages import BY_XLA, stages_of
 from mjx_metaworld.physics.step import forward, reach_of
 
 Array = jax.Array
@@ -148,10 +147,9 @@ def _advance(
         dataclasses.replace(accuracy, convex_iterations=max(accuracy.convex_iterations, _CONVEX_ITERATIONS)),
         dataclasses.replace(execution, early_exit=False),
     )
-    stages = Stages(
-        broadphase,
-        functools.partial(narrowphase, convex=touch),
-        lambda mass, qfrc, efc, warm, _: _solve(mass, qfrc, efc, warm, config),
+    stages = BY_XLA._replace(
+        narrowphase=functools.partial(narrowphase, convex=touch),
+        solve=lambda mass, qfrc, efc, warm, _: _solve(mass, qfrc, efc, warm, config),
     )
     held = jax.lax.stop_gradient(state)
     kin = kinematics(arm, scene, held.qpos, held.prop_pos)
@@ -164,7 +162,7 @@ def _advance(
         state, start = carry
         now = forward(arm, scene, state, ctrl, candidates.going_on(start), fixed, stages=stages)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
-        qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
+        qpos, qvel = stages.integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
         state = state.replace(qpos=qpos, qvel=qvel, qacc_warmstart=jax.lax.stop_gradient(now.solution.qacc))
         return (state, now.candidates.start), None
 

@@ -1,7 +1,6 @@
 """The stages of a step that come in several forms, and the form that suits an execution.
 
-Kinematics, mass matrix, smooth forces, constraints and integration are one form for all devices. What the forms of a
-stage compute is the same but for rounding; `solver.solve` is the one to read.
+What the forms of a stage compute is the same but for rounding; those of `BY_XLA` are the ones to read.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ from mjx_metaworld.physics.backends.cpu import newton as cpu_newton
 from mjx_metaworld.physics.backends.cuda import newton as cuda_newton
 from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.config import EngineConfig, Execution
-from mjx_metaworld.physics.constraint import Constraints
-from mjx_metaworld.physics.inertia import MassMatrix
-from mjx_metaworld.physics.model import Contacts, Kinematics
+from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
+from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
+from mjx_metaworld.physics.integrate import integrate
+from mjx_metaworld.physics.kinematics import kinematics
+from mjx_metaworld.physics.model import Arm, Contacts, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.solver import Solution
 
 Array = jax.Array
@@ -38,18 +39,41 @@ class NearPairs(Protocol):
         ...
 
 
+class Unconstrained(NamedTuple):
+    """Dynamics without constraints at a state."""
+
+    kin: Kinematics
+    mass: MassMatrix
+    qfrc_smooth: Array  # (18, L)
+
+
 class Stages(NamedTuple):
     """Stages that come in several forms: by XLA, in kernels, and for a derivative (`derivative.py`)."""
 
     broadphase: Callable[[Geometry, Kinematics, EngineConfig, Array], Any]  # to `NearPairs`
+    dynamics: Callable[[Arm, Scene, PhysicsState, Array], Unconstrained]
     narrowphase: Callable[[Any, Kinematics, EngineConfig], tuple[Contacts, Any]]  # from and to `NearPairs`
+    constrain: Callable[[Arm, Scene, Kinematics, PhysicsState, Contacts, Execution, ContactRows | None], Constraints]
     solve: Callable[[MassMatrix, Array, Constraints, Array, EngineConfig], Solution]
+    integrate: Callable[[Arm, Scene, MassMatrix, Array, Array, Array], tuple[Array, Array]]
+
+
+def unconstrained(arm: Arm, scene: Scene, state: PhysicsState, ctrl: Array) -> Unconstrained:
+    """Kinematics, mass matrix and smooth forces at a state, with targets `ctrl` (2, L) of the finger servos."""
+    kin = kinematics(arm, scene, state.qpos, state.prop_pos)
+    mass = mass_matrix(arm, scene, kin)
+    return Unconstrained(kin, mass, smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl))
+
+
+BY_XLA = Stages(broadphase, unconstrained, narrowphase, make_constraints, solver.solve, integrate)
 
 
 def stages_of(execution: Execution) -> Stages:
     """Stages of an execution: in kernels of our own where it has any."""
     if execution.cpu_kernels:
-        return Stages(cpu_collision.broadphase, cpu_collision.narrowphase, cpu_newton.solve)
+        return BY_XLA._replace(
+            broadphase=cpu_collision.broadphase, narrowphase=cpu_collision.narrowphase, solve=cpu_newton.solve
+        )
     if execution.kernels and not execution.early_exit:
-        return Stages(broadphase, narrowphase, cuda_newton.solve)
-    return Stages(broadphase, narrowphase, solver.solve)
+        return BY_XLA._replace(solve=cuda_newton.solve)
+    return BY_XLA

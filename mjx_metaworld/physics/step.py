@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
-from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
+from mjx_metaworld.physics.constraint import Constraints, ContactRows
 from mjx_metaworld.physics.cost_estimate import estimate_cost
-from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
-from mjx_metaworld.physics.integrate import integrate
+from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
@@ -76,11 +75,9 @@ def forward(
         stages: how contacts are found and constraints are solved; None: as suits the execution.
     """
     stages = stages or stages_of(config.execution)
-    kin = kinematics(arm, scene, state.qpos, state.prop_pos)
+    kin, mass, qfrc_smooth = stages.dynamics(arm, scene, state, ctrl)
     contacts, candidates = stages.narrowphase(candidates, kin, config)
-    mass = mass_matrix(arm, scene, kin)
-    qfrc_smooth = smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl)
-    constraints = make_constraints(arm, scene, kin, state, contacts, config.execution, scratch)
+    constraints = stages.constrain(arm, scene, kin, state, contacts, config.execution, scratch)
     solution = stages.solve(mass, qfrc_smooth, constraints, state.qacc_warmstart, config)
     return ForwardResult(kin, mass, qfrc_smooth, contacts, candidates, constraints, solution)
 
@@ -94,16 +91,17 @@ def control_step(
     """
     kin = kinematics(arm, scene, state.qpos, state.prop_pos)
     reach = reach_of(arm, kin, state.qvel, geometry.radius, config.accuracy)
-    candidates = stages_of(config.execution).broadphase(geometry, kin, config, reach)
+    stages = stages_of(config.execution)
+    candidates = stages.broadphase(geometry, kin, config, reach)
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.
     # Its name is in the compiled program, where `benchmarks.stages` counts what belongs to a substep.
     @jax.named_scope("substep")
     def substep(index, carry):
         state, cost, _, _, rows, begin = carry
-        now = forward(arm, scene, state, ctrl, candidates.going_on(begin), config, rows)
+        now = forward(arm, scene, state, ctrl, candidates.going_on(begin), config, rows, stages)
         qfrc = now.qfrc_smooth + now.solution.qfrc_constraint
-        qpos, qvel = integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
+        qpos, qvel = stages.integrate(arm, scene, now.mass, state.qpos, state.qvel, qfrc)
         last = index == config.accuracy.substeps
         if config.execution.early_exit:  # elsewhere the order of environments saves nothing
             cost = cost + estimate_cost(now.constraints, now.solution.iterations)

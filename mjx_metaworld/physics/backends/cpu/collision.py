@@ -32,7 +32,7 @@ from mjx_metaworld.physics.collision.packing import take_shared
 from mjx_metaworld.physics.collision.shapes import WarmStart, collider_table
 from mjx_metaworld.physics.collision.weights import ContactFactors, scale
 from mjx_metaworld.physics.config import EngineConfig
-from mjx_metaworld.physics.model import MOST_PARAMETERS, Contacts, Kinematics
+from mjx_metaworld.physics.model import Contacts, Kinematics
 from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
@@ -63,12 +63,14 @@ class Tables:
         A collider's rows are body, type, hull, pos, mat, size and extent; a pair's columns are its colliders, -1 on
         padding, and its parameters.
         """
-        colliders, pairs, hulls = self._geometry.colliders, self._geometry.pairs, self._geometry.hulls
-        rows = [np.concatenate([collider_table(own), own.extent], axis=1).T for own in map(self._of_scene, self._scenes)]
+        pairs, hulls = self._geometry.pairs, self._geometry.hulls
+        rows = [
+            np.concatenate([collider_table(own), own.extent], axis=1).T for own in map(self._of_scene, self._scenes)
+        ]
         geoms = np.where(pairs.valid, [pairs.geom1, pairs.geom2], -1)
         faces = np.zeros((len(hulls.first_row), 0, 3)) if hulls.faces is None else hulls.faces
         return (
-            np.stack(rows).astype(np.float32),
+            np.stack(scenes).astype(np.float32),
             np.concatenate([np.moveaxis(geoms, 0, -1), pairs.parameters], axis=2).astype(np.float32),
             hulls.candidates.astype(np.float32),
             hulls.first_row.astype(np.int32),
@@ -103,12 +105,9 @@ class Tables:
         """Columns of `Contacts`."""
         return _OWN_COLUMNS + self._geometry.pairs.parameters.shape[-1] + 1
 
-    @property
-    def _scenes(self) -> range:
-        return range(len(self._geometry.colliders.body))
-
-    def _of_scene(self, scene: int) -> Any:
-        return jax.tree.map(lambda x: np.asarray(x)[scene], self._geometry.colliders)
+    def _colliders(self, scene: int) -> np.ndarray:
+        own = jax.tree.map(lambda x: np.asarray(x)[scene], self._geometry.colliders)
+        return np.concatenate([collider_table(own), own.extent], axis=1).T
 
 
 class KernelCandidates(struct.PyTreeNode):
@@ -211,7 +210,9 @@ def _kinematics(xpos: Array, xmat: Array) -> Kinematics:
 
 def _packed(start: WarmStart) -> Array:
     """(23, S, L) a start as the kernels have it."""
-    return jnp.concatenate([x.reshape(-1, *x.shape[-2:]) for x in (start.normal, start.first, start.second, start.weights)])
+    return jnp.concatenate(
+        [x.reshape(-1, *x.shape[-2:]) for x in (start.normal, start.first, start.second, start.weights)]
+    )
 
 
 def _unpacked(start: Array) -> WarmStart:
