@@ -1,9 +1,10 @@
 // The narrow phase's routines on arrays, for tests: shapes (18, n) as `collider_table` has them, in the world.
 #include "box.hpp"
-#include "cylinder_box.hpp"
-#include "shapes.hpp"
 #include "capsule.hpp"
+#include "convex.hpp"
+#include "cylinder_box.hpp"
 #include "plane.hpp"
+#include "shapes.hpp"
 #include "sphere.hpp"
 
 namespace {
@@ -37,6 +38,24 @@ void store(const Points<N, NORMALS>& points, int first, int count, float* dist, 
         }
         for (int n = 0; n < NORMALS; ++n)
             for (int i = 0; i < 3; ++i) normal[(i * NORMALS + n) * count + at] = points.normal[n][i][lane];
+    }
+}
+
+// Whatever is made of vectors, from or to columns (n, count).
+template <class Values>
+void load_all(Values& values, const float* columns, int first, int count) {
+    for (std::size_t i = 0; i < sizeof(Values) / sizeof(Vector); ++i) {
+        const Vector x = load(columns + i * count, first, count);
+        std::memcpy(reinterpret_cast<char*>(&values) + i * sizeof(Vector), &x, sizeof x);
+    }
+}
+
+template <class Values>
+void store_all(const Values& values, int first, int count, float* columns) {
+    for (std::size_t i = 0; i < sizeof(Values) / sizeof(Vector); ++i) {
+        Vector x;
+        std::memcpy(&x, reinterpret_cast<const char*>(&values) + i * sizeof(Vector), sizeof x);
+        for (int lane = 0; lane < std::min(LANES, count - first); ++lane) columns[i * count + first + lane] = x[lane];
     }
 }
 
@@ -87,4 +106,24 @@ extern "C" void cylinder_boxes(int count, const float* cylinder, const float* bo
         store(collide_cylinder_boxes(shape(cylinder, first, count), shape(box, first, count),
                                      load(margin, first, count)),
               first, count, dist, pos, normal);
+}
+
+extern "C" void convex_starts(int count, const float* shape1, const float* shape2, const HullTable* hulls,
+                              int iterations, float* start) {
+    for (int first = 0; first < count; first += LANES)
+        store_all(find_start(shape(shape1, first, count), shape(shape2, first, count), *hulls, iterations), first,
+                  count, start);
+}
+
+extern "C" void convex_contacts(int count, const float* shape1, const float* shape2, const HullTable* hulls,
+                                const float* margin, const float* start, int iterations, float* next, float* dist,
+                                float* pos, float* normal) {
+    for (int first = 0; first < count; first += LANES) {
+        Start from, to;
+        load_all(from, start, first, count);
+        store(collide_convex(shape(shape1, first, count), shape(shape2, first, count), *hulls,
+                             load(margin, first, count), from, iterations, to),
+              first, count, dist, pos, normal);
+        store_all(to, first, count, next);
+    }
 }

@@ -28,6 +28,7 @@ inline Vector minimum(Vector a, Vector b) { return a < b ? a : b; }
 inline Mask maximum(Mask a, Mask b) { return a > b ? a : b; }
 inline Mask minimum(Mask a, Mask b) { return a < b ? a : b; }
 inline Vector clip(Vector x, Vector low, Vector high) { return minimum(maximum(x, low), high); }
+inline Mask clip(Mask x, Mask low, Mask high) { return minimum(maximum(x, low), high); }
 inline Vector magnitude(Vector x) { return x < 0.0f ? -x : x; }
 inline Vector root(Vector x) {
     for (int i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
