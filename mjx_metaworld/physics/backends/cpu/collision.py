@@ -64,9 +64,7 @@ class Tables:
         padding, and its parameters.
         """
         pairs, hulls = self._geometry.pairs, self._geometry.hulls
-        rows = [
-            np.concatenate([collider_table(own), own.extent], axis=1).T for own in map(self._of_scene, self._scenes)
-        ]
+        scenes = [self._colliders(scene) for scene in range(len(self._geometry.colliders.body))]
         geoms = np.where(pairs.valid, [pairs.geom1, pairs.geom2], -1)
         faces = np.zeros((len(hulls.first_row), 0, 3)) if hulls.faces is None else hulls.faces
         return (
