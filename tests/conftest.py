@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import platformdirs
@@ -21,7 +22,11 @@ if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 12):  # l
     _FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
-os.environ.setdefault("MJX_METAWORLD_CACHE", platformdirs.user_cache_dir("mjx-metaworld-tests"))
+# Everything that is compiled is kept for the next run, found by all of its code. Another folder, as .ci/run gives, makes
+# it compile afresh.
+_KEPT = os.environ.setdefault("MJX_METAWORLD_TESTS_CACHE", platformdirs.user_cache_dir("mjx-metaworld-tests"))
+os.environ.setdefault("MJX_METAWORLD_CACHE", os.path.join(_KEPT, "package"))
+_KEPT_BYTES = 1 << 30  # beyond which the older half of what JAX keeps is forgotten
 
 # Tracing allocates millions of objects that live on; to look for cycles among them each time takes a fifth of its time.
 gc.set_threshold(100_000, 20, 100)
@@ -96,15 +101,23 @@ def scratch_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A folder for what this run compiles, which the test processes and those that tests start share."""
+    """Folders that the test processes and those that tests start share: of this run, and for what is compiled."""
     if _FOLDER not in os.environ:
         os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="mjx-metaworld-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
+        programs = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_KEPT, "programs"))
+        _forget_older_half(Path(programs))
         # The thousands of single operations too: to read one again takes half the time of compiling it.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         if not config.getoption("--full"):  # the long forms take many steps
             os.environ[_QUICK] = "1"
+
+
+def _forget_older_half(folder: Path) -> None:
+    files = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime)
+    if sum(path.stat().st_size for path in files) > _KEPT_BYTES:
+        for path in files[: len(files) // 2]:
+            path.unlink(missing_ok=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

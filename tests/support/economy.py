@@ -1,7 +1,7 @@
 """Savings of a test run: LLVM's optimization of programs that hardly run, scenes that MuJoCo has compiled before.
 
-Traced functions are not kept: tests look at what is traced. Compiled programs are, in a folder of the tests' own, so
-that a second run takes less; they are found by all of their code.
+Traced functions are not kept: tests look at what is traced. Compiled programs are, for the next run too, in a folder of
+the tests' own (`conftest.py`).
 
 `conftest.py` tells by the environment how to save, and where, so that processes which tests start save alike: bits are
 compared across them.
