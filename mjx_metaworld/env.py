@@ -19,7 +19,7 @@ from mjx_metaworld.build.identity import all_built_in, digest_of_tables
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
-from mjx_metaworld.physics.backend import Backend, execution_of
+from mjx_metaworld.physics.backend import Backend, chosen_execution, execution_of
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
@@ -176,8 +176,9 @@ class MetaWorldEnv(EqualCopies):
         self.randomise = None if randomise is None else check_terms(randomise)
         self.privileged = privileged
         self.goals: Goals = goals
-        config = EngineConfig(physics, execution_of(backend))  # before the tables, which take seconds
+        EngineConfig(physics, chosen_execution(backend))  # refused before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
+        config = EngineConfig(physics, execution_of(backend))
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
         self.pixels = pixels

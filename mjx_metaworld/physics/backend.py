@@ -36,15 +36,7 @@ def execution_of(backend: Backend | Execution) -> Execution:
     Raises:
         ValueError: for an unknown backend; it names those that there are.
     """
-    if isinstance(backend, Execution):
-        execution = backend
-    elif backend == "auto":
-        execution = {"cpu": CPU, "gpu": CUDA}.get(jax.default_backend(), ACCELERATOR)
-    elif backend in _EXECUTIONS:
-        execution = _EXECUTIONS[backend]
-    else:
-        allowed = ", ".join(("auto", *_EXECUTIONS))
-        raise ValueError(f"unknown backend {backend!r}; available: {allowed}, or an Execution")
+    execution = chosen_execution(backend)
     if execution.cpu_kernels and cpu.hindrance():
         execution = dataclasses.replace(execution, cpu_kernels=False)
     if not execution.kernels or not (hindrance := cuda.hindrance()):
@@ -56,3 +48,23 @@ def execution_of(backend: Backend | Execution) -> Execution:
             stacklevel=2,
         )
     return dataclasses.replace(execution, kernels=False)
+
+
+def chosen_execution(backend: Backend | Execution) -> Execution:
+    """Resolve a backend as `execution_of` does, but for kernels that cannot run; these begin to be compiled.
+
+    Raises:
+        ValueError: for an unknown backend; it names those that there are.
+    """
+    if isinstance(backend, Execution):
+        execution = backend
+    elif backend == "auto":
+        execution = {"cpu": CPU, "gpu": CUDA}.get(jax.default_backend(), ACCELERATOR)
+    elif backend in _EXECUTIONS:
+        execution = _EXECUTIONS[backend]
+    else:
+        allowed = ", ".join(("auto", *_EXECUTIONS))
+        raise ValueError(f"unknown backend {backend!r}; available: {allowed}, or an Execution")
+    if execution.cpu_kernels:
+        cpu.compile_ahead()
+    return execution

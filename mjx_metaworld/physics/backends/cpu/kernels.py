@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from mjx_metaworld.physics.backends.cpu import collision, newton
 
 KERNELS = (collision.NARROWPHASE, collision.BROADPHASE, newton.KERNEL)
 
 
+@functools.cache
+def compile_ahead() -> list[Future[str]]:
+    """Begin to compile what is not kept, side by side, while the caller does something else."""
+    threads = ThreadPoolExecutor(len(KERNELS))
+    begun = [threads.submit(kernel.hindrance) for kernel in KERNELS]
+    threads.shutdown(wait=False)
+    return begun
+
+
 def hindrance() -> str:
-    """Reason why not all kernels can run here, empty if there is none; those that are not kept compile side by side."""
-    with ThreadPoolExecutor(len(KERNELS)) as threads:
-        return next(filter(None, threads.map(lambda kernel: kernel.hindrance(), KERNELS)), "")
+    """Reason why not all kernels can run here, empty if there is none."""
+    wait(compile_ahead())  # of which each kernel knows the outcome by now
+    return next(filter(None, (kernel.hindrance() for kernel in KERNELS)), "")
