@@ -51,6 +51,7 @@ def train_on_a_suite(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.full  # `training/test_trial_evaluation.py` has its quick twins
 def test_both_splits_are_evaluated_in_trials(run, capsys):
     rows = answer(capsys, "eval", str(run), "--num-goals", "2", "--num-steps", "5", "--evaluation-episodes", "2")
     assert [(row["tasks"], row["task"]) for row in rows] == [

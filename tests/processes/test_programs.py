@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -85,6 +86,9 @@ def turn_a_byte(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+CHANGES = (lambda content: content[: len(content) // 2], turn_a_byte)
+
+
 @pytest.mark.parametrize("steps", [0, pytest.param(2, marks=pytest.mark.full)])
 def test_the_next_process_computes_the_same_without_compiling(kept, steps):
     programs_of = functools.partial(run, steps=steps)
@@ -95,13 +99,28 @@ def test_the_next_process_computes_the_same_without_compiling(kept, steps):
     assert len(traces) == 1 + (steps > 0)
     assert len(tables) == 1
     assert programs_of() == (first, misses, 0)
-    # Half a file of each kind, as a full disk would leave it, and a byte turned: compiled anew, without a word.
-    for change in (lambda content: content[: len(content) // 2], turn_a_byte):
-        for path in (*files(kept, "programs"), *traces, *tables):
-            path.write_bytes(change(path.read_bytes()))
-        assert programs_of() == (first, 0, misses)
-    # What is changed at run time is another function, and leaves the other's files alone.
-    changed, *_ = programs_of(OTHER_GOALS)
+    # Half a file, as a full disk would leave it, or a byte turned: compiled anew, without a word.
+    for path, change in zip((*files(kept, "programs"), *traces, *tables), itertools.cycle(CHANGES), strict=False):
+        path.write_bytes(change(path.read_bytes()))
+    assert programs_of() == (first, 0, misses)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("change", [0, 1], ids=["half a file", "a byte turned"])
+def test_the_next_process_makes_all_anew_that_is_broken(kept, change):
+    """The twin of the test above, for each kind of file and damage."""
+    first, _, misses = run()
+    for path in (*files(kept, "programs"), *files(kept, "traces"), *files(kept, "tables")):
+        path.write_bytes(CHANGES[change](path.read_bytes()))
+    assert run() == (first, 0, misses)
+
+
+@pytest.mark.full  # `test_the_digest_of_code_follows_what_is_replaced` is its quick twin
+def test_the_next_process_makes_another_program_of_what_is_replaced(kept):
+    """What is changed at run time is another function, and leaves the other's files alone."""
+    first, *_ = run()
+    traces = files(kept, "traces")
+    changed, *_ = run(OTHER_GOALS)
     assert changed != first
     assert len(files(kept, "traces")) == 2 * len(traces)
 

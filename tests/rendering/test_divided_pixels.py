@@ -12,6 +12,9 @@ import sys
 import pytest
 
 pytest.importorskip("warp")
+# The quick set draws on one device (`test_camera.py`, `test_pixels.py`), and divides what it does not draw
+# (`test_sharding.py`).
+pytestmark = pytest.mark.full
 
 DIVIDED = """
 import json, sys
