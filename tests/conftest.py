@@ -22,7 +22,7 @@ if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 12):  # l
     _FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
-# Everything that is compiled is kept for the next run, found by all of its code; in an empty folder it is compiled afresh.
+# What is compiled is kept for the next run, found by all of its code; in an empty folder it is compiled afresh.
 _KEPT = os.environ.setdefault("MJX_METAWORLD_TESTS_CACHE", platformdirs.user_cache_dir("mjx-metaworld-tests"))
 os.environ.setdefault("MJX_METAWORLD_CACHE", os.path.join(_KEPT, "package"))
 _KEPT_BYTES = 1 << 30  # beyond which the older half of what JAX keeps is forgotten
