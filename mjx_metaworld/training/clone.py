@@ -25,7 +25,7 @@ from mjx_metaworld.training.algorithm import (
     check_positive,
     check_shares,
 )
-from mjx_metaworld.training.devices import by_device, divide, gather
+from mjx_metaworld.training.devices import by_device, gather, gradient
 from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.normalize import Moments, batch_moments, merge, no_moments, standardise
 from mjx_metaworld.training.view import Sight, View, look_at_some
@@ -231,14 +231,14 @@ class _Clone:
         return self.env.restart(env_state, solved), transition.replace(truncated=transition.truncated | solved)
 
     def _learn(self, state: CloneState, key: Array) -> tuple[CloneState, Float[Array, ""]]:
-        def loss(params: Any, batch: Lesson) -> Float[Array, ""]:
+        def loss(params: Any, batch: Lesson) -> tuple[Float[Array, ""], Float[Array, ""]]:
             error = self._act(params, state.hand_moments, batch.view, batch.task) - batch.answer
-            return jnp.mean(error**2)
+            return jnp.mean(error**2), jnp.mean(error**2)
 
         def update(carry: tuple[Any, Any, Any], update_key: Array) -> tuple[tuple[Any, Any, Any], Array]:
             student, average, optimizer = carry
-            batch = divide(self.buffer.sample(state.replay, update_key).experience, self.env.sharding)
-            value, grads = jax.value_and_grad(loss)(student, batch)
+            batch = self.buffer.sample(state.replay, update_key).experience
+            grads, value = gradient(loss, student, batch, self.env.sharding)
             steps, optimizer = self.optimizer.update(grads, optimizer)
             student = optax.apply_updates(student, steps)
             average = optax.incremental_update(student, average, 1.0 - self.config.averaging)

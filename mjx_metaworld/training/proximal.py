@@ -12,7 +12,7 @@ from flax import struct
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mjx_metaworld.training.devices import divide
+from mjx_metaworld.training.devices import gradient
 from mjx_metaworld.training.networks import gaussian_entropy, gaussian_kl, gaussian_log_prob
 from mjx_metaworld.training.normalize import task_moments
 
@@ -174,7 +174,7 @@ def learn(
         learner: before.
         batch: arrays with a leading axis of rows, which the minibatches divide at random.
         key: of the minibatches.
-        loss: of parameters and a minibatch, to be minimised, with figures such as its parts.
+        loss: of parameters and a minibatch, to be minimised, with figures such as its parts; all means over rows.
         optimizer: as `make_optimizer` makes it.
         settings: number of passes and updates, and the KL divergence.
         lanes: how minibatches are divided among devices.
@@ -185,8 +185,8 @@ def learn(
     size = jax.tree.leaves(batch)[0].shape[0]
 
     def update(learner: Learner, rows: Array) -> tuple[Learner, Figures]:
-        minibatch = divide(jax.tree.map(lambda x: x[rows], batch), lanes)
-        grads, losses = jax.grad(loss, has_aux=True)(learner.params, minibatch)
+        minibatch = jax.tree.map(lambda x: x[rows], batch)
+        grads, losses = gradient(loss, learner.params, minibatch, lanes)
         steps, state = optimizer.update(grads, learner.optimizer, learner.params)
         rate = learner.learning_rate
         rate = jnp.where(losses.kl > 2 * settings.target_kl, rate / _RATE_STEP, rate)
