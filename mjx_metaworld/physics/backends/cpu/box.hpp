@@ -7,7 +7,7 @@ namespace {
 
 namespace box_box {
 
-constexpr float FAR = 1e10f, EDGE_ADVANTAGE = 2e-7f, PARALLEL = 1e-6f, REMOVE_RATIO = 1.01f;
+constexpr float FAR = 1e10f, EDGE_ADVANTAGE = 1e-6f, PARALLEL = 1e-6f, REMOVE_RATIO = 1.01f;
 constexpr float CORNERS[4][2] = {{-1.0f, -1.0f}, {-1.0f, 1.0f}, {1.0f, -1.0f}, {1.0f, 1.0f}};
 constexpr int CROSSINGS = 8, RECTANGLE = CROSSINGS + 4, POINTS = RECTANGLE + 4;  // ends of the kinds of points
 
@@ -87,12 +87,12 @@ inline Separation separate(const Mat3& rot, const Vec3& pos21, const Vec3& pos12
         const int i1 = (i + 1) % 3, i2 = (i + 2) % 3;
         for (int j = 0; j < 3; ++j) {
             const Vector length = root(edges2[j][i1] * edges2[j][i1] + edges2[j][i2] * edges2[j][i2]);
-            const Vector inverse = 1.0f / maximum(length, all(PARALLEL));
-            const Vector axis1 = -edges2[j][i2] * inverse, axis2 = edges2[j][i1] * inverse;
+            const Vector divisor = maximum(length, all(PARALLEL));
+            const Vector axis1 = -edges2[j][i2] / divisor, axis2 = edges2[j][i1] / divisor;
             const Vector offset = axis1 * pos21[i1] + axis2 * pos21[i2];
             Vector reach = magnitude(axis1) * size1[i1] + magnitude(axis2) * size1[i2];
-            for (int k = 0; k < 3; ++k)
-                if (k != j) reach += magnitude(axis1 * edges2[k][i1] + axis2 * edges2[k][i2]) * size2[k];
+            // Along the pair's own edge of box 2, too, where rounding may leave something (box.py).
+            for (int k = 0; k < 3; ++k) reach += magnitude(axis1 * edges2[k][i1] + axis2 * edges2[k][i2]) * size2[k];
             const Vector overlap = choose(length > PARALLEL, reach - magnitude(offset), all(FAR));
             const Mask closer = overlap < best_edge;
             const Vector sign = choose(offset < 0.0f, all(-1.0f), all(1.0f));
