@@ -1,9 +1,9 @@
 // The constraint rows of constraint.py for a CPU: those of all of a substep's environments in one call.
 //
-// LANES environments are worked on side by side, the same ones as in the solver (newton.cpp). Like that one, this kernel
-// visits a contact only where any of its lanes has so many; the Jacobians and reference accelerations of the other
-// contacts are left as they are. Contacts touch few of the three blocks of dofs (robot, free body, part), and the blocks
-// that none of the lanes' contacts touches are filled with zeros.
+// LANES environments are worked on side by side, the same ones as in the solver (newton.cpp). Like the solver, this
+// kernel visits a contact only where any of these lanes has so many; the Jacobians and reference accelerations of the
+// other contacts stay unwritten. Contacts touch few of the three blocks of dofs (robot, free body, part), and a block
+// that none of the lanes' contacts touches is only filled with zeros.
 
 #include "ffi.hpp"
 #include "lanes.hpp"

@@ -20,7 +20,7 @@ from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics,
 from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
-Struct = TypeVar("Struct")
+Struct = TypeVar("Struct", Scene, Kinematics, PhysicsState, Contacts)
 KERNEL = NativeKernel(Path(__file__).with_name("constraints.cpp"))
 
 
@@ -50,7 +50,7 @@ class Operands(NamedTuple):
 
     def part_of(self, kind: type[Struct]) -> Struct:
         """A struct of those of its fields that are operands; the others are None."""
-        return kind(**{name: getattr(self, name, None) for name in (field.name for field in dataclasses.fields(kind))})
+        return kind(**{field.name: getattr(self, field.name, None) for field in dataclasses.fields(kind)})
 
 
 class Robot:
@@ -112,8 +112,8 @@ def _in_kernel(
 
 def _by_xla(*arrays: Array, robot: Robot, execution: Execution) -> list[Array]:
     operands = Operands(*arrays)
-    scene, kin, state = (operands.part_of(kind) for kind in (Scene, Kinematics, PhysicsState))
-    made = constraint.make_constraints(robot.arm, scene, kin, state, Contacts(operands.data), execution)
+    of = operands.part_of
+    made = constraint.make_constraints(robot.arm, of(Scene), of(Kinematics), of(PhysicsState), of(Contacts), execution)
     return [getattr(made, field.name) for field in dataclasses.fields(Constraints)]
 
 
