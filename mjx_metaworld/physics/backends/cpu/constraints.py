@@ -50,7 +50,8 @@ class Operands(NamedTuple):
 
     def part_of(self, kind: type[Struct]) -> Struct:
         """A struct of those of its fields that are operands; the others are None."""
-        return kind(**{field.name: getattr(self, field.name, None) for field in dataclasses.fields(kind)})
+        fields: dict[str, Any] = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(kind)}
+        return kind(**fields)
 
 
 class Robot:
