@@ -288,7 +288,7 @@ class Contacts(struct.PyTreeNode):
     @property
     def num_rows(self) -> int:
         """Constraint rows of a contact: 4, or 6 where some roll."""
-        return 4 if self.rolling is None else 6
+        return 4 if self.data.shape[1] < _PLAIN_COLUMNS + 2 else 6
 
 
 def moves() -> np.ndarray:

@@ -12,6 +12,7 @@ import jax
 
 from mjx_metaworld.physics import solver
 from mjx_metaworld.physics.backends.cpu import collision as cpu_collision
+from mjx_metaworld.physics.backends.cpu import constraints as cpu_constraints
 from mjx_metaworld.physics.backends.cpu import newton as cpu_newton
 from mjx_metaworld.physics.backends.cuda import newton as cuda_newton
 from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
@@ -72,7 +73,10 @@ def stages_of(execution: Execution) -> Stages:
     """Stages of an execution: in kernels of our own where it has any."""
     if execution.cpu_kernels:
         return BY_XLA._replace(
-            broadphase=cpu_collision.broadphase, narrowphase=cpu_collision.narrowphase, solve=cpu_newton.solve
+            broadphase=cpu_collision.broadphase,
+            narrowphase=cpu_collision.narrowphase,
+            constrain=cpu_constraints.make_constraints,
+            solve=cpu_newton.solve,
         )
     if execution.kernels and not execution.early_exit:
         return BY_XLA._replace(solve=cuda_newton.solve)

@@ -111,11 +111,14 @@ def control_step(
             qacc_warmstart=now.solution.qacc,
         )
         touching = _touching(now.contacts, now.solution.contact_normal_force)
-        return state, cost, now.kin, touching, now.constraints.contact_rows, now.candidates.start
+        rows = None if rows is None else now.constraints.contact_rows
+        return state, cost, now.kin, touching, rows, now.candidates.start
 
     lanes = state.qpos.shape[-1]
-    # The rows are handed on because filling them anew takes longer than what is written to them.
-    rows = ContactRows.none(config.accuracy.max_contacts, lanes, state.qpos.dtype, geometry.pairs.num_rows)
+    # The rows are handed on because filling them anew takes longer than what is written to them; a kernel fills none.
+    rows = None
+    if not config.execution.cpu_kernels:
+        rows = ContactRows.none(config.accuracy.max_contacts, lanes, state.qpos.dtype, geometry.pairs.num_rows)
     constants = jnp.zeros(lanes, jnp.int32), jnp.zeros(lanes, bool), rows
     cost, touching, rows = _of_tile(constants, state.qpos[0])
     start = (state, cost, kin, touching, rows, candidates.start)

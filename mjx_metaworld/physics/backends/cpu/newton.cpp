@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "ffi.hpp"
-#include "vector.hpp"
+#include "lanes.hpp"
 
 namespace {
 
@@ -18,33 +18,6 @@ constexpr int NV = 18, ARM = 7, WELD = 6;
 constexpr int BLOCKS = 3, FIRST[BLOCKS + 1] = {0, 9, 15, NV};  // dofs of robot, free body and part
 constexpr float TINY = 1e-15f;                                 // as in cone.py
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
-
-// Values of the lanes at hand in an array whose last axis is `width` long. Lanes beyond its end repeat the last one.
-template <bool WHOLE>
-struct Place {
-    std::int64_t width, first;
-    int count;  // of lanes at hand
-
-    Vector load(const float* array, std::int64_t index) const {
-        const float* from = array + index * width + first;
-        Vector x;
-        if (WHOLE) {
-            std::memcpy(&x, from, sizeof x);
-        } else {
-            for (int i = 0; i < LANES; ++i) x[i] = from[std::min(i, count - 1)];
-        }
-        return x;
-    }
-    Mask load(const std::int32_t* array, std::int64_t index) const {
-        Mask x;
-        for (int i = 0; i < LANES; ++i) x[i] = array[index * width + first + std::min(i, count - 1)];
-        return x;
-    }
-    template <class Array, class Values>
-    void store(Array* array, std::int64_t index, Values x) const {
-        for (int i = 0; i < (WHOLE ? LANES : count); ++i) array[index * width + first + i] = x[i];
-    }
-};
 
 struct Settings {
     std::int32_t iterations, searches;

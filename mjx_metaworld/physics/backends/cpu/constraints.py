@@ -1,0 +1,121 @@
+"""Constraint rows as a kernel for a CPU: operands and results of `constraints.cpp`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjx_metaworld.physics import constraint
+from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
+from mjx_metaworld.physics.config import Execution
+from mjx_metaworld.physics.constraint import MOCAP_QUAT, Constraints, ContactRows
+from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics, PhysicsState, Scene
+from mjx_metaworld.processes.native import NativeKernel
+
+Array = jax.Array
+Struct = TypeVar("Struct", Scene, Kinematics, PhysicsState, Contacts)
+KERNEL = NativeKernel(Path(__file__).with_name("constraints.cpp"))
+
+
+class Operands(NamedTuple):
+    """Operands of the kernel, in their order and named as where they come from; the robot's constants follow them."""
+
+    ang: Array  # (18, 3, L)
+    lin: Array  # (18, 3, L)
+    anchor: Array  # (18, 3, L)
+    hand_pos: Array  # (3, L)
+    hand_quat: Array  # (4, L)
+    qpos: Array  # (19, L)
+    qvel: Array  # (18, L)
+    mocap_pos: Array  # (3, L)
+    part_limited: Array  # (3, L) bool
+    part_limit_range: Array  # (3, 2, L)
+    part_limit_solref: Array  # (3, 2, L)
+    part_limit_solimp: Array  # (3, 5, L)
+    part_dof_invweight0: Array  # (3, L)
+    data: Array  # (K, columns, L) of the contacts
+
+    @classmethod
+    def of(cls, scene: Scene, kin: Kinematics, state: PhysicsState, contacts: Contacts) -> Operands:
+        """Operands from what `constraint.make_constraints` takes."""
+        sources = (scene, kin, state, contacts)
+        return cls(*(getattr(next(x for x in sources if hasattr(x, name)), name) for name in cls._fields))
+
+    def part_of(self, kind: type[Struct]) -> Struct:
+        """A struct of those of its fields that are operands; the others are None."""
+        fields: dict[str, Any] = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(kind)}
+        return kind(**fields)
+
+
+class Robot:
+    """The robot's constants, compared by identity."""
+
+    def __init__(self, arm: Arm) -> None:
+        self.arm = arm
+
+    @functools.cached_property
+    def table(self) -> np.ndarray:
+        """The constants as the kernel takes them, one after the other."""
+        arm = self.arm
+        parts = (
+            *(arm.timestep, MOCAP_QUAT, arm.weld_relquat, arm.weld_torquescale),
+            *(arm.weld_solref, arm.weld_solimp, arm.weld_invweight),
+            *(arm.limit_range, arm.limit_solref, arm.limit_solimp, arm.dof_invweight0),
+        )
+        return np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
+
+
+def make_constraints(
+    arm: Arm,
+    scene: Scene,
+    kin: Kinematics,
+    state: PhysicsState,
+    contacts: Contacts,
+    execution: Execution,
+    scratch: ContactRows | None = None,
+) -> Constraints:
+    """Rows at a state, as `constraint.make_constraints`, of which a program for another device is made.
+
+    `contact_jac` and `contact_aref` of a contact are undefined where neither the lane nor one that the solver's kernel
+    works on beside it has so many contacts. The kernel leaves them as they are in memory, so it needs no `scratch`.
+    """
+    if state.qpos.dtype != jnp.float32:
+        return constraint.make_constraints(arm, scene, kin, state, contacts, execution, scratch)
+    operands = Operands.of(scene, kin, state, contacts)
+    return Constraints(*_constraints(*operands, robot=Robot(arm), execution=execution))
+
+
+def _shapes(*operands: Any, robot: Robot, execution: Execution) -> list[jax.ShapeDtypeStruct]:
+    """Shapes and types of `Constraints`, in its order."""
+    given = Operands(*operands)
+    count, _, lanes = given.data.shape
+    rows, arm = Contacts(given.data).num_rows, ARM_DOFS.stop
+
+    def of(*axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*axes, lanes), dtype)
+
+    contact = of(count, rows, NV), of(count), of(count, rows), of(count)
+    return [of(6, arm), of(6), of(6), of(NV), of(NV), of(NV), *contact, of(dtype=np.int32)]
+
+
+def _in_kernel(
+    shapes: list[jax.ShapeDtypeStruct], *operands: Array, robot: Robot, execution: Execution
+) -> Sequence[Array]:
+    return jax.ffi.ffi_call(KERNEL.target(), shapes)(*operands, robot.table)
+
+
+def _by_xla(*arrays: Array, robot: Robot, execution: Execution) -> list[Array]:
+    operands = Operands(*arrays)
+    of = operands.part_of
+    made = constraint.make_constraints(robot.arm, of(Scene), of(Kinematics), of(PhysicsState), of(Contacts), execution)
+    return [getattr(made, field.name) for field in dataclasses.fields(Constraints)]
+
+
+_constraints = kernel_operation("constraints_in_kernel", shapes=_shapes, in_kernel=_in_kernel, by_xla=_by_xla)
