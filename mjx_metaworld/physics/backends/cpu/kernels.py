@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from mjx_metaworld.physics.backends.cpu import collision, newton
+from mjx_metaworld.physics.backends.cpu import collision, dynamics, integrate, newton
 
-KERNELS = (collision.NARROWPHASE, collision.BROADPHASE, newton.KERNEL)
+KERNELS = (collision.NARROWPHASE, collision.BROADPHASE, newton.KERNEL, dynamics.KERNEL, integrate.KERNEL)
 
 
 @functools.cache
