@@ -20,8 +20,12 @@ constexpr int OPERAND_AXES[OF_DYNAMICS] = {2, 2, 2, 2, 2, 2, 1, 3, 2, 2, 2, 2, 2
                                            2, 1, 2, 3, 2, 2, 1, 2, 3, 2, 2, 2, 2};
 
 // Results in their order.
-enum Result { XPOS, XMAT, ANG, LIN, ANCHOR, HAND_POS, HAND_QUAT, POSES, ROBOT_MASS = POSES, FREE_BLOCK, PART_BLOCK,
-              SMOOTH_FORCE, ALL_RESULTS };
+enum Result {
+    XPOS, XMAT, ANG, LIN, ANCHOR, HAND_POS, HAND_QUAT,
+    POSES,
+    ROBOT_BLOCK = POSES, FREE_BLOCK, PART_BLOCK, SMOOTH_FORCE,
+    ALL_RESULTS
+};
 constexpr int RESULT_AXES[ALL_RESULTS] = {3, 4, 3, 3, 3, 2, 2, 3, 3, 3, 2};
 
 template <bool WHOLE>
@@ -94,7 +98,8 @@ void write(const Place<WHOLE>& at, float* to, const Vector (&block)[N][N]) {
 template <bool WHOLE>
 void write_poses(const Place<WHOLE>& at, const Kinematics& kin, float* const* to) {
     const Vec3 zero = {};
-    const Mat3 eye = {{{all(1.0f), Vector{}, Vector{}}, {Vector{}, all(1.0f), Vector{}}, {Vector{}, Vector{}, all(1.0f)}}};
+    const Vector one = all(1.0f), none = {};
+    const Mat3 eye = {{{one, none, none}, {none, one, none}, {none, none, one}}};
     for (int body = 0; body < NUM_BODIES; ++body) {
         write(at, to[XPOS], body, body ? kin.pos[body] : zero);
         for (int i = 0; i < 3; ++i) write(at, to[XMAT], 3 * body + i, body ? kin.mat[body][i] : eye[i]);
@@ -131,7 +136,7 @@ void evaluate(const Place<WHOLE>& at, const Robot& robot, const float* const* op
     MassMatrix mass;
     Vector smooth_force[NV];
     find_inertia(robot, placement, load, kin, mass, smooth_force);
-    write(at, results[ROBOT_MASS], mass.robot);
+    write(at, results[ROBOT_BLOCK], mass.robot);
     write(at, results[FREE_BLOCK], mass.free_body);
     write(at, results[PART_BLOCK], mass.part);
     for (int i = 0; i < NV; ++i) at.store(results[SMOOTH_FORCE], i, smooth_force[i]);

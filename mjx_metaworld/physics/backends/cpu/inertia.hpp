@@ -53,9 +53,9 @@ inline Symmetric steiner(Vector mass, const Vec3& v) {
 
 // The robot's bodies in world axes, by vectors between neighbouring points only.
 struct Geometry {
-    Vec3 step[LINKS - 1];        // from each link's anchor to the next one's
-    Vec3 com[ROBOT];             // centres of mass from the link's own anchor, the claws' from the last link's
-    Symmetric inertia[ROBOT];    // about the centres of mass
+    Vec3 step[LINKS - 1];      // from each link's anchor to the next one's
+    Vec3 com[ROBOT];           // centres of mass from the link's own anchor, the claws' from the last link's
+    Symmetric inertia[ROBOT];  // about the centres of mass
 };
 
 inline void find_geometry(const Robot& robot, const Kinematics& kin, Geometry& body) {
@@ -106,7 +106,8 @@ inline Vec3 centripetal(const Vec3& omega, const Vec3& alpha, const Vec3& arm) {
     return cross(alpha, arm) + cross(omega, cross(omega, arm));
 }
 
-inline void robot_bias(const Robot& robot, const Load& load, const Kinematics& kin, const Geometry& body, Vector* bias) {
+inline void robot_bias(const Robot& robot, const Load& load, const Kinematics& kin, const Geometry& body,
+                       Vector* bias) {
     // Outward: rotation of the links and acceleration of their anchors.
     Vec3 omega = {}, alpha = {}, anchor_acc = {};
     Vec3 force[ROBOT], torque[ROBOT];

@@ -11,7 +11,10 @@
 namespace {
 
 // Operands in their order; the robot's constants come last.
-enum Operand { ROBOT_MASS, FREE_MASS, PART_MASS, ROBOT_DAMPING, FREE_DAMPING, PART_DAMPING, QPOS, QVEL, QFRC, OPERANDS };
+enum Operand {
+    ROBOT_MASS, FREE_MASS, PART_MASS, ROBOT_DAMPING, FREE_DAMPING, PART_DAMPING, QPOS, QVEL, QFRC,
+    OPERANDS
+};
 constexpr int OPERAND_AXES[OPERANDS] = {3, 3, 3, 2, 2, 2, 2, 2, 2};
 constexpr int RESULTS = 2;  // qpos and qvel
 
@@ -68,7 +71,9 @@ void advance(const Place<WHOLE>& at, const float* const* operands, float timeste
 
 extern "C" XLA_FFI_Error* integrate(XLA_FFI_CallFrame* frame) {
     if (tells_version(frame)) return nullptr;
-    if (frame->args.size != OPERANDS + 1 || frame->rets.size != RESULTS) return fail(frame, "integrate: wrong operands");
+    if (frame->args.size != OPERANDS + 1 || frame->rets.size != RESULTS) {
+        return fail(frame, "integrate: wrong operands");
+    }
     Robot robot;
     if (!read_robot(frame, robot)) return fail(frame, "integrate: wrong constants of the robot");
     Buffers in[OPERANDS], out[RESULTS];

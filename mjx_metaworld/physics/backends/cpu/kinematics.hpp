@@ -48,7 +48,8 @@ inline void place_links(const Robot& robot, const Placement& at, Kinematics& kin
         const int body = LINK0 + i;
         kin.mat[body] = from_quat(quat);
         const float* pos = robot.pos[i];
-        kin.pos[body] = i ? kin.pos[body - 1] + rotate(kin.mat[body - 1], pos) : Vec3{all(pos[0]), all(pos[1]), all(pos[2])};
+        const Vec3 base = {all(pos[0]), all(pos[1]), all(pos[2])};
+        kin.pos[body] = i ? kin.pos[body - 1] + rotate(kin.mat[body - 1], pos) : base;
         kin.link_axis[i] = rotate(kin.mat[body], robot.axis[i]);
     }
     const Mat3& last = kin.mat[HAND];

@@ -5,7 +5,8 @@
 
 namespace {
 
-// Solves matrix x = right for the rows [FROM, TO) by L D L^T, of which only the lower triangle is read; overwrites both.
+// Solves matrix x = right for the rows [FROM, TO) by L D L^T, of which only the lower triangle is read, and overwrites
+// both.
 template <int FROM, int TO, int SIZE>
 void solve_in_place(Vector (*matrix)[SIZE], Vector* x) {
     Vector inverse[TO - FROM];
