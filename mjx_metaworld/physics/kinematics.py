@@ -82,7 +82,7 @@ def kinematics(arm: Arm, scene: Scene, qpos: Array, prop_pos: Array) -> Kinemati
         ]
     )
     hand_pos = last_pos + spatial.rotate(last_mat, stacked.constant(arm.hand_pos, dtype))
-    hand_quat = spatial.apply(stacked.constant(_right_multiplication(arm.hand_quat), dtype), quats[-1])
+    hand_quat = spatial.apply(stacked.constant(right_multiplication(arm.hand_quat), dtype), quats[-1])
     return Kinematics(*barrier(xpos, xmat, ang, lin, anchor, hand_pos, hand_quat))
 
 
@@ -95,8 +95,8 @@ def _link_quats(arm: Arm, angle: Array) -> list[Array]:
     half = 0.5 * (angle - stacked.constant(arm.qpos0[:7], angle.dtype))
     cos, sin = barrier(jnp.cos(half), jnp.sin(half))
     axis_quat = np.concatenate([np.zeros((7, 1)), arm.axis[:7]], axis=1)
-    still = np.stack([_right_multiplication(quat) for quat in arm.quat[:7]])
-    turned = np.stack([_right_multiplication(axis_quat[i]) @ still[i] for i in range(7)])
+    still = np.stack([right_multiplication(quat) for quat in arm.quat[:7]])
+    turned = np.stack([right_multiplication(axis_quat[i]) @ still[i] for i in range(7)])
     factor = barrier(
         stacked.constant(still, angle.dtype) * cos[:, None, None]
         + stacked.constant(turned, angle.dtype) * sin[:, None, None]
@@ -120,7 +120,7 @@ def _link_positions(arm: Arm, link_mat: Array) -> Array:
 def _claws(arm: Arm, hand_mat: Array, hand_pos: Array, qpos: Array) -> tuple[Array, Array, Array]:
     """Orientation, position and slide axis of both claws: (2, 3, 3, L), (2, 3, L), (2, 3, L)."""
     dtype = hand_mat.dtype
-    mats = np.stack([_matrix(quat) for quat in arm.quat[7:9]])
+    mats = np.stack([matrix(quat) for quat in arm.quat[7:9]])
     axes = np.einsum("bij,bj->bi", mats, arm.axis[7:9])
     mat = jnp.stack([spatial.matmul(hand_mat, stacked.constant(m, dtype)) for m in mats])
     axis = jnp.stack([spatial.rotate(hand_mat, stacked.constant(a, dtype)) for a in axes])
@@ -149,13 +149,13 @@ def _normalize_quat(quat: Array) -> Array:
     return jnp.where(norm < _MIN_NORM, identity, quat / jnp.maximum(norm, _MIN_NORM))
 
 
-def _right_multiplication(quat: np.ndarray) -> np.ndarray:
+def right_multiplication(quat: np.ndarray) -> np.ndarray:
     """The matrix (4, 4) that maps q to the quaternion product q * quat."""
     w, x, y, z = quat
     return np.array([[w, -x, -y, -z], [x, w, z, -y], [y, -z, w, x], [z, y, -x, w]])
 
 
-def _matrix(quat: np.ndarray) -> np.ndarray:
+def matrix(quat: np.ndarray) -> np.ndarray:
     """Rotation matrix (3, 3) of a constant quaternion."""
     w, v = quat[0], quat[1:]
     return (w * w - v @ v) * np.eye(3) + 2 * np.outer(v, v) + 2 * w * np.cross(np.eye(3), v)

@@ -13,16 +13,19 @@ import jax
 from mjx_metaworld.physics import solver
 from mjx_metaworld.physics.backends.cpu import collision as cpu_collision
 from mjx_metaworld.physics.backends.cpu import constraints as cpu_constraints
+from mjx_metaworld.physics.backends.cpu import dynamics as cpu_dynamics
+from mjx_metaworld.physics.backends.cpu import integrate as cpu_integrate
 from mjx_metaworld.physics.backends.cpu import newton as cpu_newton
 from mjx_metaworld.physics.backends.cuda import newton as cuda_newton
 from mjx_metaworld.physics.collision import Geometry, broadphase, narrowphase
 from mjx_metaworld.physics.config import EngineConfig, Execution
 from mjx_metaworld.physics.constraint import Constraints, ContactRows, make_constraints
-from mjx_metaworld.physics.inertia import MassMatrix, mass_matrix, smooth_force
+from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import Arm, Contacts, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.solver import Solution
+from mjx_metaworld.physics.unconstrained import Unconstrained, unconstrained
 
 Array = jax.Array
 
@@ -40,17 +43,10 @@ class NearPairs(Protocol):
         ...
 
 
-class Unconstrained(NamedTuple):
-    """Dynamics without constraints at a state."""
-
-    kin: Kinematics
-    mass: MassMatrix
-    qfrc_smooth: Array  # (18, L)
-
-
 class Stages(NamedTuple):
     """Stages that come in several forms: by XLA, in kernels, and for a derivative (`derivative.py`)."""
 
+    kinematics: Callable[[Arm, Scene, Array, Array], Kinematics]
     broadphase: Callable[[Geometry, Kinematics, EngineConfig, Array], Any]  # to `NearPairs`
     dynamics: Callable[[Arm, Scene, PhysicsState, Array], Unconstrained]
     narrowphase: Callable[[Any, Kinematics, EngineConfig], tuple[Contacts, Any]]  # from and to `NearPairs`
@@ -59,24 +55,20 @@ class Stages(NamedTuple):
     integrate: Callable[[Arm, Scene, MassMatrix, Array, Array, Array], tuple[Array, Array]]
 
 
-def unconstrained(arm: Arm, scene: Scene, state: PhysicsState, ctrl: Array) -> Unconstrained:
-    """Kinematics, mass matrix and smooth forces at a state, with targets `ctrl` (2, L) of the finger servos."""
-    kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    mass = mass_matrix(arm, scene, kin)
-    return Unconstrained(kin, mass, smooth_force(arm, scene, kin, state.qpos, state.qvel, ctrl))
-
-
-BY_XLA = Stages(broadphase, unconstrained, narrowphase, make_constraints, solver.solve, integrate)
+BY_XLA = Stages(kinematics, broadphase, unconstrained, narrowphase, make_constraints, solver.solve, integrate)
 
 
 def stages_of(execution: Execution) -> Stages:
     """Stages of an execution: in kernels of our own where it has any."""
     if execution.cpu_kernels:
         return BY_XLA._replace(
+            kinematics=cpu_dynamics.kinematics,
             broadphase=cpu_collision.broadphase,
+            dynamics=cpu_dynamics.dynamics,
             narrowphase=cpu_collision.narrowphase,
             constrain=cpu_constraints.make_constraints,
             solve=cpu_newton.solve,
+            integrate=cpu_integrate.integrate,
         )
     if execution.kernels and not execution.early_exit:
         return BY_XLA._replace(solve=cuda_newton.solve)

@@ -13,7 +13,6 @@ from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.constraint import Constraints, ContactRows
 from mjx_metaworld.physics.cost_estimate import estimate_cost
 from mjx_metaworld.physics.inertia import MassMatrix
-from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import (
     ARM_DOFS,
     FREE_DOFS,
@@ -89,9 +88,9 @@ def control_step(
 
     Candidate pairs are selected once, at the start: within 12.5 ms no pair comes near that was not among the nearest.
     """
-    kin = kinematics(arm, scene, state.qpos, state.prop_pos)
-    reach = reach_of(arm, kin, state.qvel, geometry.radius, config.accuracy)
     stages = stages_of(config.execution)
+    kin = stages.kinematics(arm, scene, state.qpos, state.prop_pos)
+    reach = reach_of(arm, kin, state.qvel, geometry.radius, config.accuracy)
     candidates = stages.broadphase(geometry, kin, config, reach)
 
     # One loop for the substeps and the last evaluation, which only keeps its results: the dynamics are compiled once.

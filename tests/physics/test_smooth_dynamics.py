@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,11 @@ from support.original_scenes import arm, as_lanes, original_of, originals, sampl
 
 from mjx_metaworld.parity.dissect import VARIED_TASKS, record
 from mjx_metaworld.physics import model as layout
+from mjx_metaworld.physics.backends.cpu import dynamics as kernel
+from mjx_metaworld.physics.backends.cpu.kernels import hindrance
 from mjx_metaworld.physics.inertia import bias_force, dense, mass_matrix, smooth_force
 from mjx_metaworld.physics.kinematics import kinematics
-from mjx_metaworld.physics.model import Kinematics
+from mjx_metaworld.physics.model import Kinematics, PhysicsState
 
 PER_SCENE = 3
 
@@ -34,26 +37,37 @@ class Smooth(NamedTuple):
     force: np.ndarray
 
 
-@jax.jit
-def _stages(scene, qpos, qvel, prop_pos, ctrl):
+@functools.partial(jax.jit, static_argnames="in_kernel")
+def _stages(scene, qpos, qvel, prop_pos, ctrl, in_kernel=False):
+    if in_kernel:
+        state = PhysicsState(qpos, qvel, prop_pos, prop_pos, qvel)
+        kin, mass, force = kernel.dynamics(arm(), scene, state, ctrl)
+        names = ("robot_damping", "servo_gain", "free_damping", "part_damping", "part_stiffness")
+        shapes = dict(zip(names, (9, 2, 6, 3, 3), strict=True))
+        alone = scene.replace(**{name: jnp.zeros((n, qpos.shape[-1]), qpos.dtype) for name, n in shapes.items()})
+        return kin, dense(mass), -kernel.dynamics(arm(), alone, state, ctrl).qfrc_smooth, force
     kin = kinematics(arm(), scene, qpos, prop_pos)
     mass = dense(mass_matrix(arm(), scene, kin))
     return kin, mass, bias_force(arm(), scene, kin, qvel), smooth_force(arm(), scene, kin, qpos, qvel, ctrl)
 
 
-def run_stages(scenes: list, states: list[tuple], dtype: str) -> Smooth:
+def run_stages(scenes: list, states: list[tuple], dtype: str, in_kernel: bool = False) -> Smooth:
     """Run on states (qpos, qvel, prop_pos, ctrl), one lane each."""
     with jax.enable_x64(dtype == "float64"):
-        out = _stages(as_lanes(scenes, jnp.dtype(dtype)), *as_lanes(states, jnp.dtype(dtype)))
+        out = _stages(as_lanes(scenes, jnp.dtype(dtype)), *as_lanes(states, jnp.dtype(dtype)), in_kernel=in_kernel)
         return Smooth(*jax.tree.map(lambda x: np.moveaxis(np.asarray(x, np.float64), -1, 0), out))
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+KERNEL = pytest.param("kernel", marks=pytest.mark.skipif(bool(hindrance()), reason=hindrance()))
+
+
+@pytest.fixture(scope="module", params=["float32", "float64", KERNEL])
 def results(request) -> tuple[Smooth, float]:
     drawn = samples(PER_SCENE)
     states = [(s.qpos, s.qvel, s.prop_pos, s.data.ctrl.copy()) for s in drawn]
-    smooth = run_stages([originals()[s.index].scene for s in drawn], states, request.param)
-    return smooth, TOLERANCE[request.param]
+    dtype = "float32" if request.param == "kernel" else request.param
+    scenes = [originals()[s.index].scene for s in drawn]
+    return run_stages(scenes, states, dtype, in_kernel=request.param == "kernel"), TOLERANCE[dtype]
 
 
 def lane(kin: Kinematics, i: int) -> Kinematics:

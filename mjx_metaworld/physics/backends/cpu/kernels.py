@@ -5,9 +5,17 @@ from __future__ import annotations
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from mjx_metaworld.physics.backends.cpu import collision, constraints, newton
+from mjx_metaworld.physics.backends.cpu import collision, constraints, dynamics, integrate, newton
 
-KERNELS = (collision.NARROWPHASE, collision.BROADPHASE, constraints.KERNEL, newton.KERNEL)
+# Those that take longest to compile first.
+KERNELS = (
+    collision.NARROWPHASE,
+    newton.KERNEL,
+    collision.BROADPHASE,
+    constraints.KERNEL,
+    dynamics.KERNEL,
+    integrate.KERNEL,
+)
 
 
 @functools.cache

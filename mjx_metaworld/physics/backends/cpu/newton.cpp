@@ -11,6 +11,7 @@
 
 #include "ffi.hpp"
 #include "lanes.hpp"
+#include "linalg.hpp"
 
 namespace {
 
@@ -124,26 +125,6 @@ void add_square(const Vector (*w)[NV], Vector (*hessian)[NV]) {
             for (int r = 0; r < R; ++r) sum += own[r] * w[r][j];
             hessian[i][j] = sum;
         }
-    }
-}
-
-// Solves matrix x = right by L D L^T, of which only the lower triangle is read; overwrites both.
-template <int FROM, int TO>
-void solve_in_place(Vector (*matrix)[NV], Vector* x) {
-    Vector inverse[TO - FROM];
-    for (int k = FROM; k < TO; ++k) {
-        const Vector reciprocal = 1.0f / matrix[k][k];
-        inverse[k - FROM] = reciprocal;
-        for (int i = k + 1; i < TO; ++i) {
-            const Vector scaled = matrix[i][k] * reciprocal;
-            for (int j = k + 1; j <= i; ++j) matrix[i][j] -= scaled * matrix[j][k];
-            x[i] -= scaled * x[k];
-        }
-    }
-    for (int k = TO - 1; k >= FROM; --k) {
-        Vector sum = x[k];
-        for (int i = k + 1; i < TO; ++i) sum -= matrix[i][k] * x[i];
-        x[k] = sum * inverse[k - FROM];
     }
 }
 
