@@ -7,15 +7,16 @@
 
 #include "ffi.hpp"
 #include "lanes.hpp"
-#include "spatial.hpp"
+#include "quaternion.hpp"
+#include "skeleton.hpp"
 
 namespace {
 
-constexpr int NV = 18, ARM = 7, ROBOT = 9, PART_QPOS = 16, WELD = 6;
-constexpr int BLOCKS = 3, FIRST[BLOCKS + 1] = {0, 9, 15, NV};  // dofs of robot, free body and part
-// Skeleton bodies, of which those from the first to the last one are moved by some dof of a block.
-constexpr int LINK0 = 1, RIGHT_CLAW = 8, LEFT_CLAW = 9, FREE = 10, PART = 13;
-constexpr int FIRST_BODY[BLOCKS] = {LINK0, FREE, PART}, LAST_BODY[BLOCKS] = {LEFT_CLAW, FREE, PART};
+constexpr int WELD = 6, BLOCKS = 3;
+constexpr int FIRST[BLOCKS + 1] = {0, FREE_DOF, PART_DOF, NV};  // dofs of robot, free body and part
+// Bodies, of which those from the first to the last one are moved by some dof of a block.
+constexpr int LEFT_CLAW = RIGHT_CLAW + 1;
+constexpr int FIRST_BODY[BLOCKS] = {LINK0, FREE_BODY, PART}, LAST_BODY[BLOCKS] = {LEFT_CLAW, FREE_BODY, PART};
 
 // As in constraint.py.
 constexpr float MIN_IMPEDANCE = 1e-4f, MAX_IMPEDANCE = 0.9999f, MIN_FRICTION = 1e-5f, MIN_VALUE = 1e-15f;
@@ -35,16 +36,16 @@ struct Constants {
 
 // Operands and results of a tile, in their order.
 struct Arrays {
-    const float *ang, *lin, *anchor;      // (18, 3, L)
-    const float *hand_pos, *hand_quat;    // (3, L), (4, L)
-    const float *qpos, *qvel, *mocap_pos; // (19, L), (18, L), (3, L)
-    const bool* part_limited;             // (3, L)
+    const float *ang, *lin, *anchor;       // (18, 3, L)
+    const float *hand_pos, *hand_quat;     // (3, L), (4, L)
+    const float *qpos, *qvel, *mocap_pos;  // (19, L), (18, L), (3, L)
+    const bool* part_limited;              // (3, L)
     const float *part_range, *part_solref, *part_solimp, *part_invweight;  // (3, 2, L), (3, 2, L), (3, 5, L), (3, L)
-    const float* contacts;                // (K, columns, L)
+    const float* contacts;                    // (K, columns, L)
     float *weld_jac, *weld_d, *weld_aref;     // (6, 7, L), (6, L), (6, L)
     float *limit_jac, *limit_d, *limit_aref;  // (18, L)
     float *contact_jac, *contact_d, *contact_aref, *contact_mu;  // (K, R, 18, L), (K, L), (K, R, L), (K, L)
-    std::int32_t* num_contacts;           // (L,)
+    std::int32_t* num_contacts;               // (L,)
 };
 
 template <bool WHOLE>
@@ -135,39 +136,24 @@ inline Vector row_stiffness(Vector imp, Vector inverse_weight) {
 
 // --- the weld ---
 
-struct Quat {
-    Vector w;
-    Vec3 v;
-
-    static Quat of(const float* q) { return {all(q[0]), {all(q[1]), all(q[2]), all(q[3])}}; }
-};
-
-inline Quat operator*(const Quat& a, const Quat& b) {
-    return {a.w * b.w - dot(a.v, b.v), b.v * a.w + a.v * b.w + cross(a.v, b.v)};
-}
-
-inline Mat3 to_matrix(const Quat& q) {
-    const Vector w = q.w, x = q.v[0], y = q.v[1], z = q.v[2];
-    const Vector ww = w * w, xx = x * x, yy = y * y, zz = z * z;
-    return {{
-        {ww + xx - yy - zz, 2.0f * (x * y - w * z), 2.0f * (x * z + w * y)},
-        {2.0f * (x * y + w * z), ww - xx + yy - zz, 2.0f * (y * z - w * x)},
-        {2.0f * (x * z - w * y), 2.0f * (y * z + w * x), ww - xx - yy + zz},
-    }};
-}
-
 template <bool WHOLE>
 void add_weld(const Place<WHOLE>& at, const Arrays& arrays, const Constants& robot, const Motion& motion) {
     const Vec3 hand_pos = load_vec3(at, arrays.hand_pos, 0);
-    const Quat hand = {at.load(arrays.hand_quat, 0), load_vec3(at, arrays.hand_quat, 1)};
-    const Quat error = Quat{hand.w, -hand.v} * (Quat::of(robot.mocap_quat) * Quat::of(robot.weld_relquat));
-    const Mat3 mat = to_matrix(hand);
+    Quat hand, back, mocap;
+    for (int i = 0; i < 4; ++i) {
+        hand[i] = at.load(arrays.hand_quat, i);
+        back[i] = i ? -hand[i] : hand[i];
+        mocap[i] = all(robot.mocap_quat[i]);
+    }
+    const Quat error = multiply(back, multiply(mocap, robot.weld_relquat));
+    const Vec3 turn = {error[1], error[2], error[3]};
+    const Mat3 mat = from_quat(hand);
     const float scale = robot.weld_torquescale;
 
-    Vector jac[WELD][ARM], pos[WELD], square{};
-    for (int i = 0; i < ARM; ++i) {
+    Vector jac[WELD][LINKS], pos[WELD], square{};
+    for (int i = 0; i < LINKS; ++i) {
         const Vec3 translation = -velocity_at(motion, i, hand_pos), omega = rotate_back(mat, motion.ang[i]);
-        const Vec3 rotation = all(-0.5f) * (error.w * omega + cross(omega, error.v));
+        const Vec3 rotation = all(-0.5f) * (error[0] * omega + cross(omega, turn));
         for (int k = 0; k < 3; ++k) {
             jac[k][i] = translation[k];
             jac[3 + k][i] = scale * rotation[k];
@@ -175,16 +161,16 @@ void add_weld(const Place<WHOLE>& at, const Arrays& arrays, const Constants& rob
     }
     for (int k = 0; k < 3; ++k) {
         pos[k] = at.load(arrays.mocap_pos, k) - hand_pos[k];
-        pos[3 + k] = scale * error.v[k];
+        pos[3 + k] = scale * turn[k];
     }
     for (const Vector x : pos) square += x * x;
     const Impedance imp =
         impedance(Parameters::of(robot.weld_solref, robot.weld_solimp), root(square), robot.timestep);
     for (int r = 0; r < WELD; ++r) {
         Vector velocity{};
-        for (int i = 0; i < ARM; ++i) {
+        for (int i = 0; i < LINKS; ++i) {
             velocity += jac[r][i] * motion.qvel[i];
-            at.store(arrays.weld_jac, r * ARM + i, jac[r][i]);
+            at.store(arrays.weld_jac, r * LINKS + i, jac[r][i]);
         }
         at.store(arrays.weld_d, r, row_stiffness(imp.value, all(robot.weld_invweight[r / 3])));
         at.store(arrays.weld_aref, r, -imp.damping * velocity - imp.stiffness * imp.value * pos[r]);
@@ -242,9 +228,9 @@ void add_limits(const Place<WHOLE>& at, const Arrays& arrays, const Constants& r
 
 // The bodies that a dof moves are consecutive.
 constexpr int first_moved(int dof) {
-    return dof < ARM ? LINK0 + dof : dof < FIRST[1] ? RIGHT_CLAW + dof - ARM : dof < FIRST[2] ? FREE : PART;
+    return dof < LINKS ? LINK0 + dof : dof < FIRST[1] ? RIGHT_CLAW + dof - LINKS : dof < FIRST[2] ? FREE_BODY : PART;
 }
-constexpr int last_moved(int dof) { return dof < ARM ? LEFT_CLAW : first_moved(dof); }
+constexpr int last_moved(int dof) { return dof < LINKS ? LEFT_CLAW : first_moved(dof); }
 
 inline Mask between(Vector body, int first, int last) {
     return (body >= static_cast<float>(first)) & (body <= static_cast<float>(last));
