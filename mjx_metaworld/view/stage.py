@@ -38,7 +38,7 @@ def lane_offsets(num_lanes: int) -> np.ndarray:
 
 
 def camera_pos(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where a camera stands (3,) and looks (3,) so that all lanes are seen.
+    """Place (3,) of a camera that sees all lanes, and the point (3,) that it looks at.
 
     Args:
         offsets: (lanes, 3) origins of the lanes.

@@ -358,7 +358,7 @@ def push_both(env: mw.MetaWorldEnv, substeps: int) -> tuple[dict[str, np.ndarray
 
 @pytest.mark.full
 def test_an_own_scene_moves_as_in_mujoco(tmp_path):
-    """What the hand pushes, and the hand."""
+    """Ball, flap and hand at the end of a push."""
     declare_push(tmp_path)
     began, data, ours = push_both(mw.make("own-task"), 5)
     assert np.linalg.norm(data.body("ball").xpos - began["ball"]) > 0.05
