@@ -41,7 +41,14 @@ PAGES = {
         "Adapters",
         "The same environments for other libraries.",
         packages=("adapters.gymnasium",),
-        modules=("adapters.brax", "adapters.gymnax", "adapters.torch", "adapters.rsl_rl", "adapters.skrl"),
+        modules=(
+            "adapters.brax",
+            "adapters.brax_system.System",
+            "adapters.gymnax",
+            "adapters.torch",
+            "adapters.rsl_rl",
+            "adapters.skrl",
+        ),
     ),
 }
 

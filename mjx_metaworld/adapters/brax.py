@@ -5,9 +5,11 @@ MuJoCo Playground trains with the same agents, so this is also the way to its PP
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -20,14 +22,16 @@ from mjx_metaworld.processes.installed import install_command
 try:
     from brax.envs.base import Env, Wrapper
     from brax.envs.base import State as BraxState
-    from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
+    from brax.envs.wrappers.training import DomainRandomizationVmapWrapper, EpisodeWrapper, VmapWrapper
 except ImportError as error:
     raise ImportError(f"this adapter needs brax: {install_command('brax')}") from error
 
 from mjx_metaworld.adapters.brax_compat import provide_device_put_replicated
+from mjx_metaworld.adapters.brax_system import System, choose, chosen_in, chosen_of, names_of, system_of, with_room
 from mjx_metaworld.adapters.views import named_pixels
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.keys import PRNGKey, is_typed
+from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.types import EPISODE_STEPS, State
 from mjx_metaworld.vector import restart
 
@@ -37,6 +41,7 @@ class PipelineState(struct.PyTreeNode):
 
     env: State  # without pictures, which are in brax's `obs`
     solved: Bool[Array, ""]  # whether a step of this episode was a success
+    chosen: tuple[str, ...] = struct.field(pytree_node=False, default=())  # parameters that `sys` sets
 
 
 class BraxEnv(Env):
@@ -51,6 +56,9 @@ class BraxEnv(Env):
     With `pixels` an observation is a dict, as brax's and Playground's agents take it: "state" (obs,), and a picture
     "pixels/view_0" (height, width, 3) a camera, float32 from 0 to 1; `info["terminal_obs"]` remains the numbers.
 
+    A `randomization_fn(sys, rng)` is given `sys`, a `System`, and sets parameters of each lane for all its episodes,
+    in place of what terms draw of the same ones.
+
     Args:
         env: what to adapt.
         draws: whether a step draws; else its observation keeps the pictures that it had, for a wrapper that draws
@@ -64,6 +72,7 @@ class BraxEnv(Env):
         provide_device_put_replicated()  # for agents that wrap by brax's own means
         self.env = env
         self.draws = draws
+        self._chosen = Dynamics()
         if env.pixels is not None:
             drawn = jax.eval_shape(env.reset, jax.random.key(0)).pixels
             if not isinstance(drawn, jax.ShapeDtypeStruct) or len(drawn.shape) not in (3, 4):
@@ -87,20 +96,44 @@ class BraxEnv(Env):
         """The name of the engine, which is no pipeline of brax."""
         return "mjx_metaworld"
 
+    @property
+    def sys(self) -> System:
+        """Physical parameters, at first those of the scenes; `DomainRandomizationVmapWrapper` sets those of a lane."""
+        chosen = {name: getattr(self._chosen, name) for name in names_of(self._chosen)}
+        return self._usual.tree_replace(chosen)
+
+    @sys.setter
+    def sys(self, system: System) -> None:
+        self._chosen = chosen_of(system, self._usual)
+
+    @cached_property
+    def _usual(self) -> System:
+        return system_of(self.env)
+
     def reset(self, rng: PRNGKey) -> BraxState:
         """Start an episode of a task drawn uniformly; `rng` is a key of either kind."""
-        state = self.env.reset(rng)
+        names = names_of(self._chosen)
+        env = with_room(self.env, names)
+        state = choose(env, env.reset(rng), self._chosen)
         zero = jnp.zeros_like(state.reward)
         undrawn = state.replace(pixels=None)
-        pipeline_state: Any = PipelineState(undrawn, jnp.zeros((), bool))  # where brax declares its own
+        pipeline_state: Any = PipelineState(undrawn, jnp.zeros((), bool), names)  # where brax declares its own
         info = {"truncation": zero, "terminal_obs": state.obs, "finite": state.finite}
         metrics = _metrics(state, pipeline_state.solved)
         return BraxState(pipeline_state, self.observe(state), zero, zero, metrics, info)
 
     def step(self, state: BraxState, action: Float[Array, "4"]) -> BraxState:
-        """Advance by one control step, keeping what wrappers have put into `info` and `metrics`."""
+        """Advance by one control step, keeping what wrappers have put into `info` and `metrics`.
+
+        Raises:
+            ValueError: if `sys` sets other parameters than where the state was reset.
+        """
         before: Any = state.pipeline_state  # our PipelineState, where brax declares its own
-        after = (self.env if self.draws else self.env.blind).step(before.env, action)
+        names = names_of(self._chosen)
+        if before.chosen != names:
+            raise ValueError(f"sys sets {names or 'nothing'}, where the state was reset {before.chosen or 'nothing'}")
+        env = with_room(self.env if self.draws else self.env.blind, names)
+        after = env.step(choose(env, before.env, self._chosen), action)
         obs: Any = state.obs
         obs = obs | {"state": after.obs} if self.env.pixels is not None and not self.draws else self.observe(after)
         success = after.metrics.success > 0
@@ -108,7 +141,7 @@ class BraxEnv(Env):
         done = jnp.maximum(state.done, after.terminated.astype(after.reward.dtype))
         truncation = (after.truncated & ~after.terminated).astype(after.reward.dtype)
         return state.replace(  # pyright: ignore[reportAttributeAccessIssue] - flax gives it, unseen
-            pipeline_state=PipelineState(after.replace(pixels=None), before.solved | success),
+            pipeline_state=PipelineState(after.replace(pixels=None), before.solved | success, names),
             obs=obs,
             reward=after.reward,
             done=done,
@@ -142,17 +175,19 @@ def wrap(
     the restart. Where jax no longer has
     `device_put_replicated`, brax's agents are given one here; `jax` itself is left alone.
 
-    Raises:
-        ValueError: for a `randomization_fn`, since there is no brax system to randomize; the environment does it.
+    Args:
+        env: what to batch.
+        episode_length: control steps of an episode.
+        action_repeat: control steps that an action is held.
+        randomization_fn: `sys -> (sys of all lanes, in_axes)`, as brax's agents make it of `(sys, rng)`; a lane keeps
+            its parameters in all its episodes. `mw.make(..., randomise=[...])` draws them anew in each.
     """
-    if randomization_fn is not None:
-        raise ValueError(
-            "randomization_fn must be None: there is no brax system to randomize. Terms in its place: "
-            "mw.make(..., randomise=[...]), see docs/guides/randomise.md"
-        )
     provide_device_put_replicated()  # an agent wraps before it needs it
-    late = BraxEnv(env.env, draws=False) if env.env.pixels is not None else env
-    return FreshAutoResetWrapper(EpisodeWrapper(VmapWrapper(late), episode_length, action_repeat))
+    if env.env.pixels is not None:
+        env = copy.copy(env)
+        env.draws = False
+    lanes = VmapWrapper(env) if randomization_fn is None else DomainRandomizationVmapWrapper(env, randomization_fn)
+    return FreshAutoResetWrapper(EpisodeWrapper(lanes, episode_length, action_repeat))
 
 
 class FreshAutoResetWrapper(Wrapper):
@@ -173,11 +208,13 @@ class FreshAutoResetWrapper(Wrapper):
         done = counted.done > 0
         old: Any = counted.pipeline_state  # our PipelineState, where brax declares its own
         unwrapped: Any = self.unwrapped
-        fresh = jax.vmap(functools.partial(restart, unwrapped.env))(old.env, done)
+        env = with_room(unwrapped.env, old.chosen)
+        fresh = jax.vmap(functools.partial(restart, env))(old.env, done)
+        fresh = jax.vmap(functools.partial(choose, env))(fresh, chosen_in(old.env, old.chosen))
         # Counted here, not by the environment's step, of which `action_repeat` makes several.
         first = (old.solved & ~before.solved).astype(counted.reward.dtype)
         return counted.replace(
-            pipeline_state=PipelineState(fresh.replace(pixels=None), old.solved & ~done),
+            pipeline_state=PipelineState(fresh.replace(pixels=None), old.solved & ~done, old.chosen),
             obs=jax.vmap(unwrapped.observe)(fresh),
             metrics=counted.metrics | {"solved": first},
         )

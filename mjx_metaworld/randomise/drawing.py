@@ -16,6 +16,8 @@ from mjx_metaworld.randomise.structs import Nominal, Randomised
 
 # Draws something of one environment's episode; a pure function, hashable, as all functions are.
 Term: TypeAlias = Callable[[PRNGKey, Randomised, Nominal], Randomised]
+# The parameters of `Dynamics`, in one environment.
+SHAPES = {"gravity": (3,), "friction": (), "free_mass": (), "part_mass": (), "damping": (18,), "gain": (2,)}
 
 
 def check_terms(terms: Term | Iterable[Term]) -> tuple[Term, ...]:
@@ -61,9 +63,8 @@ def draw_by_terms(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Rand
 
 def _checked(drawn: Randomised) -> Randomised:
     """The same with JAX's default floats, in arrays of the declared shapes."""
-    shapes = {"gravity": (3,), "friction": (), "free_mass": (), "part_mass": (), "damping": (18,), "gain": (2,)}
-    given = {name: getattr(drawn.dynamics, name) for name in shapes}
-    given, shapes = given | {"joint_offset": drawn.joint_offset}, shapes | {"joint_offset": (7,)}
+    given = {name: getattr(drawn.dynamics, name) for name in SHAPES} | {"joint_offset": drawn.joint_offset}
+    shapes = SHAPES | {"joint_offset": (7,)}
     for name, value in given.items():
         if value is not None and jnp.shape(value) != shapes[name]:
             raise TypeError(f"randomised {name} must have shape {shapes[name]}, got {jnp.shape(value)}")

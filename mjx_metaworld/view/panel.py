@@ -89,6 +89,7 @@ class Panel:
         self._queue: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._gui = gui = server.gui
         gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        gui.main_panel.dock_right()  # beside the scene; floating it would hide a part of it
         gui.set_panel_label("mjx_metaworld")
         self._title = title
         self._status = gui.add_markdown(title)

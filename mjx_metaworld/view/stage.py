@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,9 @@ _SPACING = np.array([-1.7, -2.2, 0.0])  # m between lanes, for who stands before
 _LABEL_POS = np.array([0.0, 0.95, 0.75])
 _CENTRE = np.array([0.0, 0.55, 0.1])  # of a lane: about where the hand works
 _CAMERA_POS = np.array([0.8, 1.15, 0.85])  # from there, for a single lane
+_SEEN = np.array([[-0.45, 0.3, 0.0], [0.45, 0.95, 0.6]])  # bounds of what is to be seen of a lane, from its origin
 _FOV = math.radians(45.0)
+_ASPECT = 1.15  # width over height of the narrowest picture in which all lanes are to be seen
 
 
 def lane_offsets(num_lanes: int) -> np.ndarray:
@@ -32,6 +35,26 @@ def lane_offsets(num_lanes: int) -> np.ndarray:
     column, row = np.arange(num_lanes) % columns, np.arange(num_lanes) // columns
     places = np.stack([column - (columns - 1) / 2, row, np.zeros(num_lanes)], axis=-1)
     return places * _SPACING
+
+
+def camera_pos(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Place (3,) of a camera that sees all lanes, and the point (3,) that it looks at.
+
+    Args:
+        offsets: (lanes, 3) origins of the lanes.
+    """
+    centre = offsets.mean(0) + _CENTRE
+    corners = np.array(list(itertools.product(*_SEEN.T)))
+    points = (offsets[:, None] + corners - centre).reshape(-1, 3)
+    distance = np.linalg.norm(_CAMERA_POS)
+    forward = -_CAMERA_POS / distance
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    up = np.cross(right, forward)
+    slope = math.tan(_FOV / 2)
+    # A point is seen from a depth at which the picture is as wide, or high, as it is off the middle.
+    needed = np.maximum(np.abs(points @ right) / (_ASPECT * slope), np.abs(points @ up) / slope) - points @ forward
+    return centre + _CAMERA_POS * max(1.0, needed.max() / distance), centre
 
 
 class Stage:
@@ -72,10 +95,8 @@ class Stage:
 
     def _place_camera(self) -> None:
         camera = self._server.initial_camera
-        centre = self.offsets.mean(0) + _CENTRE
-        width = np.ptp(self.offsets, axis=0).max()
-        camera.look_at = tuple(centre)
-        camera.position = tuple(centre + _CAMERA_POS * (1.0 + 0.5 * width))
+        pos, centre = camera_pos(self.offsets)
+        camera.look_at, camera.position = tuple(centre), tuple(pos)
         camera.fov, camera.near, camera.far = _FOV, 0.01, 100.0
 
 

@@ -119,11 +119,6 @@ def test_agents_find_what_jax_no_longer_has():
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-def test_domain_randomization_is_refused(env, adapter):
-    with pytest.raises(ValueError, match="randomization_fn must be None"):
-        adapter.wrap(env, randomization_fn=lambda system, rng: (system, system))
-
-
 @pytest.mark.full
 def test_ppo_improves_on_reach(adapter):
     from brax.training.agents.ppo import networks as ppo_networks

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 from interpreters import ROOT, UV, find, supported
@@ -61,7 +63,7 @@ def main() -> int:
 
 
 def check_contents(wheel: Path, folder: Path) -> None:
-    """Check that the wheel, which was built from the sdist, holds the package's files and is the one of the sources.
+    """Check that the wheel, built from the sdist, holds the package's files and addresses and is that of the sources.
 
     Raises:
         AssertionError: if a file is missing, or differs.
@@ -77,6 +79,10 @@ def check_contents(wheel: Path, folder: Path) -> None:
     sources = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     missing = [name for name in (path.relative_to(ROOT).as_posix() for path in sources) if name not in shipped]
     assert not missing, f"not in the wheel: {', '.join(missing)}"
+    (metadata,) = (content for name, content in shipped.items() if name.endswith(".dist-info/METADATA"))
+    addresses = dict(line.split(", ", 1) for line in message_from_bytes(metadata).get_all("Project-URL", []))
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    assert addresses == declared, addresses
     print(f"{wheel.name}: {len(sources)} files, the same from the sdist and from the sources", flush=True)
 
 

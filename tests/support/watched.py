@@ -16,19 +16,19 @@ LANES = 2
 
 
 @functools.cache
-def _prepared() -> Simulation:
-    env = mw.make("reach-v3", max_episode_steps=STEPS, engine=KinematicEngine)
+def _prepared(tasks: tuple[str, ...]) -> Simulation:
+    env = mw.make(tasks, max_episode_steps=STEPS, engine=KinematicEngine)
     scripted = mw.expert(env)
     act = batched(lambda obs, task, key: jnp.clip(scripted(obs, task), -1.0, 1.0))
-    simulation = Simulation(env, act, spread(1, LANES))
+    simulation = Simulation(env, act, spread(len(tasks), LANES))
     simulation.prepare()
     return simulation
 
 
-def watched() -> Simulation:
-    """Reach by its expert in two lanes, from the start."""
-    simulation = _prepared()
-    simulation.restart(spread(1, LANES))
+def watched(tasks: tuple[str, ...] = ("reach-v3",)) -> Simulation:
+    """Reach, or other tasks, by their experts in two lanes, from the start."""
+    simulation = _prepared(tasks)
+    simulation.restart(spread(len(tasks), LANES))
     simulation.release()
     return simulation
 

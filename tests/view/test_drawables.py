@@ -23,7 +23,7 @@ from mjx_metaworld.view.frames import at, frames_of
 from mjx_metaworld.view.glb import to_glb
 from mjx_metaworld.view.goals import movable_axes
 from mjx_metaworld.view.solids import Triangles, solid
-from mjx_metaworld.view.stage import goal_place, lane_offsets, rotate
+from mjx_metaworld.view.stage import camera_pos, goal_place, lane_offsets, rotate
 
 pytestmark = pytest.mark.usefixtures("kinematic")
 
@@ -175,3 +175,17 @@ def test_lanes_stand_apart():
         assert places.shape == (count, 3)
         apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 10 * np.eye(count)
         assert apart.min() > 1.5  # a table's length
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 12])
+def test_all_lanes_are_seen(count):
+    """In a picture of 1000 by 800 pixels, as it is beside the panel, the hands' places are not at its edges."""
+    offsets = lane_offsets(count)
+    pos, look_at = camera_pos(offsets)
+    forward = (look_at - pos) / np.linalg.norm(look_at - pos)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(right, forward), forward])
+    x, y, depth = axes @ (offsets + np.array([0.0, 0.6, 0.2]) - pos).T
+    assert np.all(np.abs(x / depth) < 0.9 * 1.25 * np.tan(np.pi / 8))
+    assert np.all(np.abs(y / depth) < 0.9 * np.tan(np.pi / 8))
