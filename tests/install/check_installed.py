@@ -27,7 +27,7 @@ def check_files() -> None:
     """All that was packed is there: sources of kernels, types, and every module, which can be imported."""
     files = [path for path in importlib.metadata.files("mjx-metaworld") or [] if path.parts[0] == "mjx_metaworld"]
     assert all(path.locate().exists() for path in files)
-    for suffix in (".cu", ".cuh", ".cpp"):
+    for suffix in (".cu", ".cuh", ".cpp", ".hpp"):
         assert any(path.suffix == suffix and path.read_text() for path in files), suffix
     assert any(path.name == "py.typed" for path in files)
     modules = [module.name for module in pkgutil.walk_packages(mw.__path__, "mjx_metaworld.", onerror=lambda _: None)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mjx_metaworld.physics.backends import cpu
+from mjx_metaworld.physics.backends.cpu.operation import CPP
 from mjx_metaworld.physics.collision.points import Points
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.processes.native import compiler
@@ -21,7 +21,7 @@ _FLAGS = ("-O2", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-e
 @functools.cache
 def library() -> ctypes.CDLL:
     """The routines, compiled once a process."""
-    headers = Path(cpu.__file__).parent
+    headers = CPP
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "routines.so")
         source = Path(__file__).with_suffix(".cpp")

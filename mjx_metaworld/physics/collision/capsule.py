@@ -18,6 +18,7 @@ from mjx_metaworld.physics.barrier import barrier
 from mjx_metaworld.physics.collision.points import NO_CONTACT, Points, least
 from mjx_metaworld.physics.collision.shapes import Shape
 from mjx_metaworld.physics.collision.sphere import sphere_box
+from mjx_metaworld.physics.slices import take
 
 Array = jax.Array
 
@@ -137,7 +138,8 @@ def _edge_distances(pos: Array, half_axis: Array, half: Array, size: Array) -> t
     sign = jnp.asarray(_EDGE_SIGN.T, pos.dtype)[:, :, None, None]
     dif = sign * size[:, None] - pos[:, None]
     axes = _EDGE_AXIS
-    size_j, half_j, dif_j = size[axes], half_axis[axes], dif[axes, np.arange(12)]
+    size_j, half_j = take(size, axes, 0), take(half_axis, axes, 0)
+    dif_j = take(dif.reshape(-1, *dif.shape[2:]), axes * len(axes) + np.arange(len(axes)), 0)
     ma = size_j * size_j
     mb = -size_j * half_j
     mc = half * half

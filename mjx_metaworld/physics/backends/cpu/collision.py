@@ -1,7 +1,7 @@
-"""Collision detection as two kernels for a CPU: the nearest pairs (`broadphase.cpp`), and contacts (`narrowphase.cpp`).
+"""Collision detection as two kernels for a CPU: the nearest pairs, and contacts.
 
-Both read the tables of all scenes' colliders and pairs by themselves, and work on the near pairs of all lanes side by
-side, whatever lanes and tiles these are of.
+These are `cpp/broadphase.cpp` and `cpp/narrowphase.cpp`. Both read the tables of all scenes' colliders and pairs by
+themselves, and work on the near pairs of all lanes side by side, whatever lanes and tiles these are of.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import collision
-from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
 from mjx_metaworld.physics.collision.candidates import (
     Candidates,
     ChosenPairs,
@@ -33,11 +32,9 @@ from mjx_metaworld.physics.collision.shapes import WarmStart, collider_table
 from mjx_metaworld.physics.collision.weights import ContactFactors, scale
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.model import Contacts, Kinematics
-from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
-_FOLDER = Path(__file__).parent
-BROADPHASE, NARROWPHASE = (NativeKernel(_FOLDER / f"{name}.cpp") for name in ("broadphase", "narrowphase"))
+BROADPHASE, NARROWPHASE = kernel_of("broadphase"), kernel_of("narrowphase")
 
 # Rows of a pair's start in the kernels: direction, corners in the frames of both shapes, weights of two corners.
 _START = (3, 9, 9, 2)

@@ -1,11 +1,10 @@
-"""Constraint rows as a kernel for a CPU: operands and results of `constraints.cpp`."""
+"""Constraint rows as a kernel for a CPU: operands and results of `cpp/constraints.cpp`."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -13,15 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import constraint
-from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import MOCAP_QUAT, Constraints, ContactRows
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics, PhysicsState, Scene
-from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
 Struct = TypeVar("Struct", Scene, Kinematics, PhysicsState, Contacts)
-KERNEL = NativeKernel(Path(__file__).with_name("constraints.cpp"))
+KERNEL = kernel_of("constraints")
 
 
 class Operands(NamedTuple):

@@ -1,9 +1,8 @@
-"""Kinematics, mass matrix and smooth forces as a kernel for a CPU: operands and results of `dynamics.cpp`."""
+"""Kinematics, mass matrix and smooth forces as a kernel for a CPU: operands and results of `cpp/dynamics.cpp`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,15 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import kinematics as by_xla
-from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
 from mjx_metaworld.physics.backends.cpu.robot import Robot, fields_of, robots_where_none, scene_of
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.model import NUM_BODIES, NV, Arm, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.unconstrained import Unconstrained, unconstrained
-from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
-KERNEL = NativeKernel(Path(__file__).with_name("dynamics.cpp"))
+KERNEL = kernel_of("dynamics")
 
 
 class Placement(NamedTuple):

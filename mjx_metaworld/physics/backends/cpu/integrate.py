@@ -1,9 +1,8 @@
-"""Time integration as a kernel for a CPU: operands and results of `integrate.cpp`."""
+"""Time integration as a kernel for a CPU: operands and results of `cpp/integrate.cpp`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import integrate as by_xla
-from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
 from mjx_metaworld.physics.backends.cpu.robot import Robot, fields_of, robots_where_none, scene_of
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.model import Arm, Scene
-from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
-KERNEL = NativeKernel(Path(__file__).with_name("integrate.cpp"))
+KERNEL = kernel_of("integrate")
 
 
 class Operands(NamedTuple):

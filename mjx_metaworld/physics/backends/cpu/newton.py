@@ -1,10 +1,9 @@
-"""The Newton solver as a kernel for a CPU: operands and results of `newton.cpp`."""
+"""The Newton solver as a kernel for a CPU: operands and results of `cpp/newton.cpp`."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,17 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import solver
-from mjx_metaworld.physics.backends.cpu.operation import kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.line_search import COST_ROUNDING, FLAT
 from mjx_metaworld.physics.model import NV
 from mjx_metaworld.physics.solver import Solution
-from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
-KERNEL = NativeKernel(Path(__file__).with_name("newton.cpp"))
+KERNEL = kernel_of("newton")
 _CONSTRAINTS = [field.name for field in dataclasses.fields(Constraints)]
 _ROWS = (4, 6)  # of a contact, for which the kernel is written
 

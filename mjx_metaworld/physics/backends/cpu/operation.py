@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,9 +17,18 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
 from mjx_metaworld.physics.tiles import TILES
+from mjx_metaworld.processes.native import NativeKernel
 
 Array = jax.Array
 Shapes = list[jax.ShapeDtypeStruct]
+
+
+CPP = Path(__file__).with_name("cpp")  # the kernels' sources and headers
+
+
+def kernel_of(name: str) -> NativeKernel:
+    """The kernel of a source in `cpp/`."""
+    return NativeKernel(CPP / f"{name}.cpp")
 
 
 def kernel_operation(
