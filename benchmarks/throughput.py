@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tyro
 
-from mjx_metaworld.cli.benchmark import Throughput, default_devices, markdown, measure
+from mjx_metaworld.cli.benchmark import Throughput, claim_devices, default_devices, markdown, measure
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.physics.backend import Backend, execution_of
 
@@ -57,6 +57,7 @@ def _read(path: Path) -> list[Throughput]:
 def _measure(args: Args) -> list[Throughput]:
     sizes = {"tile": args.tile, "block": args.block}
     given = {name: size for name, size in sizes.items() if size is not None}
+    claim_devices(max(args.devices or map(default_devices, args.num_envs)))  # choosing a backend starts JAX
     backend = dataclasses.replace(execution_of(args.backend), **given)
     figures = []
     for num_envs in args.num_envs:
