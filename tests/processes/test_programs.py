@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 
@@ -48,6 +50,9 @@ MetaWorldEnv._draw_goal = lambda self, key, task: jnp.full(self.rand_vec_size, 0
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
+    """An empty folder for what is kept, but for the kernels in C++, which take seconds to compile."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copytree(f"{cache.cache_folder()}/kernels", tmp_path / "kept" / "kernels")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)  # the test run's own
     monkeypatch.setattr(programs, "_may_keep_lowered", True)  # whatever this process has drawn before
