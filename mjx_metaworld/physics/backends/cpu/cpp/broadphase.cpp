@@ -112,7 +112,8 @@ void choose_pairs(const Tables& tables, int scene, const Boxes& boxes, float rea
     }
 }
 
-constexpr int OPERANDS = 4, RESULTS = 3;
+enum Operand { XPOS, XMAT, SCENES, REACH, OPERANDS };
+enum Result { PAIRS, NEAR, STARTS, RESULTS };
 constexpr int OPERAND_AXES[OPERANDS] = {3, 4, 1, 1}, RESULT_AXES[RESULTS] = {2, 2, 3};
 
 }  // namespace
@@ -123,24 +124,15 @@ extern "C" XLA_FFI_Error* broadphase(XLA_FFI_CallFrame* frame) {
     if (frame->args.size != OPERANDS + TABLES || frame->rets.size != RESULTS) {
         return fail(frame, "broadphase: wrong operands");
     }
-    if (!read(frame, "iterations", XLA_FFI_DataType_S32, iterations)) return fail(frame, "broadphase: wrong attributes");
+    if (!read(frame, "iterations", XLA_FFI_DataType_S32, iterations)) {
+        return fail(frame, "broadphase: wrong attributes");
+    }
     const Tables tables = tables_of(frame, OPERANDS);
-    Buffers in[OPERANDS], out[RESULTS];
-    for (int i = 0; i < OPERANDS; ++i) in[i] = buffers_of(argument(frame, i), OPERAND_AXES[i]);
-    for (int i = 0; i < RESULTS; ++i)
-        out[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]), RESULT_AXES[i]);
-    const XLA_FFI_Buffer* scenes = argument(frame, 2);
-    const std::int64_t width = scenes->dims[scenes->rank - 1];
-    std::int64_t tiles = 1;
-    for (std::int64_t i = 0; i < scenes->rank - 1; ++i) tiles *= scenes->dims[i];
-
-    const auto reals = [&](const Buffers& buffer, std::int64_t tile) {
-        return static_cast<float*>(buffer.data) + tile * buffer.of_tile;
+    const Call<OPERANDS, RESULTS> call(frame, OPERAND_AXES, RESULT_AXES);
+    const std::int64_t tiles = call.tiles, width = call.operand_axis(SCENES, 0);
+    const auto poses = [&](std::int64_t tile) {
+        return Poses{call.operand(XPOS, tile), call.operand(XMAT, tile), width};
     };
-    const auto whole = [&](const Buffers& buffer, std::int64_t tile) {
-        return static_cast<std::int32_t*>(buffer.data) + tile * buffer.of_tile;
-    };
-    const auto poses = [&](std::int64_t tile) { return Poses{reals(in[0], tile), reals(in[1], tile), width}; };
 
     thread_local Boxes boxes;
     thread_local std::vector<Ranked> close;
@@ -149,10 +141,11 @@ extern "C" XLA_FFI_Error* broadphase(XLA_FFI_CallFrame* frame) {
     entries.clear();
     for (std::int64_t tile = 0; tile < tiles; ++tile) {
         for (std::int64_t lane = 0; lane < width; ++lane) {
-            const std::int32_t scene = whole(in[2], tile)[lane];
+            const std::int32_t scene = call.operand<std::int32_t>(SCENES, tile)[lane];
             bound(tables.colliders_of(scene), tables.num_colliders, poses(tile), static_cast<int>(lane), boxes);
-            std::int32_t *pairs = whole(out[0], tile) + lane, *near = whole(out[1], tile) + lane;
-            choose_pairs(tables, scene, boxes, reals(in[3], tile)[lane], close, pairs, near, width);
+            std::int32_t* pairs = call.result<std::int32_t>(PAIRS, tile) + lane;
+            std::int32_t* near = call.result<std::int32_t>(NEAR, tile) + lane;
+            choose_pairs(tables, scene, boxes, call.operand(REACH, tile)[lane], close, pairs, near, width);
             for (std::int32_t slot = 0; slot < near[CONVEX_KIND * width]; ++slot) {
                 const std::int64_t row = pairs[(tables.first_slot[CONVEX_KIND] + slot) * width];
                 entries.push_back({static_cast<std::int32_t>(tile), static_cast<std::int32_t>(lane), slot,
@@ -161,7 +154,7 @@ extern "C" XLA_FFI_Error* broadphase(XLA_FFI_CallFrame* frame) {
         }
     }
     const StartPlace place_of{tables.slots[CONVEX_KIND], width};
-    std::memset(out[2].data, 0, sizeof(float) * tiles * out[2].of_tile);
+    call.clear(STARTS);
     for (std::size_t first = 0; first < entries.size(); first += LANES) {
         const int count = static_cast<int>(std::min<std::size_t>(LANES, entries.size() - first));
         const Group group = place(tables, &entries[first], count, poses);
@@ -169,7 +162,7 @@ extern "C" XLA_FFI_Error* broadphase(XLA_FFI_CallFrame* frame) {
         for_rows(start, [&](int row, const Vector& x) {
             for (int i = 0; i < count; ++i) {
                 const Entry& entry = entries[first + i];
-                reals(out[2], entry.tile)[place_of(row, entry)] = x[i];
+                call.result(STARTS, entry.tile)[place_of(row, entry)] = x[i];
             }
         });
     }

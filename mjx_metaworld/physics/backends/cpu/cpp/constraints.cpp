@@ -353,14 +353,7 @@ void constrain_lanes(const Place<WHOLE>& at, const Arrays& arrays, const Constan
 
 template <int R>
 void constrain(const Arrays& arrays, const Constants& robot, std::int64_t width, int contacts, int columns) {
-    for (std::int64_t first = 0; first < width; first += LANES) {
-        const int count = static_cast<int>(std::min<std::int64_t>(LANES, width - first));
-        if (count == LANES) {
-            constrain_lanes<R>(Place<true>{width, first, count}, arrays, robot, contacts, columns);
-        } else {
-            constrain_lanes<R>(Place<false>{width, first, count}, arrays, robot, contacts, columns);
-        }
-    }
+    for_lanes(width, [&](const auto& at) { constrain_lanes<R>(at, arrays, robot, contacts, columns); });
 }
 
 constexpr int OPERANDS = 14, RESULTS = 11, CONTACTS = 13, CONTACT_JAC = 6;
@@ -375,31 +368,24 @@ extern "C" XLA_FFI_Error* constraints(XLA_FFI_CallFrame* frame) {
     if (frame->args.size != OPERANDS + 1 || frame->rets.size != RESULTS) {
         return fail(frame, "constraints: wrong operands");
     }
-    const auto argument = [&](int i) { return static_cast<const XLA_FFI_Buffer*>(frame->args.args[i]); };
-    const auto returned = [&](int i) { return static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]); };
-    Buffers in[OPERANDS], out[RESULTS];
-    for (int i = 0; i < OPERANDS; ++i) in[i] = buffers_of(argument(i), OPERAND_AXES[i]);
-    for (int i = 0; i < RESULTS; ++i) out[i] = buffers_of(returned(i), RESULT_AXES[i]);
-    const XLA_FFI_Buffer *table = argument(OPERANDS), *given = argument(CONTACTS), *jac = returned(CONTACT_JAC);
+    const auto* table = static_cast<const XLA_FFI_Buffer*>(frame->args.args[OPERANDS]);
     if (table->dims[0] * sizeof(float) != sizeof(Constants)) return fail(frame, "constraints: wrong constants");
     const auto& robot = *static_cast<const Constants*>(table->data);
 
-    const std::int64_t* shape = given->dims + given->rank - 3;
-    const int contacts = static_cast<int>(shape[0]), columns = static_cast<int>(shape[1]);
-    const std::int64_t width = shape[2], rows = jac->dims[jac->rank - 3];
+    const Call<OPERANDS, RESULTS> call(frame, OPERAND_AXES, RESULT_AXES);
+    const int contacts = static_cast<int>(call.operand_axis(CONTACTS, 2));
+    const int columns = static_cast<int>(call.operand_axis(CONTACTS, 1));
+    const std::int64_t width = call.operand_axis(CONTACTS, 0), rows = call.result_axis(CONTACT_JAC, 2);
     if (rows != (columns > PLAIN_COLUMNS + 1 ? 6 : 4)) return fail(frame, "constraints: wrong contact rows");
-    std::int64_t tiles = 1;
-    for (std::int64_t i = 0; i < given->rank - 3; ++i) tiles *= given->dims[i];
-    for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const auto input = [&](int i) { return static_cast<const float*>(in[i].data) + tile * in[i].of_tile; };
-        const auto result = [&](int i) { return static_cast<float*>(out[i].data) + tile * out[i].of_tile; };
+    for (std::int64_t tile = 0; tile < call.tiles; ++tile) {
+        const auto input = [&](int i) { return call.operand(i, tile); };
+        const auto result = [&](int i) { return call.result(i, tile); };
         const Arrays arrays = {
-            input(0),  input(1),  input(2),  input(3), input(4), input(5), input(6), input(7),
-            static_cast<const bool*>(in[8].data) + tile * in[8].of_tile,
+            input(0),  input(1),  input(2),  input(3),  input(4),  input(5),  input(6),  input(7),
+            call.operand<bool>(8, tile),
             input(9),  input(10), input(11), input(12), input(13),
             result(0), result(1), result(2), result(3), result(4), result(5), result(6), result(7),
-            result(8), result(9),
-            static_cast<std::int32_t*>(out[10].data) + tile * out[10].of_tile,
+            result(8), result(9), call.result<std::int32_t>(10, tile),
         };
         if (rows == 4) {
             constrain<4>(arrays, robot, width, contacts, columns);

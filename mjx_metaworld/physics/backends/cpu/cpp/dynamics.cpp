@@ -153,29 +153,14 @@ extern "C" XLA_FFI_Error* dynamics(XLA_FFI_CallFrame* frame) {
     }
     Robot robot;
     if (!read_robot(frame, robot)) return fail(frame, "dynamics: wrong constants of the robot");
-    Buffers in[OF_DYNAMICS], out[ALL_RESULTS];
-    for (int i = 0; i < operands; ++i)
-        in[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->args.args[i]), OPERAND_AXES[i]);
-    for (int i = 0; i < results; ++i)
-        out[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]), RESULT_AXES[i]);
-
-    const auto* qpos = static_cast<const XLA_FFI_Buffer*>(frame->args.args[QPOS]);
-    const std::int64_t width = qpos->dims[qpos->rank - 1];
-    std::int64_t tiles = 1;
-    for (std::int64_t i = 0; i < qpos->rank - 2; ++i) tiles *= qpos->dims[i];
-    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const Call<OF_DYNAMICS, ALL_RESULTS> call(frame, OPERAND_AXES, RESULT_AXES, operands, results);
+    for (std::int64_t tile = 0; tile < call.tiles; ++tile) {
         const float* from[OF_DYNAMICS];
         float* to[ALL_RESULTS];
-        for (int i = 0; i < operands; ++i) from[i] = static_cast<const float*>(in[i].data) + tile * in[i].of_tile;
-        for (int i = 0; i < results; ++i) to[i] = static_cast<float*>(out[i].data) + tile * out[i].of_tile;
-        for (std::int64_t first = 0; first < width; first += LANES) {
-            const int count = static_cast<int>(std::min<std::int64_t>(LANES, width - first));
-            if (count == LANES) {
-                evaluate(Place<true>{width, first, count}, robot, from, to, poses_alone);
-            } else {
-                evaluate(Place<false>{width, first, count}, robot, from, to, poses_alone);
-            }
-        }
+        for (int i = 0; i < operands; ++i) from[i] = call.operand(i, tile);
+        for (int i = 0; i < results; ++i) to[i] = call.result(i, tile);
+        for_lanes(call.operand_axis(QPOS, 0),
+                  [&](const auto& at) { evaluate(at, robot, from, to, poses_alone); });
     }
     return nullptr;
 }

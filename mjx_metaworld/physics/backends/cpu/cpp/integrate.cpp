@@ -15,8 +15,8 @@ enum Operand {
     ROBOT_MASS, FREE_MASS, PART_MASS, ROBOT_DAMPING, FREE_DAMPING, PART_DAMPING, QPOS, QVEL, QFRC,
     OPERANDS
 };
-constexpr int OPERAND_AXES[OPERANDS] = {3, 3, 3, 2, 2, 2, 2, 2, 2};
 constexpr int RESULTS = 2;  // qpos and qvel
+constexpr int OPERAND_AXES[OPERANDS] = {3, 3, 3, 2, 2, 2, 2, 2, 2}, RESULT_AXES[RESULTS] = {2, 2};
 
 // New velocities of a block of N dofs: (M + h B) qacc = qfrc, of which the lower triangle is read.
 template <int N, bool WHOLE>
@@ -76,28 +76,13 @@ extern "C" XLA_FFI_Error* integrate(XLA_FFI_CallFrame* frame) {
     }
     Robot robot;
     if (!read_robot(frame, robot)) return fail(frame, "integrate: wrong constants of the robot");
-    Buffers in[OPERANDS], out[RESULTS];
-    for (int i = 0; i < OPERANDS; ++i)
-        in[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->args.args[i]), OPERAND_AXES[i]);
-    for (int i = 0; i < RESULTS; ++i) out[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]), 2);
-
-    const auto* qpos = static_cast<const XLA_FFI_Buffer*>(frame->args.args[QPOS]);
-    const std::int64_t width = qpos->dims[qpos->rank - 1];
-    std::int64_t tiles = 1;
-    for (std::int64_t i = 0; i < qpos->rank - 2; ++i) tiles *= qpos->dims[i];
-    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const Call<OPERANDS, RESULTS> call(frame, OPERAND_AXES, RESULT_AXES);
+    for (std::int64_t tile = 0; tile < call.tiles; ++tile) {
         const float* from[OPERANDS];
-        for (int i = 0; i < OPERANDS; ++i) from[i] = static_cast<const float*>(in[i].data) + tile * in[i].of_tile;
-        float* new_qpos = static_cast<float*>(out[0].data) + tile * out[0].of_tile;
-        float* new_qvel = static_cast<float*>(out[1].data) + tile * out[1].of_tile;
-        for (std::int64_t first = 0; first < width; first += LANES) {
-            const int count = static_cast<int>(std::min<std::int64_t>(LANES, width - first));
-            if (count == LANES) {
-                advance(Place<true>{width, first, count}, from, robot.timestep, new_qpos, new_qvel);
-            } else {
-                advance(Place<false>{width, first, count}, from, robot.timestep, new_qpos, new_qvel);
-            }
-        }
+        for (int i = 0; i < OPERANDS; ++i) from[i] = call.operand(i, tile);
+        for_lanes(call.operand_axis(QPOS, 0), [&](const auto& at) {
+            advance(at, from, robot.timestep, call.result(0, tile), call.result(1, tile));
+        });
     }
     return nullptr;
 }

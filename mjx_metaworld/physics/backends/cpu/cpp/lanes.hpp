@@ -32,4 +32,17 @@ struct Place {
     }
 };
 
+// Calls `work(place)` for all lanes, LANES at a time.
+template <class Work>
+void for_lanes(std::int64_t width, const Work& work) {
+    for (std::int64_t first = 0; first < width; first += LANES) {
+        const int count = static_cast<int>(std::min<std::int64_t>(LANES, width - first));
+        if (count == LANES) {
+            work(Place<true>{width, first, count});
+        } else {
+            work(Place<false>{width, first, count});
+        }
+    }
+}
+
 }  // namespace

@@ -1,4 +1,4 @@
-// The narrow phase of collision/ for a CPU: contact points of the near pairs of all lanes, and each lane's deepest ones.
+// The narrow phase of collision/ for a CPU: contact points of the near pairs of all lanes, and each lane's deepest.
 
 #include "box.hpp"
 #include "capsule.hpp"
@@ -107,7 +107,8 @@ void write_contacts(const Tables& tables, Touches& touches, std::int32_t head, i
     }
 }
 
-constexpr int OPERANDS = 6, RESULTS = 3;
+enum Operand { XPOS, XMAT, SCENES, PAIRS, NEAR, STARTS, OPERANDS };
+enum Result { CONTACTS, ROWS, NEXT_STARTS, RESULTS };
 constexpr int OPERAND_AXES[OPERANDS] = {3, 4, 1, 2, 2, 3}, RESULT_AXES[RESULTS] = {3, 2, 3};
 
 }  // namespace
@@ -118,28 +119,18 @@ extern "C" XLA_FFI_Error* narrowphase(XLA_FFI_CallFrame* frame) {
     if (frame->args.size != OPERANDS + TABLES || frame->rets.size != RESULTS) {
         return fail(frame, "narrowphase: wrong operands");
     }
-    if (!read(frame, "iterations", XLA_FFI_DataType_S32, iterations)) return fail(frame, "narrowphase: wrong attributes");
+    if (!read(frame, "iterations", XLA_FFI_DataType_S32, iterations)) {
+        return fail(frame, "narrowphase: wrong attributes");
+    }
     const Tables tables = tables_of(frame, OPERANDS);
-    Buffers in[OPERANDS], out[RESULTS];
-    for (int i = 0; i < OPERANDS; ++i) in[i] = buffers_of(argument(frame, i), OPERAND_AXES[i]);
-    for (int i = 0; i < RESULTS; ++i)
-        out[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]), RESULT_AXES[i]);
-    const XLA_FFI_Buffer* scenes = argument(frame, 2);
-    const std::int64_t width = scenes->dims[scenes->rank - 1];
-    const auto* contacts = static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[1]);
-    const int most = static_cast<int>(contacts->dims[contacts->rank - 2]);
-    std::int64_t tiles = 1;
-    for (std::int64_t i = 0; i < scenes->rank - 1; ++i) tiles *= scenes->dims[i];
-
-    const auto reals = [&](const Buffers& buffer, std::int64_t tile) {
-        return static_cast<float*>(buffer.data) + tile * buffer.of_tile;
+    const Call<OPERANDS, RESULTS> call(frame, OPERAND_AXES, RESULT_AXES);
+    const std::int64_t tiles = call.tiles, width = call.operand_axis(SCENES, 0);
+    const int most = static_cast<int>(call.result_axis(ROWS, 1));
+    const auto poses = [&](std::int64_t tile) {
+        return Poses{call.operand(XPOS, tile), call.operand(XMAT, tile), width};
     };
-    const auto whole = [&](const Buffers& buffer, std::int64_t tile) {
-        return static_cast<std::int32_t*>(buffer.data) + tile * buffer.of_tile;
-    };
-    const auto poses = [&](std::int64_t tile) { return Poses{reals(in[0], tile), reals(in[1], tile), width}; };
     const StartPlace place_of{tables.slots[CONVEX_KIND], width};
-    for (int i = 0; i < RESULTS; ++i) std::memset(out[i].data, 0, sizeof(float) * tiles * out[i].of_tile);
+    for (int i = 0; i < RESULTS; ++i) call.clear(i);
 
     thread_local Touches touches;
     thread_local std::vector<Entry> entries;
@@ -148,7 +139,8 @@ extern "C" XLA_FFI_Error* narrowphase(XLA_FFI_CallFrame* frame) {
     for (int kind = 0; kind < KINDS; ++kind) {
         entries.clear();
         for (std::int64_t tile = 0; tile < tiles; ++tile) {
-            const std::int32_t *scene = whole(in[2], tile), *pairs = whole(in[3], tile), *near = whole(in[4], tile);
+            const auto whole = [&](int i) { return call.operand<std::int32_t>(i, tile); };
+            const std::int32_t *scene = whole(SCENES), *pairs = whole(PAIRS), *near = whole(NEAR);
             for (std::int64_t lane = 0; lane < width; ++lane) {
                 const std::int32_t count = std::min(near[kind * width + lane], tables.slots[kind]);
                 for (std::int32_t slot = 0; slot < count; ++slot) {
@@ -179,12 +171,14 @@ extern "C" XLA_FFI_Error* narrowphase(XLA_FFI_CallFrame* frame) {
                 for_rows(start, [&](int row, Vector& x) {
                     for (int i = 0; i < LANES; ++i) {
                         const Entry& entry = here[std::min(i, count - 1)];
-                        x[i] = reals(in[5], entry.tile)[place_of(row, entry)];
+                        x[i] = call.operand(STARTS, entry.tile)[place_of(row, entry)];
                     }
                 });
                 add(collide_convex(a, b, tables.hulls, group.margin, start, iterations, next));
                 for_rows(next, [&](int row, const Vector& x) {
-                    for (int i = 0; i < count; ++i) reals(out[2], here[i].tile)[place_of(row, here[i])] = x[i];
+                    for (int i = 0; i < count; ++i) {
+                        call.result(NEXT_STARTS, here[i].tile)[place_of(row, here[i])] = x[i];
+                    }
                 });
             }
         }
@@ -193,7 +187,8 @@ extern "C" XLA_FFI_Error* narrowphase(XLA_FFI_CallFrame* frame) {
         for (std::int64_t lane = 0; lane < width; ++lane) {
             const std::int32_t head = touches.heads[tile * width + lane];
             if (head < 0) continue;
-            write_contacts(tables, touches, head, most, own, reals(out[0], tile) + lane, whole(out[1], tile) + lane, width);
+            write_contacts(tables, touches, head, most, own, call.result(CONTACTS, tile) + lane,
+                           call.result<std::int32_t>(ROWS, tile) + lane, width);
         }
     }
     return nullptr;

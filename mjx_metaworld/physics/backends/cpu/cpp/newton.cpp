@@ -1,7 +1,7 @@
 // The Newton solver of solver.py and line_search.py for a CPU: all of a substep's environments in one call.
 //
-// LANES environments are solved side by side, each in an element of a vector, by loops that end with the slowest of them;
-// an environment that has converged stays as it is. Arrays are (tiles, ..., L) as XLA holds them, so a value of
+// LANES environments are solved side by side, each in an element of a vector, by loops that end with the slowest of
+// them; an environment that has converged stays as it is. Arrays are (tiles, ..., L) as XLA holds them, so a value of
 // consecutive environments is a vector in memory.
 //
 // Contacts touch few of the three blocks of dofs (robot, free body, part), and the blocks that none of the lanes'
@@ -493,17 +493,10 @@ void solve_lanes(const Place<WHOLE>& at, const Arrays& arrays, int rows, const S
 
 template <int R>
 void solve(const Arrays& arrays, std::int64_t width, int rows, const Settings& settings, Contact<R>* contacts) {
-    for (std::int64_t first = 0; first < width; first += LANES) {
-        const int count = static_cast<int>(std::min<std::int64_t>(LANES, width - first));
-        if (count == LANES) {
-            solve_lanes<R>(Place<true>{width, first, count}, arrays, rows, settings, contacts);
-        } else {
-            solve_lanes<R>(Place<false>{width, first, count}, arrays, rows, settings, contacts);
-        }
-    }
+    for_lanes(width, [&](const auto& at) { solve_lanes<R>(at, arrays, rows, settings, contacts); });
 }
 
-constexpr int OPERANDS = 16, RESULTS = 4;
+constexpr int OPERANDS = 16, RESULTS = 4, CONTACT_JAC = 10;
 constexpr int OPERAND_AXES[OPERANDS] = {3, 3, 3, 2, 3, 2, 2, 2, 2, 2, 4, 2, 3, 2, 1, 2};
 constexpr int RESULT_AXES[RESULTS] = {2, 2, 2, 1};
 
@@ -520,31 +513,22 @@ extern "C" XLA_FFI_Error* newton(XLA_FFI_CallFrame* frame) {
         !read(frame, "rounding", XLA_FFI_DataType_F32, settings.rounding)) {
         return fail(frame, "newton: wrong attributes");
     }
-    Buffers in[OPERANDS], out[RESULTS];
-    for (int i = 0; i < OPERANDS; ++i)
-        in[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->args.args[i]), OPERAND_AXES[i]);
-    for (int i = 0; i < RESULTS; ++i)
-        out[i] = buffers_of(static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]), RESULT_AXES[i]);
+    const Call<OPERANDS, RESULTS> call(frame, OPERAND_AXES, RESULT_AXES);
+    const auto size = [&](int from_last) { return call.operand_axis(CONTACT_JAC, from_last); };
+    const std::int64_t width = size(0), dofs = size(1), contact_rows = size(2), rows = size(3);
+    if (dofs != NV || (contact_rows != 4 && contact_rows != 6)) return fail(frame, "newton: wrong contact rows");
 
-    const auto* jac = static_cast<const XLA_FFI_Buffer*>(frame->args.args[10]);
-    const std::int64_t *shape = jac->dims + jac->rank - 4, rows = shape[0], width = shape[3];
-    std::int64_t tiles = 1;
-    for (std::int64_t i = 0; i < jac->rank - 4; ++i) tiles *= jac->dims[i];
-    if (shape[2] != NV || (shape[1] != 4 && shape[1] != 6)) return fail(frame, "newton: wrong contact rows");
-
-    const auto of_four = std::make_unique<Contact<4>[]>(shape[1] == 4 ? rows : 0);
-    const auto of_six = std::make_unique<Contact<6>[]>(shape[1] == 6 ? rows : 0);
-    for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const auto input = [&](int i) { return static_cast<const float*>(in[i].data) + tile * in[i].of_tile; };
-        const auto result = [&](int i) { return static_cast<float*>(out[i].data) + tile * out[i].of_tile; };
+    const auto of_four = std::make_unique<Contact<4>[]>(contact_rows == 4 ? rows : 0);
+    const auto of_six = std::make_unique<Contact<6>[]>(contact_rows == 6 ? rows : 0);
+    for (std::int64_t tile = 0; tile < call.tiles; ++tile) {
+        const auto input = [&](int i) { return call.operand(i, tile); };
+        const auto result = [&](int i) { return call.result(i, tile); };
         const Arrays arrays = {
             input(0),  input(1),  input(2),  input(3),  input(4),  input(5),  input(6),  input(7), input(8),
-            input(9),  input(10), input(11), input(12), input(13),
-            static_cast<const std::int32_t*>(in[14].data) + tile * in[14].of_tile,
-            input(15), result(0), result(1), result(2),
-            static_cast<std::int32_t*>(out[3].data) + tile * out[3].of_tile,
+            input(9),  input(10), input(11), input(12), input(13), call.operand<std::int32_t>(14, tile),
+            input(15), result(0), result(1), result(2), call.result<std::int32_t>(3, tile),
         };
-        if (shape[1] == 4) {
+        if (contact_rows == 4) {
             solve<4>(arrays, width, static_cast<int>(rows), settings, of_four.get());
         } else {
             solve<6>(arrays, width, static_cast<int>(rows), settings, of_six.get());

@@ -79,7 +79,9 @@ struct Group {
 struct StartPlace {
     std::int64_t slots, width;
 
-    std::int64_t operator()(int row, const Entry& entry) const { return (row * slots + entry.slot) * width + entry.lane; }
+    std::int64_t operator()(int row, const Entry& entry) const {
+        return (row * slots + entry.slot) * width + entry.lane;
+    }
 };
 
 // Calls `visit(row, vector)` for all vectors of a start in the order of its rows.
