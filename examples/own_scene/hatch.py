@@ -67,6 +67,7 @@ def main(output: Path = Path("out/own_scene")) -> None:
     from PIL import Image
 
     from mjx_metaworld.parity.scenes import measure_scenes
+    from mjx_metaworld.rendering.images import upright
     from mjx_metaworld.training import PPOConfig, TrainConfig, train
 
     output.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,8 @@ def main(output: Path = Path("out/own_scene")) -> None:
     for _ in range(40):
         state = step(state, jnp.tile(jnp.array([0.0, 1.0, -0.3, 1.0]), (4, 1)))
     print("wedge after 40 steps:", state.obs[:, 4:7].round(3).tolist())
-    Image.fromarray(mw.render(env, state)[0]).save(output / "hatch.png")
+    picture = upright(mw.render(env, state, camera="corner2")[0], "corner2")  # this camera is mounted upside down
+    Image.fromarray(picture).save(output / "hatch.png")
     model, data = mw.to_mujoco(env, state, 0)  # the same lane in MuJoCo itself
     print("hatch in MuJoCo:", data.joint("hatch").qpos, "of", model.joint("hatch").range)
 

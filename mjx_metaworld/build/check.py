@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from mjx_metaworld.physics.model import NQ, NV
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
 from mjx_metaworld.scenes.fit import check_scene
 from mjx_metaworld.tasks.registry import is_built_in
-from mjx_metaworld.tasks.spec import TaskSpec
+from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _KINDS = {
     "body": mujoco.mjtObj.mjOBJ_BODY,
@@ -19,6 +22,9 @@ _KINDS = {
     "geom": mujoco.mjtObj.mjOBJ_GEOM,
     "joint": mujoco.mjtObj.mjOBJ_JOINT,
 }
+
+
+_ROUNDING = 1e-6  # m, of a goal at the very bound in float32
 
 
 def check_tasks(specs: Sequence[TaskSpec]) -> None:
@@ -33,6 +39,8 @@ def check_tasks(specs: Sequence[TaskSpec]) -> None:
         wrong += _wrong_in_scene(scene, [spec for spec in others if spec.scene_spec == scene])
     if wrong:
         raise ValueError("\n".join(wrong))
+    for spec in others:
+        _warn_of_clipped_goals(spec)
 
 
 def _wrong_in_scene(scene: SceneSpec, specs: Sequence[TaskSpec]) -> list[str]:
@@ -66,6 +74,43 @@ def _problems(spec: TaskSpec, model: mujoco.MjModel) -> Iterator[str]:
         )
     if spec.settles_against_prop and spec.scene_spec.prop is None:
         yield "settles_against_prop needs a scene with a prop"
+    try:
+        _, props = _placed(spec, spec.rand_low)
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        yield f"place fails at the goal vector {spec.rand_low}: {error}"
+        return
+    if spec.scene_spec.prop is None and not np.array_equal(props, [[0.0] * 3, [1.0] * 3]):
+        yield "place moves the prop (put_prop), and the scene names none: SceneSpec(..., prop=body)"
+
+
+def _warn_of_clipped_goals(spec: TaskSpec) -> None:
+    """Warn where goals are observed elsewhere than they are, as the reference does it in some tasks."""
+    low, high = (np.array(bound, np.float32) for bound in (spec.goal_low, spec.goal_high))
+    for vector in (spec.rand_low, spec.rand_high):
+        (goal, other), _ = _placed(spec, vector)
+        told = goal == other  # by the vector alone, and not by what has settled
+        if (told & ((goal < low - _ROUNDING) | (goal > high + _ROUNDING))).any():
+            warnings.warn(
+                f"task {spec.name!r}: at the goal vector {vector} the goal is {[round(float(x), 4) for x in goal]}, "
+                f"which is observed as the nearest place within goal_low {spec.goal_low} and goal_high "
+                f"{spec.goal_high}; widen these, unless that is meant",
+                UserWarning,
+                stacklevel=2,
+            )
+            return
+
+
+def _placed(spec: TaskSpec, vector: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Goals and places of the prop (2, 3) at a goal vector, from two settled states that have no number in common."""
+    placed = [spec.place(jnp.asarray(vector, jnp.float32), _settled(spec, fill)) for fill in (0.0, 1.0)]
+    return np.array([p.goal for p in placed]), np.array([p.prop_pos for p in placed])
+
+
+def _settled(spec: TaskSpec, fill: float) -> Settled:
+    """A state of which every number is the same."""
+    shapes = {"qpos": NQ, "qvel": NV, "qacc_warmstart": NV, "prop_pos": 3, "tcp": 3, "frame": 18}
+    points = jnp.full((max(1, len(spec.points)), 3), fill)
+    return Settled(**{name: jnp.full(size, fill) for name, size in shapes.items()}, points=points)
 
 
 def _names(model: mujoco.MjModel, kind: str) -> list[str]:

@@ -238,7 +238,8 @@ def _robot(model: mujoco.MjModel) -> Iterator[str]:
     if not _same_shapes(_gripper(model), _gripper(_reference())):
         differing.append("shapes of the gripper that collide")
     if differing:
-        yield f"the robot is not metaworld's: {_several(differing)} differ"
+        hint = " (angles of metaworld's files are in radians)" if "limit_range" in differing else ""
+        yield f"the robot is not metaworld's: {_several(differing)} differ{hint}"
 
 
 def _gripper(model: mujoco.MjModel) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from pathlib import Path
 
 import jax
@@ -13,6 +15,7 @@ from scene_elements import ELEMENTS
 
 import mjx_metaworld as mw
 from mjx_metaworld.build import settle as settling
+from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.build.hulls import hulls_with
 from mjx_metaworld.physics.collision.hull_support import cube_directions
 from mjx_metaworld.scenes import catalog
@@ -312,6 +315,27 @@ def test_a_task_whose_places_are_not_there_is_refused_before_anything_is_built(t
     declare(SceneSpec(write(tmp_path, FREE * 2)), "own-task-2")
     with pytest.raises(ValueError, match=r"repeated name|own.xml does not fit"):
         mw.make("own-task-2")
+
+
+def test_a_place_that_moves_what_is_not_there_or_fails_is_refused(tmp_path):
+    declare(SceneSpec(write(tmp_path, FREE)))
+    with pytest.raises(ValueError, match=r"place moves the prop .* and the scene names none"):
+        mw.make("own-task")
+    declare(SceneSpec(write(tmp_path, FREE)), "own-task-2", place=lambda rand_vec, settled: rand_vec + jnp.ones(2))
+    with pytest.raises(ValueError, match=r"place fails at the goal vector \(-0.05, 0.6, 0.025\): .*shapes"):
+        mw.make("own-task-2")
+
+
+def test_a_goal_that_is_observed_elsewhere_is_warned_of():
+    base = mw.suites.resolve("reach-v3")[0]
+    low, high = (*base.rand_low[:3], -0.3, 0.6, 0.05), (*base.rand_high[:3], -0.15, 0.8, 0.12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_tasks([dataclasses.replace(base, name="as-it-is")])
+        wider = {"goal_low": (-0.3, 0.6, 0.05), "goal_high": (0.1, 0.9, 0.3)}
+        check_tasks([dataclasses.replace(base, name="wider", rand_low=low, rand_high=high, **wider)])
+    with pytest.warns(UserWarning, match=r"the goal is \[-0.3, 0.6, 0.05\], which is observed as the nearest place"):
+        check_tasks([dataclasses.replace(base, name="left", rand_low=low, rand_high=high)])
 
 
 def test_the_cache_of_settled_hands_goes_by_the_scenes_content(tmp_path, monkeypatch):
