@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from mjx_metaworld.build.settle import scene_content
 from mjx_metaworld.processes.archive import describe
 from mjx_metaworld.processes.cache import digest_of
+from mjx_metaworld.processes.code import digest_of_value
+from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.tasks.registry import is_built_in
 from mjx_metaworld.tasks.spec import TaskSpec
 
@@ -17,6 +21,21 @@ from mjx_metaworld.tasks.spec import TaskSpec
 def all_built_in(specs: Sequence[TaskSpec]) -> bool:
     """True if all tasks are this package's, so that their names and its code tell what they compute."""
     return all(is_built_in(spec) for spec in specs)
+
+
+def declarations(specs: Sequence[TaskSpec]) -> dict[str, str]:
+    """Digests of the tasks that are not this package's, by their names and the Python that compiled their functions."""
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    return {
+        f"{spec.name} ({python})": digest_of(digest_of_value(spec), _scene(spec))[:16]
+        for spec in specs
+        if not is_built_in(spec)
+    }
+
+
+def _scene(spec: TaskSpec) -> str:
+    scene = spec.scene_spec
+    return scene.name if scene.own is None else scene_content(load_scene(scene))
 
 
 def digest_of_tables(*tables: Any) -> str:

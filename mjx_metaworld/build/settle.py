@@ -112,14 +112,14 @@ def _fields() -> tuple[str, ...]:
 def _cache_name(spec: TaskSpec, prop_positions: np.ndarray | None) -> str:
     """Name of the cached outcome: it tells versions and task, and by a digest all else that it depends on."""
     scene = spec.scene_spec
-    described = scene if scene.own is None else (_content(load_scene(scene)), scene.prop)
+    described = scene if scene.own is None else (scene_content(load_scene(scene)), scene.prop)
     places = b"" if prop_positions is None else np.ascontiguousarray(prop_positions, float).tobytes()
     digest = digest_of(described, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields(), places)
     folder = f"settle{_FORMAT}-metaworld{versions('metaworld')['metaworld']}-mujoco{mujoco.__version__}"
     return f"{folder}/{spec.name}-{digest}"
 
 
-def _content(model: mujoco.MjModel) -> str:
+def scene_content(model: mujoco.MjModel) -> str:
     """A digest of a compiled scene. Versions tell metaworld's scenes apart; other files change under their names."""
     buffer = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, buffer)

@@ -32,6 +32,11 @@ def digest_of_code() -> str:
     return digest.hexdigest()
 
 
+def digest_of_value(value: Any) -> str:
+    """Digest a value such as a declaration: the functions and numbers in it, but not what these functions look up."""
+    return hashlib.sha256("\0".join(_of(value, set())).encode()).hexdigest()
+
+
 def _of_namespace(namespace: Any, place: str, seen: set[int]) -> Iterator[str]:
     for name, value in sorted(namespace.items()):
         if not (name.startswith("__") and name.endswith("__")) or name in ("__call__", "__init__", "__post_init__"):

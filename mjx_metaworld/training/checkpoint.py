@@ -26,6 +26,7 @@ LOCK_FILE = "run.lock"
 _THREEFRY_WORDS = 2  # of a key of JAX's default implementation
 CHECKPOINTS, BEST = "checkpoints", "best"  # folders of a run
 BROKEN = "broken"  # where checkpoints are put that a run went on without
+_DECLARED = "declared"  # in `run.json`, digests of tasks that are not this package's
 _KEEP = 3  # the newest checkpoints; older ones are deleted
 _EXPERIENCE = ("env_state", "replay")  # fields of train states that only going on needs
 
@@ -272,19 +273,29 @@ class Run(NamedTuple):
     key_impl: str  # its implementation, as `jax.random.key` takes it
 
 
-def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict[str, Any]) -> None:
+def open_run(
+    folder: Path,
+    config: TrainConfig,
+    key: Key[Array, ""],
+    facts: dict[str, Any],
+    declared: dict[str, str] | None = None,
+) -> None:
     """Begin a run in a folder, or see that the folder holds this very run.
+
+    A task of one's own that is declared otherwise than when the run began is warned of.
 
     Args:
         folder: made if it does not exist.
         config: what is trained.
         key: starts the run's only random stream.
         facts: for the reader, such as device and versions.
+        declared: digests of tasks that are not this package's.
 
     Raises:
         CheckpointError: if the folder holds another run, or something else.
     """
     file = folder / RUN_FILE
+    declared = declared or {}
     partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves, with the lock
     if file.exists():
         stored = read_run(folder)
@@ -295,13 +306,23 @@ def open_run(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict
             changed.append(f"random key {stored.key}, now {key_words(key)}")
         if changed:
             raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
+        began_with = json.loads(file.read_text(encoding="utf-8")).get(_DECLARED, {})
+        _warn_of_declarations(began_with, declared)
+        declared = declared | began_with
     elif folder.exists() and any(path not in (partial, folder / LOCK_FILE) for path in folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
     start = {"key": key_words(key), "key_impl": key_impl(key)}
-    content = {"config": as_json(config), **start, **facts}
+    content = {"config": as_json(config), **start, **facts, _DECLARED: declared}
     partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
     partial.replace(file)
+
+
+def _warn_of_declarations(began_with: Mapping[str, str], declared: Mapping[str, str]) -> None:
+    others = [name for name, digest in declared.items() if began_with.get(name, digest) != digest]
+    if others:
+        message = "the task or its scene is another one than when this run began, whose record goes on"
+        warnings.warn(f"{', '.join(others)}: {message}", UserWarning, stacklevel=3)
 
 
 def read_run(folder: Path) -> Run:

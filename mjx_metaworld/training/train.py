@@ -12,6 +12,7 @@ import jax
 from jaxtyping import Array, Key
 from rich.console import Console
 
+from mjx_metaworld.build.identity import declarations
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeStats
@@ -124,7 +125,7 @@ def train(
         def hold() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(folder, folder / LOCK_FILE))
-            open_run(folder, config, key, _facts(devices))
+            open_run(folder, config, key, _facts(devices), declarations(env.tasks))
 
         from_leader(hold)
         checkpoints = Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)

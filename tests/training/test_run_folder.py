@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import jax
@@ -145,6 +146,17 @@ def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tmp_path):
         with pytest.raises(LockedError, match=rf"{tmp_path} is in use: process {os.getpid()} on"):
             train(TINY, jax.random.key(0), tmp_path)
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == whole
+
+
+def test_a_task_that_is_declared_otherwise_is_warned_of(tmp_path):
+    key, declared = jax.random.key(0), {"own-task (Python 3.11)": "a digest"}
+    open_run(tmp_path, TINY, key, {}, declared)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_run(tmp_path, TINY, key, {}, declared)
+        open_run(tmp_path, TINY, key, {}, {"own-task (Python 3.12)": "another"})  # whose functions are compiled anew
+    with pytest.warns(UserWarning, match=r"own-task .*: the task or its scene is another one than when this run began"):
+        open_run(tmp_path, TINY, key, {}, {"own-task (Python 3.11)": "another"})
 
 
 # --- checkpoints ---
