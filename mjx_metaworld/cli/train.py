@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
-from mjx_metaworld.cli.imports import given_flags
+from mjx_metaworld.cli.imports import FLAG, given_flags
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.processes.cluster import connect
 from mjx_metaworld.processes.hosts import from_leader, is_leader
@@ -112,7 +113,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
     progress = trained.progress
     console.print(
         f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
-        f"{progress.seconds:,.0f} s. {suggestion(args.tasks, folder)}",
+        f"{progress.seconds:,.0f} s. {suggestion(args.tasks, folder, config.randomise)}",
         highlight=False,
     )
     best = trained.best or progress
@@ -140,12 +141,17 @@ def command_of(args: Train) -> str:
     return shlex.join(words) + given_flags()
 
 
-def suggestion(tasks: str, folder: Path) -> str:
-    """The command that evaluates what was trained, beside metaworld where that has all the tasks."""
+def suggestion(tasks: str, folder: Path, randomise: Sequence[str] = ()) -> str:
+    """The command that evaluates what was trained, beside metaworld where that has all the tasks.
+
+    Opening a run imports nothing, so the modules of its own terms are named.
+    """
     command = f"mjx-metaworld eval {shlex.quote(str(folder))}"
+    modules = dict.fromkeys(term.partition(":")[0] for term in randomise if ":" in term)
+    command_flags = given_flags() + "".join(f" {FLAG} {shlex.quote(module)}" for module in modules)
     if all(in_metaworld(spec) for spec in resolve(tasks)):
-        return f"Evaluate beside CPU metaworld: {command} --reference{given_flags()}"
-    return f"Evaluate: {command}{given_flags()}"
+        return f"Evaluate beside CPU metaworld: {command} --reference{command_flags}"
+    return f"Evaluate: {command}{command_flags}"
 
 
 def configuration(args: Train) -> TrainConfig:

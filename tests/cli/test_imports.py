@@ -123,6 +123,8 @@ def test_the_evaluation_that_training_suggests(elsewhere, capsys):
     declare(elsewhere / "first_tasks.py", "first")
     listed(capsys, "--import", "first_tasks.py")
     assert suggestion("first", Path("out")) == "Evaluate: mjx-metaworld eval out --import first_tasks.py"
+    drawn = suggestion("first", Path("out"), ("friction=0.5,2", "terms:sticky", "terms:heavy"))
+    assert drawn == "Evaluate: mjx-metaworld eval out --import first_tasks.py --import terms"
     assert "mjx-metaworld eval out --reference --import" in suggestion("reach-v3", Path("out"))
 
 
