@@ -40,13 +40,13 @@ def import_tasks(argv: Sequence[str]) -> None:
         ValueError: if something cannot be imported, with its name and the reason.
     """
     _given[:] = named(argv)
+    serves_terms = any(argument.startswith("--randomise") for argument in argv)
     for point in entry_points(group=GROUP):
         blamed(point.load, f"entry point {point.name} of {GROUP}, {point.value}")
     for name in _given:
         is_file = name.endswith(".py") or "/" in name
         before, loaded = _declared(), set(sys.modules)
         module = blamed(functools.partial(_load_file if is_file else import_module, name), f"{FLAG} {name}")
-        serves_terms = any(argument.startswith("--randomise") for argument in argv)
         if module.__name__ not in loaded and _declared() == before and not serves_terms:
             print(f"mjx-metaworld: warning: {FLAG} {name} declares no task and no suite", file=sys.stderr)
 

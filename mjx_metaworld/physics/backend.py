@@ -18,7 +18,7 @@ Backend = Literal["auto", "cpu", "cpu-xla", "accelerator", "cuda"]
 # registers (measured against 8, 32 and 64) and blocks of alike costs (against 64 and 256, benchmarks/LOG.md, section
 # 13).
 CPU_XLA = Execution(tile=16, block=128, contact_group=CONTACTS_PER_GROUP, early_exit=True)
-# With collision detection and the solver in C++ where there is a compiler (sections 33 and 35).
+# With every stage in C++ where there is a compiler (sections 33 and 35).
 CPU = dataclasses.replace(CPU_XLA, cpu_kernels=True)
 # On a GPU or TPU all run side by side, and the solver gathers the few that need more than one step (section 23).
 ACCELERATOR = Execution(compaction=4)

@@ -271,6 +271,7 @@ class Run(NamedTuple):
     config: TrainConfig
     key: list[int]  # the words of the random key that it began with
     key_impl: str  # its implementation, as `jax.random.key` takes it
+    declared: dict[str, str]  # digests of the tasks that are not this package's, when it began
 
 
 def open_run(
@@ -306,9 +307,8 @@ def open_run(
             changed.append(f"random key {stored.key}, now {key_words(key)}")
         if changed:
             raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
-        began_with = json.loads(file.read_text(encoding="utf-8")).get(_DECLARED, {})
-        _warn_of_declarations(began_with, declared)
-        declared = declared | began_with
+        _warn_of_declarations(stored.declared, declared)
+        declared = declared | stored.declared
     elif folder.exists() and any(path not in (partial, folder / LOCK_FILE) for path in folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
@@ -342,7 +342,7 @@ def read_run(folder: Path) -> Run:
         config, key = from_json(data["config"]), [int(word) for word in data["key"]]
         # Runs of before `key_impl` was written have JAX's own, or that of the other length.
         impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
-        return Run(config, key, impl)
+        return Run(config, key, impl, dict(data.get(_DECLARED, {})))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
 

@@ -233,7 +233,8 @@ class _Clone:
     def _learn(self, state: CloneState, key: Array) -> tuple[CloneState, Float[Array, ""]]:
         def loss(params: Any, batch: Lesson) -> tuple[Float[Array, ""], Float[Array, ""]]:
             error = self._act(params, state.hand_moments, batch.view, batch.task) - batch.answer
-            return jnp.mean(error**2), jnp.mean(error**2)
+            mean = jnp.mean(error**2)
+            return mean, mean
 
         def update(carry: tuple[Any, Any, Any], update_key: Array) -> tuple[tuple[Any, Any, Any], Array]:
             student, average, optimizer = carry

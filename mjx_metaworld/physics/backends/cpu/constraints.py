@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from mjx_metaworld.physics import constraint
 from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
+from mjx_metaworld.physics.backends.cpu.robot import Robot
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import MOCAP_QUAT, Constraints, ContactRows
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics, PhysicsState, Scene
@@ -52,22 +52,11 @@ class Operands(NamedTuple):
         return kind(**fields)
 
 
-class Robot:
-    """The robot's constants, compared by identity."""
-
-    def __init__(self, arm: Arm) -> None:
-        self.arm = arm
-
-    @functools.cached_property
-    def table(self) -> np.ndarray:
-        """The constants as the kernel takes them, one after the other."""
-        arm = self.arm
-        parts = (
-            *(arm.timestep, MOCAP_QUAT, arm.weld_relquat, arm.weld_torquescale),
-            *(arm.weld_solref, arm.weld_solimp, arm.weld_invweight),
-            *(arm.limit_range, arm.limit_solref, arm.limit_solimp, arm.dof_invweight0),
-        )
-        return np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
+def _robot(arm: Arm) -> Robot:
+    """The numbers of `Constants` in `constraints.cpp`."""
+    weld = arm.weld_relquat, arm.weld_torquescale, arm.weld_solref, arm.weld_solimp, arm.weld_invweight
+    limits = arm.limit_range, arm.limit_solref, arm.limit_solimp, arm.dof_invweight0
+    return Robot(arm, (arm.timestep, MOCAP_QUAT, *weld, *limits))
 
 
 def make_constraints(
@@ -87,7 +76,7 @@ def make_constraints(
     if state.qpos.dtype != jnp.float32:
         return constraint.make_constraints(arm, scene, kin, state, contacts, execution, scratch)
     operands = Operands.of(scene, kin, state, contacts)
-    return Constraints(*_constraints(*operands, robot=Robot(arm), execution=execution))
+    return Constraints(*_constraints(*operands, robot=_robot(arm), execution=execution))
 
 
 def _shapes(*operands: Any, robot: Robot, execution: Execution) -> list[jax.ShapeDtypeStruct]:
@@ -106,7 +95,7 @@ def _shapes(*operands: Any, robot: Robot, execution: Execution) -> list[jax.Shap
 def _in_kernel(
     shapes: list[jax.ShapeDtypeStruct], *operands: Array, robot: Robot, execution: Execution
 ) -> Sequence[Array]:
-    return jax.ffi.ffi_call(KERNEL.target(), shapes)(*operands, robot.table)
+    return jax.ffi.ffi_call(KERNEL.target(), shapes)(*operands, robot.packed)
 
 
 def _by_xla(*arrays: Array, robot: Robot, execution: Execution) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,15 +17,17 @@ _LINKS = 7
 
 
 class Robot:
-    """Constants of the robot as the kernel takes them; equal where these are.
+    """Constants of the robot as a kernel takes them; equal where these are.
 
     Args:
         arm: of any robot with this skeleton.
+        numbers: those that the kernel takes, in its order; None: as those of dynamics and integration do.
     """
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: Arm, numbers: Sequence[Any] | None = None) -> None:
         self.arm = arm
-        self.packed = _pack(arm)
+        numbers = _numbers(arm) if numbers is None else numbers
+        self.packed = np.concatenate([np.ravel(x) for x in numbers]).astype(np.float32)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Robot) and np.array_equal(self.packed, other.packed)
@@ -33,13 +36,13 @@ class Robot:
         return hash(self.packed.tobytes())
 
 
-def _pack(arm: Arm) -> np.ndarray:
-    """The numbers of `Robot` in `skeleton.hpp`, float32 in their order."""
+def _numbers(arm: Arm) -> Sequence[Any]:
+    """The numbers of `Robot` in `skeleton.hpp`, in their order."""
     axis_quat = np.concatenate([np.zeros((_LINKS, 1)), arm.axis[:_LINKS]], axis=1)
     turned = [right_multiplication(quat) @ still for quat, still in zip(axis_quat, arm.quat, strict=False)]
     claw_mat = np.stack([matrix(quat) for quat in arm.quat[_LINKS:]])
     carried = np.cumsum(arm.mass[::-1])[::-1]
-    numbers = [
+    return [
         arm.qpos0,
         arm.quat[:_LINKS],
         np.stack(turned),
@@ -61,7 +64,6 @@ def _pack(arm: Arm) -> np.ndarray:
         arm.actuator_bias,
         arm.timestep,
     ]
-    return np.concatenate([np.ravel(x) for x in numbers]).astype(np.float32)
 
 
 def robots_where_none(arm: Arm, scene: Scene) -> Scene:

@@ -36,11 +36,6 @@ inline Vector root(Vector x) {
 }
 inline Mask truncated(Vector x) { return __builtin_convertvector(x, Mask); }
 inline Vector real(Mask x) { return __builtin_convertvector(x, Vector); }
-inline Mask bits(Vector x) {
-    Mask y;
-    std::memcpy(&y, &x, sizeof y);
-    return y;
-}
 inline bool any(Mask mask) {
     std::int32_t found = 0;
     for (int i = 0; i < LANES; ++i) found |= mask[i];
