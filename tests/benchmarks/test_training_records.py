@@ -29,7 +29,7 @@ ARGUMENTS = [
 @pytest.mark.parametrize("args", ARGUMENTS)
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_the_command_of_a_run_makes_it_again(args, impl):
-    run = Run(configuration(args), key_words(jax.random.key(args.seed, impl=impl)), impl)
+    run = Run(configuration(args), key_words(jax.random.key(args.seed, impl=impl)), impl, declared={})
     found = arguments_of(run)
     assert (configuration(found), found.seed) == (run.config, args.seed)
     command = next(command for command in cli.COMMANDS if command.name == "train")
