@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
     from mjx_metaworld.cli.evaluate_trials import TrialFigures
 
+_OF_TRIALS = "adaptation_episodes, evaluation_episodes and likely_actions"
 _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
 
@@ -51,6 +52,7 @@ class Eval:
     processes: int = 2  # that run the reference's experts
     adaptation_episodes: int | None = None  # of a checkpoint that learns in trials, before the episodes that count
     evaluation_episodes: int | None = None  # of such a checkpoint, that count; by default 1
+    likely_actions: bool = False  # of such a checkpoint, in the episodes that count, instead of drawn ones
 
     def __post_init__(self) -> None:
         if self.num_goals is not None and not 1 <= self.num_goals <= NUM_GOALS:
@@ -75,11 +77,11 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
             does not have.
         CheckpointError: if a folder is named that holds no usable checkpoint.
     """
-    in_trials = args.adaptation_episodes is not None or args.evaluation_episodes is not None
+    in_trials = args.likely_actions or not (args.adaptation_episodes is None and args.evaluation_episodes is None)
     if Path(args.tasks).is_dir():
         return _evaluate_run(Path(args.tasks), args, in_trials, console)
     if in_trials:
-        raise ValueError("adaptation_episodes and evaluation_episodes are for checkpoints of policies with memory")
+        raise ValueError(f"{_OF_TRIALS} are for checkpoints of policies with memory")
     if args.randomise:
         raise ValueError("randomise is for checkpoints, whose episodes on CPU metaworld can be left out")
     if args.renderer != "device":
@@ -103,7 +105,7 @@ def _evaluate_run(
     num_goals, num_steps = args.num_goals or NUM_GOALS, args.num_steps or EPISODE_STEPS
     if trial_episodes_of(read_run(find_checkpoint(folder).run).config.algorithm) is None:
         if in_trials:
-            raise ValueError(f"adaptation_episodes and evaluation_episodes are for trials; {folder} has none")
+            raise ValueError(f"{_OF_TRIALS} are for trials; {folder} has none")
         return evaluate_checkpoint(
             folder, num_goals, num_steps, args.seed, args.reference, console, args.renderer, args.randomise
         )
@@ -115,6 +117,7 @@ def _evaluate_run(
         folder,
         args.adaptation_episodes,
         args.evaluation_episodes or 1,
+        args.likely_actions,
         num_goals,
         num_steps,
         args.seed,

@@ -26,7 +26,7 @@ class TrialFigures:
 
     tasks: str  # the suite or list of tasks that it is evaluated with
     task: str
-    first_here: float | None  # of the first episode of adaptation, with drawn actions, at any step; None without one
+    first_here: float | None  # of the first episode of adaptation, at any step; None without one
     success_here: float  # of the episodes of evaluation
     success_there: float | None  # on CPU metaworld
     return_here: float  # mean up to the first success
@@ -36,6 +36,7 @@ def evaluate_trials(
     folder: Path,
     adaptation_episodes: int | None,
     evaluation_episodes: int,
+    likely_actions: bool,
     num_goals: int,
     num_steps: int,
     seed: int,
@@ -48,6 +49,7 @@ def evaluate_trials(
         folder: of the run; its newest checkpoint is taken.
         adaptation_episodes: before those that count; None for as many as a trial of training has before its last.
         evaluation_episodes: that count.
+        likely_actions: whether these take the most likely actions instead of drawn ones.
         num_goals: of the 50 frozen goals a task.
         num_steps: control steps an episode at most.
         seed: of the frozen goals.
@@ -61,7 +63,7 @@ def evaluate_trials(
     config = read_run(find_checkpoint(folder).run).config
     if adaptation_episodes is None:
         adaptation_episodes = (trial_episodes_of(config.algorithm) or 1) - 1
-    length = TrialLength(adaptation_episodes, evaluation_episodes)
+    length = TrialLength(adaptation_episodes, evaluation_episodes, likely_actions)
     splits = _splits(config.tasks)
     if reference:
         require_metaworld([spec for tasks in splits for spec in resolve(tasks)], "eval --reference")
@@ -72,10 +74,11 @@ def evaluate_trials(
         bars.remove_task(loading)
         for tasks in splits:
             rows += _evaluate(trained, tasks, length, num_goals, num_steps, seed, reference, bars)
+    actions = "the most likely" if length.likely else "drawn"
     title = (
         f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}); "
         f"{length.adaptation} episodes of adaptation, {length.evaluation} of evaluation, of {num_steps} steps (or, in "
-        f"evaluation, the first success), rewards {trained.env.reward_version}"
+        f"evaluation, the first success), {actions} actions, rewards {trained.env.reward_version}"
     )
     console.print(_table(title, rows, reference))
     return rows

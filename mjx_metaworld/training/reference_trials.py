@@ -49,7 +49,7 @@ def evaluate_trials_on_reference(
         length: episodes of a trial.
         num_steps: control steps of an episode at most, up to the reference's 500.
         advance: called after every control step of all tasks, for a progress bar.
-        key: of the actions drawn in adaptation.
+        key: of the actions drawn.
 
     Raises:
         ValueError: if metaworld lacks one of the tasks, or for a bad number of episodes.
@@ -58,7 +58,7 @@ def evaluate_trials_on_reference(
     check_integer("adaptation episodes", length.adaptation, low=0)
     check_integer("evaluation episodes", length.evaluation)
     envs = reference_vector(env, rand_vecs, num_steps, goal_observable=False, recurrent_info_in_obs=True)
-    agent = TrialAgent(policy, len(env.tasks), advance, key)
+    agent = TrialAgent(policy, len(env.tasks), advance, key, likely=length.likely)
     _, mean_return, success = metalearning_evaluation(
         agent,
         envs,
@@ -80,7 +80,8 @@ class TrialAgent:
         policy: what acts.
         num_envs: number of environments.
         advance: called at every action.
-        key: of the actions drawn in adaptation; always the same by default.
+        key: of the actions drawn; always the same by default.
+        likely: whether episodes of evaluation take the most likely actions instead of drawn ones.
     """
 
     def __init__(
@@ -89,8 +90,11 @@ class TrialAgent:
         num_envs: int,
         advance: Callable[[], object] = lambda: None,
         key: Key[Array, ""] | None = None,
+        *,
+        likely: bool = False,
     ) -> None:
         self._policy = policy
+        self._likely = likely
         self._act = jit(policy.act)
         self._num_envs = num_envs
         self._advance = advance
@@ -105,12 +109,11 @@ class TrialAgent:
 
     def adapt_action(self, observations: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Actions as in training, and nothing beside them."""
-        self._key, key = jax.random.split(self._key)
-        return self._take(observations, key), {}
+        return self._take(observations, self._draw_key()), {}
 
     def eval_action(self, observations: np.ndarray) -> np.ndarray:
-        """The most likely actions."""
-        return self._take(observations, None)
+        """Actions of an episode that counts."""
+        return self._take(observations, None if self._likely else self._draw_key())
 
     def step(self, timestep: Timestep) -> None:
         """Take in whether episodes ended; rewards and actions the next observation tells."""
@@ -122,6 +125,10 @@ class TrialAgent:
     def reset(self, env_mask: np.ndarray) -> None:
         """In some environments another episode of the trial begins."""
         self._done |= np.asarray(env_mask, bool) & self._acted
+
+    def _draw_key(self) -> Key[Array, ""]:
+        self._key, key = jax.random.split(self._key)
+        return key
 
     def _take(self, observations: np.ndarray, key: Array | None) -> np.ndarray:
         self._advance()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ class TrialLength(NamedTuple):
     """Episodes of an evaluation's trials."""
 
     adaptation: int  # in which actions are drawn, as in training
-    evaluation: int = 1  # with the most likely actions; those that count
+    evaluation: int = 1  # those that count
+    likely: bool = False  # whether these take the most likely actions instead of drawn ones
 
 
 class TrialStats(NamedTuple):
@@ -59,7 +61,8 @@ def make_trial_evaluator(
     """Prepare the evaluation of a policy with memory on given goals; one compiled program serves all calls.
 
     Each goal is a trial: whole episodes of adaptation, then episodes of evaluation that end at their first success.
-    All begin in the same state, and the policy remembers throughout.
+    All begin in the same state, and the policy remembers throughout. Actions are drawn as in training: a policy that
+    learns in trials tries things out, and the most likely actions leave that out.
 
     Args:
         env: whose own episode length does not matter here.
@@ -68,7 +71,7 @@ def make_trial_evaluator(
         length: episodes of a trial.
         num_steps: control steps of an episode, at most.
         lanes: how the trials are divided among devices, if their number allows it.
-        key: of the actions drawn in adaptation; always the same by default.
+        key: of the actions drawn; always the same by default.
 
     Returns:
         The evaluation: statistics of the shape (tasks, goals, episodes), on the host.
@@ -84,14 +87,16 @@ def make_trial_evaluator(
     def run(source: Any, first: State, keys: Array) -> tuple[EpisodeStats, EpisodeStats]:
         agent, num_envs = policy(source), first.task.shape[0]
 
-        def episode(carry: tuple[Any, Past], key: Array, *, adapts: bool) -> tuple[tuple[Any, Past], EpisodeStats]:
+        def episode(
+            carry: tuple[Any, Past], key: Array, *, adapts: bool, draws: bool
+        ) -> tuple[tuple[Any, Past], EpisodeStats]:
             def going_on(now: _Now) -> Bool[Array, " envs"]:
                 return jnp.full(num_envs, True) if adapts else ~now.episodes.stats.success
 
             def step(now: _Now) -> _Now:
                 key, draw_key = jax.random.split(now.key)
                 state = now.episodes.state
-                action, memory = agent.act(now.memory, state.obs, now.past, draw_key if adapts else None)
+                action, memory = agent.act(now.memory, state.obs, now.past, draw_key if draws else None)
                 episodes = step_episodes(env, now.episodes, action, until_success=not adapts)
                 no = jnp.zeros(num_envs, bool)
                 past = past_after(action, episodes.state.reward, no, no)
@@ -105,11 +110,12 @@ def make_trial_evaluator(
             return (end.memory, again), end.episodes.stats
 
         carry = agent.start(num_envs), no_past(num_envs, env.action_size)
-        key = keys[0]
-        adapt_keys = jax.random.split(key, length.adaptation)
-        carry, adaptation = jax.lax.scan(lambda c, k: episode(c, k, adapts=True), carry, adapt_keys)
-        count = jnp.zeros(length.evaluation)
-        _, evaluation = jax.lax.scan(lambda c, _: episode(c, key, adapts=False), carry, count)
+        adapt_key, count_key = jax.random.split(keys[0])
+        adapt_keys = jax.random.split(adapt_key, length.adaptation)
+        carry, adaptation = jax.lax.scan(lambda c, k: episode(c, k, adapts=True, draws=True), carry, adapt_keys)
+        count_keys = jax.random.split(count_key, length.evaluation)
+        counting = functools.partial(episode, adapts=False, draws=not length.likely)
+        _, evaluation = jax.lax.scan(counting, carry, count_keys)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), (adaptation, evaluation))
 
     keys = start_key[None]

@@ -12,6 +12,7 @@ from support.memory_policies import sweeping
 
 import mjx_metaworld as mw
 import mjx_metaworld.adapters.gymnasium
+from mjx_metaworld.observation import OBSERVATION_SIZE
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy
 from mjx_metaworld.training.reference_trials import TrialAgent, evaluate_trials_on_reference
 from mjx_metaworld.training.trial_evaluation import TrialLength, TrialStats, make_trial_evaluator
@@ -98,15 +99,21 @@ def test_cpu_metaworld_agrees():
 
 
 @pytest.mark.usefixtures("kinematic")
-def test_actions_are_drawn_in_adaptation_alone():
+def test_actions_are_drawn_or_in_the_episodes_that_count_the_most_likely():
     def act(memory: jax.Array, obs: jax.Array, past: Past, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         drawn = jnp.zeros((len(obs), 4)) if key is None else jax.random.uniform(key, (len(obs), 4), minval=-1.0)
         return drawn, memory
 
-    stats = evaluate(RecurrentPolicy(lambda num_envs: jnp.zeros(num_envs), act), TrialLength(3, 2))
-    assert len(set(stats.adaptation.episode_return[0, 0].tolist())) == 3
-    assert len(set(stats.evaluation.episode_return[0, 0].tolist())) == 1
-    assert stats.adaptation.success.shape == (1, GOALS, 3)
+    policy = RecurrentPolicy(lambda num_envs: jnp.zeros(num_envs), act)
+    for likely, different in ((True, 1), (False, 2)):
+        stats = evaluate(policy, TrialLength(3, 2, likely))
+        assert len(set(stats.adaptation.episode_return[0, 0].tolist())) == 3
+        assert len(set(stats.evaluation.episode_return[0, 0].tolist())) == different
+        assert stats.adaptation.success.shape == (1, GOALS, 3)
+        agent = TrialAgent(policy, 1, likely=likely)
+        observation = np.zeros((1, OBSERVATION_SIZE + 6))
+        counted = {agent.eval_action(observation).tobytes() for _ in range(2)}
+        assert len(counted) == different
 
 
 @pytest.mark.parametrize(
