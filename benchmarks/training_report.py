@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ PAGE = Path("docs/results.md")
 DOCUMENTS = (PAGE, Path("docs/guides/training.md"), Path("docs/guides/pixels.md"))
 CURVES = PAGE.with_suffix("")
 PUBLISHED = Path("benchmarks/results/published.json")
+_SIDES = ("here", "there")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def draw_curves(results: Sequence[Result]) -> None:
 def write_sections(document: Path, results: Sequence[Result]) -> None:
     """Write the sections that a document has markers for."""
     text = document.read_text(encoding="utf-8")
-    reading, seeing = ([r for r in results if r.sees() is sees] for sees in (False, True))
+    reading, seeing = ([r for r in results if r.sees() is sees and not r.held_out] for sees in (False, True))
     sections = {
         "training": lambda: training_table(reading),
         "seeing": lambda: seeing_table(seeing),
@@ -76,11 +77,16 @@ def overview(results: Sequence[Result]) -> str:
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for (task, algorithm, where), runs in sorted(_groups(results, _kind).items()):
-        here, there = ([getattr(r, f"success_{side}") for r in runs] for side in ("here", "there"))
-        lines.append(
-            f"| [{task}](#{_anchor(task)}) | {_told(algorithm, runs)} | {where} | {len(runs)} | {_steps(runs)} "
-            f"| {_span([r.seconds / 60 for r in runs], '.1f')} | {_success(here)} | {_success(there)} |"
+        about = (
+            f"| {_told(algorithm, runs)} | {where} | {len(runs)} | {_steps(runs)} "
+            f"| {_span([r.seconds / 60 for r in runs], '.1f')}"
         )
+        here, there = ([getattr(r, f"success_{side}") for r in runs] for side in _SIDES)
+        lines.append(f"| [{task}](#{_anchor(task)}) {about} | {_success(here)} | {_success(there)} |")
+        if runs[0].held_out:
+            here, there = ([_mean(getattr(t, f"success_{side}") for t in r.held_out) for r in runs] for side in _SIDES)
+            name = f"its held-out tasks, {runs[0].held_out[0].tasks}"
+            lines.append(f"| {name} {about} | {_success(here)} | {_success(there)} |")
     return "\n".join(lines)
 
 
@@ -109,7 +115,9 @@ def _chapter(task: str, results: Sequence[Result]) -> str:
     names = [algorithm for (algorithm,) in by_algorithm]
     pictures = [f"![{task} by {name}]({CURVES.name}/{_curve_name(task, name)})" for name in names]
     parts = [f"### {task}", *pictures, _run_table(results)]
-    if any(r.by_task for r in results):
+    if any(r.held_out for r in results):
+        parts.append(_trial_table([r for r in results if r.held_out]))
+    elif any(r.by_task for r in results):
         parts.append(_task_table([r for r in results if r.by_task]))
     return "\n\n".join([*parts, _provenance(results)])
 
@@ -126,9 +134,27 @@ def _run_table(results: Sequence[Result]) -> str:
         shown = "" if not sees else f" {r.success_opengl:.1%} |" if r.success_opengl is not None else " |"
         lines.append(
             f"| {r.algorithm()} | {r.seed} | {r.where()} | {r.env_steps:,} | {r.parts} | {r.seconds / 60:.1f} "
-            f"| {r.success_here:.1%} |{shown} {r.success_there:.1%} | {r.return_here:.0f} | {r.return_there:.0f} |"
+            f"| {r.success_here:.1%} |{shown} {r.success_there:.1%} | {r.return_here:.0f} "
+            f"| {'' if r.return_there is None else f'{r.return_there:.0f}'} |"
         )
     return "\n".join(lines)
+
+
+def _trial_table(results: Sequence[Result]) -> str:
+    """Success of the tasks of training and of those held out, in the mean over the seeds of an algorithm."""
+    lines = [
+        "| suite | task | first episode, here | evaluation, here | evaluation, CPU metaworld |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    names = ("first_here", "success_here", "success_there")
+    for rows in zip(*(r.by_task + r.held_out for r in results), strict=True):
+        cells = [f"{_mean(getattr(row, name) for row in rows):.0%}" for name in names]
+        lines.append(f"| {rows[0].tasks} | {rows[0].task} | {' | '.join(cells)} |")
+    about = (
+        "Goals are hidden. In the first episode of a trial the policy knows nothing of it, in that of the evaluation "
+        "it remembers those before. Actions are drawn."
+    )
+    return "\n".join([*lines, "", about])
 
 
 def _task_table(results: Sequence[Result]) -> str:
@@ -140,7 +166,7 @@ def _task_table(results: Sequence[Result]) -> str:
         cells = [
             f"{np.mean([getattr(r.by_task[i], f'success_{side}') for r in runs]):.0%}"
             for runs in groups.values()
-            for side in ("here", "there")
+            for side in _SIDES
         ]
         lines.append(f"| {row.task} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -208,6 +234,10 @@ def seeing_table(results: Sequence[Result]) -> str:
         + ".",
     ]
     return "\n".join(lines)
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def _kind(result: Result) -> tuple[str, str, str]:

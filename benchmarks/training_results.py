@@ -29,7 +29,9 @@ class TaskResult:
     success_here: float
     success_there: float
     return_here: float
-    return_there: float
+    return_there: float | None = None  # in trials, metaworld's evaluation tells no return by task
+    tasks: str | None = None  # in trials, the suite that it is evaluated with, and
+    first_here: float | None = None  # success of the first episode, in which nothing is known of the trial
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Result:
     success_here: float
     success_there: float
     return_here: float
-    return_there: float
+    return_there: float | None  # None in trials
     curve: list[tuple[int, float, float]]  # environment steps, seconds, success of every evaluation
     device: str
     machine: str  # with the cores that the run could use
@@ -55,6 +57,7 @@ class Result:
     picture_size: int | None = None
     feels_hand: bool | None = None
     by_task: list[TaskResult] = field(default_factory=list)  # of several tasks
+    held_out: list[TaskResult] = field(default_factory=list)  # of a policy that learns in trials: tasks it never met
     parts: int = 1  # processes that made it, each going on from a checkpoint of the one before
     config: dict[str, Any] = field(default_factory=dict)  # all settings, since presets change; none of older records
 
@@ -77,7 +80,8 @@ def load_results() -> list[Result]:
     if not FILE.exists():
         return []
     entries = json.loads(FILE.read_text())
-    return [Result(**entry | {"by_task": [TaskResult(**row) for row in entry.get("by_task", [])]}) for entry in entries]
+    tables = ("by_task", "held_out")
+    return [Result(**e | {name: [TaskResult(**row) for row in e.get(name, [])] for name in tables}) for e in entries]
 
 
 def add_result(results: Sequence[Result], result: Result) -> list[Result]:
@@ -111,6 +115,9 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
         seeing = {name: algorithm[name] for name in ("cameras", "picture_size")}
         seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": _mean(row["success_here"] for row in opengl)}
     args = arguments_of(run)
+    held_out = [row for row in rows if row.tasks not in (None, args.tasks)]
+    rows = [row for row in rows if row not in held_out]
+    returns = [row.return_there for row in rows if row.return_there is not None]
     # A run that was stopped between two evaluations has a later policy than that of the last one.
     last = max((*records, *read_records(folder, ITERATION)), key=lambda record: record["env_steps"])
     return Result(
@@ -123,13 +130,14 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
         success_here=_mean(row.success_here for row in rows),
         success_there=_mean(row.success_there for row in rows),
         return_here=round(_mean(row.return_here for row in rows), 1),
-        return_there=round(_mean(row.return_there for row in rows), 1),
+        return_there=round(_mean(returns), 1) if returns else None,
         curve=[(r["env_steps"], r["seconds"], r["success"]) for r in records],
         device=about["device"],
         devices=about["devices"],
         machine=about["machine"],
         versions=about["versions"],
         by_task=rows if len(rows) > 1 else [],
+        held_out=held_out,
         parts=max(1, len(read_records(folder, START))),
         config=as_json(run.config),
         **seeing,

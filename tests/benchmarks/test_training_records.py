@@ -78,6 +78,25 @@ def test_a_folder_comes_on_record_and_into_the_page(tmp_path, monkeypatch):
     assert "arxiv.org/abs/2505.23150" in text
 
 
+def test_a_run_in_trials_is_recorded_with_the_tasks_it_never_met(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_results, "FILE", tmp_path / "training.json")
+    suites = {"reach-v3": "MT10", "push-v3": "MT10", "door-close-v3": "held out"}
+    rows = [
+        {"tasks": tasks, "task": task, "first_here": 0.1, "success_here": s, "success_there": s / 2, "return_here": 1.0}
+        for s, (task, tasks) in zip((1.0, 0.5, 0.25), suites.items(), strict=True)
+    ]
+    monkeypatch.setattr(training_results, "call_cli", lambda *arguments: json.dumps(rows))
+    result = evaluate_run(write_run(tmp_path / "run", {"reach-v3": [0.2], "push-v3": [0.1]}))
+    assert (result.success_here, result.success_there, result.return_there) == (0.75, 0.375, None)
+    assert [row.task for row in result.held_out] == ["door-close-v3"]
+    add_result([], result)
+    assert load_results()[0].held_out == result.held_out
+    overview, chapter = training_report.overview([result]), training_report.runs_by_task([result])
+    assert "| its held-out tasks, held out | ppo | 1 cpu (x86_64, 2 cores) | 1 | 0 k | 1.0 | 25.0%" in overview
+    assert "| held out | door-close-v3 | 10% | 25% | 12% |" in chapter
+    assert "| MT10 | reach-v3 | 10% | 100% | 50% |" in chapter
+
+
 def test_a_run_without_evaluations_is_refused(tmp_path):
     with pytest.raises(ValueError, match="run has no evaluation yet"):
         evaluate_run(write_run(tmp_path / "run", {"reach-v3": []}))
