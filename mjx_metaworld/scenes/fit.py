@@ -86,7 +86,7 @@ def _lost_contacts(spec: SceneSpec, physics: PhysicsConfig) -> list[str]:
     if shortage is None:
         return []
     if shortage.at_rest:
-        return ["; ".join(shortage.text.splitlines())]
+        return [" ".join(shortage.text.splitlines())]
     warnings.warn(f"{spec.file}: {shortage.text}", UserWarning, stacklevel=3)
     return []
 

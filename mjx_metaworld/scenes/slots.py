@@ -99,7 +99,7 @@ def shortage_of(needs: Mapping[str, Need], physics: PhysicsConfig) -> Shortage |
     enlarged = changed_fields(dataclasses.replace(physics, **wanted)).items()
     arguments, words = (sep.join(f"{name}={value!r}" for name, value in enlarged) for sep in (", ", " "))
     lines.append(f"physics=mw.PhysicsConfig({arguments}) has room for them (in commands --physics {words})")
-    return Shortage(at_rest, "\n".join(lines))
+    return Shortage(at_rest, ".\n".join(lines))
 
 
 def _lacking(numbers: np.ndarray, physics: PhysicsConfig) -> dict[str, int]:

@@ -33,9 +33,9 @@ def test_the_shortage_of_all_scenes_is_told_with_what_ends_it():
     assert not moving.at_rest
     assert moving.text.splitlines() == [
         "one loses contacts when the hand is led to what moves: the box pairs that touch are among the nearest 13, "
-        "box_pairs is 12",
+        "box_pairs is 12.",
         "other loses contacts when the hand is led to what moves: the box pairs that touch are among the nearest 15, "
-        "box_pairs is 12; 52 at once, max_contacts is 48",
+        "box_pairs is 12; 52 at once, max_contacts is 48.",
         "physics=mw.PhysicsConfig(box_pairs=15, max_contacts=52) has room for them (in commands --physics box_pairs=15 "
         "max_contacts=52)",
     ]
