@@ -20,7 +20,8 @@ from tyro.conf import Positional
 
 from mjx_metaworld.cli.benchmark import claim_devices
 from mjx_metaworld.compile import jit
-from mjx_metaworld.training.config import TrainConfig, preset, with_settings
+from mjx_metaworld.inputs.settings import with_settings
+from mjx_metaworld.training.config import TrainConfig, preset
 from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.fastsac import FastSACConfig
 from mjx_metaworld.training.loop import begin

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from mjx_metaworld import observation
 from mjx_metaworld.build.bank import Goals, nearest_row, random_row, settle_on_host
 from mjx_metaworld.build.identity import all_built_in, digest_of_tables
+from mjx_metaworld.build.slots import check_slots
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
@@ -93,10 +94,13 @@ def make(
             "nearest" of 128 places of the fixture, or the one that is "settled" for this very goal, by MuJoCo on the
             host through a callback (some 20 ms of a core each); or let it draw one of the 128 "banked" goals alone.
 
+    A scene of one's own that loses contacts while it moves, for want of slots, is warned of with the `physics` that has
+    them.
+
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
-            not fit, a reward version that there is not, a bad episode length, an unknown backend or kind of goals, and
-            for `privileged` where nothing is randomised.
+            not fit or loses contacts at rest for want of slots in `physics`, a reward version that there is not, a bad
+            episode length, an unknown backend or kind of goals, and for `privileged` where nothing is randomised.
         TypeError: if `pixels` or a term of `randomise` is no function, or a term does not return what it should.
         ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
@@ -178,6 +182,8 @@ class MetaWorldEnv(EqualCopies):
         self.goals: Goals = goals
         EngineConfig(physics, chosen_execution(backend))  # refused before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
+        if engine is None:
+            check_slots(tasks, physics)
         config = EngineConfig(physics, execution_of(backend))
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from flax import struct
 
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.processes.archive import describe, read_npz, rebuild
 from mjx_metaworld.types import State, on_host
 
@@ -27,12 +29,14 @@ class Trajectory(struct.PyTreeNode):
     Attributes:
         tasks: names of the tasks, by the states' `task`.
         every: control steps between two moments.
+        physics: accuracy of the engine that computed the states.
         states: leading axes (moments, lanes).
     """
 
     states: State
     tasks: tuple[str, ...] = struct.field(pytree_node=False)
     every: int = struct.field(pytree_node=False, default=1)
+    physics: PhysicsConfig = struct.field(pytree_node=False, default=PhysicsConfig())
 
     @classmethod
     def of(cls, env: MetaWorldEnv, states: State | Sequence[State], every: int = 1) -> Trajectory:
@@ -55,12 +59,13 @@ class Trajectory(struct.PyTreeNode):
         if np.ndim(kept.task) != 2:
             raise ValueError(f"states must have leading axes (moments, lanes), got {np.shape(kept.task)}")
         kept = kept.replace(pixels=None)
-        return cls(states=kept, tasks=tuple(spec.name for spec in env.tasks), every=check_integer("every", every))
+        names, physics = tuple(spec.name for spec in env.tasks), env.engine.config.accuracy
+        return cls(states=kept, tasks=names, every=check_integer("every", every), physics=physics)
 
     @property
     def env(self) -> MetaWorldEnv:
         """An environment of the same tasks, which draws the states; made anew at each call."""
-        return make(list(self.tasks))
+        return make(list(self.tasks), physics=self.physics)
 
     def __len__(self) -> int:
         return len(self.states.task)
@@ -75,6 +80,7 @@ class Trajectory(struct.PyTreeNode):
         leaves: list[np.ndarray] = []
         states = on_host(self.states)
         content = {"format": _FORMAT, "tasks": self.tasks, "every": self.every, "states": describe(states, leaves)}
+        content["physics"] = dataclasses.asdict(self.physics)
         members = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         members[_DESCRIPTION] = np.frombuffer(json.dumps(content).encode(), np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +115,8 @@ class Trajectory(struct.PyTreeNode):
             tasks = tuple(content["tasks"])
             if not all(isinstance(name, str) for name in tasks):
                 raise ValueError(f"its tasks are {tasks}")
-            return cls(states=states, tasks=tasks, every=check_integer("every", content["every"]))
+            physics = PhysicsConfig(**content.get("physics", {}))  # files of before it was written have the defaults
+            return cls(states=states, tasks=tasks, every=check_integer("every", content["every"]), physics=physics)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is no trajectory: {error}") from error
 

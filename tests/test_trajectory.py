@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("kinematic")
 
 @pytest.fixture(scope="module")
 def env(kinematic):
-    return mw.make(["reach-v3", "door-open-v3"])
+    return mw.make(["reach-v3", "door-open-v3"], physics=mw.PhysicsConfig(max_contacts=52))
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def test_a_file_gives_back_what_was_saved(env, states, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again.states, trajectory.states)
     assert [path.name for path in path.parent.iterdir()] == ["some.npz"]
     assert [spec.name for spec in again.env.tasks] == list(again.tasks)
+    assert again.physics == again.env.engine.config.accuracy == env.engine.config.accuracy
 
 
 def test_batches_one_after_the_other_are_a_trajectory_too(env, states):

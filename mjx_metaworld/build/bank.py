@@ -88,14 +88,15 @@ def settle_task(spec: TaskSpec) -> tuple[Settled, np.ndarray]:
     settled = settle(spec)
     if not spec.settles_against_prop:
         return settled, np.zeros((1, len(spec.rand_low)))
-    drawn = _draw(spec)
+    drawn = draw_goals(spec, _DRAWS)
     return settle(spec, _prop_positions(spec, drawn, settled)), drawn
 
 
-def _draw(spec: TaskSpec) -> np.ndarray:
+def draw_goals(spec: TaskSpec, count: int) -> np.ndarray:
+    """Goal vectors (count, rand) of a task, each time the same."""
     generator = np.random.RandomState(_SEED)
     accepted = []
-    while len(accepted) < _DRAWS:
+    while len(accepted) < count:
         rand_vec = generator.uniform(spec.rand_low, spec.rand_high)
         if spec.accepts(rand_vec):
             accepted.append(rand_vec)

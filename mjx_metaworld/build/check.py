@@ -12,7 +12,7 @@ import numpy as np
 from mjx_metaworld.physics.model import NQ, NV
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
-from mjx_metaworld.scenes.fit import check_scene
+from mjx_metaworld.scenes.fit import problems
 from mjx_metaworld.tasks.registry import is_built_in
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
@@ -46,7 +46,7 @@ def check_tasks(specs: Sequence[TaskSpec]) -> None:
 def _wrong_in_scene(scene: SceneSpec, specs: Sequence[TaskSpec]) -> list[str]:
     if scene.own is not None:
         try:
-            lines = check_scene(scene)
+            lines = list(problems(load_scene(scene), scene.prop))
         except ValueError as error:
             return [str(error)]
         if lines:

@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from mjx_metaworld.build.settle import scene_content
 from mjx_metaworld.processes.archive import describe
 from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.code import digest_of_value
-from mjx_metaworld.scenes.catalog import load_scene
+from mjx_metaworld.scenes.catalog import load_scene, scene_content
 from mjx_metaworld.tasks.registry import is_built_in
 from mjx_metaworld.tasks.spec import TaskSpec
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
@@ -19,7 +18,7 @@ from mjx_metaworld.build.readings import read_frame, read_point, read_skeleton, 
 from mjx_metaworld.build.shipped import read_shipped
 from mjx_metaworld.processes.cache import digest_of, read_arrays, write_arrays
 from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
-from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.catalog import SceneSpec, load_scene, scene_content
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _FORMAT = 2  # raise it whenever this file computes something else
@@ -117,13 +116,6 @@ def _cache_name(spec: TaskSpec, prop_positions: np.ndarray | None) -> str:
     digest = digest_of(described, spec.hand_init, spec.extra_substeps, spec.objects, spec.points, _fields(), places)
     folder = f"settle{_FORMAT}-metaworld{versions('metaworld')['metaworld']}-mujoco{mujoco.__version__}"
     return f"{folder}/{spec.name}-{digest}"
-
-
-def scene_content(model: mujoco.MjModel) -> str:
-    """A digest of a compiled scene. Versions tell metaworld's scenes apart; other files change under their names."""
-    buffer = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
-    mujoco.mj_saveModel(model, None, buffer)
-    return hashlib.sha256(buffer.tobytes()).hexdigest()
 
 
 def _read(name: str) -> Settled | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import Progress
 
 from mjx_metaworld.cli.run import build, load_policy
 from mjx_metaworld.episodes import batched
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.trajectory import SUFFIX, Trajectory
 from mjx_metaworld.view.acting import Acting, acting_of_run, is_run
 
@@ -19,18 +21,20 @@ def is_trajectory(what: str) -> bool:
     return what.endswith(SUFFIX)
 
 
-def open_trajectory(what: str) -> Trajectory:
+def open_trajectory(what: str, physics: Sequence[str] = ()) -> Trajectory:
     """Read a trajectory's file.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or `physics` is given, which is for what is simulated.
     """
+    if physics:
+        raise ValueError(f"physics is for what is simulated; {what} holds states")
     if not Path(what).is_file():
         raise ValueError(f"there is no file {what}")
     return Trajectory.load(what)
 
 
-def open_acting(bars: Progress, what: str, policy: str, num_steps: int) -> Acting:
+def open_acting(bars: Progress, what: str, policy: str, num_steps: int, physics: Sequence[str] = ()) -> Acting:
     """The policy and the environment that are meant.
 
     Args:
@@ -38,6 +42,7 @@ def open_acting(bars: Progress, what: str, policy: str, num_steps: int) -> Actin
         what: tasks, or the folder of a training run or of one of its checkpoints.
         policy: of tasks, by its name, see `load_policy`.
         num_steps: control steps an episode of tasks; runs have their own.
+        physics: fields of the engine's accuracy that are other than the default or the run's, as `name=value`.
 
     Raises:
         ValueError: if there is no such thing.
@@ -48,11 +53,11 @@ def open_acting(bars: Progress, what: str, policy: str, num_steps: int) -> Actin
         if policy != EXPERT:
             raise ValueError(f"{what} is a training run with a policy of its own; --policy {policy} is for tasks")
         loading = bars.add_task("loading the checkpoint", total=None)
-        acting = acting_of_run(path)
+        acting = acting_of_run(path, physics)
         bars.remove_task(loading)
         return acting
     if "/" in what:
         reason = f"{what} holds no training run" if path.is_dir() else f"there is no folder {what}"
         raise ValueError(reason)
-    env = build(bars, what, max_episode_steps=num_steps)
+    env = build(bars, what, max_episode_steps=num_steps, physics=physics_of(physics))
     return Acting(env, batched(load_policy(env, policy)), f"**{what}**, {policy}")

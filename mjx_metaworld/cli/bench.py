@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import Throughput, default_devices, measure
 from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.inputs.settings import physics_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Bench:
     seconds: float = 10.0  # run each at least this long after the warm-up
     steps_per_call: int = 10  # control steps in one jitted call
     seed: int = 0  # of goals and actions
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default: box_pairs=20 max_contacts=64
 
     def __post_init__(self) -> None:
         if not self.num_envs or min(self.num_envs) < 1:
@@ -39,9 +41,9 @@ def run_bench(args: Bench, console: Console) -> list[Throughput]:
     """Print a table of the batch sizes.
 
     Raises:
-        ValueError: for an unknown suite or task, or a bad number of devices.
+        ValueError: for an unknown suite, task or field of physics, or a bad number of devices.
     """
-    figures = []
+    physics, figures = physics_of(args.physics), []
     with progress_bars(console) as bars:
         for num_envs in args.num_envs:
             bar = bars.add_task(f"{num_envs:,} environments: compiling, then {args.seconds:g} s", total=None)
@@ -52,9 +54,10 @@ def run_bench(args: Bench, console: Console) -> list[Throughput]:
                 seconds=args.seconds,
                 steps_per_call=args.steps_per_call,
                 seed=args.seed,
+                physics=physics,
             )
             bars.remove_task(bar)
-    table = Table(title=f"{args.tasks}: random actions, autoreset")
+    table = Table(title=", ".join((f"{args.tasks}: random actions, autoreset", *args.physics)))
     for heading in ("environments", "devices", "env steps/s", "compile reset, s", "compile step, s", "peak memory, MB"):
         table.add_column(heading, justify="right")
     for f in figures:

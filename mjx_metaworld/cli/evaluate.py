@@ -20,6 +20,7 @@ from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import batched, run_episodes
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
 from mjx_metaworld.parity.reference import reference_env
@@ -48,6 +49,7 @@ class Eval:
     num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
     seed: int = GOALS_SEED  # of the frozen goals
     randomise: tuple[str, ...] = ()  # what a checkpoint's episodes draw: friction=0.5,1.5 or module:function
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default or the run's: max_contacts=64
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
     processes: int = 2  # that run the reference's experts
     adaptation_episodes: int | None = None  # of a checkpoint that learns in trials, before the episodes that count
@@ -107,7 +109,15 @@ def _evaluate_run(
         if in_trials:
             raise ValueError(f"{_OF_TRIALS} are for trials; {folder} has none")
         return evaluate_checkpoint(
-            folder, num_goals, num_steps, args.seed, args.reference, console, args.renderer, args.randomise
+            folder,
+            num_goals,
+            num_steps,
+            args.seed,
+            args.reference,
+            console,
+            args.renderer,
+            args.randomise,
+            args.physics,
         )
     if args.randomise:
         raise ValueError(f"trials are evaluated without randomise, in the scenes as they are; {folder} has trials")
@@ -123,6 +133,7 @@ def _evaluate_run(
         args.seed,
         args.reference,
         console,
+        args.physics,
     )
 
 
@@ -138,7 +149,8 @@ def _beside(missing: Path) -> str:
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
-        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS)
+        physics = physics_of(args.physics)
+        env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS, physics=physics)
         policy = load_policy(env, args.policy)
         rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
         names = [spec.name for spec in env.tasks]
@@ -167,6 +179,7 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
     stats = jax.tree.map(lambda x: x.reshape(len(names), num_goals), run.stats)
     rows = compare(names, stats, outcomes)
     title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
+    title += "".join(f", {text}" for text in args.physics)
     console.print(comparison_table(title, rows))
     return rows
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import goals, require_metaworld, resolve
 from mjx_metaworld.training import load
 from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
@@ -43,6 +44,7 @@ def evaluate_checkpoint(
     console: Console,
     renderer: Literal["device", "opengl"] = "device",
     randomise: Sequence[str] = (),
+    physics: Sequence[str] = (),
 ) -> list[CheckpointFigures]:
     """Print success and return by task.
 
@@ -55,23 +57,25 @@ def evaluate_checkpoint(
         console: where to print.
         renderer: what draws here for a policy that sees.
         randomise: what episodes here draw, see `randomise.naming`; none for the scenes as they are.
+        physics: fields of the engine's accuracy that are other than the run's, as `name=value`.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
         ValueError: with `reference`, if metaworld does not have one of the tasks or something is randomised; with
-            "opengl", if the policy does not see; for unknown terms.
+            "opengl", if the policy does not see; for unknown terms or fields.
     """
     config = read_run(find_checkpoint(folder).run).config
     sight = sight_of(config.algorithm)
     if renderer != "device" and sight is None:
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
+    accuracy = physics_of(physics, config.physics)
     if reference and randomise:
         raise ValueError("CPU metaworld randomises nothing: give --reference or --randomise")
     if reference:
         require_metaworld(resolve(config.tasks), "eval --reference")
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
-        trained = load(folder)
+        trained = load(folder, accuracy)
         env = environment(trained.config, randomise) if randomise else trained.env
         rand_vecs = [vectors[:num_goals] for vectors in goals(trained.config.tasks, seed)]
         bars.update(loading, description="compiling and evaluating here")
@@ -102,7 +106,7 @@ def evaluate_checkpoint(
     title = (
         f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}), "
         f"{num_steps} steps or the first success, rewards {env.reward_version}"
-        + (f", {' '.join(randomise)}" if randomise else "")
+        + "".join(f", {text}" for text in (*randomise, *physics))
         + ("" if sight is None else f", pictures here by {'OpenGL' if renderer == 'opengl' else 'the device'}")
     )
     console.print(_table(title, rows, reference))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.env import make
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import Tasks, goals, list_suites, require_metaworld, resolve
 from mjx_metaworld.training import Trained, load
 from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
@@ -42,6 +44,7 @@ def evaluate_trials(
     seed: int,
     reference: bool,
     console: Console,
+    physics: Sequence[str] = (),
 ) -> list[TrialFigures]:
     """Print success by task, of a suite `...-train` for `...-test`, too; goals are hidden.
 
@@ -55,10 +58,12 @@ def evaluate_trials(
         seed: of the frozen goals.
         reference: whether to evaluate on CPU metaworld by its `metalearning_evaluation`, too.
         console: where to print.
+        physics: fields of the engine's accuracy that are other than the run's, as `name=value`.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
-        ValueError: for a bad number of episodes, and with `reference` if metaworld does not have one of the tasks.
+        ValueError: for a bad number of episodes or bad `physics`, and with `reference` if metaworld does not have one
+            of the tasks.
     """
     config = read_run(find_checkpoint(folder).run).config
     if adaptation_episodes is None:
@@ -67,10 +72,10 @@ def evaluate_trials(
     splits = _splits(config.tasks)
     if reference:
         require_metaworld([spec for tasks in splits for spec in resolve(tasks)], "eval --reference")
-    rows = []
+    rows, accuracy = [], physics_of(physics, config.physics)
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
-        trained = load(folder)
+        trained = load(folder, accuracy)
         bars.remove_task(loading)
         for tasks in splits:
             rows += _evaluate(trained, tasks, length, num_goals, num_steps, seed, reference, bars)
@@ -79,6 +84,7 @@ def evaluate_trials(
         f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}); "
         f"{length.adaptation} episodes of adaptation, {length.evaluation} of evaluation, of {num_steps} steps (or, in "
         f"evaluation, the first success), {actions} actions, rewards {trained.env.reward_version}"
+        + "".join(f", {text}" for text in physics)
     )
     console.print(_table(title, rows, reference))
     return rows
@@ -106,7 +112,12 @@ def _evaluate(
     assert policy is not None, "the run trains in trials"
     name = tasks if isinstance(tasks, str) else ",".join(spec.name for spec in resolve(tasks))
     here = bars.add_task(f"compiling and evaluating {name} here", total=None)
-    env = make(tasks, goal_observable=False, reward_version=trained.env.reward_version)
+    env = make(
+        tasks,
+        goal_observable=False,
+        reward_version=trained.env.reward_version,
+        physics=trained.config.physics,
+    )
     rand_vecs = [vectors[:num_goals] for vectors in goals(tasks, seed)]
     stats = make_trial_evaluator(env, rand_vecs, lambda _: policy, length, num_steps)(None)
     bars.remove_task(here)

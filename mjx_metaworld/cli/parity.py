@@ -15,6 +15,7 @@ from mjx_metaworld.cli.markdown import check_section, rewrite_section
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.cli.output import prepare_output
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.parity import pictures as picture_parity
 from mjx_metaworld.parity.episodes import collect, reference_episodes, run_experts, silence_policies
 from mjx_metaworld.parity.measure import measure_steps, with_episodes
@@ -47,6 +48,9 @@ def run_parity(args: Parity, console: Console) -> list[Row] | list[PictureDiffer
     """
     if args.document is not None and args.steps_only and not args.pictures:
         raise ValueError("--document shows the closed loop, which --steps-only leaves out; --guide shows single steps")
+    if args.pictures and args.physics:
+        raise ValueError("physics changes steps, and pictures are compared of the same states")
+    physics_of(args.physics)  # raises for what is none, before anything is recorded
     require_metaworld(resolve(args.tasks), "parity")
     if args.document is not None:
         check_section(args.document, _PICTURES if args.pictures else _FIGURES)
@@ -79,7 +83,7 @@ def _progress(console: Console) -> Progress:
 def _measure(args: Parity, console: Console) -> list[Row]:
     with _progress(console) as progress:
         loading = progress.add_task(f"loading {args.tasks}", total=None)
-        env = make(args.tasks)
+        env = make(args.tasks, physics=physics_of(args.physics))
         release_freed()
         progress.remove_task(loading)
         rows = measure_steps(args, env, progress) if args.steps_only else _with_closed_loop(args, env, progress)

@@ -53,6 +53,7 @@ class Render:
     every: int = 4  # control steps between two frames; 4 gives 20 frames a second
     moments: int = 6  # pictures a task in a contact sheet
     seed: int = 0  # of the goals and of a random policy
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default or the run's: max_contacts=64
     backend: Backend | None = None  # what draws; by default the first that works
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ def _simulated(bars: Progress, args: Render) -> tuple[MetaWorldEnv, Trajectory, 
     """The environment, its states at the moments that are wanted, and a line on what came out."""
     stride = max(1, args.num_steps // (args.moments - 1)) if args.is_sheet else args.every
     num_steps = stride * (args.moments - 1) if args.is_sheet else max(1, args.num_steps // stride) * stride
-    env, act, _ = open_acting(bars, args.tasks, args.policy, args.num_steps)
+    env, act, _ = open_acting(bars, args.tasks, args.policy, args.num_steps, args.physics)
     keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
     run = run_episodes(
         env,
@@ -141,7 +142,7 @@ def _simulated(bars: Progress, args: Render) -> tuple[MetaWorldEnv, Trajectory, 
 def _opened(bars: Progress, args: Render) -> tuple[MetaWorldEnv, Trajectory, str]:
     """The same of a trajectory's file, thinned to what is wanted."""
     loading = bars.add_task(f"loading {args.tasks}", total=None)
-    whole = open_trajectory(args.tasks)
+    whole = open_trajectory(args.tasks, args.physics)
     env = whole.env
     bars.remove_task(loading)
     if args.is_sheet:

@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import batched, run_episodes
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import resolve
 
 
@@ -28,6 +29,7 @@ class Rollout:
     num_envs: int = 100  # lanes in all, at least one a task
     num_steps: int = 200  # control steps an episode
     seed: int = 0  # of the goals and of a random policy
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default: box_pairs=20 max_contacts=64
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -48,7 +50,7 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     """Print success and return by task.
 
     Raises:
-        ValueError: for an unknown task or policy, or fewer environments than tasks.
+        ValueError: for an unknown task, policy or field of physics, or fewer environments than tasks.
     """
     num_tasks = len(resolve(args.tasks))
     if args.num_envs < num_tasks:
@@ -56,7 +58,7 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     keys = jax.random.split(jax.random.key(args.seed), args.num_envs)
     task = np.arange(args.num_envs) % num_tasks
     with progress_bars(console) as bars:
-        env = build(bars, args.tasks, max_episode_steps=args.num_steps)
+        env = build(bars, args.tasks, max_episode_steps=args.num_steps, physics=physics_of(args.physics))
         policy = load_policy(env, args.policy)
         run = run_episodes(
             env,
@@ -71,7 +73,7 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     for i, spec in enumerate(env.tasks):
         success, returns = (x[task == i] for x in (run.stats.success, run.stats.episode_return))
         rows.append(TaskOutcome(spec.name, len(success), float(success.mean()), float(returns.mean())))
-    table = Table("task", title=f"{args.tasks}: {args.policy}, {args.num_steps} steps")
+    table = Table("task", title=f"{args.tasks}: {', '.join((args.policy, f'{args.num_steps} steps', *args.physics))}")
     for heading in ("episodes", "success", "mean return"):
         table.add_column(heading, justify="right")
     for row in rows:

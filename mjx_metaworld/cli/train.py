@@ -17,11 +17,12 @@ from tyro.conf import Positional, arg
 from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
 from mjx_metaworld.cli.imports import FLAG, given_flags
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.inputs.settings import physics_of, with_settings
 from mjx_metaworld.processes.cluster import connect
 from mjx_metaworld.processes.hosts import from_leader, is_leader
 from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.checkpoint import BEST, RUN_FILE, read_run
-from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, with_settings
+from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of
 from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
 
@@ -40,6 +41,7 @@ class Train:
     checkpoint_every: int | None = None  # environment steps between two checkpoints
     stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
     randomise: tuple[str, ...] = ()  # drawn anew in every training episode: friction=0.5,1.5 or module:function
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default: box_pairs=20 max_contacts=64
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
     devices: int | None = None  # divide environments and updates among so many (of each process); None: see the guide
     distributed: bool = False  # be one of several processes: of Slurm, Open MPI, Cloud TPU, or started by hand
@@ -169,6 +171,8 @@ def configuration(args: Train) -> TrainConfig:
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.randomise:
         changes["randomise"] = args.randomise
+    if args.physics:
+        changes["physics"] = physics_of(args.physics, config.physics)
     algorithm = with_settings(config.algorithm, args.set)
     if type(algorithm) is not ALGORITHMS[args.algo].config:
         raise ValueError(f"the preset {args.preset!r} is not for --algo {args.algo}")

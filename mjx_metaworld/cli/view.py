@@ -26,6 +26,7 @@ class View:
     lanes: int | None = None  # environments side by side; by default one a task, at most 4
     num_steps: int = EPISODE_STEPS  # control steps an episode, 80 a second of simulated time
     seed: int = 0  # of a random policy
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default or the run's: max_contacts=64
     host: str = "127.0.0.1"  # address to serve on; 0.0.0.0 lets other machines look on
     port: int = 8080  # 0 takes one that is free
     open: bool = False  # open the page in the default browser
@@ -61,7 +62,9 @@ def run_view(args: View, console: Console) -> Served:
     server = start_server(args.host, args.port)
     try:
         with progress_bars(console) as bars:
-            source, title = open_source(bars, args.what, args.policy, args.lanes, args.num_steps, args.seed)
+            source, title = open_source(
+                bars, args.what, args.policy, args.lanes, args.num_steps, args.seed, args.physics
+            )
             bars.add_task("sending the scene", total=None)
             viewer = Viewer(source, title, server)
         url = f"http://{'localhost' if args.host in ('127.0.0.1', '0.0.0.0') else args.host}:{server.get_port()}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import Progress
 
 from mjx_metaworld.cli.acting import is_trajectory, open_acting, open_trajectory
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.view.dataset import is_dataset, replay_dataset
 from mjx_metaworld.view.sources import Simulation, Source, recording_of, spread
 
@@ -14,7 +16,13 @@ _LANES = 4  # at most, where nobody says how many
 
 
 def open_source(
-    bars: Progress, what: str, policy: str, num_lanes: int | None, num_steps: int, seed: int
+    bars: Progress,
+    what: str,
+    policy: str,
+    num_lanes: int | None,
+    num_steps: int,
+    seed: int,
+    physics: Sequence[str] = (),
 ) -> tuple[Source, str]:
     """Frames to watch, and a line of Markdown that says of what.
 
@@ -25,23 +33,24 @@ def open_source(
         num_lanes: environments side by side; None for one a task, at most 4.
         num_steps: control steps an episode.
         seed: of what a policy draws.
+        physics: fields of the engine's accuracy that are other than the default or the run's, as `name=value`.
 
     Raises:
         ValueError: if there is no such thing.
         CheckpointError: for a run whose checkpoint cannot be used.
     """
     if is_trajectory(what):
-        trajectory = open_trajectory(what)
+        trajectory = open_trajectory(what, physics)
         loading = bars.add_task(f"loading {', '.join(trajectory.tasks[:3])}", total=None)
         recording = recording_of(trajectory.env, trajectory)
         bars.remove_task(loading)
         return recording, f"**{what}**"
     if is_dataset(Path(what)):
         simulating = bars.add_task("simulating the dataset's episodes", total=None)
-        _, recording, difference = replay_dataset(Path(what), num_lanes or _LANES)
+        _, recording, difference = replay_dataset(Path(what), num_lanes or _LANES, physics_of(physics))
         bars.remove_task(simulating)
         return recording, f"**{what}**, simulated again: observations differ by {difference:.1g} at most"
-    acting = open_acting(bars, what, policy, num_steps)
+    acting = open_acting(bars, what, policy, num_steps, physics)
     num_tasks = len(acting.env.tasks)
     choice = spread(num_tasks, num_lanes or min(num_tasks, _LANES))
     return Simulation(acting.env, acting.act, choice, seed), acting.title

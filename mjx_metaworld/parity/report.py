@@ -24,6 +24,7 @@ class Sampling:
     step_goals: int = 3  # episodes recorded a task and style for the one-step figures
     step_length: int = 160  # control steps of those episodes, of which every second is kept
     seed: int = GOALS_SEED  # of the frozen goals
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default: box_pairs=20 max_contacts=64
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_goals <= NUM_GOALS:
@@ -108,7 +109,7 @@ def markdown(sampling: Sampling, rows: list[Row]) -> str:
             f"{sampling.num_goals} frozen goals (seed {sampling.seed}), {sampling.num_steps} steps; solved when any "
             "step succeeds.",
             "",
-            _made_by(),
+            _made_by(sampling),
         ]
     )
 
@@ -131,7 +132,7 @@ def largest_markdown(sampling: Sampling, rows: list[Row]) -> str:
             f"tighter tolerance, `opt.ccd_tolerance` at {TOLERANCE:.0e} m in place of 1e-6 m. The last is ours from "
             "the step with that tolerance.",
             "",
-            _made_by(),
+            _made_by(sampling),
         ]
     )
 
@@ -144,6 +145,6 @@ def _episodes(sampling: Sampling) -> str:
     return f"{sampling.step_goals} episodes of {sampling.step_length} steps, every second"
 
 
-def _made_by() -> str:
-    installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+def _made_by(sampling: Sampling) -> str:
+    installed = ", ".join((*(f"{name} {version}" for name, version in versions().items()), *sampling.physics))
     return f"{jax.devices()[0].device_kind}; {installed}."

@@ -38,16 +38,12 @@ from mjx_metaworld.physics.integrate import integrate
 from mjx_metaworld.physics.kinematics import kinematics
 from mjx_metaworld.physics.model import PhysicsState
 from mjx_metaworld.physics.solver import solve
-from mjx_metaworld.scenes.bodies import BodyMap, find_moving_bodies, map_bodies
+from mjx_metaworld.scenes.bodies import BodyMap, map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
+from mjx_metaworld.scenes.lead import hold_hand, lead_hand
 
 _SUBSTEPS = PhysicsConfig().substeps
-_HAND_INIT, _HAND_LOW, _HAND_HIGH = (0.0, 0.5, 0.15), (-0.5, 0.4, 0.04), (0.5, 1.0, 0.5)
-_MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
 _SETTLING = 50  # control steps, as in a reset
-_VISIT = 25  # control steps for which the hand goes for one body
-_SPREAD = 0.03  # m about a body's origin at which the hand aims
-_SPEED = 0.01  # m that the mocap moves in a control step at most
 # In groups as on a CPU, without loops that end early.
 _EXECUTION = Execution(contact_group=4)
 _CONFIG = EngineConfig(execution=_EXECUTION)
@@ -148,21 +144,10 @@ def record_scene(spec: SceneSpec, *, seed: int = 0, steps: int = 100, every: int
     rng = np.random.default_rng(seed)
     model = load_scene(spec)
     bodies, data = map_bodies(model, spec.prop), mujoco.MjData(model)
-    moving = find_moving_bodies(model)
-    goals = [body for body in (moving.free, moving.part) if body is not None] or [moving.hand]
-    data.mocap_pos[0], data.mocap_quat[0], data.ctrl[:] = _HAND_INIT, _MOCAP_QUAT, (-1.0, 1.0)
+    hold_hand(data)
     mujoco.mj_step(model, data, nstep=_SETTLING * _SUBSTEPS)
     states: list[SceneState] = []
-    aim, effort = np.zeros(3), 1.0
-    for step in range(steps):
-        if step % _VISIT == 0:
-            effort = float(rng.choice([-1.0, 1.0]))
-        if step % 5 == 0:
-            aim = rng.uniform(-_SPREAD, _SPREAD, 3)
-        target = data.xpos[goals[step // _VISIT % len(goals)]] + aim
-        way = np.clip(target - data.mocap_pos[0], -_SPEED, _SPEED)
-        data.mocap_pos[0] = np.clip(data.mocap_pos[0] + way, _HAND_LOW, _HAND_HIGH)
-        data.ctrl[:] = effort, -effort
+    for step in lead_hand(model, data, rng, steps):
         if step % every == every - 1:
             states.append(_keep(spec, model, data, bodies, int(rng.integers(_SUBSTEPS))))
         mujoco.mj_step(model, data, nstep=_SUBSTEPS)

@@ -72,6 +72,12 @@ class PhysicsConfig:
         )
 
 
+def changed_fields(physics: PhysicsConfig) -> dict[str, int | float]:
+    """Fields of an accuracy that are not the defaults, with their values."""
+    fields = {field.name: getattr(physics, field.name) for field in dataclasses.fields(physics)}
+    return {name: value for name, value in fields.items() if value != getattr(PhysicsConfig, name)}
+
+
 @dataclass(frozen=True)
 class Execution:
     """Layout of a batch and form of the loops; the defaults compute all of a batch, and all of its work, at once.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import mujoco
+import numpy as np
 from metaworld.asset_path_utils import full_V3_path_for
 
 from mjx_metaworld.scenes.mjcf import Mjcf, read_mjcf
@@ -134,6 +136,13 @@ def compile_ahead(specs: Sequence[SceneSpec]) -> Iterator[SceneSpec]:
             waiting.popleft().result()
             waiting.extend(pool.submit(_compile, later) for later in specs[i + _AHEAD : i + _AHEAD + 1])
             yield spec
+
+
+def scene_content(model: mujoco.MjModel) -> str:
+    """A digest of a compiled scene. Versions tell metaworld's scenes apart; other files change under their names."""
+    buffer = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, buffer)
+    return hashlib.sha256(buffer.tobytes()).hexdigest()
 
 
 @functools.lru_cache(maxsize=2 + _AHEAD)  # 20 MB each; one scene's users ask for it in a row

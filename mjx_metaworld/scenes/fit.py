@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.physics import model as layout
+from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.physics.model import Arm
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene, load_scene
@@ -22,6 +24,7 @@ from mjx_metaworld.scenes.colliders import find_pairs
 from mjx_metaworld.scenes.contacts import contact_parameters, explicit_pairs, standard_solref, unsupported
 from mjx_metaworld.scenes.options import options
 from mjx_metaworld.scenes.project import load_arm
+from mjx_metaworld.scenes.slots import need_of, shortage_of
 
 _LINKS = tuple(f"right_l{i}" for i in range(7))
 _ROBOT = {
@@ -53,11 +56,15 @@ _FLOOR = -0.5  # m; a plane must lie below: the robot and the part are never tes
 _SAME = 1e-9  # rounding of the same XML compiled twice, relative
 
 
-def check_scene(scene: SceneSpec | str | Path) -> list[str]:
+def check_scene(scene: SceneSpec | str | Path, physics: PhysicsConfig | None = None) -> list[str]:
     """All that a scene of one's own holds and the engine does not compute; `mw.make` refuses a scene with any of it.
+
+    A scene of one's own that fits is simulated for a while by MuJoCo C. If it has more pairs near each other, or more
+    contacts, than `physics` has slots for, that is a line where it happens at rest and else a warning.
 
     Args:
         scene: the path of an MJCF file, or a `SceneSpec`, which names the prop as well.
+        physics: the accuracy that `mw.make` gets, with the numbers of slots; the defaults when None.
 
     Returns:
         A line for each thing, with the names of the elements and what is allowed; none if the scene fits.
@@ -69,7 +76,19 @@ def check_scene(scene: SceneSpec | str | Path) -> list[str]:
     spec = scene if isinstance(scene, SceneSpec) else SceneSpec(scene)
     if spec.own is None:
         spec = find_scene(str(spec.file))  # raises where there is none
-    return list(problems(load_scene(spec), spec.prop))
+    lines = list(problems(load_scene(spec), spec.prop))
+    return lines if lines or spec.own is None else _lost_contacts(spec, physics or PhysicsConfig())
+
+
+def _lost_contacts(spec: SceneSpec, physics: PhysicsConfig) -> list[str]:
+    """The line on contacts that a scene loses at rest; a warning of those that it loses in motion."""
+    shortage = shortage_of({"it": need_of(spec)}, physics)
+    if shortage is None:
+        return []
+    if shortage.at_rest:
+        return [" ".join(shortage.text.splitlines())]
+    warnings.warn(f"{spec.file}: {shortage.text}", UserWarning, stacklevel=3)
+    return []
 
 
 def problems(model: mujoco.MjModel, prop: str | None) -> Iterator[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.randomise.naming import check_text
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
 from mjx_metaworld.tasks.spec import RewardVersion
@@ -37,6 +37,7 @@ ALGORITHMS = {
     "rl2": Registered(RL2Config, make_rl2),
     "clone": Registered(CloneConfig, make_clone),
 }
+_DEFAULT_PHYSICS = PhysicsConfig()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class TrainConfig:
     goals_seed: int = GOALS_SEED  # of the frozen goals
     checkpoint_every: int = 100_000  # environment steps between two checkpoints
     stop_at_success: float | None = None  # end early once an evaluation's mean success is at least this
+    physics: PhysicsConfig = _DEFAULT_PHYSICS  # accuracy of the engine, in training and evaluation
 
     def __post_init__(self) -> None:
         for name in ("env_steps", "eval_every", "checkpoint_every"):
@@ -97,6 +99,10 @@ def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """Fields that shape the learning in which two runs differ, in words; how long and how often do not count."""
     shaping = ("tasks", "reward_version", "randomise")
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in shaping]
+    pairs += [
+        (f"physics.{field.name}", getattr(one.physics, field.name), getattr(other.physics, field.name))
+        for field in dataclasses.fields(PhysicsConfig)
+    ]
     if type(one.algorithm) is not type(other.algorithm):
         pairs.append(("algorithm", algorithm_name(one.algorithm), algorithm_name(other.algorithm)))
     else:
@@ -123,33 +129,11 @@ def from_json(data: Any) -> TrainConfig:
     try:
         algorithm = dict(data["algorithm"])
         registered = ALGORITHMS[algorithm.pop("name")]
-        return TrainConfig(**_tuples(data) | {"algorithm": registered.config(**_tuples(algorithm))})
-    except (KeyError, TypeError) as error:
+        physics = PhysicsConfig(**data.get("physics", {}))  # runs of before it was written have the defaults
+        built = {"algorithm": registered.config(**_tuples(algorithm)), "physics": physics}
+        return TrainConfig(**_tuples(data) | built)
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"this is no configuration of a training run: {error}") from error
-
-
-def with_settings(config: Any, settings: tuple[str, ...]) -> Any:
-    """A copy of a dataclass with fields set from `name=value`, the values in JSON.
-
-    Raises:
-        ValueError: for an unknown field, a value of another type, or one that the configuration refuses.
-    """
-    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    changes = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or name not in fields:
-            raise ValueError(f"unknown setting {setting!r}; expected name=value with one of {', '.join(fields)}")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        value = tuple(value) if isinstance(value, list) else value
-        value = float(value) if isinstance(fields[name], float) and type(value) is int else value
-        if type(value) is not type(fields[name]):
-            raise ValueError(f"{name} must be a {type(fields[name]).__name__} such as {fields[name]!r}, got {text!r}")
-        changes[name] = value
-    return dataclasses.replace(config, **changes)
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from mjx_metaworld.physics.config import changed_fields
 from mjx_metaworld.training.checkpoint import RUN_FILE, CheckpointError, Run, read_run
 from mjx_metaworld.training.config import algorithm_name, differences
 from mjx_metaworld.training.records import EVALUATION, by_task, read_records
@@ -179,6 +180,8 @@ def _facts(curve: Curve) -> dict[str, str]:
     facts = {"algorithm": algorithm_name(config.algorithm), "machine": curve.where}
     facts |= {name: str(getattr(config, name)) for name in ("reward_version", "eval_goals", "goals_seed")}
     facts["randomise"] = ",".join(config.randomise) or "nothing"
+    changed = changed_fields(config.physics)
+    facts["physics"] = ",".join(f"{name}={value}" for name, value in changed.items()) or "default"
     settings = dataclasses.asdict(config.algorithm)
     return facts | {name: json.dumps(value, separators=(",", ":")) for name, value in settings.items()}
 

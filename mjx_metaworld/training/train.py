@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from mjx_metaworld.build.identity import declarations
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeStats
+from mjx_metaworld.physics.config import PhysicsConfig, changed_fields
 from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.hosts import LostError, any_process, exchange, from_leader, is_leader, is_loss
 from mjx_metaworld.processes.locks import exclusive
@@ -260,16 +262,18 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     if not (folder / RUN_FILE).exists() or not differences(read_run(folder).config, config):
         return folder
     # Not how long and how often.
-    shaping = digest_of(config.tasks, config.reward_version, config.algorithm, *config.randomise)
+    physics = changed_fields(config.physics).items()
+    shaping = digest_of(config.tasks, config.reward_version, config.algorithm, *config.randomise, *physics)
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
-def load(path: Path) -> Trained:
+def load(path: Path, physics: PhysicsConfig | None = None) -> Trained:
     """A checkpoint of a run.
 
     Args:
         path: the run's folder, of which the newest counts; its folder `best`, whose train state lacks what only going
             on needs; or one of the numbered folders below either.
+        physics: accuracy of its environment; the run's own when None.
 
     Raises:
         CheckpointError: if the path is of no run, the checkpoint is not there or broken, or the run draws by a function
@@ -280,6 +284,8 @@ def load(path: Path) -> Trained:
     if not (place.run / place.kind).is_dir():
         raise CheckpointError(f"{path} holds no checkpoint yet")
     config = read_run(place.run).config
+    if physics is not None:
+        config = dataclasses.replace(config, physics=physics)
     _import_nothing(place.run, config)
     env, algorithm = build(config)
     checkpoints = Checkpoints(place.run, place.kind)
@@ -333,6 +339,7 @@ def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorld
         reward_version=config.reward_version,
         max_episode_steps=config.algorithm.episode_steps,
         randomise=[term_of(text) for text in randomise] or None,
+        physics=config.physics,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Act
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.types import State
 
 RUN_FILE = "run.json"  # that a training run's folder holds
@@ -34,19 +36,22 @@ def is_run(path: Path) -> bool:
     return path.is_dir() and any((folder / RUN_FILE).is_file() for folder in (path, *path.parents[:2]))
 
 
-def acting_of_run(path: Path) -> Acting:
+def acting_of_run(path: Path, physics: Sequence[str] = ()) -> Acting:
     """The policy that a training run has learnt, in the environment that it learnt in.
 
     Args:
         path: the run's folder, which stands for its newest checkpoint, its folder `best`, or a checkpoint's own.
+        physics: fields of the engine's accuracy that are other than the run's, as `name=value`.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
+        ValueError: for bad `physics`.
         ImportError: without the extra `train`.
     """
     from mjx_metaworld.training import load
+    from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
 
-    trained = load(path)
+    trained = load(path, physics_of(physics, read_run(find_checkpoint(path).run).config.physics))
 
     def act(state: State, key: Key[Array, ""]) -> Float[Array, "envs 4"]:
         return jnp.clip(trained.policy(trained.observe(state), state.task), -1.0, 1.0)

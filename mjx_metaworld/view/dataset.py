@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.observation import OBSERVATION_SIZE
+from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.types import State
 from mjx_metaworld.vector import reset_to_goals
@@ -91,8 +92,15 @@ def _note_of(folder: Path, line: bytes) -> tuple[str, np.ndarray]:
         raise ValueError(f"{folder / NOTES} is broken: {error}") from error
 
 
-def replay_dataset(folder: Path, count: int) -> tuple[MetaWorldEnv, Recording, float]:
+def replay_dataset(
+    folder: Path, count: int, physics: PhysicsConfig | None = None
+) -> tuple[MetaWorldEnv, Recording, float]:
     """Simulate the first episodes of a dataset again, side by side.
+
+    Args:
+        folder: of the dataset.
+        count: episodes.
+        physics: accuracy of the engine, that with which the dataset was written; the default when None.
 
     Returns:
         The environment, its frames, and the largest difference of an observation from the dataset's.
@@ -101,7 +109,7 @@ def replay_dataset(folder: Path, count: int) -> tuple[MetaWorldEnv, Recording, f
         ValueError, ImportError: as `read_episodes`.
     """
     episodes = read_episodes(folder, count)
-    env = make(list(dict.fromkeys(episode.task for episode in episodes)))
+    env = make(list(dict.fromkeys(episode.task for episode in episodes)), physics=physics)
     states = simulate_again(env, episodes)
     lengths = [len(episode.actions) for episode in episodes]
     obs = np.asarray(states.obs)

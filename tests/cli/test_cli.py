@@ -130,6 +130,10 @@ BAD = {
     "rollout reach-v3 --num-steps 0": "num_steps must be positive, got 0",
     "rollout MT10 --num-envs 3": "at least the number of tasks, 10, got 3",
     "rollout reach-v3 --policy wrong": "module:function",
+    "rollout reach-v3 --physics pairs=1": "unknown setting 'pairs=1'; expected name=value with one of substeps",
+    "bench reach-v3 --physics max_contacts=5": "PhysicsConfig.max_contacts must be a multiple of 4, got 5",
+    "parity --physics box_pairs=many": "box_pairs must be a int such as 12, got 'many'",
+    "render out/some.npz --physics box_pairs=1": "physics is for what is simulated; out/some.npz holds states",
     "rollout reach-v3 --policy no_such_module:load": "No module named 'no_such_module'",
     "render reach-v3 --output out/film.avi": ".png, .html or .npz, got out/film.avi",
     "render reach-v3 --camera left": "'left'; available: topview",
@@ -272,7 +276,8 @@ def test_videos_can_be_read_again(tmp_path, suffix):
 
 
 def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
-    assert run("rollout", "reach-v3", "--num-envs", "8", "--num-steps", "100", "--json") == 0
+    slots = ("--physics", "max_contacts=52")
+    assert run("rollout", "reach-v3", "--num-envs", "8", "--num-steps", "100", *slots, "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     # The reach expert solves every goal within 100 steps.
     assert (row["task"], row["episodes"], row["success"]) == ("reach-v3", 8, 1.0)

@@ -23,6 +23,7 @@ from mjx_metaworld.adapters.lerobot.demonstrations import Demonstration, demonst
 from mjx_metaworld.adapters.lerobot.tasks import TaskTexts, distinct_tasks, task_groups, task_texts
 from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STATE
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
 from mjx_metaworld.rendering.render import Renderer, check_renderer
@@ -45,6 +46,7 @@ class Export:
     keep_failures: bool = False  # keep episodes without success instead of trying the next seeds in their place
     attempts: int = 4  # give a task up after so many times `episodes` attempts
     max_episode_steps: int = EPISODE_STEPS
+    physics: tuple[str, ...] = ()  # the engine's accuracy where not the default: box_pairs=20 max_contacts=64
     batch_size: int = 256  # episodes simulated at once
     images: Images = "none"  # pictures of LeRobot's camera, as PNG files' bytes or as MP4 files
     image_size: int = 480  # pixels a side
@@ -58,6 +60,7 @@ class Export:
         if self.images not in get_args(Images):
             raise ValueError(f"unknown images {self.images!r}; available: {', '.join(get_args(Images))}")
         check_renderer(self.renderer)
+        physics_of(self.physics)  # raises for what is none
         task_groups(self.tasks)  # raises for unknown names
 
 
@@ -134,7 +137,8 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
 def _write(args: Export, bars: Progress, dataset_class: Any, descriptions: dict[str, str]) -> Counter[str]:
     """The dataset, by LeRobot's class and with LeRobot's texts of the tasks."""
     compiling = bars.add_task("loading and compiling", total=1)
-    env = make(distinct_tasks(task_groups(args.tasks)), max_episode_steps=args.max_episode_steps)
+    tasks, physics = distinct_tasks(task_groups(args.tasks)), physics_of(args.physics)
+    env = make(tasks, max_episode_steps=args.max_episode_steps, physics=physics)
     texts = task_texts(args.texts, descriptions)
     dataset = dataset_class.create(
         args.repo_id,
