@@ -322,8 +322,12 @@ def test_a_place_that_moves_what_is_not_there_or_fails_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"place moves the prop .* and the scene names none"):
         mw.make("own-task")
     declare(SceneSpec(write(tmp_path, FREE)), "own-task-2", place=lambda rand_vec, settled: rand_vec + jnp.ones(2))
-    with pytest.raises(ValueError, match=r"place fails at the goal vector \(-0.05, 0.6, 0.025\): .*shapes"):
+    fails = r"place fails at the goal vector \(-0.05, 0.6, 0.025\): "
+    with pytest.raises(ValueError, match=fails + r"TypeError: .*shapes.* \(.*test_own_scenes.py, line \d+\)$"):
         mw.make("own-task-2")
+    declare(SceneSpec(write(tmp_path, FREE)), "own-task-3", place=lambda rand_vec, settled: rand_vec)
+    with pytest.raises(ValueError, match=fails + r".*must return a Placement, got ArrayImpl$"):
+        mw.make("own-task-3")
 
 
 def test_a_goal_that_is_observed_elsewhere_is_warned_of():
