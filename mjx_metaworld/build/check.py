@@ -16,7 +16,7 @@ from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
 from mjx_metaworld.scenes.fit import check_scene
 from mjx_metaworld.tasks.padded import placer
-from mjx_metaworld.tasks.registry import is_built_in
+from mjx_metaworld.tasks.registry import find_task, is_built_in
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _KINDS = {
@@ -94,6 +94,11 @@ def _problems(task: _Tried, model: mujoco.MjModel) -> Iterator[str]:
         )
     if spec.settles_against_prop and spec.scene_spec.prop is None:
         yield "settles_against_prop needs a scene with a prop"
+    if isinstance(spec.expert, str):  # the task may be declared later than the one that names it
+        try:
+            find_task(spec.expert)
+        except ValueError as error:
+            yield f"expert must be a function (obs,) -> action, a task's name or None: {error}"
     yield from task.faults
     moves_prop = any(not np.array_equal(placed.props, [[0.0] * 3, [1.0] * 3]) for placed in task.placed)
     if spec.scene_spec.prop is None and moves_prop:
