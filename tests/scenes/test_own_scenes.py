@@ -116,6 +116,25 @@ def test_what_cannot_be_read_is_named(tmp_path):
         mw.check_scene("sawyer_drawr")
 
 
+def test_names_that_are_taken_are_named_with_their_files(tmp_path):
+    robot = r"metaworld/objects/assets/xyz_base.xml"
+    world = FREE.replace('"ball"', '"hand"').replace("<freejoint", '<freejoint name="r_close"')
+    with pytest.raises(ValueError, match=r"does not compile .*own.xml: Error: repeated name") as caught:
+        mw.check_scene(write(tmp_path, world + '<site name="a"/><site name="a"/>'))
+    said = str(caught.value)
+    assert "include" not in said
+    own = tmp_path / "own.xml"
+    listed = f"body 'hand' in {robot} and {own}; joint 'r_close' in {robot} and {own}; site 'a' in {own} twice"
+    assert said.endswith(f". Each name can be had once: {listed}")
+    with pytest.raises(ValueError, match=r"once: default class 'xyz_base' in metaworld/.*_dependencies.xml and /.*own"):
+        mw.check_scene(write(tmp_path, more='<default><default class="xyz_base"/></default>'))
+    base = metaworld_assets() / "objects" / "meshes" / "xyz_base" / "base.stl"
+    assert base.is_file()
+    with pytest.raises(ValueError, match=f"mesh 'base' in metaworld/.*_dependencies.xml and {own}"):
+        mw.check_scene(write(tmp_path, more=f'<asset><mesh file="{base}"/></asset>'))
+    assert mw.check_scene(write(tmp_path, FREE + '<site name="hand"/>', more='<default class="main"/>' * 2)) == []
+
+
 def test_a_scene_stays_what_was_read(tmp_path):
     before = SceneSpec(write(tmp_path))
     after = SceneSpec(write(tmp_path, FREE.replace("0.025", "0.03")))
