@@ -18,7 +18,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +81,7 @@ def actions_of(job: Job) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def rate_of(
-    step: Callable[[np.ndarray], np.ndarray], obs: np.ndarray, act: Callable[[np.ndarray], np.ndarray], seconds: float
+    step: Callable[[Any], Any], obs: Any, act: Callable[[Any], Any], seconds: float, steps_per_call: int = 1
 ) -> float:
     """Environment steps per second of `step`, from actions to observations of all lanes; `act` is not counted."""
     count, spent = 0, 0.0
@@ -90,7 +90,7 @@ def rate_of(
         start = time.perf_counter()
         obs = step(action)
         spent += time.perf_counter() - start
-        count += len(obs)
+        count += steps_per_call * len(obs)
     return count / spent
 
 
@@ -136,14 +136,14 @@ def run_ours(job: Job) -> Figure:
         compiled = mw.jit(advance).lower(state, actions[0]).compile()
     state, _ = jax.block_until_ready(compiled(state, actions[0]))
     setup_s = time.perf_counter() - start
+    blocks = itertools.cycle(actions)
 
-    def steps() -> Iterator[int]:
+    def steps(block):
         nonlocal state
-        for block in itertools.cycle(actions):
-            state, _ = jax.block_until_ready(compiled(state, block))
-            yield _STEPS_PER_CALL * job.num_envs
+        state, _ = jax.block_until_ready(compiled(state, block))
+        return state.obs
 
-    return figure(_rate(steps(), job.seconds), setup_s)
+    return figure(rate_of(steps, state.obs, lambda _: next(blocks), job.seconds, _STEPS_PER_CALL), setup_s)
 
 
 def run_metaworld_loop(job: Job) -> Figure:
@@ -276,13 +276,13 @@ def run_raw_mjx(job: Job) -> Figure:
     compiled = jax.jit(jax.vmap(control_step)).lower(data, actions[0]).compile()
     setup_s = time.perf_counter() - start
 
-    def steps() -> Iterator[int]:
+    def step(action):
         nonlocal data
-        for action in itertools.cycle(actions):
-            data = jax.block_until_ready(compiled(data, action))
-            yield job.num_envs
+        data = jax.block_until_ready(compiled(data, action))
+        return data.qpos
 
-    return Figure(_rate(steps(), job.seconds), setup_s, versions("mujoco-mjx", "jax", "jaxlib"), note=note)
+    rate = rate_of(step, data.qpos, actions_of(job), job.seconds)
+    return Figure(rate, setup_s, versions("mujoco-mjx", "jax", "jaxlib"), note=note)
 
 
 def mjbatch_arguments(job: Job) -> tuple[str, ...]:
@@ -301,14 +301,6 @@ PEERS: dict[str, Callable[[Job], Figure]] = {
     "envpool": run_envpool,
     "mjx": run_raw_mjx,
 }
-
-
-def _rate(steps: Iterator[int], seconds: float) -> float:
-    """Environment steps per second of an endless iterator whose items say how many each was."""
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
-        count += next(steps)
-    return count / elapsed
 
 
 def _metaworld_env(task: str, seed: int) -> Any:

@@ -135,11 +135,15 @@ def require_metaworld(tasks: Sequence[TaskSpec], purpose: str) -> None:
     """Refuse tasks that the reference does not have where it is run beside.
 
     Raises:
-        ValueError: if there is one.
+        ValueError: if there is one; the message tells what can be had instead.
     """
     missing = [spec.name for spec in tasks if not in_metaworld(spec)]
     if missing:
-        raise ValueError(f"{purpose} compares with metaworld, which has no {', '.join(missing)}")
+        raise ValueError(
+            f"{purpose} compares with metaworld, which has no {', '.join(missing)}. `mjx-metaworld eval` without "
+            f"--reference evaluates such tasks here; `mjx-metaworld parity --tasks {','.join(missing)}` compares the "
+            "physics of their scenes with MuJoCo C"
+        )
 
 
 def goals(tasks: Tasks, seed: int, num_goals: int = NUM_GOALS) -> tuple[np.ndarray, ...]:

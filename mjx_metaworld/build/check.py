@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from mjx_metaworld.inputs.faults import described, place_of
 from mjx_metaworld.physics.model import NQ, NV
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
 from mjx_metaworld.scenes.fit import problems
-from mjx_metaworld.tasks.registry import is_built_in
+from mjx_metaworld.tasks.padded import placer
+from mjx_metaworld.tasks.registry import find_task, is_built_in
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _KINDS = {
@@ -27,23 +30,39 @@ _KINDS = {
 _ROUNDING = 1e-6  # m, of a goal at the very bound in float32
 
 
+class _Placed(NamedTuple):
+    """Results of `place` at a goal vector, from two settled states that have no number in common."""
+
+    vector: tuple[float, ...]
+    goals: np.ndarray  # (2, 3)
+    props: np.ndarray  # (2, 3)
+
+
+class _Tried(NamedTuple):
+    """A task, and what its `place` does at either bound of the goal vector."""
+
+    spec: TaskSpec
+    placed: list[_Placed]
+    faults: list[str]  # of `place`, at most one
+
+
 def check_tasks(specs: Sequence[TaskSpec]) -> None:
     """Refuse what does not fit among tasks that are not this package's.
 
     Raises:
         ValueError: with all that is wrong, scene by scene and task by task.
     """
-    others = [spec for spec in specs if not is_built_in(spec)]
+    tried = [_try_place(spec) for spec in specs if not is_built_in(spec)]
     wrong = []
-    for scene in dict.fromkeys(spec.scene_spec for spec in others):
-        wrong += _wrong_in_scene(scene, [spec for spec in others if spec.scene_spec == scene])
+    for scene in dict.fromkeys(task.spec.scene_spec for task in tried):
+        wrong += _wrong_in_scene(scene, [task for task in tried if task.spec.scene_spec == scene])
     if wrong:
         raise ValueError("\n".join(wrong))
-    for spec in others:
-        _warn_of_clipped_goals(spec)
+    for task in tried:
+        _warn_of_clipped_goals(task)
 
 
-def _wrong_in_scene(scene: SceneSpec, specs: Sequence[TaskSpec]) -> list[str]:
+def _wrong_in_scene(scene: SceneSpec, tasks: Sequence[_Tried]) -> list[str]:
     if scene.own is not None:
         try:
             lines = list(problems(load_scene(scene), scene.prop))
@@ -52,11 +71,12 @@ def _wrong_in_scene(scene: SceneSpec, specs: Sequence[TaskSpec]) -> list[str]:
         if lines:
             return [f"the scene {scene.file} does not fit:" + "".join(f"\n- {line}" for line in lines)]
     model = load_scene(scene)
-    found = {spec.name: list(_problems(spec, model)) for spec in specs}
+    found = {task.spec.name: list(_problems(task, model)) for task in tasks}
     return [f"the task {name!r} does not fit:\n- " + "\n- ".join(lines) for name, lines in found.items() if lines]
 
 
-def _problems(spec: TaskSpec, model: mujoco.MjModel) -> Iterator[str]:
+def _problems(task: _Tried, model: mujoco.MjModel) -> Iterator[str]:
+    spec = task.spec
     places = [observed.position for observed in spec.objects] + list(spec.points)
     named = [(place.kind, place.name) for place in places]
     named += [(o.orientation.kind, o.orientation.name) for o in spec.objects if o.orientation.kind is not None]
@@ -74,20 +94,22 @@ def _problems(spec: TaskSpec, model: mujoco.MjModel) -> Iterator[str]:
         )
     if spec.settles_against_prop and spec.scene_spec.prop is None:
         yield "settles_against_prop needs a scene with a prop"
-    try:
-        _, props = _placed(spec, spec.rand_low)
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        yield f"place fails at the goal vector {spec.rand_low}: {error}"
-        return
-    if spec.scene_spec.prop is None and not np.array_equal(props, [[0.0] * 3, [1.0] * 3]):
+    if isinstance(spec.expert, str):  # the task may be declared later than the one that names it
+        try:
+            find_task(spec.expert)
+        except ValueError as error:
+            yield f"expert must be a function (obs,) -> action, a task's name or None: {error}"
+    yield from task.faults
+    moves_prop = any(not np.array_equal(placed.props, [[0.0] * 3, [1.0] * 3]) for placed in task.placed)
+    if spec.scene_spec.prop is None and moves_prop:
         yield "place moves the prop (put_prop), and the scene names none: SceneSpec(..., prop=body)"
 
 
-def _warn_of_clipped_goals(spec: TaskSpec) -> None:
+def _warn_of_clipped_goals(task: _Tried) -> None:
     """Warn where goals are observed elsewhere than they are, as the reference does it in some tasks."""
+    spec = task.spec
     low, high = (np.array(bound, np.float32) for bound in (spec.goal_low, spec.goal_high))
-    for vector in (spec.rand_low, spec.rand_high):
-        (goal, other), _ = _placed(spec, vector)
+    for vector, (goal, other), _ in task.placed:
         told = goal == other  # by the vector alone, and not by what has settled
         if (told & ((goal < low - _ROUNDING) | (goal > high + _ROUNDING))).any():
             warnings.warn(
@@ -100,10 +122,16 @@ def _warn_of_clipped_goals(spec: TaskSpec) -> None:
             return
 
 
-def _placed(spec: TaskSpec, vector: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Goals and places of the prop (2, 3) at a goal vector, from two settled states that have no number in common."""
-    placed = [spec.place(jnp.asarray(vector, jnp.float32), _settled(spec, fill)) for fill in (0.0, 1.0)]
-    return np.array([p.goal for p in placed]), np.array([p.prop_pos for p in placed])
+def _try_place(spec: TaskSpec) -> _Tried:
+    placed = []
+    for vector in (spec.rand_low, spec.rand_high):
+        try:
+            both = [placer(spec)(jnp.asarray(vector, jnp.float32), _settled(spec, fill)) for fill in (0.0, 1.0)]
+            placed.append(_Placed(vector, np.array([p.goal for p in both]), np.array([p.prop_pos for p in both])))
+        except Exception as error:  # a user's code may raise anything
+            where = place_of(error, {spec.place.__module__.partition(".")[0]})
+            return _Tried(spec, placed, [f"place fails at the goal vector {vector}: {described(error)}{where}"])
+    return _Tried(spec, placed, [])
 
 
 def _settled(spec: TaskSpec, fill: float) -> Settled:

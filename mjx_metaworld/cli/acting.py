@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from mjx_metaworld.cli.run import build, load_policy
 from mjx_metaworld.episodes import batched
+from mjx_metaworld.inputs.folders import no_run
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.trajectory import SUFFIX, Trajectory
 from mjx_metaworld.view.acting import Acting, acting_of_run, is_run
@@ -57,7 +58,6 @@ def open_acting(bars: Progress, what: str, policy: str, num_steps: int, physics:
         bars.remove_task(loading)
         return acting
     if "/" in what:
-        reason = f"{what} holds no training run" if path.is_dir() else f"there is no folder {what}"
-        raise ValueError(reason)
+        raise ValueError(no_run(path))
     env = build(bars, what, max_episode_steps=num_steps, physics=physics_of(physics))
     return Acting(env, batched(load_policy(env, policy)), f"**{what}**, {policy}")

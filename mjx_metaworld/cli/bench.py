@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from rich.console import Console
-from rich.table import Table
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import Throughput, default_devices, measure
 from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.cli.tables import figure_table
 from mjx_metaworld.inputs.settings import physics_of
 
 
@@ -57,13 +57,13 @@ def run_bench(args: Bench, console: Console) -> list[Throughput]:
                 physics=physics,
             )
             bars.remove_task(bar)
-    table = Table(title=", ".join((f"{args.tasks}: random actions, autoreset", *args.physics)))
-    for heading in ("environments", "devices", "env steps/s", "compile reset, s", "compile step, s", "peak memory, MB"):
-        table.add_column(heading, justify="right")
+    headings = ("devices", "env\nsteps/s", "compile\nreset, s", "compile\nstep, s", "peak\nmemory, MB")
+    rows = []
     for f in figures:
         cells = (f"{f.env_steps_per_second:,.0f}", f"{f.compile_reset_s:.1f}", f"{f.compile_step_s:.1f}")
-        table.add_row(f"{f.num_envs:,}", str(f.devices), *cells, f"{f.peak_memory_mb:,}")
-    console.print(table)
+        rows.append((f"{f.num_envs:,}", str(f.devices), *cells, f"{f.peak_memory_mb:,}"))
+    title = ", ".join((f"{args.tasks}: random actions, autoreset", *args.physics))
+    console.print(figure_table("environments", headings, rows, title))
     versions = ", ".join(f"{name} {version}" for name, version in figures[0].versions.items())
     console.print(f"On {figures[0].device} ({figures[0].machine}); {versions}.")
     return figures

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.cli.tables import divided_tables
 from mjx_metaworld.training.aggregates import Estimate, Statistic, estimate, interquartile_mean, mean
 from mjx_metaworld.training.curves import Axis, Curve, Group, common_end, group_curves, read_curve
 from mjx_metaworld.training.plots import draw_groups
@@ -97,9 +97,9 @@ def run_compare(args: Compare, console: Console) -> ComparedRuns:
     seconds = 60.0 * args.minutes if args.minutes else common_end(groups, "seconds")
     figures = [_figures(group, env_steps, seconds) for group in groups]
     draw_groups(groups, args.output, by_task=args.by_task)
-    console.print(_table(figures, env_steps, seconds))
+    console.print(*_tables(figures, env_steps, seconds, console.width), sep="\n")
     if len(groups[0].tasks) > 1:
-        console.print(_task_table(figures))
+        console.print(*_task_tables(figures, console.width), sep="\n")
     console.print(
         "Success at any step on the frozen goals; middle half: interquartile mean over seeds and tasks. In brackets "
         "95 % of a bootstrap over the seeds, drawn for each task by itself: of few seeds it is too narrow. A run that "
@@ -166,31 +166,25 @@ def _points(group: Group, axis: Axis) -> list[Point]:
 # --- tables ---
 
 
-def _table(figures: Sequence[GroupFigures], env_steps: float, seconds: float) -> Table:
-    table = Table(title="success on the frozen goals", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("runs")
+def _tables(figures: Sequence[GroupFigures], env_steps: float, seconds: float, width: int) -> Iterator[Table]:
     headings = ["seeds", "thousand\nsteps", "minutes", "mean", "middle\nhalf"]
     headings += [f"mean after\n{env_steps / 1e3:,.0f} k", f"mean after\n{seconds / 60:,.1f} min"]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for row in figures:
         estimates = (row.mean, row.interquartile_mean, row.after_env_steps, row.after_seconds)
         extent = (_range([x / 1e3 for x in row.env_steps], ",.0f"), _range([x / 60 for x in row.seconds], ",.1f"))
         cells = [_shown(value).replace(" ", "\n", 1) for value in estimates]  # the interval below
-        table.add_row(row.label, str(len(row.runs)), *extent, *cells)
-    return table
+        rows.append((row.label, str(len(row.runs)), *extent, *cells))
+    return divided_tables(width, "runs", headings, rows, "success on the frozen goals")
 
 
-def _task_table(figures: Sequence[GroupFigures]) -> Table:
+def _task_tables(figures: Sequence[GroupFigures], width: int) -> Iterator[Table]:
     """A row a task, a column a group."""
-    table = Table(title="by task, at the end of each")
-    table.add_column("task", no_wrap=True)
-    for row in figures:
-        table.add_column(row.label, justify="right")
+    rows = []
     for task in figures[0].tasks:
         by_name = [next(other.success for other in row.tasks if other.task == task.task) for row in figures]
-        table.add_row(task.task, *map(_shown, by_name))
-    return table
+        rows.append((task.task, *map(_shown, by_name)))
+    return divided_tables(width, "task", [row.label for row in figures], rows, "by task, at the end of each")
 
 
 def _range(values: Sequence[float], form: str) -> str:
@@ -203,4 +197,4 @@ def _shown(value: Estimate | None) -> str:
         return "-"
     if value.low is None or value.high is None:
         return f"{value.value:.1%}"
-    return f"{value.value:.1%} \\[{100 * value.low:.0f}, {100 * value.high:.0f}]"
+    return f"{value.value:.1%} [{100 * value.low:.0f}, {100 * value.high:.0f}]"

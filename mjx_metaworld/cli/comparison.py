@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.parity.record import EpisodeOutcome
 
@@ -48,33 +49,34 @@ def compare(
 
 
 def comparison_table(title: str, rows: Sequence[Comparison]) -> Table:
-    """A row a task, and their mean."""
-    table = Table(title=title)
-    table.add_column("task", no_wrap=True)
-    for heading in ("success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        _add_row(table, row.task, row, "{:.0%}")
-    table.add_section()
-    _add_row(table, "mean", _average(rows), "{:.1%}")
-    return table
+    """A row a task, and below several their mean; on both sides of the same tasks."""
+    shown, means = [_cells(row.task, row, "{:.0%}") for row in rows], []
+    in_both = [row for row in rows if row.success_there is not None]
+    if len(rows) > 1:
+        without_there = len(in_both) < len(rows)
+        means.append(_cells(mean_of(len(rows)), _average(rows, without_there), "{:.1%}"))
+        if without_there and len(in_both) > 1:
+            means.append(_cells(mean_of(len(in_both), " of metaworld's"), _average(in_both), "{:.1%}"))
+    headings = ("success\nhere", "success\nCPU", "mean\nreturn\nhere", "mean\nreturn\nCPU")
+    caption = OVER_TASKS if means else None
+    return figure_table("task", headings, shown + means, title, {len(shown)}, caption)
 
 
-def _average(rows: Sequence[Comparison]) -> Comparison:
-    """The mean over the tasks that have a figure."""
+def _average(rows: Sequence[Comparison], without_there: bool = False) -> Comparison:
+    """The mean over tasks; without the side on which some have no figures."""
 
-    def mean(name: str) -> float | None:
-        return _mean([figure for figure in (getattr(row, name) for row in rows) if figure is not None])
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(row, name) for row in rows]))
 
-    here = (mean("success_here") or 0.0, mean("return_here") or 0.0)
-    return Comparison("mean", here[0], mean("success_there"), here[1], mean("return_there"))
+    success, returns = (None, None) if without_there else (mean("success_there"), mean("return_there"))
+    return Comparison("mean", mean("success_here"), success, mean("return_here"), returns)
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _add_row(table: Table, name: str, row: Comparison, success: str) -> None:
+def _cells(name: str, row: Comparison, success: str) -> list[str]:
     figures = ((row.success_here, success), (row.success_there, success), (row.return_here, "{:.0f}"))
-    cells = ["-" if value is None else shown.format(value) for value, shown in (*figures, (row.return_there, "{:.0f}"))]
-    table.add_row(name, *cells)
+    shown = ["-" if value is None else form.format(value) for value, form in (*figures, (row.return_there, "{:.0f}"))]
+    return [name, *shown]

@@ -20,6 +20,7 @@ from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import batched, run_episodes
+from mjx_metaworld.inputs.folders import missing_folder
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
@@ -89,7 +90,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
     if args.renderer != "device":
         raise ValueError("renderer is for checkpoints of policies that see")
     if "/" in args.tasks:
-        raise ValueError(f"there is no folder {args.tasks}{_beside(Path(args.tasks))}")
+        raise ValueError(missing_folder(Path(args.tasks)))
     if args.reference:
         require_metaworld(resolve(args.tasks), "eval --reference")
     return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
@@ -135,16 +136,6 @@ def _evaluate_run(
         console,
         args.physics,
     )
-
-
-def _beside(missing: Path) -> str:
-    """The folders that a missing one may have been meant to be; begins with a semicolon."""
-    shown = 8
-    names = sorted(path.name for path in missing.parent.glob("*/"))
-    if not names:
-        return ""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"; in {missing.parent} there are {', '.join(names[:shown])}{more}"
 
 
 def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import goals, require_metaworld, resolve
 from mjx_metaworld.training import load
@@ -114,21 +115,16 @@ def evaluate_checkpoint(
 
 
 def _table(title: str, rows: list[CheckpointFigures], reference: bool) -> Table:
-    table = Table("task", title=title)
     columns = ["success_here", "success_there", "return_here", "return_there"]
-    headings = ["success\nhere", "success\nCPU", "mean return\nhere", "mean return\nCPU"]
+    headings = ["success\nhere", "success\nCPU", "mean\nreturn\nhere", "mean\nreturn\nCPU"]
     shown = [i for i in range(4) if reference or i % 2 == 0]
-    for i in shown:
-        table.add_column(headings[i], justify="right")
     figures = np.array([[getattr(row, columns[i]) for i in shown] for row in rows], float)
 
     def cells(values: np.ndarray) -> list[str]:
         names = [columns[i] for i in shown]
         return [f"{v:.1%}" if name.startswith("success") else f"{v:.0f}" for name, v in zip(names, values, strict=True)]
 
-    for row, values in zip(rows, figures, strict=True):
-        table.add_row(row.task, *cells(values))
-    if len(rows) > 1:
-        table.add_section()
-        table.add_row("mean", *cells(figures.mean(0)))
-    return table
+    lines = [[row.task, *cells(values)] for row, values in zip(rows, figures, strict=True)]
+    means = [[mean_of(len(rows)), *cells(figures.mean(0))]] if len(rows) > 1 else []
+    caption = OVER_TASKS if means else None
+    return figure_table("task", [headings[i] for i in shown], lines + means, title, {len(rows)}, caption)

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mjx_metaworld.cli.run import progress_bars
+from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.env import make
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import Tasks, goals, list_suites, require_metaworld, resolve
@@ -144,17 +145,14 @@ def _figures(tasks: str, task: str, stats: TrialStats, there: ReferenceTrials | 
 
 
 def _table(title: str, rows: list[TrialFigures], reference: bool) -> Table:
-    table = Table("task", title=title)
     headings = {
-        "first_here": "first episode\nhere",
+        "first_here": "first\nepisode\nhere",
         "success_here": "evaluation\nhere",
         "success_there": "evaluation\nCPU",
-        "return_here": "mean return\nhere",
+        "return_here": "mean\nreturn\nhere",
     }
     if not reference:
         del headings["success_there"]
-    for heading in headings.values():
-        table.add_column(heading, justify="right")
 
     def cell(figures: list[TrialFigures], name: str) -> str:
         values = [getattr(row, name) for row in figures]
@@ -165,12 +163,14 @@ def _table(title: str, rows: list[TrialFigures], reference: bool) -> Table:
     def cells(figures: list[TrialFigures]) -> list[str]:
         return [cell(figures, name) for name in headings]
 
+    lines: list[list[str]] = []
+    sections = set()
     for tasks in dict.fromkeys(row.tasks for row in rows):
         own = [row for row in rows if row.tasks == tasks]
-        for row in own:
-            table.add_row(row.task, *cells([row]))
+        sections.add(len(lines))
+        lines += [[row.task, *cells([row])] for row in own]
         if len(own) > 1:
-            table.add_section()
-            table.add_row(f"mean of {tasks}", *cells(own))
-            table.add_section()
-    return table
+            sections.add(len(lines))
+            lines.append([mean_of(len(own), f" ({tasks})" if tasks in list_suites() else ""), *cells(own)])
+    caption = OVER_TASKS if len(lines) > len(rows) else None
+    return figure_table("task", tuple(headings.values()), lines, title, sections, caption)

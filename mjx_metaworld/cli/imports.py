@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from mjx_metaworld.cli.faults import blamed
 
@@ -56,7 +57,14 @@ def given_flags() -> str:
     return "".join(f" {FLAG} {shlex.quote(name)}" for name in _given)
 
 
-def _declared() -> tuple[list[object], dict[str, tuple[str, ...]]]:
+def declaring_packages() -> set[str]:
+    """Packages and modules that have declared tasks, by their names at the top; does not load this package."""
+    functions = [function for spec in _declared()[0] for function in (spec.reward, spec.place)]
+    modules = {str(getattr(function, "__module__", "")).partition(".")[0] for function in functions}
+    return modules - {"mjx_metaworld", *sys.stdlib_module_names}
+
+
+def _declared() -> tuple[list[Any], dict[str, tuple[str, ...]]]:
     """All tasks and suites from outside the package so far; does not load the package, which a file may configure."""
     registry, suites = (sys.modules.get(f"mjx_metaworld.{name}") for name in ("tasks.registry", "suites"))
     tasks = [] if registry is None else [spec for spec in registry.registered() if not registry.is_built_in(spec)]

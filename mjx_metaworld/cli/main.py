@@ -9,12 +9,14 @@ import importlib.metadata
 import io
 import itertools
 import json
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mjx_metaworld.cli.imports import import_tasks
+from mjx_metaworld.cli.imports import declaring_packages, import_tasks
+from mjx_metaworld.inputs.faults import described, is_refusal, place_of
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.processes.signals import EndedTogether, Terminated
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 PROG = "mjx-metaworld"
 BAD_INPUT, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143  # exit codes
+_WHOLE = "JAX_TRACEBACK_FILTERING"  # the variable that asks JAX for whole tracebacks asks the commands, too
 _EXTRA = f"rich and tyro are missing: {install_command('cli')}"
 
 
@@ -142,19 +145,24 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command named on the command line; exits with 2 for bad input and 1 for what failed on the way."""
+    """Run the command named on the command line; exits with 2 for bad input and 1 for what failed on the way.
+
+    A fault of this package is raised as it is, and with JAX_TRACEBACK_FILTERING=off any error.
+    """
     form = warnings.formatwarning
     warnings.formatwarning = lambda message, *_: f"{PROG}: warning: {' '.join(str(message).split())}\n"
     try:
         sys.exit(_main(list(sys.argv[1:] if argv is None else argv)))
-    except ValueError as error:
-        _end(_complain(error, BAD_INPUT))
-    except (OSError, RuntimeError, ImportError) as error:
-        _end(_complain(error, FAILURE))
     except EndedTogether:
         sys.exit(TERMINATED)
     except KeyboardInterrupt as asked:
         _end(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
+    except Exception as error:  # a user's reward, placement or term may raise anything
+        line = None if os.environ.get(_WHOLE) == "off" else _told(error)
+        if line is None:
+            raise
+        print(f"{PROG}: error: {' '.join(line.split())}", file=sys.stderr)
+        _end(FAILURE if isinstance(error, OSError | RuntimeError | ImportError) else BAD_INPUT)
     finally:
         warnings.formatwarning = form
 
@@ -228,7 +236,8 @@ def _print_help() -> None:
         print(f"  {PROG} {command.name} {command.examples[-1]}".rstrip())
     print(
         f"\n`{PROG} COMMAND --help` lists a command's arguments, `{PROG} --version` says which version this is;\n"
-        "every command takes --json, and --import FILE.py, a file that declares tasks of your own."
+        "every command takes --json, and --import FILE.py, a file that declares tasks of your own.\n"
+        f"An error is one line; the variable {_WHOLE}=off shows the whole traceback."
     )
 
 
@@ -255,9 +264,13 @@ def _one_line(boxed: str) -> str:
     return message.removeprefix("Error parsing command: ") or "bad arguments"
 
 
-def _complain(error: Exception, code: int) -> int:
-    print(f"{PROG}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
+def _told(error: Exception) -> str | None:
+    """An error as its line, with its place in a user's code; None of a fault of this package, which has a traceback."""
+    place = place_of(error, declaring_packages())
+    if place:
+        return described(error) + place
+    is_plain = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+    return str(error) if is_plain or is_refusal(error) else None
 
 
 def _end(code: int) -> None:

@@ -23,6 +23,13 @@ def rewrite_section(path: Path, name: str, markdown: str) -> None:
     path.write_text(pattern.sub(lambda m: f"{m[1]}\n{markdown.strip()}\n{m[2]}", text), encoding="utf-8")
 
 
+def read_table(markdown: str) -> tuple[list[str], list[list[str]], str]:
+    """Headings of a table in Markdown, cells of its rows, and the text that follows it."""
+    lines = markdown.split("\n")
+    cells = [[cell.strip(" *") for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
+    return cells[0], cells[2:], "\n".join(lines[len(cells) :]).strip()
+
+
 def check_section(path: Path, name: str) -> None:
     """Check that `rewrite_section` will find its place, before anything is computed for it.
 

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.cli.tables import figure_table
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import batched, run_episodes
 from mjx_metaworld.inputs.settings import physics_of
@@ -73,12 +73,9 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     for i, spec in enumerate(env.tasks):
         success, returns = (x[task == i] for x in (run.stats.success, run.stats.episode_return))
         rows.append(TaskOutcome(spec.name, len(success), float(success.mean()), float(returns.mean())))
-    table = Table("task", title=f"{args.tasks}: {', '.join((args.policy, f'{args.num_steps} steps', *args.physics))}")
-    for heading in ("episodes", "success", "mean return"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(row.task, str(row.episodes), f"{row.success:.0%}", f"{row.episode_return:.0f}")
-    console.print(table)
+    cells = [(row.task, str(row.episodes), f"{row.success:.0%}", f"{row.episode_return:.0f}") for row in rows]
+    title = f"{args.tasks}: {', '.join((args.policy, f'{args.num_steps} steps', *args.physics))}"
+    console.print(figure_table("task", ("episodes", "success", "mean\nreturn"), cells, title))
     speed = args.num_envs * args.num_steps / run.run_seconds
     console.print(
         f"{args.num_envs} environments on {jax.devices()[0].device_kind}: compiled in {run.compile_seconds:.1f} s, "

@@ -150,17 +150,19 @@ def _compile(spec: SceneSpec) -> mujoco.MjModel:
     if spec.own is None:
         model = mujoco.MjModel.from_xml_path(full_V3_path_for(f"sawyer_xyz/{spec.file}.xml"))
     else:
-        model = _compile_own(spec.file, spec.own.xml)
+        model = _compile_own(spec.file, spec.own)
     model.eq_data[model.eq_type == mujoco.mjtEq.mjEQ_WELD] = WELD_DATA
     return model
 
 
-def _compile_own(path: str | Path, xml: str) -> mujoco.MjModel:
+def _compile_own(path: str | Path, own: Mjcf) -> mujoco.MjModel:
     try:
-        return mujoco.MjModel.from_xml_string(xml)
+        return mujoco.MjModel.from_xml_string(own.xml)
     except ValueError as error:
         hint = ""
-        if "mass and inertia" in str(error):  # with metaworld's `inertiagrouprange`
+        if "repeated" in str(error):  # MuJoCo names the first only, and no file
+            hint = f". Each name can be had once: {'; '.join(map(str, own.repeated))}" if own.repeated else ""
+        elif "mass and inertia" in str(error):  # with metaworld's `inertiagrouprange`
             hint = ". Beside metaworld's robot only geoms of groups 4 and 5 have mass: give the body an `inertial`"
         elif any(name in str(error) for name in ("'r_close'", "'l_close'", "'mocap'", "'hand'")):
             hint = (

@@ -214,6 +214,8 @@ RewardVersion = Literal["v1", "v2"]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # what file names, gymnasium's ids and command lines all take
 _MAX_OBJECTS = 2  # that the observation has room for
+# By an orientation's convention, the kinds of frames that it is read of; none where it is a constant.
+_FRAMES = {"zero": (), "identity": (), "wxyz": ("body",), "xyzw": ("body", "site", "geom")}
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,8 @@ class TaskSpec:
         for field, function in rewards.items():
             if not callable(function) and not (field == "reward_v1" and function is None):
                 wrong.append(f"{field} must be a function, got {function!r}")
+        if not (self.expert is None or isinstance(self.expert, str) or callable(self.expert)):
+            wrong.append(f"expert must be a function (obs,) -> action, a task's name or None, got {self.expert!r}")
         if not NAME.fullmatch(self.name):
             wrong.append("a name is made of letters, digits, '-', '_' and '.'")
         if isinstance(self.suites, str) or not all(NAME.fullmatch(suite) for suite in self.suites):
@@ -275,6 +279,13 @@ class TaskSpec:
             wrong.append(str(error))
         if len(self.objects) > _MAX_OBJECTS:
             wrong.append(f"objects must be at most {_MAX_OBJECTS}, got {len(self.objects)}")
+        for orientation in (observed.orientation for observed in self.objects):
+            kinds = _FRAMES.get(orientation.convention)
+            if kinds is None:
+                wrong.append(f"an orientation's convention is {', '.join(_FRAMES)}, got {orientation.convention!r}")
+            elif kinds and orientation.kind not in kinds:
+                given = f"{orientation.convention!r} is of a {' or '.join(kinds)}, got {orientation.kind!r}"
+                wrong.append(f"an orientation {given}")
         return wrong
 
     def _wrong_numbers(self) -> list[str]:

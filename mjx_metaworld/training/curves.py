@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from mjx_metaworld.inputs.folders import missing_folder, runs_within
 from mjx_metaworld.physics.config import changed_fields
 from mjx_metaworld.training.checkpoint import RUN_FILE, CheckpointError, Run, read_run
 from mjx_metaworld.training.config import algorithm_name, differences
@@ -94,13 +95,11 @@ def read_curve(folder: Path) -> Curve:
         ValueError: if there is no such folder, or it holds no run, a broken one, or one without an evaluation.
     """
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+        raise ValueError(missing_folder(folder))
     try:
         run = read_run(folder)
     except CheckpointError as error:
-        within = sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
-        hint = f"; these in it do: {', '.join(map(str, within))}" if within else ""
-        raise ValueError(f"{error}{hint}") from error
+        raise ValueError(f"{error}{runs_within(folder)}") from error
     records = read_records(folder, EVALUATION)
     if not records:
         raise ValueError(f"{folder} has no evaluation yet")

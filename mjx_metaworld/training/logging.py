@@ -35,6 +35,7 @@ PLOT_FILE = "success.png"
 _HEADINGS = ("env steps", "wall clock", "left", "steps/s", "success", "return", "success", "return")
 _WIDTHS = (11, 10, 8, 7, 7, 6, 7, 6)
 _ABOVE = f"{'frozen goals':>{sum(_WIDTHS[:6]) + 10}}  {'training':>{sum(_WIDTHS[6:]) + 2}}"
+_LEGEND = "Return: undiscounted, mean over episodes; on frozen goals to the first success."
 _RATE_PERIOD = 600.0  # seconds of the past from which the time left is estimated: several iterations, evaluations, too
 _DRAWING_SHARE = 0.02  # of the time that goes into curves at most, while a run goes on
 
@@ -96,6 +97,7 @@ class Recorder:
         self._bars.start()
         if not self._console.is_terminal:  # which shows a bar
             self._console.print("Compiling what collects and learns.")
+        self._console.print(_LEGEND, highlight=False, soft_wrap=True)
         for line in (_ABOVE, _row(_HEADINGS)):
             self._console.print(line, style="bold", highlight=False, soft_wrap=True)
         return self
@@ -198,14 +200,14 @@ def task_table(folder: Path) -> Table | None:
         return None
     returns = by_task(records[-1], "episode_return")
     table = Table(title=f"after {records[-1]['env_steps']:,} env steps, on the frozen goals")
-    table.add_column("task", no_wrap=True)
-    for heading in ("success", "return", "best\nsuccess", "after\nenv steps"):
-        table.add_column(heading, justify="right")
+    table.add_column("task", overflow="fold")
+    for heading in ("success", "mean\nreturn", "best\nsuccess", "after\nenv steps"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for task in success[-1]:
         _add_row(table, task, success[-1][task], returns[task], [row[task] for row in success], records)
     table.add_section()
     means = [record["success"] for record in records]
-    _add_row(table, "mean", means[-1], records[-1]["episode_return"], means, records)
+    _add_row(table, f"mean of {len(success[-1])} tasks", means[-1], records[-1]["episode_return"], means, records)
     return table
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import batched, run_episodes
+from mjx_metaworld.inputs.folders import no_run
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.rendering import render as rendering
@@ -129,8 +130,6 @@ def _existing(path: _Place) -> Path:
     if path.suffix == SUFFIX:
         if not path.is_file():
             raise ValueError(f"there is no file {path}")
-    elif not path.is_dir():
-        raise ValueError(f"there is no folder {path}")
     elif not is_run(path):
-        raise ValueError(f"{path} holds no training run")
+        raise ValueError(no_run(path))
     return path

@@ -17,13 +17,16 @@ from PIL import Image
 from rich.console import Console
 
 import mjx_metaworld as mw
-from mjx_metaworld.cli import demo
+from mjx_metaworld.cli import demo, evaluate_checkpoint, evaluate_trials
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.cli import render as render_command
-from mjx_metaworld.cli.comparison import compare, comparison_table
+from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.demo import Demo, run_demo
+from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
+from mjx_metaworld.cli.evaluate_trials import TrialFigures
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.cli.tables import divided_tables
 from mjx_metaworld.cli.tasks import Tasks, run_tasks
 from mjx_metaworld.episodes import EpisodeRun, EpisodeStats
 from mjx_metaworld.parity.record import EpisodeOutcome
@@ -45,11 +48,54 @@ def test_table_and_contact_sheet():
     out = io.StringIO()
     rows = compare(["reach-v3"], stats, outcomes)
     Console(file=out, width=100).print(comparison_table("reach", rows))
+    assert "mean of" not in out.getvalue()
     (row,) = (line for line in out.getvalue().splitlines() if "reach-v3 " in line and "│" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["reach-v3", "50%", "100%", "15", "40"]
     sheet = demo._contact_sheet(env, run)
     assert sheet.size == (1600, 320)
     assert np.asarray(sheet)[:, :320].std() > 20  # a picture, not a blank
+
+
+def test_means_are_over_the_same_tasks_on_both_sides():
+    rows = [Comparison(f"task-{i}", 1.0, 0.5, 10.0 * i, 20.0 * i) for i in range(2)]
+    lacking = Comparison("own", 0.0, None, 500.0, None)
+    for given, means in (
+        (rows, [["mean of 2 tasks", "100.0%", "50.0%", "5", "10"]]),
+        (
+            [*rows, lacking],
+            [
+                ["mean of 3 tasks", "66.7%", "-", "170", "-"],
+                ["mean of 2 tasks of metaworld's", "100.0%", "50.0%", "5", "10"],
+            ],
+        ),
+        ([rows[0], lacking], [["mean of 2 tasks", "50.0%", "-", "250", "-"]]),
+    ):
+        out = io.StringIO()
+        Console(file=out, width=80).print(comparison_table("three", given))
+        shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines()]
+        assert [cells for cells in shown if cells and cells[0].startswith("mean")] == means
+        assert "that of returns mixes" in out.getvalue()
+
+
+def test_tables_are_cut_off_nowhere():
+    longest = "button-press-topdown-wall-v3"
+    labels = [f"{longest} hidden=[400,400] [bold]", *(f"PPO {i}" for i in range(5))]
+    headings = ["seeds", "thousand\nsteps", *labels]
+    rows = [(label, "2", "60,000\nto 65,000", *["99.9% [100, 100]"] * len(labels)) for label in labels]
+    trials = [TrialFigures("ML10-train", longest, 0.5, 0.5, 0.5, 1234.0)] * 2
+    checkpoint = [CheckpointFigures(longest, 1.0, 1.0, 12345.0, 12345.0)] * 2
+    for width in (80, 200):
+        tables = list(divided_tables(width, "runs", headings, rows))
+        tables += [evaluate_trials._table("trials", trials, True), evaluate_checkpoint._table("run", checkpoint, True)]
+        out = io.StringIO()
+        Console(file=out, width=width).print(*tables, sep="\n")
+        assert max(map(len, out.getvalue().splitlines())) <= width
+        assert "…" not in out.getvalue()
+        words = out.getvalue().split()
+        assert words.count("99.9%") == len(labels) ** 2
+        assert all(word in words for word in ("[bold]", "60,000", "12345", longest))
+    run_tasks(Tasks("button-press-topdown-wall-v3,reach-v3"), Console(file=(out := io.StringIO()), width=80))
+    assert "…" not in out.getvalue()
 
 
 @pytest.mark.full
@@ -148,6 +194,9 @@ BAD = {
     "parity --output docs": "output docs is a folder",
     "render out/train/no-such-run": "there is no folder out/train/no-such-run",
     "render docs/guides": "docs/guides holds no training run",
+    "render docs/guide": "there is no folder docs/guide; in docs there are ",
+    "eval docs/guide": "there is no folder docs/guide; in docs there are ",
+    "compare docs/guide": "there is no folder docs/guide; in docs there are ",
     "render out/none.npz": "there is no file out/none.npz",
     "view MT11": "did you mean MT10",
     "view out/train/no-such-run": "there is no folder out/train/no-such-run",
@@ -306,6 +355,18 @@ def test_bench_measures(capsys):
     assert figures["num_envs"] == 16
     assert figures["env_steps_per_second"] > 10
     assert figures["versions"]["mujoco"] == "3.3.0"
+
+
+def test_a_tasks_bounds_are_told(capsys):
+    spec = resolve("drawer-open-v3")[0]
+    assert run("tasks", spec.name, "--json") == 0
+    said = capsys.readouterr()
+    (entry,) = json.loads(said.out)
+    for bound in ("rand_low", "rand_high", "goal_low", "goal_high", "hand_low", "hand_high"):
+        assert entry[bound] == list(getattr(spec, bound))
+    assert "hand within (-0.5, 0.4, 0.05) and (0.5, 1, 0.5)" in said.err
+    assert run("tasks", "ML10-test", "--json") == 0
+    assert "hand within" not in capsys.readouterr().err
 
 
 # --- documents ---

@@ -1,7 +1,9 @@
-"""Policies of one's own that fail: one line with their place, before anything is compiled."""
+"""Policies, tasks and terms of one's own that fail: one line with their place, before anything is compiled."""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 
 import jax
@@ -13,6 +15,7 @@ import mjx_metaworld as mw
 from mjx_metaworld.cli.faults import blamed
 from mjx_metaworld.cli.main import main
 from mjx_metaworld.cli.run import load_policy
+from mjx_metaworld.inputs.faults import place_of
 
 pytestmark = pytest.mark.usefixtures("kinematic")
 
@@ -53,6 +56,40 @@ def nothing(env):
 
 def good(env):
     return lambda obs, task: obs[:4]
+"""
+
+TASKS = """
+import jax.numpy as jnp
+from mjx_metaworld.tasks import rewards, task
+
+
+def place(rand_vec, settled):
+    return {}["start"]
+
+
+@task("unplaced", like="reach-v3", place=place)
+@task("misshapen", like="reach-v3")
+def misshapen(s):
+    return jnp.ones(3) + jnp.ones(4)
+
+
+@task("missing", like="reach-v3")
+def missing(s):
+    return rewards.tolerance(s.nowhere, (0.0, 0.1), 0.1)
+
+
+@task("refusing", like="reach-v3")
+def refusing(s):
+    raise ValueError(f"of shape {s.goal.shape}")
+
+
+@task("bare", like="reach-v3")
+def bare(s):
+    return 1.0
+
+
+def term(key, drawn, nominal):
+    return drawn + 1
 """
 
 
@@ -101,6 +138,70 @@ def test_what_is_no_policy_is_told(policies):
     obs = np.arange(39, dtype=np.float32)
     acted = load_policy(env, "their_policies:good")(obs, np.int32(0), jax.random.key(0))
     np.testing.assert_array_equal(acted, obs[:4])
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch, scratch_registry):
+    """A file of tasks in the current folder, forgotten afterwards."""
+    (tmp_path / "their_tasks.py").write_text(TASKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("their_tasks", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("misshapen", "TypeError: add got incompatible shapes .*{file}, line 13)"),
+        ("missing", "AttributeError: 'RewardInputs' object has no attribute 'nowhere'{file}, line 18)"),
+        ("refusing", "of shape .3,.{file}, line 23)"),
+        ("bare", "the reward of task 'bare' must return a RewardOutput, got float"),
+        ("unplaced", "the task .*: KeyError: 'start'{file}, line 7)"),
+    ],
+)
+def test_a_tasks_fault_has_its_place(tasks, capsys, name, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["rollout", name, "--num-envs", "1", "--policy", "random", "--import", "their_tasks.py"])
+    assert ended.value.code == 2
+    expected = f"mjx-metaworld: error: {message}\n".replace("{file}", r" \(.*their_tasks.py").replace(")\n", r"\)\n")
+    assert re.fullmatch(expected, capsys.readouterr().err)
+
+
+def test_a_terms_fault_has_its_place_and_the_whole_traceback_can_be_had(tasks, capsys, monkeypatch):
+    line = ["train", "reach-v3", "--import", "their_tasks.py", "--randomise", "their_tasks:term", "--output", "run"]
+    with pytest.raises(SystemExit):
+        main(line)
+    said = capsys.readouterr().err
+    assert said.startswith("mjx-metaworld: error: TypeError: unsupported operand")
+    assert said.endswith("their_tasks.py, line 32)\n")
+    monkeypatch.setenv("JAX_TRACEBACK_FILTERING", "off")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        main(line)
+
+
+def test_a_fault_of_this_package_is_not_hidden(monkeypatch):
+    def fails(argv):
+        return {}["nothing"]
+
+    monkeypatch.setattr("mjx_metaworld.cli.main.import_tasks", fails)
+    monkeypatch.setattr("mjx_metaworld.cli.main.place_of", lambda *_: "")  # this file is a user's
+    with pytest.raises(KeyError):
+        main(["tasks"])
+
+
+def test_code_that_is_a_users(tmp_path):
+    assert not place_of(fault("json.loads('{')"))
+    assert place_of(fault("x = 1\njson.loads('{')", "/home/me/own.py")) == " (/home/me/own.py, line 2)"
+    installed = "/venv/lib/python3/site-packages/own/tasks.py"
+    assert not place_of(fault("json.loads('{')", installed))
+    assert place_of(fault("json.loads('{')", installed), {"own"}) == f" ({installed}, line 1)"
+
+
+def fault(code: str, file: str = "<string>") -> Exception:
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        exec(compile(code, file, "exec"), {"json": json, "__name__": "own.tasks"})
+    return caught.value.with_traceback(caught.tb.tb_next)  # without this file
 
 
 def test_what_fails_later_is_told_too():

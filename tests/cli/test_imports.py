@@ -150,10 +150,16 @@ def test_every_command_takes_it_and_its_help_runs_nothing(command, capsys):
     assert "command." not in out  # tyro's own name of a positional argument, where nothing says what it is
 
 
-def test_commands_beside_metaworld_refuse_what_it_lacks(elsewhere, capsys):
+def test_commands_beside_metaworld_tell_what_there_is_instead(elsewhere, capsys):
     declare(elsewhere / "first_tasks.py", "first")
-    refused = complaint(capsys, "eval", "first", "--reference", "--import", "first_tasks.py")
-    assert refused == "eval --reference compares with metaworld, which has no first"
-    for command, flag in (("demo", "--suite"), ("parity", "--tasks")):
-        expected = f"{command} compares with metaworld, which has no first"
-        assert complaint(capsys, command, flag, "first", "--import", "first_tasks.py") == expected
+    for purpose, command in (("eval --reference", "eval first --reference"), ("demo", "demo --suite reach-v3,first")):
+        refused = complaint(capsys, *command.split(), "--import", "first_tasks.py")
+        assert refused.startswith(
+            f"{purpose} compares with metaworld, which has no first. `mjx-metaworld eval` without"
+        )
+        assert "`mjx-metaworld parity --tasks first` compares the physics of their scenes" in refused
+    for more, expected in (
+        ("reach-v3,first", "metaworld has no first, whose scenes are compared with MuJoCo C: name such tasks apart"),
+        ("first --pictures", "--pictures, --document and --guide are for metaworld's tasks; it has no first"),
+    ):
+        assert complaint(capsys, "parity", "--import", "first_tasks.py", "--tasks", *more.split()) == expected

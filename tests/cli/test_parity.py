@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mjx_metaworld.cli.parity import Parity, run_parity
+from mjx_metaworld.cli.parity import _HEADINGS, _LARGEST_HEADINGS, Parity, _print, run_parity
+from mjx_metaworld.parity.report import Largest, Row, Sampling, Spread, largest_markdown, markdown
+from mjx_metaworld.parity.scenes import BARS, Measured
+from mjx_metaworld.suites import GOALS_SEED, resolve
+from mjx_metaworld.tasks import task
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,55 @@ def test_a_document_is_not_written_without_the_closed_loop_that_it_shows(tmp_pat
     args = Parity("reach-v3", steps_only=True, document=tmp_path / "README.md")
     with pytest.raises(ValueError, match="shows the closed loop"):
         run_parity(args, Console(file=io.StringIO()))
+
+
+def test_own_tasks_scenes_are_compared_with_mujoco(tmp_path: Path, monkeypatch, scratch_registry):
+    asked = []
+
+    def measure(scenes, **sampling):
+        asked.append((scenes, sampling))
+        return [Measured(BARS[0], 1e-7, 12), Measured(BARS[-1], 1.0, 34)]
+
+    monkeypatch.setattr("mjx_metaworld.cli.parity.measure_scenes", measure)
+    base = resolve("drawer-open-v3")[0]
+    for name in ("half", "quarter"):
+        task(name, like=base)(base.reward)
+    out = io.StringIO()
+    output = tmp_path / "parity.json"
+    rows = run_parity(Parity("half,quarter", step_length=20, output=output), Console(file=out, width=80))
+    assert asked == [((base.scene_spec,), {"seed": GOALS_SEED, "steps": 20})]  # the scene that both share, once
+    kinematics, step = rows
+    assert (kinematics.stage, kinematics.count, kinematics.holds, step.holds) == ("kinematics", 12, True, False)
+    assert "kinematics   │    1 of 12 │ 1.0e-07 │ 2e-06 │   yes" in out.getvalue()
+    assert json.loads(output.read_text())["rows"][1]["error"] == 1.0
+
+
+def test_tables_fit_a_terminal():
+    largest, e = Largest(*[Spread(1e-7, 2e-5)] * 4), 1e-7
+    row = Row("button-press-topdown-wall-v3", e, e, e, e, e, e, e, largest, largest, 1.0, 1.0, 1234.0, 1234.0)
+    shown, piped = io.StringIO(), io.StringIO()
+    terminal = Console(file=shown, width=80, force_terminal=True, color_system=None)
+    for table, headings in ((markdown, _HEADINGS), (largest_markdown, _LARGEST_HEADINGS)):
+        text = table(Sampling(), [row])
+        _print(terminal, text, headings)
+        _print(Console(file=piped, width=80), text, headings)
+        assert piped.getvalue().endswith(f"{text}\n\n")  # as it goes into a document
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in shown.getvalue()
+    cells = [cell for line in lines if "button-press-topdown-wall-v3" in line for cell in line.split("│")[2:-1]]
+    assert len(cells) == 14 + 8
+    assert {cell.strip() for cell in cells} == {"1e-07", "2e-05", "100%", "1234", "1e-07, 2e-05"}
+
+
+@pytest.mark.full
+def test_an_own_task_end_to_end(tmp_path: Path, scratch_registry):
+    base = resolve("drawer-open-v3")[0]
+    task("half", like=base)(base.reward)
+    args = Parity("half", step_length=20, output=tmp_path / "parity.json")
+    rows = run_parity(args, Console(file=io.StringIO()))
+    assert [row.stage for row in rows] == [bar.stage for bar in BARS]
+    assert all(row.holds for row in rows)
 
 
 @pytest.mark.full

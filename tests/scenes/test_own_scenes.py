@@ -116,6 +116,25 @@ def test_what_cannot_be_read_is_named(tmp_path):
         mw.check_scene("sawyer_drawr")
 
 
+def test_names_that_are_taken_are_named_with_their_files(tmp_path):
+    robot = r"metaworld/objects/assets/xyz_base.xml"
+    world = FREE.replace('"ball"', '"hand"').replace("<freejoint", '<freejoint name="r_close"')
+    with pytest.raises(ValueError, match=r"does not compile .*own.xml: Error: repeated name") as caught:
+        mw.check_scene(write(tmp_path, world + '<site name="a"/><site name="a"/>'))
+    said = str(caught.value)
+    assert "include" not in said
+    own = tmp_path / "own.xml"
+    listed = f"body 'hand' in {robot} and {own}; joint 'r_close' in {robot} and {own}; site 'a' in {own} twice"
+    assert said.endswith(f". Each name can be had once: {listed}")
+    with pytest.raises(ValueError, match=r"once: default class 'xyz_base' in metaworld/.*_dependencies.xml and /.*own"):
+        mw.check_scene(write(tmp_path, more='<default><default class="xyz_base"/></default>'))
+    base = metaworld_assets() / "objects" / "meshes" / "xyz_base" / "base.stl"
+    assert base.is_file()
+    with pytest.raises(ValueError, match=f"mesh 'base' in metaworld/.*_dependencies.xml and {own}"):
+        mw.check_scene(write(tmp_path, more=f'<asset><mesh file="{base}"/></asset>'))
+    assert mw.check_scene(write(tmp_path, FREE + '<site name="hand"/>', more='<default class="main"/>' * 2)) == []
+
+
 def test_a_scene_stays_what_was_read(tmp_path):
     before = SceneSpec(write(tmp_path))
     after = SceneSpec(write(tmp_path, FREE.replace("0.025", "0.03")))
@@ -322,8 +341,12 @@ def test_a_place_that_moves_what_is_not_there_or_fails_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"place moves the prop .* and the scene names none"):
         mw.make("own-task")
     declare(SceneSpec(write(tmp_path, FREE)), "own-task-2", place=lambda rand_vec, settled: rand_vec + jnp.ones(2))
-    with pytest.raises(ValueError, match=r"place fails at the goal vector \(-0.05, 0.6, 0.025\): .*shapes"):
+    fails = r"place fails at the goal vector \(-0.05, 0.6, 0.025\): "
+    with pytest.raises(ValueError, match=fails + r"TypeError: .*shapes.* \(.*test_own_scenes.py, line \d+\)$"):
         mw.make("own-task-2")
+    declare(SceneSpec(write(tmp_path, FREE)), "own-task-3", place=lambda rand_vec, settled: rand_vec)
+    with pytest.raises(ValueError, match=fails + r".*must return a Placement, got ArrayImpl$"):
+        mw.make("own-task-3")
 
 
 def test_a_goal_that_is_observed_elsewhere_is_warned_of():

@@ -15,7 +15,7 @@ from mjx_metaworld import suites
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
 from mjx_metaworld.tasks import RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
-from mjx_metaworld.tasks.spec import check_output
+from mjx_metaworld.tasks.spec import Orientation, check_output
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
 
@@ -114,6 +114,15 @@ def test_missing_and_wrong_fields_are_named_together():
         declared("new", rand_low=(0.0,), min_separation=0.1)
     with pytest.raises(ValueError, match="objects must be at most 2, got 3"):
         declared("new", objects=DRAWER.objects * 3)
+    with pytest.raises(ValueError, match=r"expert must be a function \(obs,\) -> action, a task's name or None, got 3"):
+        declared("new", expert=3)
+    for turned, reason in (
+        (Orientation("wxzy"), "convention is zero, identity, wxyz, xyzw, got 'wxzy'"),
+        (Orientation("wxyz", "site", "goal"), "'wxyz' is of a body, got 'site'"),
+        (Orientation("xyzw"), "'xyzw' is of a body or site or geom, got None"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            declared("new", objects=(DRAWER.objects[0]._replace(orientation=turned),))
     with pytest.raises(TypeError, match="unexpected keyword argument 'hand_hgh'"):
         declared("new", hand_hgh=(0.0, 1.0, 0.5))
     assert "new" not in mw.list_tasks()
@@ -261,6 +270,9 @@ def test_experts_of_ones_own():
     declared("astray", expert="nope-v3")
     with pytest.raises(ValueError, match="expert of task 'astray' names 'nope-v3', which is no task"):
         expert_policy(["astray"])
+    allowed = r"expert must be a function \(obs,\) -> action, a task's name or None: unknown .*'nope-v3'; did you mean"
+    with pytest.raises(ValueError, match=allowed):
+        mw.make("astray")
     declared("self", expert="self")
     with pytest.raises(ValueError, match="stand for each other"):
         expert_policy(["self"])
@@ -268,5 +280,5 @@ def test_experts_of_ones_own():
 
 def test_what_runs_beside_metaworld_names_the_tasks_that_it_lacks():
     declared("own")
-    with pytest.raises(ValueError, match="demo compares with metaworld, which has no own"):
+    with pytest.raises(ValueError, match=r"demo compares with metaworld, which has no own\. .*parity --tasks own`"):
         require_metaworld(resolve(["reach-v3", "own"]), "demo")

@@ -68,6 +68,7 @@ def test_records_are_complete_and_go_on_where_the_checkpoint_was(tmp_path):
     rows = [line.split() for line in printed.splitlines()]
     assert ["100", "2", "s", "0:00:06", "50", "75.0%", "4", "50.0%", "10"] in rows  # 300 steps are left
     assert max(map(len, printed.splitlines())) <= 80
+    assert "\nReturn: undiscounted, mean over episodes" in printed
     assert printed.startswith("Compiling")  # no bar says it where the output is a file
     start, iteration, evaluation, *_ = read_records(tmp_path)
     assert start == {"kind": "start", "env_steps": 0, "seconds": 0.0}
@@ -177,7 +178,7 @@ def test_the_end_is_told_by_task(tmp_path):
     assert [[cell.strip() for cell in row] for row in rows] == [
         ["reach", "80.0%", "80", "90.0%", "200"],
         ["push", "30.0%", "30", "30.0%", "300"],
-        ["mean", "55.0%", "55", "55.0%", "300"],
+        ["mean of 2 tasks", "55.0%", "55", "55.0%", "300"],
     ]
     assert task_table(write_run(tmp_path / "single", {"reach": [0.4]})) is None
     assert task_table(tmp_path) is None

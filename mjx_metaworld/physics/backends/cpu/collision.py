@@ -17,7 +17,7 @@ import numpy as np
 from flax import struct
 
 from mjx_metaworld.physics import collision
-from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation, laned
 from mjx_metaworld.physics.collision.candidates import (
     Candidates,
     ChosenPairs,
@@ -162,9 +162,9 @@ def _scaled(data: Array, rows: Array, factors: ContactFactors, invweights: np.nd
 def _candidate_shapes(xpos: Any, xmat: Any, scene: Any, reach: Any, *, config: EngineConfig, tables: Tables) -> Any:
     lanes, slots = scene.shape[-1], tables.slots(config)
     return [
-        jax.ShapeDtypeStruct((sum(slots), lanes), np.int32),
-        jax.ShapeDtypeStruct((len(slots), lanes), np.int32),
-        jax.ShapeDtypeStruct((sum(_START), slots[-1], lanes), np.float32),
+        laned(lanes, sum(slots), dtype=np.int32),
+        laned(lanes, len(slots), dtype=np.int32),
+        laned(lanes, sum(_START), slots[-1]),
     ]
 
 
@@ -227,8 +227,8 @@ _broadphase = kernel_operation(
 def _contact_shapes(xpos: Any, *operands: Any, config: EngineConfig, tables: Tables) -> list[jax.ShapeDtypeStruct]:
     lanes, count, start = xpos.shape[-1], config.accuracy.max_contacts, operands[-1]
     return [
-        jax.ShapeDtypeStruct((count, tables.contact_columns, lanes), np.float32),
-        jax.ShapeDtypeStruct((count, lanes), np.int32),
+        laned(lanes, count, tables.contact_columns),
+        laned(lanes, count, dtype=np.int32),
         jax.ShapeDtypeStruct(start.shape, np.float32),
     ]
 

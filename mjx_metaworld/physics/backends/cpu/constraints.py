@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import constraint
-from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
-from mjx_metaworld.physics.backends.cpu.robot import Robot
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation, laned
+from mjx_metaworld.physics.backends.cpu.robot import Robot, struct_of
 from mjx_metaworld.physics.config import Execution
 from mjx_metaworld.physics.constraint import MOCAP_QUAT, Constraints, ContactRows
 from mjx_metaworld.physics.model import ARM_DOFS, NV, Arm, Contacts, Kinematics, PhysicsState, Scene
 
 Array = jax.Array
-Struct = TypeVar("Struct", Scene, Kinematics, PhysicsState, Contacts)
 KERNEL = kernel_of("constraints")
 
 
@@ -45,11 +45,6 @@ class Operands(NamedTuple):
         """Operands from what `constraint.make_constraints` takes."""
         sources = (scene, kin, state, contacts)
         return cls(*(getattr(next(x for x in sources if hasattr(x, name)), name) for name in cls._fields))
-
-    def part_of(self, kind: type[Struct]) -> Struct:
-        """A struct of those of its fields that are operands; the others are None."""
-        fields: dict[str, Any] = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(kind)}
-        return kind(**fields)
 
 
 def _robot(arm: Arm) -> Robot:
@@ -84,10 +79,7 @@ def _shapes(*operands: Any, robot: Robot, execution: Execution) -> list[jax.Shap
     given = Operands(*operands)
     count, _, lanes = given.data.shape
     rows, arm = Contacts(given.data).num_rows, ARM_DOFS.stop
-
-    def of(*axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*axes, lanes), dtype)
-
+    of = functools.partial(laned, lanes)
     contact = of(count, rows, NV), of(count), of(count, rows), of(count)
     return [of(6, arm), of(6), of(6), of(NV), of(NV), of(NV), *contact, of(dtype=np.int32)]
 
@@ -100,8 +92,9 @@ def _in_kernel(
 
 def _by_xla(*arrays: Array, robot: Robot, execution: Execution) -> list[Array]:
     operands = Operands(*arrays)
-    of = operands.part_of
-    made = constraint.make_constraints(robot.arm, of(Scene), of(Kinematics), of(PhysicsState), of(Contacts), execution)
+    scene, kin = struct_of(Scene, operands), struct_of(Kinematics, operands)
+    state, contacts = struct_of(PhysicsState, operands), struct_of(Contacts, operands)
+    made = constraint.make_constraints(robot.arm, scene, kin, state, contacts, execution)
     return [getattr(made, field.name) for field in dataclasses.fields(Constraints)]
 
 

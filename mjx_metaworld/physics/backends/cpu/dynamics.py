@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mjx_metaworld.physics import kinematics as by_xla
-from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
-from mjx_metaworld.physics.backends.cpu.robot import Robot, fields_of, robots_where_none, scene_of
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation, laned
+from mjx_metaworld.physics.backends.cpu.robot import Robot, fields_of, robots_where_none, struct_of
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.model import NUM_BODIES, NV, Arm, Kinematics, PhysicsState, Scene
 from mjx_metaworld.physics.unconstrained import Unconstrained, unconstrained
@@ -82,13 +81,13 @@ def dynamics(arm: Arm, scene: Scene, state: PhysicsState, ctrl: Array) -> Uncons
 def _pose_shapes(qpos: Any, *operands: Any, robot: Robot) -> list[jax.ShapeDtypeStruct]:
     """Shapes of `Kinematics`."""
     axes = [(NUM_BODIES, 3), (NUM_BODIES, 3, 3), (NV, 3), (NV, 3), (NV, 3), (3,), (4,)]
-    return [jax.ShapeDtypeStruct((*own, qpos.shape[-1]), np.float32) for own in axes]
+    return [laned(qpos.shape[-1], *own) for own in axes]
 
 
 def _shapes(qpos: Any, *operands: Any, robot: Robot) -> list[jax.ShapeDtypeStruct]:
     """Shapes of `Kinematics`, `MassMatrix` and the smooth force."""
     axes = [(9, 9), (6, 6), (3, 3), (NV,)]
-    own = [jax.ShapeDtypeStruct((*each, qpos.shape[-1]), np.float32) for each in axes]
+    own = [laned(qpos.shape[-1], *each) for each in axes]
     return _pose_shapes(qpos, robot=robot) + own
 
 
@@ -98,7 +97,7 @@ def _in_kernel(shapes: list[jax.ShapeDtypeStruct], *operands: Array, robot: Robo
 
 def _poses_by_xla(*operands: Array, robot: Robot) -> list[Array]:
     placement = Placement(*operands)
-    kin = by_xla.kinematics(robot.arm, scene_of(placement), placement.qpos, placement.moved_prop)
+    kin = by_xla.kinematics(robot.arm, struct_of(Scene, placement), placement.qpos, placement.moved_prop)
     return jax.tree.leaves(kin)
 
 
@@ -108,7 +107,7 @@ def _by_xla(*operands: Array, robot: Robot) -> list[Array]:
     state = PhysicsState(
         placement.qpos, load.qvel, placement.moved_prop, placement.moved_prop, qacc_warmstart=load.qvel
     )  # of which the mocap body and the warm start are not read
-    return jax.tree.leaves(unconstrained(robot.arm, scene_of(placement, load), state, load.ctrl))
+    return jax.tree.leaves(unconstrained(robot.arm, struct_of(Scene, placement, load), state, load.ctrl))
 
 
 _kinematics = kernel_operation("kinematics_in_kernel", shapes=_pose_shapes, in_kernel=_in_kernel, by_xla=_poses_by_xla)

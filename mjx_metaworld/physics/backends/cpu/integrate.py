@@ -11,7 +11,7 @@ import numpy as np
 
 from mjx_metaworld.physics import integrate as by_xla
 from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
-from mjx_metaworld.physics.backends.cpu.robot import Robot, fields_of, robots_where_none, scene_of
+from mjx_metaworld.physics.backends.cpu.robot import Robot, fields_of, robots_where_none, struct_of
 from mjx_metaworld.physics.inertia import MassMatrix
 from mjx_metaworld.physics.model import Arm, Scene
 
@@ -56,7 +56,7 @@ def _by_xla(*arrays: Array, robot: Robot) -> list[Array]:
     operands = Operands(*arrays)
     mass = MassMatrix(operands.robot, operands.free, operands.part)
     state = operands.qpos, operands.qvel, operands.qfrc
-    return list(by_xla.integrate(robot.arm, scene_of(operands), mass, *state))
+    return list(by_xla.integrate(robot.arm, struct_of(Scene, operands), mass, *state))
 
 
 _integrate = kernel_operation("integrate_in_kernel", shapes=_shapes, in_kernel=_in_kernel, by_xla=_by_xla)

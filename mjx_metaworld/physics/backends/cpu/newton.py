@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics import solver
-from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation
+from mjx_metaworld.physics.backends.cpu.operation import kernel_of, kernel_operation, laned
 from mjx_metaworld.physics.config import EngineConfig
 from mjx_metaworld.physics.constraint import Constraints
 from mjx_metaworld.physics.inertia import MassMatrix
@@ -65,10 +66,7 @@ def solve(
 def _shapes(*operands: Any, config: EngineConfig) -> list[jax.ShapeDtypeStruct]:
     """Shapes and types of a `Solution`."""
     contacts, _, _, lanes = Operands(*operands).contact_jac.shape
-
-    def of(*axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*axes, lanes), dtype)
-
+    of = functools.partial(laned, lanes)
     return [of(NV), of(NV), of(contacts), of(dtype=np.int32)]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.core
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
@@ -29,6 +30,11 @@ CPP = Path(__file__).with_name("cpp")  # the kernels' sources and headers
 def kernel_of(name: str) -> NativeKernel:
     """The kernel of a source in `cpp/`."""
     return NativeKernel(CPP / f"{name}.cpp")
+
+
+def laned(lanes: int, *axes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
+    """Shape and type of an array with the lanes behind its other axes."""
+    return jax.ShapeDtypeStruct((*axes, lanes), dtype)
 
 
 def kernel_operation(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from mjx_metaworld.physics.kinematics import matrix, right_multiplication
-from mjx_metaworld.physics.model import Arm, Scene
+from mjx_metaworld.physics.model import Arm, Contacts, Kinematics, PhysicsState, Scene
 
+Struct = TypeVar("Struct", Scene, Kinematics, PhysicsState, Contacts)
 _SCENE_FIELDS = [field.name for field in dataclasses.fields(Scene)]
 _LINKS = 7
 
@@ -81,8 +82,8 @@ def fields_of(scene: Scene, operands: type[NamedTuple]) -> dict[str, Any]:
     return {name: getattr(scene, name) for name in operands._fields if name in _SCENE_FIELDS}
 
 
-def scene_of(*parts: Any) -> Scene:
-    """A scene with the fields that named tuples have, for stages that read no others."""
-    named = {name: x for part in parts for name, x in part._asdict().items() if name in _SCENE_FIELDS}
-    blank: dict[str, Any] = dict.fromkeys(_SCENE_FIELDS)
-    return Scene(**blank | named)
+def struct_of(kind: type[Struct], *parts: Any) -> Struct:
+    """A struct with those of its fields that named tuples have, for stages that read no others; these are None."""
+    named = {name: x for part in parts for name, x in part._asdict().items()}
+    fields: dict[str, Any] = {field.name: named.get(field.name) for field in dataclasses.fields(kind)}
+    return kind(**fields)

@@ -1,0 +1,30 @@
+"""Folders of training runs that callers name, and what they may have meant where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_RUN_FILE = "run.json"  # that a training run's folder holds
+_SHOWN = 8  # names at most
+
+
+def no_run(path: Path) -> str:
+    """Words for a path that is to be a training run's folder and is not."""
+    return f"{path} holds no training run{runs_within(path)}" if path.is_dir() else missing_folder(path)
+
+
+def missing_folder(path: Path) -> str:
+    """Words for a folder that there is not, with those beside it."""
+    names = sorted(folder.name for folder in path.parent.glob("*/"))
+    return f"there is no folder {path}" + (f"; in {path.parent} there are {_several(names)}" if names else "")
+
+
+def runs_within(folder: Path) -> str:
+    """Words for the training runs in a folder, to follow others; empty where there are none."""
+    runs = sorted(str(path.parent) for path in folder.glob(f"*/{_RUN_FILE}"))
+    return f"; these in it do: {_several(runs)}" if runs else ""
+
+
+def _several(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
