@@ -12,6 +12,7 @@ from rich.console import Console
 from mjx_metaworld.cli.parity import _HEADINGS, _LARGEST_HEADINGS, Parity, _print, run_parity
 from mjx_metaworld.parity.report import Largest, Row, Sampling, Spread, largest_markdown, markdown
 from mjx_metaworld.parity.scenes import BARS, Measured
+from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.suites import GOALS_SEED, resolve
 from mjx_metaworld.tasks import task
 
@@ -44,8 +45,11 @@ def test_own_tasks_scenes_are_compared_with_mujoco(tmp_path: Path, monkeypatch, 
         task(name, like=base)(base.reward)
     out = io.StringIO()
     output = tmp_path / "parity.json"
-    rows = run_parity(Parity("half,quarter", step_length=20, output=output), Console(file=out, width=80))
-    assert asked == [((base.scene_spec,), {"seed": GOALS_SEED, "steps": 20})]  # the scene that both share, once
+    rows = run_parity(
+        Parity("half,quarter", step_length=20, output=output, physics=("max_contacts=64",)), Console(file=out, width=80)
+    )
+    sampling = {"seed": GOALS_SEED, "steps": 20, "physics": PhysicsConfig(max_contacts=64)}
+    assert asked == [((base.scene_spec,), sampling)]  # the scene that both share, once
     kinematics, step = rows
     assert (kinematics.stage, kinematics.count, kinematics.holds, step.holds) == ("kinematics", 12, True, False)
     assert "kinematics   │    1 of 12 │ 1.0e-07 │ 2e-06 │   yes" in out.getvalue()
