@@ -30,12 +30,6 @@ def opened(s):
 
 
 @pytest.fixture(autouse=True)
-def nothing_given(monkeypatch):
-    """What a command here imports is none of the next test's."""
-    monkeypatch.setattr(imports, "_given", [])
-
-
-@pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch) -> Iterator[Path]:
     """A folder to be in, whose modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
