@@ -266,7 +266,7 @@ PRESETS = (
         TrainConfig(
             "ML10-train",
             _CPU_ML10,
-            env_steps=4_000_000,  # twice as many serve the training tasks, and take from those held out
+            env_steps=6_000_000,  # more serve the training tasks, and take from those held out
             eval_every=500_000,
             eval_goals=10,
             checkpoint_every=1_000_000,
