@@ -29,10 +29,15 @@ _ASSETS = Path(metaworld.__file__).resolve().parent / "assets"
 _LOWERED_IN_A_CONTEXT = 500  # programs, whose constants it keeps
 
 
-def economize() -> None:
-    """Save in this process as the environment says, and on the search for cycles, as `conftest.py` does."""
+def economize(*, exporting: bool = False) -> None:
+    """Save in this process as the environment says, and on the search for cycles, as `conftest.py` does.
+
+    Args:
+        exporting: whether traced functions are kept all the same.
+    """
     gc.set_threshold(100_000, 20, 100)
-    exports.can_export = lambda: False
+    if not exporting:
+        exports.can_export = lambda: False
     _share_contexts()
     if os.environ.get(QUICK):
         compile._CPU_OPTIONS["xla_backend_optimization_level"] = 0
@@ -71,7 +76,7 @@ def _keep_compiled_scenes(folder: Path) -> None:
         if kept.exists():
             return mujoco.MjModel.from_binary_path(str(kept))
         model = compile_scene(path)
-        partial = kept.with_suffix(f".{os.getpid()}")
+        partial = kept.with_suffix(f".{os.getpid()}-{threading.get_ident()}")  # threads compile the same scene, too
         mujoco.mj_saveModel(model, str(partial), None)
         partial.rename(kept)  # whole, or not there
         return model
