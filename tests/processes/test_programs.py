@@ -52,14 +52,19 @@ MetaWorldEnv._draw_goal = lambda self, key, task: jnp.full(self.rand_vec_size, 0
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
+def of_the_run():
+    """JAX's folder for programs in this test run."""
+    return jax.config.jax_compilation_cache_dir
+
+
+@pytest.fixture
+def kept(of_the_run, tmp_path, monkeypatch):
     """An empty folder for what is kept, but for the kernels in C++, which take seconds to compile."""
     with contextlib.suppress(FileNotFoundError):
         shutil.copytree(f"{cache.cache_folder()}/kernels", tmp_path / "kept" / "kernels")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)  # the test run's own
     monkeypatch.setattr(programs, "_may_keep_lowered", True)  # whatever this process has drawn before
-    of_the_run = jax.config.jax_compilation_cache_dir
     _set_folder(None)
     monkeypatch.setitem(programs._SETTINGS, "jax_persistent_cache_min_compile_time_secs", 0.0)
     yield tmp_path / "kept"
@@ -214,8 +219,9 @@ def test_a_program_of_this_process_alone_is_not_kept(kept):
 
 
 @pytest.fixture
-def tracing(kept, monkeypatch):
-    """Functions are kept as outside of tests; returns the names of those that were traced."""
+def tracing(of_the_run, kept, monkeypatch):
+    """Functions are kept as outside of tests, and programs as in tests; returns the names of those that were traced."""
+    _set_folder(of_the_run)
     monkeypatch.setattr(exports, "can_export", lambda: True)
     traced: list[str] = []
     trace = exports._trace
