@@ -54,7 +54,7 @@ def _of(value: Any, seen: set[int]) -> Iterator[str]:
     elif isinstance(value, (set, frozenset)):
         yield from sorted(repr(item) for item in value if isinstance(item, _CONSTANTS))
     elif isinstance(value, types.CodeType):
-        yield _of_code(value)
+        yield from _of_code(value)
     elif isinstance(value, (np.ndarray, np.generic)):
         yield f"{value.dtype}{value.shape}{value.tobytes().hex()}"
     elif id(value) not in seen:
@@ -63,9 +63,8 @@ def _of(value: Any, seen: set[int]) -> Iterator[str]:
 
 
 @functools.cache  # most of the time of a digest is for functions that nobody has replaced
-def _of_code(code: types.CodeType) -> str:
-    parts = code.co_code.hex(), repr(code.co_names), *_of(code.co_consts, set())
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _of_code(code: types.CodeType) -> tuple[str, ...]:
+    return code.co_code.hex(), repr(code.co_names), *_of(code.co_consts, set())
 
 
 def _of_object(value: Any, seen: set[int]) -> Iterator[str]:
