@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import sys
 import types
@@ -26,9 +27,7 @@ def digest_of_code() -> str:
     for name in sorted(sys.modules):
         room = name.removeprefix(f"{_PACKAGE}.")
         if room != name and any(room == own or room.startswith(f"{own}.") for own in _ROOMS):
-            for part in _of_namespace(vars(sys.modules[name]), name, set()):
-                digest.update(part.encode())
-                digest.update(b"\0")
+            digest.update("\0".join((*_of_namespace(vars(sys.modules[name]), name, set()), "")).encode())
     return digest.hexdigest()
 
 
@@ -55,13 +54,17 @@ def _of(value: Any, seen: set[int]) -> Iterator[str]:
     elif isinstance(value, (set, frozenset)):
         yield from sorted(repr(item) for item in value if isinstance(item, _CONSTANTS))
     elif isinstance(value, types.CodeType):
-        yield from (value.co_code.hex(), repr(value.co_names))
-        yield from _of(value.co_consts, seen)
+        yield from _of_code(value)
     elif isinstance(value, (np.ndarray, np.generic)):
         yield f"{value.dtype}{value.shape}{value.tobytes().hex()}"
     elif id(value) not in seen:
         seen.add(id(value))
         yield from _of_object(value, seen)
+
+
+@functools.cache  # most of the time of a digest is for functions that nobody has replaced
+def _of_code(code: types.CodeType) -> tuple[str, ...]:
+    return code.co_code.hex(), repr(code.co_names), *_of(code.co_consts, set())
 
 
 def _of_object(value: Any, seen: set[int]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from support.children import environment
 from support.engines import KINEMATIC_PRELUDE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
@@ -38,7 +39,8 @@ def fork(name, call):
 
 def lines_of(script: str) -> dict[str, str]:
     """Outcomes by the names of the calls that a script makes in forks."""
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return dict(line.split(" ", 1) for line in ended.stdout.splitlines())
 
@@ -62,10 +64,12 @@ fork("early", begin)  # a process of its own, which starts JAX's backend itself
 jax.numpy.ones(3).block_until_ready()
 fork("later", make)  # JAX in the parent is noticed though the package is not there yet
 {KINEMATIC_PRELUDE}
+from support.economy import economize
 import mjx_metaworld as mw
 import numpy as np
 from mjx_metaworld.adapters.gymnasium import MetaWorldGymEnv
 
+economize()
 env = mw.make("reach-v3")
 vector, key, action = mw.VectorEnv(env, 2), jax.random.key(1), np.zeros((2, 4), np.float32)
 reset = mw.jit(env.reset)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
-import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
+from support.children import environment
 
 import mjx_metaworld as mw
 from mjx_metaworld.processes import cache, code, exports, programs
@@ -28,6 +28,9 @@ import hashlib, sys, time
 import jax, jax.numpy as jnp, numpy as np
 import mjx_metaworld as mw
 from mjx_metaworld.processes import programs
+from support.economy import economize
+
+economize(exporting=True)
 {before}
 programs._LEAST_SECONDS = programs._SETTINGS["jax_persistent_cache_min_compile_time_secs"] = 0.0
 read = []
@@ -49,14 +52,19 @@ MetaWorldEnv._draw_goal = lambda self, key, task: jnp.full(self.rand_vec_size, 0
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
+def of_the_run():
+    """JAX's folder for programs in this test run."""
+    return jax.config.jax_compilation_cache_dir
+
+
+@pytest.fixture
+def kept(of_the_run, tmp_path, monkeypatch):
     """An empty folder for what is kept, but for the kernels in C++, which take seconds to compile."""
     with contextlib.suppress(FileNotFoundError):
         shutil.copytree(f"{cache.cache_folder()}/kernels", tmp_path / "kept" / "kernels")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)  # the test run's own
     monkeypatch.setattr(programs, "_may_keep_lowered", True)  # whatever this process has drawn before
-    of_the_run = jax.config.jax_compilation_cache_dir
     _set_folder(None)
     monkeypatch.setitem(programs._SETTINGS, "jax_persistent_cache_min_compile_time_secs", 0.0)
     yield tmp_path / "kept"
@@ -75,7 +83,7 @@ def files(folder, kind):
 def run(before="", steps=0):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROCESS.format(before=before, steps=steps)],
-        env=os.environ,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -91,7 +99,9 @@ def turn_a_byte(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+# Half a file, as a full disk would leave it, or a byte turned.
 CHANGES = (lambda content: content[: len(content) // 2], turn_a_byte)
+EACH_CHANGE = pytest.mark.parametrize("change", CHANGES, ids=["half a file", "a byte turned"])
 
 
 @pytest.mark.parametrize("steps", [0, pytest.param(2, marks=pytest.mark.full)])
@@ -104,20 +114,35 @@ def test_the_next_process_computes_the_same_without_compiling(kept, steps):
     assert len(traces) == 1 + (steps > 0)
     assert len(tables) == 1
     assert programs_of() == (first, misses, 0)
-    # Half a file, as a full disk would leave it, or a byte turned: compiled anew, without a word.
-    for path, change in zip((*files(kept, "programs"), *traces, *tables), itertools.cycle(CHANGES), strict=False):
-        path.write_bytes(change(path.read_bytes()))
-    assert programs_of() == (first, 0, misses)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("change", [0, 1], ids=["half a file", "a byte turned"])
+@pytest.mark.full  # its quick twins are the next test, and `test_cache.py` for traces and tables
+@EACH_CHANGE
 def test_the_next_process_makes_all_anew_that_is_broken(kept, change):
-    """The twin of the test above, for each kind of file and damage."""
+    """Without a word."""
     first, _, misses = run()
     for path in (*files(kept, "programs"), *files(kept, "traces"), *files(kept, "tables")):
-        path.write_bytes(CHANGES[change](path.read_bytes()))
+        path.write_bytes(change(path.read_bytes()))
     assert run() == (first, 0, misses)
+
+
+@EACH_CHANGE
+def test_a_broken_program_is_compiled_anew(kept, change):
+    def whole():
+        return [path for path in files(kept, "programs") if path.name.endswith(cache.digest_of(path.read_bytes()))]
+
+    def compile_one():
+        return mw.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((3, 3)))
+
+    first, kept_first = compile_one(), whole()
+    assert kept_first == files(kept, "programs") != []
+    for path in kept_first:
+        path.write_bytes(change(path.read_bytes()))
+    assert not whole()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(compile_one(), first)
+    assert len(whole()) == len(kept_first)
 
 
 @pytest.mark.full  # `test_the_digest_of_code_follows_what_is_replaced` is its quick twin
@@ -194,8 +219,9 @@ def test_a_program_of_this_process_alone_is_not_kept(kept):
 
 
 @pytest.fixture
-def tracing(kept, monkeypatch):
-    """Functions are kept as outside of tests; returns the names of those that were traced."""
+def tracing(of_the_run, kept, monkeypatch):
+    """Functions are kept as outside of tests, and programs as in tests; returns the names of those that were traced."""
+    _set_folder(of_the_run)
     monkeypatch.setattr(exports, "can_export", lambda: True)
     traced: list[str] = []
     trace = exports._trace

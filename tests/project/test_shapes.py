@@ -6,21 +6,17 @@ undecorated: the checks would take their time at every call that is traced.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parents[1]
+from support.children import environment
 
 
 # Making all scenes takes longer than all that is traced.
 @pytest.mark.parametrize("suite", ["MT10", pytest.param("MT50", marks=pytest.mark.full)])
 def test_what_is_public_keeps_its_annotations(suite):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     command = [sys.executable, "-W", "ignore", "-m", "support.checked_shapes", suite]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.startswith("checked")

@@ -81,14 +81,14 @@ def trace_batches(physics: mw.MetaWorldEnv) -> None:
 
 
 def trace_tasks(suite: str) -> None:
-    """Rewards and placements of a suite's tasks, goals and experts of all."""
+    """Rewards, placements and experts of a suite's tasks, and goals of all."""
     several = mw.make(suite, engine=KinematicEngine)
     state = jax.eval_shape(several.reset, jax.random.key(0))
     for version in env.REWARD_VERSIONS:
         several.reward_version = version
         jax.eval_shape(several.step, state, jnp.zeros(4))
-    names = [spec.name for spec in suites.resolve("MT50")]
-    jax.eval_shape(jax.vmap(experts.expert_policy(names)), jnp.zeros((50, 39)), jnp.arange(50))
+    count = len(several.tasks)
+    jax.eval_shape(jax.vmap(experts.expert(several)), jnp.zeros((count, 39)), jnp.arange(count))
     assert len(mw.goals("MT50", seed=1)) == 50
 
 

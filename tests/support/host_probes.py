@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mjx_metaworld.processes.cluster import ADDRESS, connect, environments_here
+from support.children import environment
 
 NUM_ENVS, NUM_STEPS, EPISODE_STEPS = 16, 6, 4
 REPORT = "report.json"
@@ -28,10 +29,8 @@ REPORT = "report.json"
 
 def start(command: Sequence[str], processes: int = 1) -> list[subprocess.Popen[str]]:
     """Start a command as each of so many processes of a program, whose output can be read."""
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
     return [
-        subprocess.Popen(command, env=environment | place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(command, env=environment() | place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for place in environments_here(processes)
     ]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from support.children import environment
 
 if TYPE_CHECKING:
     from mjx_metaworld.build.bank import Goals
@@ -35,12 +36,11 @@ def run_on_devices(file: Path, *calls: Sequence[Any], default_flags: bool = Fals
         calls: the function's name and its arguments.
         default_flags: whether programs are compiled as JAX does outside of tests.
     """
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    variables = environment()
     if default_flags:
-        del environment["XLA_FLAGS"]
+        del variables["XLA_FLAGS"]
     command = [sys.executable, "-m", "support.many_devices", str(file), json.dumps(calls)]
-    subprocess.run(command, timeout=1200, check=True, env=environment)  # several times what compiling takes
+    subprocess.run(command, timeout=1200, check=True, env=variables)  # several times what compiling takes
     return json.loads(file.read_text())
 
 
