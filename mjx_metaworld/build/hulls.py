@@ -66,12 +66,14 @@ def _faces_to_try(vertices: np.ndarray) -> np.ndarray:
 def build_hulls(hulls: Sequence[np.ndarray], finer: int | None = None) -> HullTable:
     """Build the table of hulls from their vertices (n, 3), m, in the frame of a geom that shows the mesh.
 
-    Those from number `finer` on get as fine cells as they need.
+    Those from number `finer` on get as fine cells as they need, and lose no vertex where a row has room for all.
     """
     hulls = [*hulls, np.zeros((1, 3))]
     resolution = np.array([_resolution(len(vertices)) for vertices in hulls])
     built = [_build_cells(vertices, int(res)) for vertices, res in zip(hulls, resolution, strict=True)]
     for i in range(len(hulls) if finer is None else finer, len(hulls)):
+        if len(hulls[i]) <= CANDIDATES:  # no vertex is left out, however few directions it is furthest along
+            built[i] = _all_in_every_cell(hulls[i]), 0.0
         while built[i][1] > _ERROR and resolution[i] < _FINEST:
             resolution[i] *= 2
             built[i] = _build_cells(hulls[i], int(resolution[i]))
@@ -110,6 +112,11 @@ def _build_cells(vertices: np.ndarray, resolution: int) -> tuple[np.ndarray, flo
                 cells.append(vertices[chosen].T)
                 worst = max(worst, error)
     return np.array(cells), worst
+
+
+def _all_in_every_cell(vertices: np.ndarray) -> np.ndarray:
+    """Candidates of the 6 cells of resolution 1: all vertices (at most `CANDIDATES`, 3), repeated to that many."""
+    return np.tile(np.resize(vertices, (CANDIDATES, 3)).T, (6, 1, 1))
 
 
 def _choose(vertices: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, float]:

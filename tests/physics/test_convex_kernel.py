@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from support import cpu_convex
 from support.random_poses import TYPES
 
-from mjx_metaworld.build.hulls import _faces_to_try, metaworld_hulls
+from mjx_metaworld.build.hulls import _faces_to_try, build_hulls, metaworld_hulls
 from mjx_metaworld.parity import collisions as states
 from mjx_metaworld.physics.collision import Geometry, broadphase
 from mjx_metaworld.physics.collision.convex import collide_convex, find_start
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no compiler
 
 SEARCH, STEPS = PhysicsConfig().convex_search_iterations, PhysicsConfig().convex_iterations
 COUNT, MARGIN, ANY = 2001, 0.001, 10.0  # pairs, which fill the last vector in part; ANY: a margin that all are within
+SUNK = 0.0025  # m
 
 
 class Contacts(NamedTuple):
@@ -199,6 +200,49 @@ def test_searches_with_faces_lead_to_the_same_depth():
     start = search(*random_pairs(), with_faces())
     ours, theirs = (by_kernel(random_pairs(), with_faces(), ANY, s).points for s in (None, start))
     check_depths(-ours.dist, -theirs.dist)
+
+
+@functools.cache
+def stones_on_a_table() -> tuple[tuple[Shape, Shape], HullTable]:
+    """Hulls of few vertices, turned at random, whose lowest vertex is `SUNK` below the top of a wide box."""
+    rng = np.random.default_rng(0)
+    stones = [rng.normal(size=(count, 3)) for count in (5, 5, 6, 7, 9, 12)]
+    stones = [0.03 * stone / np.linalg.norm(stone, axis=1, keepdims=True) for stone in stones]
+    faces = np.zeros((len(stones) + 1, 20, 3))
+    for row, normals in zip(faces, map(_faces_to_try, stones), strict=False):
+        row[: len(normals)] = normals
+    hull, half = rng.integers(len(stones), size=COUNT), np.array([0.7, 0.4, 0.03])
+    mat = Rotation.from_quat(rng.normal(size=(COUNT, 4))).as_matrix()
+    lowest = [(stones[i] @ turn[2]).min() for i, turn in zip(hull, mat, strict=True)]
+    pos = np.stack([*rng.uniform(-0.3, 0.3, (2, COUNT)), half[2] - SUNK - np.array(lowest)])
+
+    def shapes(kind: str, pos: np.ndarray, mat: np.ndarray, size: np.ndarray, hull: np.ndarray) -> Shape:
+        whole, numbers = functools.partial(jnp.asarray, dtype=jnp.int32), functools.partial(jnp.asarray, dtype=float)
+        body, kinds = np.zeros((1, COUNT)), np.full((1, COUNT), TYPES[kind])
+        places = numbers(pos[:, None]), numbers(np.moveaxis(mat, 0, -1)[:, :, None]), numbers(size[:, None])
+        return Shape(whole(body), whole(kinds), *places, whole(hull[None]))
+
+    boxes = np.array([np.abs(stone).max(0) for stone in stones])
+    table = shapes(
+        "box", np.zeros_like(pos), np.tile(np.eye(3), (COUNT, 1, 1)), np.tile(half[:, None], COUNT), 0 * hull
+    )
+    hulls = dataclasses.replace(build_hulls(stones, finer=0), faces=faces)
+    return (table, shapes("mesh", pos, mat, boxes[hull].T, hull)), hulls
+
+
+def check_stones(contacts: Contacts) -> None:
+    """All of them along the table's face, to float32's rounding of places on a table of 0.7 m."""
+    np.testing.assert_allclose(contacts.points.dist[0, 0], -SUNK, atol=5e-7)
+    np.testing.assert_allclose(contacts.points.normal[2, 0, 0], 1.0, atol=1e-6)
+
+
+def test_a_face_that_is_found_stands_up_to_the_other_hulls_faces():
+    check_stones(by_kernel(*stones_on_a_table(), MARGIN))
+
+
+@pytest.mark.full
+def test_a_face_that_is_found_stands_up_in_python():
+    check_stones(by_python(*stones_on_a_table(), MARGIN))
 
 
 @pytest.mark.full

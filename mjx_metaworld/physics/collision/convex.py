@@ -116,7 +116,8 @@ def find_start(shape1: Shape, shape2: Shape, hulls: HullTable, iterations: int, 
     # direction found the simplex, which tells the position, is worth keeping.
     better = face_overlap < s.depth
     restart = better & (spatial.dot(face_normal, s.normal) < _MAX_COSINE)
-    s = _choose(restart, on_face, s._replace(normal=jnp.where(better, face_normal, s.normal)))
+    kept = s._replace(normal=jnp.where(better, face_normal, s.normal), depth=jnp.where(better, face_overlap, s.depth))
+    s = _choose(restart, on_face, kept)
     if hulls.faces is not None:
         other = _begin(pair, _best_hull_face(pair, shape1, shape2, hulls, s.normal))
         other = jax.lax.fori_loop(0, iterations, lambda _, s: _descend(pair, s), barrier(other))

@@ -350,6 +350,7 @@ inline Start find_start(const Shape& shape1, const Shape& shape2, const HullTabl
     // direction found the simplex, which tells the position, is worth keeping.
     const Mask better = face_overlap < s.depth, restart = better & (dot(face_normal, s.normal) < MAX_COSINE);
     s.normal = choose(better, face_normal, s.normal);
+    s.depth = choose(better, face_overlap, s.depth);
     if (any(restart)) s = choose(restart, begin(pair, face_normal), s);
     if (hulls.faces != nullptr) {
         Descent from_face = begin(pair, best_hull_face(pair, index1, index2, hulls, s.normal));
