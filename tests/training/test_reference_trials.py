@@ -25,7 +25,7 @@ def telling(told: list[tuple[np.ndarray, ...]]) -> RecurrentPolicy:
 
 def test_episodes_within_a_trial_keep_the_memory_and_a_new_trial_begins_with_none():
     told: list = []
-    agent = TrialAgent(telling(told), 2)
+    agent = TrialAgent(telling(told), 2, likely=True)
     obs = np.arange(90.0).reshape(2, 45)
 
     def step(ended: list[bool]) -> None:
