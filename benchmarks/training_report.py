@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.training_results import Result
+from benchmarks.training_results import Result, mean
 from mjx_metaworld.cli.markdown import rewrite_section
 from mjx_metaworld.training.plots import draw_success
 
@@ -54,7 +54,7 @@ def draw_curves(results: Sequence[Result]) -> None:
 def write_sections(document: Path, results: Sequence[Result]) -> None:
     """Write the sections that a document has markers for."""
     text = document.read_text(encoding="utf-8")
-    reading, seeing = ([r for r in results if r.sees() is sees and not r.held_out] for sees in (False, True))
+    reading, seeing = ([r for r in results if r.sees() is sees and not r.in_trials()] for sees in (False, True))
     sections = {
         "training": lambda: training_table(reading),
         "seeing": lambda: seeing_table(seeing),
@@ -84,7 +84,7 @@ def overview(results: Sequence[Result]) -> str:
         here, there = ([getattr(r, f"success_{side}") for r in runs] for side in _SIDES)
         lines.append(f"| [{task}](#{_anchor(task)}) {about} | {_success(here)} | {_success(there)} |")
         if runs[0].held_out:
-            here, there = ([_mean(getattr(t, f"success_{side}") for t in r.held_out) for r in runs] for side in _SIDES)
+            here, there = ([mean(getattr(t, f"success_{side}") for t in r.held_out) for r in runs] for side in _SIDES)
             name = f"its held-out tasks, {runs[0].held_out[0].tasks}"
             lines.append(f"| {name} {about} | {_success(here)} | {_success(there)} |")
     return "\n".join(lines)
@@ -115,8 +115,8 @@ def _chapter(task: str, results: Sequence[Result]) -> str:
     names = [algorithm for (algorithm,) in by_algorithm]
     pictures = [f"![{task} by {name}]({CURVES.name}/{_curve_name(task, name)})" for name in names]
     parts = [f"### {task}", *pictures, _run_table(results)]
-    if any(r.held_out for r in results):
-        parts.append(_trial_table([r for r in results if r.held_out]))
+    if any(r.in_trials() for r in results):
+        parts.append(_trial_table([r for r in results if r.in_trials()]))
     elif any(r.by_task for r in results):
         parts.append(_task_table([r for r in results if r.by_task]))
     return "\n\n".join([*parts, _provenance(results)])
@@ -148,7 +148,7 @@ def _trial_table(results: Sequence[Result]) -> str:
     ]
     names = ("first_here", "success_here", "success_there")
     for rows in zip(*(r.by_task + r.held_out for r in results), strict=True):
-        cells = [f"{_mean(getattr(row, name) for row in rows):.0%}" for name in names]
+        cells = [f"{mean(getattr(row, name) for row in rows):.0%}" for name in names]
         lines.append(f"| {rows[0].tasks} | {rows[0].task} | {' | '.join(cells)} |")
     about = (
         "Goals are hidden. In the first episode of a trial the policy knows nothing of it, in that of the evaluation "
@@ -234,10 +234,6 @@ def seeing_table(results: Sequence[Result]) -> str:
         + ".",
     ]
     return "\n".join(lines)
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    return float(np.mean([value for value in values if value is not None]))
 
 
 def _kind(result: Result) -> tuple[str, str, str]:

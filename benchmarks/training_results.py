@@ -6,7 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -65,6 +65,10 @@ class Result:
         """True for a policy that acts on pictures."""
         return self.success_opengl is not None
 
+    def in_trials(self) -> bool:
+        """True for a policy that learns in trials, whose evaluation is another one."""
+        return self.return_there is None
+
     def algorithm(self) -> str:
         """Its name on the command line."""
         words = self.command.split()
@@ -113,7 +117,7 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
     if "cameras" in algorithm:
         opengl = json.loads(call_cli("eval", str(folder), "--renderer", "opengl", "--json"))
         seeing = {name: algorithm[name] for name in ("cameras", "picture_size")}
-        seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": _mean(row["success_here"] for row in opengl)}
+        seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": mean(row["success_here"] for row in opengl)}
     args = arguments_of(run)
     held_out = [row for row in rows if row.tasks not in (None, args.tasks)]
     rows = [row for row in rows if row not in held_out]
@@ -127,16 +131,16 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
         command=f"{command_of(dataclasses.replace(args, seed=0))} --seed {args.seed}",
         env_steps=last["env_steps"],
         seconds=round(max(last["seconds"], records[-1]["seconds"]) if seconds is None else seconds, 1),
-        success_here=_mean(row.success_here for row in rows),
-        success_there=_mean(row.success_there for row in rows),
-        return_here=round(_mean(row.return_here for row in rows), 1),
-        return_there=round(_mean(returns), 1) if returns else None,
+        success_here=mean(row.success_here for row in rows),
+        success_there=mean(row.success_there for row in rows),
+        return_here=round(mean(row.return_here for row in rows), 1),
+        return_there=round(mean(returns), 1) if returns else None,
         curve=[(r["env_steps"], r["seconds"], r["success"]) for r in records],
         device=about["device"],
         devices=about["devices"],
         machine=about["machine"],
         versions=about["versions"],
-        by_task=rows if len(rows) > 1 else [],
+        by_task=rows if len(rows) > 1 or not returns else [],
         held_out=held_out,
         parts=max(1, len(read_records(folder, START))),
         config=as_json(run.config),
@@ -183,5 +187,6 @@ def call_cli(*arguments: str) -> str:
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
-def _mean(values: Any) -> float:
-    return float(np.mean(list(values)))
+def mean(values: Iterable[float | None]) -> float:
+    """Mean of the values that there are."""
+    return float(np.mean([value for value in values if value is not None]))

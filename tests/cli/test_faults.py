@@ -94,13 +94,24 @@ def term(key, drawn, nominal):
 
 
 @pytest.fixture
-def policies(tmp_path, monkeypatch):
-    """A module of policies in the current folder, forgotten afterwards."""
-    (tmp_path / "their_policies.py").write_text(POLICIES)
+def write_module(tmp_path, monkeypatch):
+    """Write a module into a folder that becomes the current one; forgotten afterwards."""
+    written = []
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        written.append(name)
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    sys.modules.pop("their_policies", None)
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def policies(write_module):
+    write_module("their_policies", POLICIES)
 
 
 @pytest.mark.parametrize(
@@ -141,13 +152,8 @@ def test_what_is_no_policy_is_told(policies):
 
 
 @pytest.fixture
-def tasks(tmp_path, monkeypatch, scratch_registry):
-    """A file of tasks in the current folder, forgotten afterwards."""
-    (tmp_path / "their_tasks.py").write_text(TASKS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    sys.modules.pop("their_tasks", None)
+def tasks(write_module, scratch_registry):
+    write_module("their_tasks", TASKS)
 
 
 @pytest.mark.parametrize(

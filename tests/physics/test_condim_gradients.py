@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from support.gradient_probe import PRECISE
+from support.scene_files import scene_text
 
 import mjx_metaworld as mw
 from mjx_metaworld.observation import OBJECT
@@ -39,24 +40,14 @@ _VERTICES = (
     "0.02 0.015 0.025  0.03 -0.01 0.02  -0.025 -0.015 0.022  -0.02 0.02 0.025 "
     "0.025 0.02 -0.025  0.03 -0.02 -0.025  -0.03 -0.02 -0.025  -0.025 0.025 -0.025"
 )
-_SCENE = """<mujoco>
-  <include file="metaworld/scene/basic_scene.xml"/>
-  <include file="metaworld/objects/assets/xyz_base_dependencies.xml"/>
-  <asset><mesh name="stone" vertex="{vertices}"/></asset>
-  <worldbody>
-    <include file="metaworld/objects/assets/xyz_base.xml"/>
+_STONE = f"""
+  <asset><mesh name="stone" vertex="{_VERTICES}"/></asset>"""
+_OBJECT = """
     <body name="object" pos="0 0.6 0.03">
       <freejoint/>
       <inertial pos="0 0 0" mass="0.1" diaginertia="4e-5 4e-5 4e-5"/>
       <geom name="object" {shape} condim="{condim}" priority="1" friction="0.8 0.01 0.002"/>
-    </body>
-  </worldbody>
-  <actuator>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="r_close" kp="400"/>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="l_close" kp="400"/>
-  </actuator>
-  <equality><weld body1="mocap" body2="hand" solref="0.02 1"/></equality>
-</mujoco>"""
+    </body>"""
 
 
 def place(rand_vec: jax.Array, settled: Settled) -> Placement:
@@ -76,7 +67,7 @@ def declare(folder: Path, shape: str, condim: int) -> list[str]:
     than is compared, with any condim.
     """
     path = folder / f"{shape}{condim}.xml"
-    path.write_text(_SCENE.format(vertices=_VERTICES, shape=SHAPES[shape], condim=condim))
+    path.write_text(scene_text(_OBJECT.format(shape=SHAPES[shape], condim=condim), head=_STONE))
     names = [f"{shape}-{condim}-{way}" for way in (("free",) if shape == "stone" else ("free", "held"))]
     for name in names:
         task(

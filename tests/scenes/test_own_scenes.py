@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 from scene_elements import ELEMENTS
+from support.scene_files import ROBOT, scene_text
 
 import mjx_metaworld as mw
 from mjx_metaworld.build import settle as settling
@@ -29,13 +30,6 @@ from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
 
-ROBOT = """
-  <actuator>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="r_close" kp="400"/>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="l_close" kp="400"/>
-  </actuator>
-  <equality><weld body1="mocap" body2="hand" solref="0.02 1"/></equality>
-"""
 WEIGHT = '<inertial pos="0 0 0" mass="0.05" diaginertia="2e-5 2e-5 2e-5"/>'
 FREE = f'<body name="ball" pos="0 0.6 0.03"><freejoint/>{WEIGHT}<geom type="sphere" size="0.025" condim="4"/></body>'
 FLAP = f"""
@@ -52,15 +46,7 @@ FLAP = f"""
 
 def write(folder: Path, world: str = FREE + FLAP, *, robot: str = ROBOT, more: str = "", name: str = "own") -> Path:
     path = folder / f"{name}.xml"
-    path.write_text(
-        f"""<mujoco>
-  <include file="metaworld/scene/basic_scene.xml"/>
-  <include file="metaworld/objects/assets/xyz_base_dependencies.xml"/>
-  <worldbody>
-    <include file="metaworld/objects/assets/xyz_base.xml"/>{world}
-  </worldbody>{robot}{more}
-</mujoco>"""
-    )
+    path.write_text(scene_text(world, robot=robot, more=more))
     return path
 
 

@@ -5,23 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mjx_metaworld.scenes.catalog import SceneSpec
+from support.scene_files import scene_text
 
-_SCENE = """<mujoco>
-  <include file="metaworld/scene/basic_scene.xml"/>
-  <include file="metaworld/objects/assets/xyz_base_dependencies.xml"/>
-  <worldbody>
-    <include file="metaworld/objects/assets/xyz_base.xml"/>
+_BRUSH = """
     <body name="brush" pos="0 0.6 0.03">
       <freejoint/>
       <inertial pos="0 0 0" mass="0.05" diaginertia="2e-5 2e-5 2e-5"/>{}
-    </body>
-  </worldbody>
-  <actuator>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="r_close" kp="400"/>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="l_close" kp="400"/>
-  </actuator>
-  <equality><weld body1="mocap" body2="hand" solref="0.02 1"/></equality>
-</mujoco>"""
+    </body>"""
 
 
 def brush(folder: Path, rows: int, columns: int = 4) -> SceneSpec:
@@ -31,5 +21,5 @@ def brush(folder: Path, rows: int, columns: int = 4) -> SceneSpec:
         f'<geom type="box" size="0.004 0.004 0.01" pos="{0.012 * x:.3f} {0.012 * y:.3f} -0.01"/>' for x, y in places
     )
     path = folder / f"brush{rows}x{columns}.xml"
-    path.write_text(_SCENE.format(boxes))
+    path.write_text(scene_text(_BRUSH.format(boxes)))
     return SceneSpec(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mjx_metaworld.scenes.catalog import SceneSpec
+from support.scene_files import scene_text
 
 _SIZES = {
     "sphere": lambda rng: (rng.uniform(0.015, 0.03),),
@@ -14,13 +15,6 @@ _SIZES = {
     "cylinder": lambda rng: (rng.uniform(0.015, 0.03), rng.uniform(0.01, 0.03)),
     "box": lambda rng: rng.uniform(0.012, 0.035, 3),
 }
-_ROBOT = """
-  <actuator>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="r_close" kp="400"/>
-    <position ctrllimited="true" ctrlrange="-1 1" joint="l_close" kp="400"/>
-  </actuator>
-  <equality><weld body1="mocap" body2="hand" solref="0.02 1"/></equality>
-"""
 
 
 def random_scene(folder: Path, seed: int) -> SceneSpec:
@@ -36,18 +30,11 @@ def random_scene(folder: Path, seed: int) -> SceneSpec:
         world.append(_geom(rng, meshes, f"obstacle{number}", pos=_text(pos), euler=_text(rng.uniform(-1, 1, 3))))
     gravity = rng.choice(["0 0 -9.81", "0 0 -5", "1 0.5 -9"])
     path = folder / f"random{seed}.xml"
-    path.write_text(
-        f"""<mujoco>
-  <include file="metaworld/scene/basic_scene.xml"/>
-  <include file="metaworld/objects/assets/xyz_base_dependencies.xml"/>
+    head = f"""
   <option gravity="{gravity}"/>
-  <asset>{"".join(meshes)}</asset>
-  <worldbody>
-    <include file="metaworld/objects/assets/xyz_base.xml"/>
-    {"".join(world)}
-  </worldbody>{_ROBOT}{_contact(rng, len(world) > 1 and has_fixture and "object" in world[0])}
-</mujoco>"""
-    )
+  <asset>{"".join(meshes)}</asset>"""
+    contact = _contact(rng, len(world) > 1 and has_fixture and "object" in world[0])
+    path.write_text(scene_text("".join(world), head=head, more=contact))
     return SceneSpec(path, "stand" if has_fixture and rng.random() < 0.5 else None)
 
 
