@@ -33,14 +33,14 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.soak_extremes import PHYSICS, Paths, replay
 from benchmarks.soak_lanes import BOUNDS, CornerGoals, Lanes, Tally, first_lanes, make_chunk
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.cli.markdown import check_section, rewrite_section
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.compile import jit
-from mjx_metaworld.env import EngineFactory
-from mjx_metaworld.physics.config import PhysicsConfig
+from mjx_metaworld.env import EngineFactory, MetaWorldEnv
 from mjx_metaworld.processes.archive import read_npz
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import Terminated, postponed, termination
@@ -96,6 +96,7 @@ class Account:
 
     processes: list[Process] = field(default_factory=list)
     tally: Tally | None = None
+    paths: Paths | None = None  # what the highest values came from
 
     @property
     def chunks(self) -> int:
@@ -125,21 +126,11 @@ def run(args: Soak, console: Console, engine: EngineFactory | None = None) -> Ac
     args.folder.mkdir(parents=True, exist_ok=True)
     with exclusive(args.folder, args.folder / "soak.lock"):
         devices = claim_devices(args.devices or default_devices(args.num_envs))
-        env = CornerGoals(
-            resolve(args.tasks),
-            goal_observable=True,
-            one_hot=False,
-            reward_version="v2",
-            max_episode_steps=EPISODE_STEPS,
-            terminate_on_success=False,
-            physics=PhysicsConfig(),
-            engine=engine,
-        )
+        env = make_env(args.tasks, engine)
         vector_env = VectorEnv(env, args.num_envs, devices=devices if len(devices) > 1 else None)
         release_freed()
         key = jax.random.key(args.seed)
-        template = jax.eval_shape(lambda: first_lanes(vector_env, key))
-        account, lanes = load(args, template)
+        account, lanes = load(args, shapes_of(vector_env))
         if lanes is None:
             lanes = jit(lambda key: first_lanes(vector_env, key))(key)
         if vector_env.sharding is not None:
@@ -147,8 +138,27 @@ def run(args: Soak, console: Console, engine: EngineFactory | None = None) -> Ac
         return _go_on(args, console, vector_env, lanes, key, account)
 
 
+def make_env(tasks: str, engine: EngineFactory | None = None) -> CornerGoals:
+    """The environment of a soak."""
+    return CornerGoals(
+        resolve(tasks),
+        goal_observable=True,
+        one_hot=False,
+        reward_version="v2",
+        max_episode_steps=EPISODE_STEPS,
+        terminate_on_success=False,
+        physics=PHYSICS,
+        engine=engine,
+    )
+
+
+def shapes_of(vector_env: VectorEnv) -> Lanes:
+    """Shapes of all lanes."""
+    return jax.eval_shape(lambda key: first_lanes(vector_env, key), jax.random.key(0))
+
+
 def _go_on(args: Soak, console: Console, vector_env: VectorEnv, lanes: Lanes, key: Any, account: Account) -> Account:
-    placed = {} if vector_env.sharding is None else {"out_shardings": (vector_env.sharding, None)}
+    placed = {} if vector_env.sharding is None else {"out_shardings": (vector_env.sharding, None, None)}
     chunk = jit(make_chunk(vector_env, args.chunk), donate_argnums=0, **placed)
     events: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, duration_secs, **_: events.append(event))
@@ -161,9 +171,11 @@ def _go_on(args: Soak, console: Console, vector_env: VectorEnv, lanes: Lanes, ke
             while account.chunks * per_chunk < args.steps:
                 with postponed("this chunk"):
                     began = time.perf_counter()
-                    lanes, tally = jax.block_until_ready(chunk(lanes, key, jnp.asarray(account.chunks, jnp.int32)))
-                    tally = jax.device_get(tally)
+                    number = jnp.asarray(account.chunks, jnp.int32)
+                    lanes, *found = jax.block_until_ready(chunk(lanes, key, number))
+                    tally, paths = jax.device_get(found)
                     account.tally = tally if account.tally is None else account.tally.merged(tally)
+                    account.paths = paths if account.paths is None else account.paths.merged(paths)
                     if here.chunks:
                         here.timed += 1
                         here.seconds += time.perf_counter() - began
@@ -205,6 +217,7 @@ def resident_mb() -> int:
 def save(args: Soak, lanes: Lanes, account: Account) -> None:
     """Write state and counts, all or nothing."""
     arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(lanes))}
+    arrays |= {f"path{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(account.paths))}
     told = {"soak": _shaping(args), "processes": [dataclasses.asdict(process) for process in account.processes]}
     if account.tally is not None:
         told["tally"] = _plain(account.tally)
@@ -218,7 +231,7 @@ def save(args: Soak, lanes: Lanes, account: Account) -> None:
     partial.replace(_file(args))
 
 
-def load(args: Soak, template: Lanes | None = None) -> tuple[Account, Lanes | None]:
+def load(args: Soak, template: Lanes) -> tuple[Account, Lanes | None]:
     """Read counts and, of the template's shapes, state; nothing of either where the folder is new.
 
     Raises:
@@ -230,17 +243,16 @@ def load(args: Soak, template: Lanes | None = None) -> tuple[Account, Lanes | No
     told = json.loads(arrays.pop("account").tobytes())
     if told["soak"] != _shaping(args):
         raise ValueError(f"{args.folder} holds another soak: {told['soak']}, now {_shaping(args)}")
+    paths = [arrays.pop(name) for name in sorted((n for n in arrays if n.startswith("path")), key=lambda n: int(n[4:]))]
     leaves = [arrays[str(i)] for i in range(len(arrays))]
-    processes = [Process(**process) for process in told["processes"]]
-    tally = None
-    if "tally" in told:
-        tally = Tally(**{name: np.asarray(count) for name, count in told["tally"].items()})
-    if template is None:
-        return Account(processes, tally), None
     shapes, structure = jax.tree.flatten(template)
     if [(x.shape, x.dtype) for x in shapes] != [(x.shape, x.dtype) for x in leaves]:
         raise ValueError(f"{args.folder} holds a soak of another version; remove it, or name another folder")
-    return Account(processes, tally), jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
+    account = Account([Process(**process) for process in told["processes"]])
+    if "tally" in told:
+        account.tally = Tally(**{name: np.asarray(count) for name, count in told["tally"].items()})
+        account.paths = Paths.of_leaves(paths, template.state)
+    return account, jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
 
 
 def _file(args: Soak) -> Path:
@@ -259,20 +271,27 @@ def _plain(tally: Tally) -> dict[str, Any]:
 # --- the record ---
 
 
-def outcome(args: Soak, account: Account) -> dict[str, Any]:
-    """A row of the results.
+def outcome(args: Soak, account: Account, env: MetaWorldEnv) -> dict[str, Any]:
+    """A row of the results, with how far MuJoCo C goes from where the highest values came from.
 
     Raises:
         ValueError: if nothing was run.
     """
-    if account.tally is None:
+    if account.tally is None or account.paths is None:
         raise ValueError(f"{args.folder} holds no soak")
     tally, per_chunk = account.tally, args.num_envs * args.chunk
     counts = {name: value for name, value in _plain(tally).items() if name not in ("beyond", "highest", "task")}
     names = [spec.name for spec in resolve(args.tasks)]
+    theirs = replay(env, account.paths, [bound.name for bound in BOUNDS])
     bounds = [
-        {**bound._asdict(), "highest": round(float(high), 6), "task": names[task], "beyond": int(beyond)}
-        for bound, high, task, beyond in zip(BOUNDS, tally.highest, tally.task, tally.beyond, strict=True)
+        {
+            **bound._asdict(),
+            "highest": round(float(high), 6),
+            "task": names[task],
+            "beyond": int(beyond),
+            "mujoco": None if same is None else round(same, 6),
+        }
+        for bound, high, task, beyond, same in zip(BOUNDS, tally.highest, tally.task, tally.beyond, theirs, strict=True)
     ]
     return {
         **_shaping(args),
@@ -305,11 +324,16 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for title, value in _ROWS.items():
         lines.append(f"| {title} | {' | '.join(value(row) for row in rows)} |")
     reference = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
-    lines += ["", f"| bound | most | {' | '.join(f'highest, {head}' for head in heads)} | CPU metaworld | reason |"]
-    lines += [f"| --- | ---: |{' ---: |' * len(rows)} ---: | --- |"]
+    shown = " | ".join(f"highest, {head} | MuJoCo C from there" for head in heads)
+    lines += ["", f"| bound | most | {shown} | CPU metaworld | reason |"]
+    lines += [f"| --- | ---: |{' ---: | ---: |' * len(rows)} ---: | --- |"]
     for i, bound in enumerate(rows[0]["bounds"]):
-        found = [row["bounds"][i] for row in rows] + [reference.get(bound["name"])]
-        cells = " | ".join("" if one is None else f"{one['highest']:.3g} ({one['task']})" for one in found)
+        cells = []
+        for row in rows:
+            one = row["bounds"][i]
+            cells += [f"{one['highest']:.3g} ({one['task']})", "" if one["mujoco"] is None else f"{one['mujoco']:.3g}"]
+        known = reference.get(bound["name"])
+        cells = " | ".join([*cells, "" if known is None else f"{known['highest']:.3g} ({known['task']})"])
         lines.append(f"| {bound['name']} | {bound['most']:g} {bound['unit']} | {cells} | {bound['reason']} |")
     machines = "; ".join(
         f"{head}: {row['machine']}, {', '.join(f'{n} {v}' for n, v in row['versions'].items())}, {row['date']}"
@@ -354,7 +378,7 @@ def main(args: Soak) -> int:
     if args.document is not None:
         check_section(args.document, "soak")
     if args.record:
-        account = load(args)[0]
+        account = load(args, shapes_of(VectorEnv(make_env(args.tasks), args.num_envs)))[0]
     else:
         try:
             with termination():
@@ -362,7 +386,7 @@ def main(args: Soak) -> int:
         except KeyboardInterrupt as asked:
             console.print(f"Saved in {args.folder}; the same command goes on.")
             return 143 if isinstance(asked, Terminated) else 130
-    row = outcome(args, account)
+    row = outcome(args, account, make_env(args.tasks))
     rows = [row] if args.results is None else record(args.results, row)
     table = markdown(rows)
     if args.document is not None:

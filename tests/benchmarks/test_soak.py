@@ -39,6 +39,11 @@ def soaked(args) -> soak.Account:
     return run(args, QUIET, KinematicEngine)
 
 
+@pytest.fixture(scope="module")
+def shapes(args) -> soak_lanes.Lanes:
+    return soak.shapes_of(soak.VectorEnv(soak.make_env(args.tasks, KinematicEngine), args.num_envs))
+
+
 def test_one_lane_in_ten_is_hostile_in_each_kind():
     kinds = kind_of_lanes(4096)
     assert np.mean(kinds >= 0) == pytest.approx(0.1, abs=1e-3)
@@ -79,7 +84,7 @@ def test_faults_are_counted(args, monkeypatch, tmp_path):
 
 
 @pytest.mark.full
-def test_what_is_asked_to_end_goes_on(args, soaked, monkeypatch, tmp_path):
+def test_what_is_asked_to_end_goes_on(args, soaked, shapes, monkeypatch, tmp_path):
     """The same counts and the same lanes as without an end."""
     again, seen = dataclasses.replace(args, folder=tmp_path), []
 
@@ -93,7 +98,7 @@ def test_what_is_asked_to_end_goes_on(args, soaked, monkeypatch, tmp_path):
         patch.setattr(soak, "resident_mb", ask)
         with pytest.raises(soak.Terminated):
             run(again, QUIET, KinematicEngine)
-    assert load(again)[0].chunks == 2
+    assert load(again, shapes)[0].chunks == 2
     went_on = run(again, QUIET, KinematicEngine)
     assert [process.chunks for process in went_on.processes] == [2, 1]
     jax.tree.map(np.testing.assert_array_equal, went_on.tally, soaked.tally)
@@ -102,13 +107,13 @@ def test_what_is_asked_to_end_goes_on(args, soaked, monkeypatch, tmp_path):
             np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_a_folder_of_another_soak_is_refused(args, soaked):
+def test_a_folder_of_another_soak_is_refused(args, soaked, shapes):
     with pytest.raises(ValueError, match=r"holds another soak.*'seed': 0.*'seed': 1"):
-        load(dataclasses.replace(args, seed=1))
+        load(dataclasses.replace(args, seed=1), shapes)
 
 
 def test_the_record_has_a_row_a_device(args, soaked, tmp_path):
-    path, row = tmp_path / "soak.json", outcome(args, soaked)
+    path, row = tmp_path / "soak.json", outcome(args, soaked, soak.make_env(args.tasks, KinematicEngine))
     record(path, row | {"device": "another"})
     rows = record(path, row)
     assert record(path, row) == rows

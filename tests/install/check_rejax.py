@@ -20,7 +20,6 @@ if __name__ == "__main__":
         num_minibatches=1,
         total_timesteps=64,
         eval_freq=64,
-        eval_callback=lambda *_: (),
-    )
+    ).replace(eval_callback=lambda *_: ())
     state, _ = jax.jit(algorithm.train)(jax.random.key(0))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.actor_ts.params))
