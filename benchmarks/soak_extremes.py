@@ -56,9 +56,8 @@ class Extremes(struct.PyTreeNode):
             new = Extremes(jnp.max(values, axis=0), origin, start, end, first + lane)
             return select_envs(new.highest > old.highest, new, old)
 
-        grouped = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), (values, origins))
-        first = jnp.arange(groups) * (len(values) // groups)
-        return jax.vmap(best)(self, *grouped, first)
+        values, origins = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), (values, origins))
+        return jax.vmap(best)(self, values, origins, jnp.arange(groups) * values.shape[1])
 
     def reduced(self) -> Extremes:
         """Extremes of all groups together."""
@@ -92,7 +91,8 @@ class Paths(struct.PyTreeNode):
     @classmethod
     def of_leaves(cls, leaves: Sequence[np.ndarray], state: State) -> Paths:
         """Arrays of a file; the state gives the structure."""
-        structure = jax.tree.structure(cls(Extremes(0, state, 0, 0, 0), 0, 0))  # pyright: ignore[reportArgumentType]
+        one: Any = 0
+        structure = jax.tree.structure(cls(Extremes(one, state, one, one, one), one, one))
         return jax.tree.unflatten(structure, leaves)
 
 

@@ -62,6 +62,32 @@ def test_nothing_happens_where_all_is_well(soaked):
     assert [process.recompiled for process in soaked.processes] == [0]
 
 
+def test_the_highest_values_have_the_state_and_the_steps_they_came_from(soaked):
+    tally, paths = soaked.tally, soaked.paths
+    extremes = paths.extremes
+    np.testing.assert_array_equal(extremes.highest, tally.highest)
+    assert (extremes.start <= extremes.end).all()
+    assert extremes.end.max() > 0
+    # What drove the hand there: the mocap moves by the action's hundredth.
+    for start, end, mocap_pos in zip(extremes.start, extremes.end, paths.mocap_pos, strict=True):
+        assert (np.abs(np.diff(mocap_pos[start:end], axis=0)) <= 0.01 + 1e-6).all()
+    assert np.abs(paths.ctrl).max() <= 1
+
+
+@pytest.mark.full
+def test_mujoco_goes_as_far_from_there(tmp_path):
+    """By the physics of users, over 25 steps, in which some lanes part from MuJoCo's in what they touch."""
+    args = Soak(3200, 64, 1, "push-v3,door-lock-v3", 25, folder=tmp_path, results=None, document=None)
+    row = outcome(args, run(args, QUIET), soak.make_env(args.tasks))
+    compared = {bound["name"]: (bound["highest"], bound["mujoco"]) for bound in row["bounds"]}
+    # Of the two one has no object, whose place counts here all the same; the others are no quantities of MuJoCo's.
+    unknown = {"object below the floor", "quaternion off unit length", "reward outside 0 to 10"}
+    assert {name for name, (_, theirs) in compared.items() if theirs is None} == unknown
+    for name, (ours, theirs) in compared.items():
+        if theirs is not None:
+            assert theirs == pytest.approx(ours, rel=0.1, abs=1e-4), name
+
+
 @pytest.mark.full
 def test_faults_are_counted(args, monkeypatch, tmp_path):
     """An object that flies where the hand is high passes no bound but that of its speed, and all of it is finite; a
