@@ -289,7 +289,7 @@ def outcome(args: Soak, account: Account, env: MetaWorldEnv) -> dict[str, Any]:
             "highest": round(float(high), 6),
             "task": names[task],
             "beyond": int(beyond),
-            "mujoco": None if same is None else round(same, 6),
+            "mujoco": [None if value is None else round(value, 6) for value in same],
         }
         for bound, high, task, beyond, same in zip(BOUNDS, tally.highest, tally.task, tally.beyond, theirs, strict=True)
     ]
@@ -324,14 +324,15 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for title, value in _ROWS.items():
         lines.append(f"| {title} | {' | '.join(value(row) for row in rows)} |")
     reference = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
-    shown = " | ".join(f"highest, {head} | MuJoCo C from there" for head in heads)
+    shown = " | ".join(f"highest, {head} | MuJoCo C, that step | its steps so far" for head in heads)
     lines += ["", f"| bound | most | {shown} | CPU metaworld | reason |"]
-    lines += [f"| --- | ---: |{' ---: | ---: |' * len(rows)} ---: | --- |"]
+    lines += [f"| --- | ---: |{' ---: | ---: | ---: |' * len(rows)} ---: | --- |"]
     for i, bound in enumerate(rows[0]["bounds"]):
         cells = []
         for row in rows:
             one = row["bounds"][i]
-            cells += [f"{one['highest']:.3g} ({one['task']})", "" if one["mujoco"] is None else f"{one['mujoco']:.3g}"]
+            theirs = ["" if value is None else f"{value:.3g}" for value in one["mujoco"]]
+            cells += [f"{one['highest']:.3g} ({one['task']})", *theirs]
         known = reference.get(bound["name"])
         cells = " | ".join([*cells, "" if known is None else f"{known['highest']:.3g} ({known['task']})"])
         lines.append(f"| {bound['name']} | {bound['most']:g} {bound['unit']} | {cells} | {bound['reason']} |")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from mjx_metaworld.types import State
 from mjx_metaworld.vector import select_envs
 
 PHYSICS = PhysicsConfig()  # of a soak
+REPLAYS = 50
+ROUNDING = 1e-7  # standard deviation, m or rad, as of a float32 near one
 
 
 class Origins(struct.PyTreeNode):
@@ -37,27 +39,31 @@ class Extremes(struct.PyTreeNode):
     """The highest value of each quantity in a chunk. Leading axes (..., bounds)."""
 
     highest: Float[Array, "*groups bounds"]
+    before: State  # the step that gave the value
     origin: State
     start: Int[Array, "*groups bounds"]  # the first step after the origin
     end: Int[Array, "*groups bounds"]  # the step after the one that gave the value
     lane: Int[Array, "*groups bounds"]
 
-    def renewed(self, values: Float[Array, "envs bounds"], origins: Origins, step: Int[Array, ""]) -> Extremes:
+    def renewed(
+        self, values: Float[Array, "envs bounds"], before: State, origins: Origins, step: Int[Array, ""]
+    ) -> Extremes:
         """Extremes after a step.
 
         Lanes are compared with those of their group alone, so that devices need not meet in every step.
         """
         groups = self.highest.shape[0]
 
-        def best(old: Extremes, values: Array, origins: Origins, first: Array) -> Extremes:
+        def best(old: Extremes, values: Array, before: State, origins: Origins, first: Array) -> Extremes:
             lane = jnp.argmax(values, axis=0)
-            origin, start = jax.tree.map(lambda x: x[lane], (origins.state, origins.step))
+            earlier, origin, start = jax.tree.map(lambda x: x[lane], (before, origins.state, origins.step))
             end = jnp.full(lane.shape, step + 1)
-            new = Extremes(jnp.max(values, axis=0), origin, start, end, first + lane)
+            new = Extremes(jnp.max(values, axis=0), earlier, origin, start, end, first + lane)
             return select_envs(new.highest > old.highest, new, old)
 
-        values, origins = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), (values, origins))
-        return jax.vmap(best)(self, values, origins, jnp.arange(groups) * values.shape[1])
+        first = jnp.arange(groups) * (len(values) // groups)
+        values, before, origins = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), (values, before, origins))
+        return jax.vmap(best)(self, values, before, origins, first)
 
     def reduced(self) -> Extremes:
         """Extremes of all groups together."""
@@ -69,7 +75,7 @@ def no_extremes(start: State, groups: int, bounds: int) -> Extremes:
     """Extremes before the first step."""
     none = jnp.zeros((groups, bounds), jnp.int32)
     origin = jax.tree.map(lambda x: jnp.zeros((groups, bounds, *x.shape[1:]), x.dtype), start)
-    return Extremes(jnp.full(none.shape, -jnp.inf), origin, none, none, none)
+    return Extremes(jnp.full(none.shape, -jnp.inf), origin, origin, none, none, none)
 
 
 class Paths(struct.PyTreeNode):
@@ -92,7 +98,7 @@ class Paths(struct.PyTreeNode):
     def of_leaves(cls, leaves: Sequence[np.ndarray], state: State) -> Paths:
         """Arrays of a file; the state gives the structure."""
         one: Any = 0
-        structure = jax.tree.structure(cls(Extremes(one, state, one, one, one), one, one))
+        structure = jax.tree.structure(cls(Extremes(one, state, state, one, one, one), one, one))
         return jax.tree.unflatten(structure, leaves)
 
 
@@ -104,34 +110,51 @@ def paths(extremes: Extremes, actions: Float[Array, "steps envs 4"], mocap_pos: 
     return Paths(extremes, ctrl, mocap_pos[:, extremes.lane].swapaxes(0, 1))
 
 
-def replay(env: MetaWorldEnv, found: Paths, names: Sequence[str]) -> list[float | None]:
-    """Highest value of each quantity that MuJoCo C reaches from the same state by the same actions.
+class Replayed(NamedTuple):
+    """Highest values that MuJoCo C reaches in place of one here; None for what is no quantity of MuJoCo's."""
+
+    last_step: float | None  # from the state before the step that gave the value
+    all_steps: float | None  # from the origin
+
+
+def replay(env: MetaWorldEnv, found: Paths, names: Sequence[str]) -> list[Replayed]:
+    """Highest value of each quantity that MuJoCo C reaches from the same states by the same actions.
+
+    Contacts amplify rounding: in what is thrown MuJoCo C parts from itself as it does from others, and a lane here from
+    the same in another place. So it begins several times, each time with another `ROUNDING` added to the positions, and
+    the highest of these counts.
 
     Args:
         env: the environment that was soaked.
         found: what it reached.
         names: of the quantities, in their order.
-
-    Returns:
-        A value a quantity, over the same steps; None for what nothing reached and what is none of MuJoCo's.
     """
     return [_replayed(env, jax.tree.map(lambda x, i=i: x[i], found), name) for i, name in enumerate(names)]
 
 
-def _replayed(env: MetaWorldEnv, found: Paths, name: str) -> float | None:
+def _replayed(env: MetaWorldEnv, found: Paths, name: str) -> Replayed:
     extremes = found.extremes
     if not np.isfinite(extremes.highest):
-        return None
-    model, data = to_mujoco(env, extremes.origin)
+        return Replayed(None, None)
     table: Any = env.rows(extremes.origin.task)
     low, high = np.asarray(table.hand_low), np.asarray(table.hand_high)
 
-    def values() -> list[float]:
+    def values(model: mujoco.MjModel, data: mujoco.MjData) -> list[float]:
         return [value for each, value in measured(model, data, low, high) if each == name]
 
-    reached = values()
-    for step in range(int(extremes.start), int(extremes.end)):
-        data.mocap_pos[0], data.ctrl[:] = found.mocap_pos[step], (found.ctrl[step], -found.ctrl[step])
-        mujoco.mj_step(model, data, PHYSICS.substeps)
-        reached += values()
-    return max(reached, default=None)
+    def highest(state: State, steps: range) -> float | None:
+        rng, reached = np.random.default_rng(0), []
+        for _ in range(REPLAYS):
+            qpos = state.physics.qpos + ROUNDING * rng.normal(size=state.physics.qpos.shape)
+            model, data = to_mujoco(env, state.replace(physics=state.physics.replace(qpos=qpos)))
+            for step in steps:
+                data.mocap_pos[0], data.ctrl[:] = found.mocap_pos[step], (found.ctrl[step], -found.ctrl[step])
+                mujoco.mj_step(model, data, PHYSICS.substeps)
+                reached += values(model, data)
+            reached += [] if steps else values(model, data)
+        return max(reached, default=None)
+
+    steps = range(int(extremes.start), int(extremes.end))
+    # An episode that has just begun has no step before.
+    last = highest(extremes.before, steps[-1:]) if steps else highest(extremes.origin, steps)
+    return Replayed(last, highest(extremes.origin, steps))

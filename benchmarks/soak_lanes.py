@@ -188,7 +188,7 @@ def make_chunk(
             ill = lanes.ill & ~done
             went_on = Lanes(after, _wander(acting), ill, jnp.where(ill, lanes.ill_steps + 1, 0), lanes.was_ill)
             from_here = origins.renewed(done, after, index)
-            further = extremes.renewed(counted.highest, from_here, index)
+            further = extremes.renewed(counted.highest, state, from_here, index)
             stepped = (went_on, tally.added(counted), from_here, further, state, acting, transition)
             stayed = (carry[0], tally.added(probe), origins, extremes, before, action, outcome)
             carry = jax.tree.map(lambda a, b: jnp.where(probing, a, b), stayed, stepped)
@@ -329,7 +329,7 @@ def _measured(
     limited = jnp.asarray(scenes.part_limited)[table.scene] > 0
     free, velocity = physics.qpos[FREE_QPOS], physics.qvel[FREE_DOFS]
     fixture = _excess(physics.qpos[PART_QPOS], low, high)
-    hand = state.obs[:3]
+    hand = env.engine.poses(table.scene, physics).hand_pos  # the observed one is clipped
     of_state = [
         jnp.max(_excess(physics.qpos[ARM_DOFS], *np.asarray(arm.limit_range[ARM_DOFS], np.float32).T)),
         jnp.max(_excess(physics.qpos[FINGER_DOFS], *np.asarray(arm.limit_range[FINGER_DOFS], np.float32).T)),

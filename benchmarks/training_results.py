@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from mjx_metaworld.cli.train import Train, command_of, configuration
-from mjx_metaworld.training.checkpoint import Run, read_run
+from mjx_metaworld.training.checkpoint import BEST, CHECKPOINTS, Run, read_run
 from mjx_metaworld.training.config import PRESETS, algorithm_name, as_json
 from mjx_metaworld.training.records import EVALUATION, ITERATION, START, read_records
 
@@ -97,7 +97,7 @@ def add_result(results: Sequence[Result], result: Result) -> list[Result]:
 
 
 def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
-    """Evaluate the last policy of the run in a folder, here and on CPU metaworld.
+    """Evaluate the last policy of the run in a folder, here and on CPU metaworld; without checkpoints its best.
 
     Args:
         folder: of the run.
@@ -111,11 +111,12 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
     records = read_records(folder, EVALUATION)
     if not records:
         raise ValueError(f"{folder} has no evaluation yet")
-    rows = [TaskResult(**row) for row in json.loads(call_cli("eval", str(folder), "--reference", "--json"))]
+    policy = str(folder if (folder / CHECKPOINTS).is_dir() else folder / BEST)
+    rows = [TaskResult(**row) for row in json.loads(call_cli("eval", policy, "--reference", "--json"))]
     about = json.loads((folder / "run.json").read_text())
     algorithm, seeing = about["config"]["algorithm"], {}
     if "cameras" in algorithm:
-        opengl = json.loads(call_cli("eval", str(folder), "--renderer", "opengl", "--json"))
+        opengl = json.loads(call_cli("eval", policy, "--renderer", "opengl", "--json"))
         seeing = {name: algorithm[name] for name in ("cameras", "picture_size")}
         seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": mean(row["success_here"] for row in opengl)}
     args = arguments_of(run)

@@ -191,6 +191,29 @@ _CPU_FAST_MT50 = FastSACConfig(
     warmup_steps=120_000,
 )
 
+# A GPU collects in milliseconds what two cores do in a second, and its updates cost their number more than their size:
+# more lanes, rows and units than above, and as many updates a rollout.
+_GPU_FAST_MT10 = FastSACConfig(
+    num_envs=5120,
+    horizon=4,
+    actor_hidden=(256, 256),
+    critic_hidden=(512, 512),
+    batch_per_task=256,
+    updates=32,
+    replay_size=4_000_000,
+    warmup_steps=200_000,
+)
+_GPU_FAST_MT50 = FastSACConfig(
+    num_envs=12_800,
+    horizon=4,
+    actor_hidden=(512, 512),
+    critic_hidden=(1024, 1024),
+    batch_per_task=64,
+    updates=32,
+    replay_size=10_000_000,
+    warmup_steps=500_000,
+)
+
 # Trials of two episodes, since evaluation needs one to adapt, and as in PPO every episode counts as if it went on. With
 # such networks three epochs take, by the time of a core, less than the simulation does.
 _CPU_ML10 = RL2Config(
@@ -288,6 +311,30 @@ PRESETS = (
         "MT10-gpu",
         "one GPU with 40 GB, 30 minutes",
         TrainConfig("MT10", _GPU, env_steps=200_000_000, eval_every=5_000_000, checkpoint_every=5_000_000),
+    ),
+    Preset(
+        "MT10-fastsac-gpu",
+        "one GPU, 5 minutes, not tried on one yet",
+        TrainConfig(
+            "MT10",
+            _GPU_FAST_MT10,
+            env_steps=100_000_000,
+            eval_every=5_000_000,
+            checkpoint_every=100_000_000,  # with its buffer it has gigabytes; the best policy is kept beside it
+            stop_at_success=0.98,
+        ),
+    ),
+    Preset(
+        "MT50-fastsac-gpu",
+        "one GPU, 10 minutes, not tried on one yet",
+        TrainConfig(
+            "MT50",
+            _GPU_FAST_MT50,
+            env_steps=300_000_000,
+            eval_every=20_000_000,
+            checkpoint_every=300_000_000,
+            stop_at_success=0.98,
+        ),
     ),
     Preset(
         "MT10-sac-gpu",
