@@ -19,16 +19,16 @@ parts=${PARTS:-throughput learning_mt10 loops learning_mt50 profile pixels soak}
 
 # Lanes and limits; a step of MT50 takes most of a minute to compile the first time, and all parts share what is kept.
 if [ "${SMALL:-}" ]; then
-  lanes="64 128" one=128 loop=32 pictures=8 soaked=64 soak_steps=2e4 seconds=0.5
+  patience=10 lanes="64 128" one=128 loop=32 pictures=8 soaked=64 soak_steps=2e4 seconds=0.5
   fast=(--env-steps 1000 --eval-every 500 --eval-goals 1 --set num_envs=50 horizon=4 updates=2 batch_per_task=8
     "actor_hidden=[16]" "critic_hidden=[16]" replay_size=2000 warmup_steps=200)
 else
-  lanes="4096 16384 65536" one=16384 loop=4096 pictures=4096 soaked=16384 soak_steps=1e9 seconds=5
+  patience=1 lanes="4096 16384 65536" one=16384 loop=4096 pictures=4096 soaked=16384 soak_steps=1e9 seconds=5
   fast=()
 fi
 
 part() { # name, seconds, command...
-  local name=$1 limit=$2 start=$SECONDS status=0
+  local name=$1 limit=$((patience * $2)) start=$SECONDS status=0
   shift 2
   timeout --signal=INT --kill-after=20 "$limit" "$@" >"$folder/$name.log" 2>&1 || status=$?
   echo "{\"part\": \"$name\", \"status\": $status, \"seconds\": $((SECONDS - start))}" | tee -a "$folder/parts.jsonl"

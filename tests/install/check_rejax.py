@@ -10,7 +10,7 @@ import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnax import GymnaxEnv
 
 if __name__ == "__main__":
-    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=8))
+    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=8), separate_truncation=False)
     algorithm = rejax.PPO.create(
         env=env,
         env_params=env.default_params,

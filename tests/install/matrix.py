@@ -141,10 +141,11 @@ def _versions(python: Path) -> dict[str, str]:
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line of what a process said, or by which signal it ended."""
+    """The last line of what a process said, before any remark of JAX's, or by which signal it ended."""
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}"
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    said = (done.stderr or done.stdout).split("\n--------------------\n")[0]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"exit code {done.returncode}"
 
 
