@@ -9,14 +9,17 @@
 | 18..35 | `PREVIOUS_FRAME` | the same 18 numbers, the `FRAME`, one step before |
 | 36..38 | `GOAL` | the goal, m; zero where it is hidden |
 
-A one-hot task id follows where an environment appends it. Shapes are those of one environment, batch with `jax.vmap`.
+What an environment appends follows, see `Appended`. Shapes are those of one environment, batch with `jax.vmap`.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 HAND = slice(0, 3)
 GRIPPER = 3
@@ -30,7 +33,7 @@ PREVIOUS_FRAME = slice(18, 36)
 GOAL = slice(36, 39)
 FRAMES = slice(0, 36)  # both
 HAND_AND_GRIPPER = slice(0, 4)
-OBSERVATION = slice(0, 39)  # without a one-hot task id
+OBSERVATION = slice(0, 39)  # without what is appended
 
 FRAME_SIZE = FRAME.stop
 OBSERVATION_SIZE = OBSERVATION.stop
@@ -82,3 +85,43 @@ def reset_frame(
         stale: whether the simulation was not forwarded.
     """
     return jnp.where(stale, settled.at[OBJECT].add(prop_shift), fresh)
+
+
+class Appended(NamedTuple):
+    """Numbers that an environment appends to the 39: the episode's parameters, then the task's one-hot vector."""
+
+    num_parameters: int = 0
+    num_tasks: int = 0  # the one-hot vector's length; 0 without one
+
+    @property
+    def size(self) -> int:
+        """Number of them."""
+        return self.num_parameters + self.num_tasks
+
+    def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds (39 + size,) of an observation with them; parameters have none.
+
+        Args:
+            low: (39,) of the observation without them.
+            high: (39,) likewise.
+        """
+        unbounded = np.full(self.num_parameters, np.inf)
+        one_hot_low, one_hot_high = np.zeros(self.num_tasks), np.ones(self.num_tasks)
+        return np.concatenate([low, -unbounded, one_hot_low]), np.concatenate([high, unbounded, one_hot_high])
+
+    def to(
+        self, obs: Float[Array, "39"], parameters: Float[Array, " parameters"] | None, task: Int[Array, ""]
+    ) -> Float[Array, " obs"]:
+        """An observation with them.
+
+        Args:
+            obs: its 39 numbers.
+            parameters: (num_parameters,) of the episode; None without.
+            task: index into the environment's tasks.
+        """
+        parts = [obs]
+        if parameters is not None:
+            parts.append(parameters.astype(obs.dtype))
+        if self.num_tasks:
+            parts.append(jax.nn.one_hot(task, self.num_tasks, dtype=obs.dtype))
+        return jnp.concatenate(parts) if len(parts) > 1 else obs

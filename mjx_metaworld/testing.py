@@ -20,7 +20,7 @@ from mjx_metaworld.randomise.drawing import neutral, parameters
 from mjx_metaworld.randomise.structs import Randomised
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
-from mjx_metaworld.types import Episode, Metrics, State
+from mjx_metaworld.types import Episode, State, first_state
 
 
 class KinematicEngine(Engine):
@@ -99,43 +99,33 @@ def state_from_metaworld(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv) ->
     prop = spec.scene_spec.prop
     skeleton = read_skeleton(cpu_env.data, map_bodies(cpu_env.model, prop))
     points = points_init(cpu_env, spec)
-    zero, no = jnp.zeros(()), jnp.zeros((), bool)
     words, key_impl = as_words(jax.random.key(0))
     drawn = env.draw_parameters(jax.random.key(0), jnp.int32(task))
     if drawn is not None:
         drawn = neutral(drawn, env.nominal(jnp.int32(task)))
-    state = State(
-        physics=PhysicsState(
-            qpos=_floats(skeleton.qpos),
-            qvel=_floats(skeleton.qvel),
-            mocap_pos=_floats(cpu_env.data.mocap_pos[0]),
-            prop_pos=_floats(np.zeros(3) if prop is None else cpu_env.model.body(prop).pos),
-            qacc_warmstart=_floats(skeleton.qacc_warmstart),
-        ),
-        obs=_floats(_observation(env, task, cpu_env, drawn)),
-        reward=zero,
-        terminated=no,
-        truncated=jnp.asarray(cpu_env.curr_path_length >= env.max_episode_steps),
-        metrics=Metrics(*[zero] * 7),
-        task=jnp.asarray(task, jnp.int32),
-        episode=Episode(
-            next_key=words,
-            rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
-            goal=_floats(goal),
-            object_init=_floats(object_init),
-            points_init=_floats(_pad_rows(points, num_padded_points(env.tasks))),
-            tcp_init=_floats(cpu_env.init_tcp),
-            first_distance=_floats(first_distance(cpu_env)),
-            previous_frame=_floats(cpu_env._prev_obs),
-            step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
-            invalid_action=no,
-            key_impl=key_impl,
-        ),
-        cost_estimate=jnp.zeros((), jnp.int32),
-        finite=jnp.ones((), bool),
-        randomised=drawn,
+    physics = PhysicsState(
+        qpos=_floats(skeleton.qpos),
+        qvel=_floats(skeleton.qvel),
+        mocap_pos=_floats(cpu_env.data.mocap_pos[0]),
+        prop_pos=_floats(np.zeros(3) if prop is None else cpu_env.model.body(prop).pos),
+        qacc_warmstart=_floats(skeleton.qacc_warmstart),
     )
-    return env.draw(jax.tree.map(jnp.copy, state))  # a buffer of its own for every leaf, so that it may be donated
+    episode = Episode(
+        next_key=words,
+        rand_vec=_floats(_pad_rows(cpu_env._last_rand_vec, env.rand_vec_size)),
+        goal=_floats(goal),
+        object_init=_floats(object_init),
+        points_init=_floats(_pad_rows(points, num_padded_points(env.tasks))),
+        tcp_init=_floats(cpu_env.init_tcp),
+        first_distance=_floats(first_distance(cpu_env)),
+        previous_frame=_floats(cpu_env._prev_obs),
+        step=jnp.asarray(cpu_env.curr_path_length, jnp.int32),
+        invalid_action=jnp.zeros((), bool),
+        key_impl=key_impl,
+    )
+    obs = _observation(env, task, cpu_env, drawn)
+    state = first_state(physics, obs, jnp.asarray(task, jnp.int32), episode, jnp.ones((), bool), drawn)
+    return env.draw(state.replace(truncated=jnp.asarray(cpu_env.curr_path_length >= env.max_episode_steps)))
 
 
 def reward_inputs_from_metaworld(
@@ -182,7 +172,7 @@ def first_distance(cpu_env: SawyerXYZEnv) -> np.ndarray:
     return np.asarray(getattr(cpu_env, "_target_to_obj_init", None) or 0.0)
 
 
-def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv, drawn: Randomised | None) -> np.ndarray:
+def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv, drawn: Randomised | None) -> jax.Array:
     """Last observation of the reference, with the goal shown or hidden and all appended that `env` appends."""
     spec = env.tasks[task]
     assert cpu_env._target_pos is not None
@@ -191,10 +181,9 @@ def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv, drawn: Ran
     else:
         assert cpu_env._last_stable_obs is not None
         frames, goal = cpu_env._last_stable_obs[FRAMES], np.clip(cpu_env._target_pos, spec.goal_low, spec.goal_high)
-    obs = np.concatenate([frames, goal if env.goal_observable else np.zeros(3)])
-    if env.privileged and drawn is not None:
-        obs = np.append(obs, parameters(drawn))
-    return np.append(obs, np.eye(len(env.tasks))[task]) if env.one_hot else obs
+    obs = _floats(np.concatenate([frames, goal if env.goal_observable else np.zeros(3)]))
+    shown = parameters(drawn) if env.privileged and drawn is not None else None
+    return env.appended.to(obs, shown, jnp.int32(task))
 
 
 def _floats(x: np.ndarray) -> jax.Array:

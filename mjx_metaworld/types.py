@@ -89,6 +89,44 @@ class Transition(struct.PyTreeNode):
     pixels: Any = None
 
 
+def first_state(
+    physics: PhysicsState,
+    obs: Float[Array, " obs"],
+    task: Int[Array, ""],
+    episode: Episode,
+    finite: Bool[Array, ""],
+    randomised: Any,
+) -> State:
+    """State of an episode before its first step, without reward and in progress.
+
+    Every leaf is a buffer of its own, shared neither with another nor with what the caller gave, so that the state may
+    be donated. In a compiled program a copy is nothing.
+
+    Args:
+        physics: as the episode starts.
+        obs: the first observation.
+        task: index into `env.tasks`.
+        episode: its constants.
+        finite: False where any of this is not.
+        randomised: the episode's parameters, None without.
+    """
+    zero, no = jnp.zeros((), episode.previous_frame.dtype), jnp.zeros((), bool)
+    state = State(
+        physics=physics,
+        obs=obs,
+        reward=zero,
+        terminated=no,
+        truncated=no,
+        metrics=Metrics(*[zero] * 7),
+        task=task,
+        episode=episode,
+        cost_estimate=jnp.zeros((), jnp.int32),
+        finite=finite,
+        randomised=randomised,
+    )
+    return jax.tree.map(jnp.copy, state)
+
+
 def on_host(state: State) -> State:
     """A state as numpy arrays, whatever its leading axes.
 

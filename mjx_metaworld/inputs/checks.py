@@ -42,15 +42,26 @@ def nan_unless(known: Bool[Array, ""], x: Float[Array, " n"]) -> Float[Array, " 
     return jnp.where(known, x, jnp.nan)
 
 
-def check_goal(rand_vec: Any) -> None:
-    """Refuse a goal vector with NaN or infinity, as far as it is known and not traced.
+def padded_goal(rand_vec: Any, size: int, own_size: int | None) -> Float[Array, " rand"]:
+    """A goal vector, padded with zeros to the longest of an environment's tasks.
+
+    Args:
+        rand_vec: (size,) or (own_size,).
+        size: of the longest.
+        own_size: of the task at hand; None where that is traced.
 
     Raises:
-        ValueError: if it has one.
+        ValueError: if it has another length, or holds NaN or infinity as far as it is known and not traced.
     """
     traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(rand_vec))
     if not traced and not np.isfinite(np.asarray(rand_vec, float)).all():
         raise ValueError(f"rand_vec must be finite, got {np.asarray(rand_vec).tolist()}")
+    rand_vec = jnp.asarray(rand_vec, float)
+    lengths = {size} if own_size is None else {size, own_size}
+    if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
+        allowed = " or ".join(str(length) for length in sorted(lengths))
+        raise ValueError(f"rand_vec must have shape ({allowed},), got {rand_vec.shape}")
+    return jnp.pad(rand_vec, (0, size - rand_vec.shape[0]))
 
 
 def check_action(action: Any, size: int) -> Array:

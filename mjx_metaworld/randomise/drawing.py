@@ -106,3 +106,17 @@ def parameters(drawn: Randomised) -> Float[Array, " parameters"]:
     )
     flat = [jnp.ravel(x).astype(float) for x in jax.tree.leaves(few)]
     return jnp.concatenate(flat) if flat else jnp.zeros(0)
+
+
+def count_parameters(terms: Sequence[Term], nominal: Nominal) -> int:
+    """Number of the parameters that terms draw, by tracing them.
+
+    Args:
+        terms: what to draw.
+        nominal: of an episode, of which only shapes and types matter.
+
+    Raises:
+        TypeError: as `draw_by_terms`.
+    """
+    drawn = jax.eval_shape(lambda nominal: parameters(draw_by_terms(terms, jax.random.key(0), nominal)), nominal)
+    return drawn.shape[0]

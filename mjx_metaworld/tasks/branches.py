@@ -21,11 +21,12 @@ def switch(index: Int[Array, ""], branches: Sequence[Callable[..., Any]], *opera
     is to trace in a step, and they are needed for derivatives alone: that is where they are made.
 
     Args:
-        index: of the branch.
+        index: of the branch; of no account where there is one only.
         branches: functions of the operands, whose results have the same structure, shapes and types.
         operands: pytrees of arrays.
     """
-
+    if len(branches) == 1:
+        return branches[0](*operands)
     return _chooser(tuple(branches))(index, *operands)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.build import bank as banks
 from mjx_metaworld.build import settle as settling
-from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.build.bank import build_bank
+from mjx_metaworld.env import MetaWorldEnv, starts
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.testing import KinematicEngine
 from mjx_metaworld.types import State
@@ -29,13 +29,13 @@ def distances(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def test_a_goal_gets_the_row_whose_prop_stood_nearest():
     reach, box = resolve(["reach-v3", "box-close-v3"])
-    bank = banks.build_bank([reach, box], num_points=3, num_rand=6)
+    bank = build_bank([reach, box], num_points=3, num_rand=6)
     assert bank.count.tolist() == [1, 128]
     np.testing.assert_allclose(bank.pull[1], [0.0, 0.0, 0.0, 1.0, 1.0, 0.0], atol=1e-6)  # the lid moves no box
     goals = bank.rand_vec[1:6] + np.array([0.03, -0.02, 0.0, 1e-4, -1e-4, 0.0])
-    found = jax.vmap(lambda goal: banks.nearest_row(bank, jnp.int32(1), goal))(goals)
+    found = jax.vmap(lambda goal: starts.nearest_row(bank, jnp.int32(1), goal))(goals)
     assert found.tolist() == [1, 2, 3, 4, 5]
-    assert banks.nearest_row(bank, jnp.int32(0), jnp.ones(6)) == 0
+    assert starts.nearest_row(bank, jnp.int32(0), jnp.ones(6)) == 0
 
 
 def test_fresh_goals_are_continuous():
@@ -65,7 +65,7 @@ def test_a_settled_reset_is_that_of_its_goal(monkeypatch):
     np.testing.assert_array_equal(state.obs, expected.obs)
     np.testing.assert_array_equal(state.physics.qpos, expected.physics.qpos)
     # Asked for again, as for the lane that fills up a batch of restarts, nothing is simulated.
-    monkeypatch.setattr(banks, "settle", lambda *_, **__: pytest.fail("simulated twice"))
+    monkeypatch.setattr(starts, "settle", lambda *_, **__: pytest.fail("simulated twice"))
     np.testing.assert_array_equal(resets(env, 3).obs, state.obs)
 
 

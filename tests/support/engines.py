@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mjx_metaworld import env as env_module
-from mjx_metaworld.env import EngineFactory
+from mjx_metaworld.env import EngineFactory, environment
 
 # Modules that keep what they once compiled for some tasks and options; the engine is not among the options.
 _KEEPERS = {
@@ -18,9 +17,9 @@ _KEEPERS = {
 }
 # The same for a process of its own: to stand before a script.
 KINEMATIC_PRELUDE = """
-import mjx_metaworld.env
+import mjx_metaworld.env.environment
 import mjx_metaworld.testing
-mjx_metaworld.env.Engine = mjx_metaworld.testing.KinematicEngine
+mjx_metaworld.env.environment.Engine = mjx_metaworld.testing.KinematicEngine
 """
 
 
@@ -28,7 +27,7 @@ mjx_metaworld.env.Engine = mjx_metaworld.testing.KinematicEngine
 def default_engine(engine: EngineFactory) -> Iterator[None]:
     """Environments that are made meanwhile have this engine, whoever makes them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(env_module, "Engine", engine)
+        patch.setattr(environment, "Engine", engine)
         _forget()
         yield
     _forget()

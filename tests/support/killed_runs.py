@@ -116,12 +116,12 @@ def _train(request: Request) -> None:
         lanes = NamedSharding(mesh, PartitionSpec("lanes")) if request.devices > 1 else None
         run_probe(folder, request.iterations, request.checkpoint_every, request.algorithm, lanes)
         return
-    from mjx_metaworld import env
+    from mjx_metaworld.env import environment
     from mjx_metaworld.testing import KinematicEngine
     from mjx_metaworld.training import TrainConfig, train
     from support.training_probes import RUN_CONFIGS
 
-    env.Engine = KinematicEngine
+    environment.Engine = KinematicEngine
     algorithm = RUN_CONFIGS[request.algorithm]
     steps = algorithm.num_envs * algorithm.horizon
     config = TrainConfig(

@@ -21,7 +21,7 @@ import numpy as np
 from support.children import environment
 
 if TYPE_CHECKING:
-    from mjx_metaworld.build.bank import Goals
+    from mjx_metaworld.env.starts import Goals
 
 NUM_DEVICES = 4
 NUM_ENVS, NUM_STEPS, EPISODE_STEPS = 128, 6, 4

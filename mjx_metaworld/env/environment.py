@@ -1,4 +1,4 @@
-"""The environment: `reset`, `reset_to` and `step` as pure functions of one environment's state."""
+"""Meta-World tasks as pure functions of one environment's state: `reset`, `reset_to` and `step`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,117 +14,40 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mjx_metaworld import observation
-from mjx_metaworld.build.bank import Goals, nearest_row, random_row, settle_on_host
 from mjx_metaworld.build.identity import all_built_in, digest_of_tables
 from mjx_metaworld.build.slots import check_slots
 from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
+from mjx_metaworld.env import starts
 from mjx_metaworld.inputs import checks
-from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
+from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.backend import Backend, chosen_execution, execution_of
-from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
-from mjx_metaworld.physics.model import ARM_DOFS, PART_QPOS, Arm, PhysicsState, Scene
+from mjx_metaworld.physics.model import PART_QPOS, Arm, Scene
 from mjx_metaworld.physics.promotion import default_promotion
 from mjx_metaworld.processes.forks import check_threads
-from mjx_metaworld.randomise.drawing import Term, are_ready_made, check_terms, draw_by_terms, parameters
+from mjx_metaworld.randomise import drawing
 from mjx_metaworld.randomise.signals import command, noisy_entries, observe
 from mjx_metaworld.randomise.structs import Nominal, Randomised, nominal_of
-from mjx_metaworld.suites import Tasks, resolve
 from mjx_metaworld.tasks.branches import switch
-from mjx_metaworld.tasks.padded import placer, rewarder
+from mjx_metaworld.tasks.padded import rewarder
 from mjx_metaworld.tasks.points import read
 from mjx_metaworld.tasks.rewards import norm
-from mjx_metaworld.tasks.spec import ACTION_SCALE, Placement, RewardInputs, RewardVersion, Settled, TaskSpec
-from mjx_metaworld.types import EPISODE_STEPS, Episode, Metrics, State
+from mjx_metaworld.tasks.spec import ACTION_SCALE, RewardInputs, RewardVersion, Settled, TaskSpec
+from mjx_metaworld.types import State, first_state
 
 # Makes an environment's physics of the robot, the scenes of its tasks (stacked), their hulls, accuracy and layout.
 EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 # Makes, of an environment, the function that draws one of its states: `mw.Pixels`, or one's own.
 PixelsFactory = Callable[["MetaWorldEnv"], Callable[[State], Any]]
 
-REWARD_VERSIONS = get_args(RewardVersion)
-GOALS = get_args(Goals)
 ACTION_SIZE = 4
 _SHOWN_TASKS = 3  # in an environment's repr
 _OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into which it is split
-_GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
-
-
-def make(
-    tasks: Tasks,
-    *,
-    goal_observable: bool = True,
-    one_hot: bool = False,
-    reward_version: RewardVersion = "v2",
-    max_episode_steps: int = EPISODE_STEPS,
-    terminate_on_success: bool = False,
-    physics: PhysicsConfig | None = None,
-    backend: Backend | Execution = "auto",
-    engine: EngineFactory | None = None,
-    pixels: PixelsFactory | None = None,
-    randomise: Term | Sequence[Term] | None = None,
-    privileged: bool = False,
-    goals: Goals = "nearest",
-) -> MetaWorldEnv:
-    """Build an environment for a task, a list of tasks, or a suite.
-
-    Args:
-        tasks: a name such as "reach-v3", a suite such as "MT10", a declaration (`TaskSpec`), or several of these in any
-            mix, such as `["MT10", "my-task", spec]` or "reach-v3,push-v3".
-        goal_observable: whether the last three entries of the Meta-World observation show the goal or zeros.
-        one_hot: append the task's one-hot vector to the observation.
-        reward_version: which of the reference's reward functions, "v2" (0 to 10) or the older "v1" (unbounded).
-        max_episode_steps: control steps until truncation.
-        terminate_on_success: report `terminated` at the first success (the reference never terminates).
-        physics: accuracy of the engine, its fixed sizes and iteration counts; the defaults when None.
-        backend: how batches are laid out: "cpu", "accelerator" (any GPU or TPU), "cuda" (with kernels of our own for
-            NVIDIA's GPUs), or "auto", that of JAX's default backend; or an `Execution` of one's own.
-        engine: what simulates; by default MuJoCo's physics. `testing.KinematicEngine` compiles in a second instead.
-        pixels: cameras whose pictures stand beside the state, in `state.pixels`: `mw.Pixels("corner2", 64, 64)`, or a
-            function that makes, of the environment, a function which draws one environment's state.
-        randomise: what every reset draws for its episode, in `state.randomised`: terms such as
-            `mw.randomise.friction(0.5, 1.5)`, or functions of one's own.
-        privileged: append the episode's parameters to the observation, before a one-hot vector.
-        goals: from which settled state `reset` starts in the nine tasks where it depends on the goal: that of the
-            "nearest" of 128 places of the fixture, or the one that is "settled" for this very goal, by MuJoCo on the
-            host through a callback (some 20 ms of a core each); or let it draw one of the 128 "banked" goals alone.
-
-    A scene of one's own that loses contacts while it moves, for want of slots, is warned of with the `physics` that has
-    them.
-
-    Raises:
-        ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
-            not fit or loses contacts at rest for want of slots in `physics`, a reward version that there is not, a bad
-            episode length, an unknown backend or kind of goals, and for `privileged` where nothing is randomised.
-        TypeError: if `pixels` or a term of `randomise` is no function, or a term does not return what it should.
-        ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
-        ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
-    """
-    check_threads("mw.make")
-    if reward_version not in REWARD_VERSIONS:
-        raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
-    if goals not in GOALS:
-        raise ValueError(f"unknown goals {goals!r}; available: {', '.join(GOALS)}")
-    return MetaWorldEnv(
-        resolve(tasks),
-        goal_observable=goal_observable,
-        one_hot=one_hot,
-        reward_version=reward_version,
-        max_episode_steps=check_integer("max_episode_steps", max_episode_steps),
-        terminate_on_success=terminate_on_success,
-        physics=physics or PhysicsConfig(),
-        backend=backend,
-        engine=engine,
-        pixels=pixels,
-        randomise=randomise,
-        privileged=privileged,
-        goals=goals,
-    )
 
 
 class MetaWorldEnv(EqualCopies):
@@ -161,9 +84,9 @@ class MetaWorldEnv(EqualCopies):
         backend: Backend | Execution = "auto",
         engine: EngineFactory | None = None,
         pixels: PixelsFactory | None = None,
-        randomise: Term | Sequence[Term] | None = None,
+        randomise: drawing.Term | Sequence[drawing.Term] | None = None,
         privileged: bool = False,
-        goals: Goals = "nearest",
+        goals: starts.Goals = "nearest",
     ) -> None:
         if pixels is not None and not callable(pixels):
             raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
@@ -177,9 +100,9 @@ class MetaWorldEnv(EqualCopies):
         self.reward_version: RewardVersion = reward_version
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
-        self.randomise = None if randomise is None else check_terms(randomise)
+        self.randomise = None if randomise is None else drawing.check_terms(randomise)
         self.privileged = privileged
-        self.goals: Goals = goals
+        self.goals: starts.Goals = goals
         EngineConfig(physics, chosen_execution(backend))  # refused before the tables, which take seconds
         tables = build_tables(tasks, goal_observable=goal_observable)
         if engine is None:
@@ -189,7 +112,9 @@ class MetaWorldEnv(EqualCopies):
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
         self.pixels = pixels
         if self.randomise is not None:
-            self._num_parameters = self._count_parameters()  # raises where a term does not return what it should
+            task = jax.ShapeDtypeStruct((), jnp.int32)
+            # Raises where a term does not return what it should.
+            self._num_parameters = drawing.count_parameters(self.randomise, jax.eval_shape(self.nominal, task))
         if pixels is not None:
             self._pixels_camera(pixels)  # raises where it cannot draw
 
@@ -210,7 +135,7 @@ class MetaWorldEnv(EqualCopies):
             return None
         if self._settles_on_host:  # a program with a callback is this process's own
             return None
-        if self.randomise is not None and not are_ready_made(self.randomise):
+        if self.randomise is not None and not drawing.are_ready_made(self.randomise):
             return None
         if vars(self).keys() - {*self._options, *self._derived}:  # overwritten methods, for example
             return None
@@ -220,8 +145,15 @@ class MetaWorldEnv(EqualCopies):
     @property
     def observation_size(self) -> int:
         """39, and the number of parameters more with `privileged`, and the number of tasks more with `one_hot`."""
-        shown = self._num_parameters if self.privileged else 0
-        return observation.OBSERVATION_SIZE + shown + (len(self.tasks) if self.one_hot else 0)
+        return observation.OBSERVATION_SIZE + self.appended.size
+
+    @property
+    def appended(self) -> observation.Appended:
+        """Numbers that stand behind the 39 of an observation."""
+        return observation.Appended(
+            num_parameters=self._num_parameters if self.privileged else 0,
+            num_tasks=len(self.tasks) if self.one_hot else 0,
+        )
 
     @property
     def action_size(self) -> int:
@@ -240,12 +172,7 @@ class MetaWorldEnv(EqualCopies):
 
         low, high = self._table.obs_low.min(0), self._table.obs_high.max(0)
         low, high = np.where(low <= -UNBOUNDED, -np.inf, low), np.where(high >= UNBOUNDED, np.inf, high)
-        if self.privileged:
-            unbounded = np.full(self._num_parameters, np.inf)
-            low, high = np.append(low, -unbounded), np.append(high, unbounded)
-        if self.one_hot:
-            num_tasks = len(self.tasks)
-            low, high = np.append(low, np.zeros(num_tasks)), np.append(high, np.ones(num_tasks))
+        low, high = self.appended.bounds(low, high)
         return Box(low.astype("float32"), high.astype("float32"))
 
     @cached_property
@@ -279,15 +206,10 @@ class MetaWorldEnv(EqualCopies):
         task = jnp.asarray(task if index is None else index, jnp.int32)
         place, known = checks.row_of_task(task, len(self.tasks))
         rand_vec = jnp.asarray(self._draw_goal(goal_key, place), float)  # of no weak type, whatever replaces it
-        if self.goals == "banked":
-            row = random_row(self._bank, place, row_key)
-            banked = jnp.asarray(self._bank.rand_vec, float)[row]
-            rand_vec = jnp.where(jnp.asarray(self._bank.count)[place] > 1, banked, rand_vec)
-        else:
-            row = nearest_row(self._bank, place, rand_vec)
-        settled, rand_vec = self._settled(row), checks.nan_unless(known, rand_vec)
+        settled, rand_vec = starts.find_settled(self._bank, self.goals, place, rand_vec, row_key)
+        rand_vec = checks.nan_unless(known, rand_vec)
         if self._settles_on_host:
-            settled = self._settle_on_host(place, rand_vec, settled, keep=False)
+            settled = starts.settle_for_goal(self.tasks, place, rand_vec, settled, keep=False)
         return self.draw(self._start(task, rand_vec, settled, next_key, self.draw_parameters(key, place)))
 
     @shared_method
@@ -312,23 +234,15 @@ class MetaWorldEnv(EqualCopies):
             TypeError: if `task` is no integer, or `key` no key.
         """
         check_threads("env.reset_to")
-        checks.check_goal(rand_vec)
-        rand_vec = jnp.asarray(rand_vec, float)
-        lengths = {self.rand_vec_size}
-        if (index := checks.known_task(task, len(self.tasks))) is not None:
-            lengths.add(len(self.tasks[index].rand_low))
-        if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
-            allowed = " or ".join(str(length) for length in sorted(lengths))
-            raise ValueError(f"rand_vec must have shape ({allowed},), got {rand_vec.shape}")
-        rand_vec = jnp.pad(rand_vec, (0, self.rand_vec_size - rand_vec.shape[0]))
-        if key is None:
-            bits = jax.lax.bitcast_convert_type(rand_vec.astype(jnp.float32), jnp.uint32)
-            key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits))
+        index = checks.known_task(task, len(self.tasks))
+        own_size = None if index is None else len(self.tasks[index].rand_low)
+        rand_vec = checks.padded_goal(rand_vec, self.rand_vec_size, own_size)
+        key = starts.key_of_goal(rand_vec) if key is None else key
         task = jnp.asarray(task if index is None else index, jnp.int32)
         place, known = checks.row_of_task(task, len(self.tasks))
         rand_vec = checks.nan_unless(known, rand_vec)
-        settled = self._settled(jnp.asarray(self._bank.first)[place])
-        settled = self._settle_on_host(place, rand_vec, settled, keep=True)
+        settled = starts.first_settled(self._bank, place)
+        settled = starts.settle_for_goal(self.tasks, place, rand_vec, settled, keep=True)
         return self.draw(self._start(task, rand_vec, settled, as_typed(key), self.draw_parameters(key, place)))
 
     @property
@@ -336,23 +250,8 @@ class MetaWorldEnv(EqualCopies):
         """True if `reset` does."""
         return self.goals == "settled" and any(spec.settles_against_prop for spec in self.tasks)
 
-    def _settle_on_host(self, place: Int[Array, ""], rand_vec: Array, settled: Settled, *, keep: bool) -> Settled:
-        if not any(spec.settles_against_prop for spec in self.tasks):
-            return settled
-        prop_pos = self._place(place, rand_vec, settled).prop_pos
-        return settle_on_host(self.tasks, place, prop_pos, settled, keep=keep)
-
     def _draw_goal(self, key: PRNGKey, task: Int[Array, ""]) -> Float[Array, " rand"]:
-        table = self.rows(task)
-        uniform = jax.random.uniform(key, (_GOAL_DRAWS, self.rand_vec_size))
-        candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
-        return candidates[jnp.argmax(table.separation.accepts(candidates))]
-
-    def _settled(self, row: Int[Array, ""]) -> Settled:
-        return jax.tree.map(lambda x: jnp.asarray(x, float)[row], self._bank.settled)
-
-    def _place(self, task: Int[Array, ""], rand_vec: Float[Array, " rand"], settled: Settled) -> Placement:
-        return self._by_task(task, [placer(spec) for spec in self.tasks], rand_vec, settled)
+        return starts.draw_goal(self.rows(task), key)
 
     def draw_parameters(self, key: PRNGKey, task: Int[Array, ""]) -> Randomised | None:
         """Parameters of an episode as a reset draws them; None without `randomise`.
@@ -363,22 +262,13 @@ class MetaWorldEnv(EqualCopies):
         """
         if self.randomise is None:
             return None
-        return draw_by_terms(self.randomise, jax.random.fold_in(as_typed(key), _OF_PARAMETERS), self.nominal(task))
+        own_key = jax.random.fold_in(as_typed(key), _OF_PARAMETERS)
+        return drawing.draw_by_terms(self.randomise, own_key, self.nominal(task))
 
     def nominal(self, task: Int[Array, ""]) -> Nominal:
         """Physical parameters of a task's scene, as its file has them."""
         rows = jax.tree.map(lambda x: np.asarray(x, float), self.engine.scenes.replace(colliders=None, pairs=None))
         return nominal_of(self.engine.arm, take_row(rows, self.rows(task).scene), task)
-
-    def _count_parameters(self) -> int:
-        zero = jax.ShapeDtypeStruct((), jnp.int32)
-
-        def drawn(task: Array) -> Array:
-            drawn = self.draw_parameters(jax.random.key(0), task)
-            assert drawn is not None, "there are terms"
-            return parameters(drawn)
-
-        return jax.eval_shape(drawn, zero).shape[0]
 
     def _start(
         self,
@@ -390,54 +280,20 @@ class MetaWorldEnv(EqualCopies):
     ) -> State:
         place, _ = checks.row_of_task(task, len(self.tasks))
         table = self.rows(place)
-        placement = self._place(place, rand_vec, settled)
-        physics = PhysicsState(
-            qpos=placement.qpos,
-            qvel=placement.qvel,
-            mocap_pos=table.hand_init,
-            prop_pos=placement.prop_pos,
-            qacc_warmstart=settled.qacc_warmstart,
-        )
+        placement = starts.place_objects(self.tasks, place, rand_vec, settled)
         offset = None if drawn is None else drawn.joint_offset
-        if offset is not None:
-            physics = physics.replace(qpos=physics.qpos.at[ARM_DOFS].add(offset.astype(physics.qpos.dtype)))
+        physics = starts.first_physics(placement, settled, table.hand_init, offset)
         poses = self.engine.poses(table.scene, physics)
         readings = read(table.points, poses.xpos, poses.xmat, poses.hand_pos, physics.qpos)
         # A joint that was moved is observed: the settled frame would show the hand where it was before.
         stale = table.stale_reset if offset is None else jnp.zeros_like(table.stale_reset)
         frame = observation.reset_frame(readings.frame, settled.frame, placement.prop_pos - settled.prop_pos, stale)
         obs = observation.stack_frames(frame, frame, placement.goal, goal_observable=self.goal_observable)
-        obs = self._appended(self._noisy(obs, drawn, place, 0), task, drawn)
-        zero, no = jnp.zeros((), frame.dtype), jnp.zeros((), bool)
-        words, key_impl = as_words(next_key)
-        state = State(
-            physics=physics,
-            obs=obs,
-            reward=zero,
-            terminated=no,
-            truncated=no,
-            metrics=Metrics(*[zero] * 7),
-            task=task,
-            episode=Episode(
-                next_key=words,
-                rand_vec=rand_vec,
-                goal=placement.goal,
-                object_init=placement.object_init,
-                points_init=placement.points_init,
-                tcp_init=settled.tcp if offset is None else readings.tcp,
-                first_distance=zero,
-                previous_frame=frame,
-                step=jnp.zeros((), jnp.int32),
-                invalid_action=no,
-                key_impl=key_impl,
-            ),
-            cost_estimate=jnp.zeros((), jnp.int32),
-            finite=checks.all_finite(rand_vec, obs, physics.qpos, physics.qvel),
-            randomised=drawn,
-        )
-        # Every leaf a buffer of its own, shared neither with another nor with what the caller gave, so that the state
-        # may be donated. In a compiled program a copy is nothing.
-        return jax.tree.map(jnp.copy, state)
+        obs = self._with_appended(self._noisy(obs, drawn, place, 0), task, drawn)
+        tcp = settled.tcp if offset is None else readings.tcp
+        episode = starts.first_episode(rand_vec, placement, tcp, frame, next_key)
+        finite = checks.all_finite(rand_vec, obs, physics.qpos, physics.qvel)
+        return first_state(physics, obs, task, episode, finite, drawn)
 
     # --- step ---
 
@@ -502,7 +358,7 @@ class MetaWorldEnv(EqualCopies):
             points_init=episode.points_init,
             first_distance=first_distance,
         )
-        metrics = self._by_task(place, [rewarder(s, self.reward_version) for s in self.tasks], components_first(seen))
+        metrics = switch(place, [rewarder(s, self.reward_version) for s in self.tasks], components_first(seen))
         sound = known & checks.all_finite(
             physics.qpos, physics.qvel, physics.qacc_warmstart, raw, episode.goal, metrics.unscaled_reward
         )
@@ -515,8 +371,8 @@ class MetaWorldEnv(EqualCopies):
         physics, obs, first_distance, frame = jax.tree.map(functools.partial(jnp.where, sound), new, old)
         after = State(
             physics=physics,
-            obs=self._appended(obs, state.task, drawn),
-            reward=jnp.copy(metrics.unscaled_reward),  # a buffer of its own, see `_start`
+            obs=self._with_appended(obs, state.task, drawn),
+            reward=jnp.copy(metrics.unscaled_reward),  # a buffer of its own, see `first_state`
             terminated=~sound | (metrics.success > 0) if self.terminate_on_success else ~sound,
             truncated=step >= self.max_episode_steps,
             metrics=metrics,
@@ -564,17 +420,13 @@ class MetaWorldEnv(EqualCopies):
             operations[place] = pixels(copy.copy(self.blind))
         return operations[place]
 
-    # --- by task ---
+    # --- parts ---
 
     def rows(self, task: Int[Array, ""]) -> TaskTable:
         """The task's row of the table; a constant when there is only one task."""
         if len(self.tasks) == 1:
             return jax.tree.map(lambda x: jnp.asarray(x[0]), self._table)
         return take_row(self._table, task)
-
-    def _by_task(self, task: Int[Array, ""], branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-        """The task's branch; in a mixed batch all branches run and each lane keeps its own."""
-        return branches[0](*operands) if len(branches) == 1 else switch(task, branches, *operands)
 
     def _noisy(self, obs: Array, drawn: Randomised | None, task: Array, step: Array | int) -> Array:
         """The observation (39,) with the noise of the episode, if it has any."""
@@ -583,11 +435,7 @@ class MetaWorldEnv(EqualCopies):
         entries = np.stack([noisy_entries(len(spec.objects)) for spec in self.tasks])
         return observe(drawn.observation_noise, obs, jnp.asarray(step), jnp.asarray(entries)[task])
 
-    def _appended(self, obs: Array, task: Array, drawn: Randomised | None) -> Array:
+    def _with_appended(self, obs: Array, task: Array, drawn: Randomised | None) -> Array:
         """The observation with what is appended to its 39 numbers."""
-        parts = [obs]
-        if self.privileged and drawn is not None:
-            parts.append(parameters(drawn).astype(obs.dtype))
-        if self.one_hot:
-            parts.append(jax.nn.one_hot(task, len(self.tasks), dtype=obs.dtype))
-        return jnp.concatenate(parts) if len(parts) > 1 else obs
+        shown = drawing.parameters(drawn) if self.privileged and drawn is not None else None
+        return self.appended.to(obs, shown, task)
