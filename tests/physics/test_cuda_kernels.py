@@ -15,7 +15,9 @@ from mjx_metaworld.build.hulls import metaworld_hulls
 from mjx_metaworld.physics import solver
 from mjx_metaworld.physics.backend import ACCELERATOR, CUDA
 from mjx_metaworld.physics.backends.cuda import descent, kernels, newton, nvrtc
-from mjx_metaworld.physics.collision import convex
+from mjx_metaworld.physics.collision import descent as collision_descent
+from mjx_metaworld.physics.collision.convex import find_start
+from mjx_metaworld.physics.collision.minkowski import TINY, relate
 from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.stages import stages_of
 from mjx_metaworld.physics.tiles import TILES
@@ -112,8 +114,8 @@ def descents():
 
     @jax.jit
     def begin(shape1, shape2):
-        pair = convex._relate(shape1, shape2, metaworld_hulls())
-        return pair, convex._resume(pair, convex.find_start(shape1, shape2, metaworld_hulls(), 3))
+        pair = relate(shape1, shape2, metaworld_hulls())
+        return pair, collision_descent.resume(pair, find_start(shape1, shape2, metaworld_hulls(), 3))
 
     return *begin(shape1, shape2), np.stack([p.dist for p in poses])
 
@@ -124,14 +126,16 @@ def descend(steps, again, folder, begun):
     body = pair.both
     bodies = body.half, body.disc, body.hulls.row, body.hulls.resolution, pair.pos, pair.mat
     hulls = body.hulls.table
-    kernel = descent.kernel_of(hulls, len(begun.depth), steps, again, convex._STAND_OFF, convex._TINY)
+    kernel = descent.kernel_of(hulls, len(begun.depth), steps, again, collision_descent.STAND_OFF, TINY)
     results = [jax.ShapeDtypeStruct(x.shape[:-1], x.dtype) for x in begun]
     table = hulls.candidates.astype(np.float32)
-    mine = convex._Descent(*run_on_cpu(kernel, results, (*bodies, *begun), (table,), folder=folder))
+    mine = collision_descent.Descent(*run_on_cpu(kernel, results, (*bodies, *begun), (table,), folder=folder))
 
     @jax.jit
     def by_xla(begun):
-        return jax.lax.fori_loop(0, steps, lambda i, s: convex._descend(pair, s, again=again & (i == 0)), begun)
+        return jax.lax.fori_loop(
+            0, steps, lambda i, s: collision_descent.advance(pair, s, again=again & (i == 0)), begun
+        )
 
     return mine, by_xla(begun)
 
@@ -146,7 +150,7 @@ def test_a_step_of_a_descent_is_xlas(folder, again):
     mine, xlas = descend(1, again, folder, begun)
     for name in mine._fields:
         assert np.quantile(np.abs(getattr(mine, name) - getattr(xlas, name)), 0.95) < 1e-5, name
-    gap, other = (np.linalg.norm(convex._query(s) - s.nearest, axis=0) for s in (mine, xlas))
+    gap, other = (np.linalg.norm(collision_descent.query_of(s) - s.nearest, axis=0) for s in (mine, xlas))
     np.testing.assert_allclose(gap, other, rtol=1e-4, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The descent of `collision/convex.py` as one CUDA kernel: operands and results of `descent.cu`."""
+"""The descent of `collision/descent.py` as one CUDA kernel: operands and results of `descent.cu`."""
 
 from __future__ import annotations
 
