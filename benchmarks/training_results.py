@@ -14,9 +14,10 @@ from typing import Any, cast
 import numpy as np
 
 from mjx_metaworld.cli.train import Train, command_of, configuration
-from mjx_metaworld.training.checkpoint import BEST, CHECKPOINTS, Run, read_run
+from mjx_metaworld.training.checkpoint import BEST, CHECKPOINTS
 from mjx_metaworld.training.config import PRESETS, algorithm_name, as_json
 from mjx_metaworld.training.records import EVALUATION, ITERATION, START, read_records
+from mjx_metaworld.training.run_folder import Run, read_run
 
 FILE = Path("benchmarks/results/training.json")
 

@@ -28,8 +28,9 @@ from support.training_probes import assert_bitwise_equal
 import mjx_metaworld as mw
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.processes import archive, cache
-from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress
 from mjx_metaworld.training.records import line_of, read_records
+from mjx_metaworld.training.run_folder import read_run
 from mjx_metaworld.view.dataset import NOTES, note_episode
 
 pytestmark = pytest.mark.usefixtures("kinematic")

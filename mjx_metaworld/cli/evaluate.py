@@ -102,8 +102,8 @@ def _evaluate_run(
     # Imported here: only checkpoints need the extra `train`.
     from mjx_metaworld.cli.evaluate_checkpoint import evaluate_checkpoint
     from mjx_metaworld.cli.evaluate_trials import evaluate_trials
-    from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
     from mjx_metaworld.training.config import trial_episodes_of
+    from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 
     num_goals, num_steps = args.num_goals or NUM_GOALS, args.num_steps or EPISODE_STEPS
     if trial_episodes_of(read_run(find_checkpoint(folder).run).config.algorithm) is None:

@@ -16,11 +16,11 @@ from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import goals, require_metaworld, resolve
 from mjx_metaworld.training import load
-from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
 from mjx_metaworld.training.config import sight_of
 from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.opengl_evaluation import evaluate_with
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
+from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 from mjx_metaworld.training.train import environment
 from mjx_metaworld.training.view import opengl_eyes
 

@@ -17,9 +17,9 @@ from mjx_metaworld.env import make
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import Tasks, goals, list_suites, require_metaworld, resolve
 from mjx_metaworld.training import Trained, load
-from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
 from mjx_metaworld.training.config import trial_episodes_of
 from mjx_metaworld.training.reference_trials import ReferenceTrials, evaluate_trials_on_reference
+from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 from mjx_metaworld.training.trial_evaluation import TrialLength, TrialStats, make_trial_evaluator
 
 

@@ -21,8 +21,9 @@ from mjx_metaworld.inputs.settings import physics_of, with_settings
 from mjx_metaworld.processes.cluster import connect
 from mjx_metaworld.processes.hosts import from_leader, is_leader
 from mjx_metaworld.suites import in_metaworld, resolve
-from mjx_metaworld.training.checkpoint import BEST, RUN_FILE, read_run
+from mjx_metaworld.training.checkpoint import BEST
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of
+from mjx_metaworld.training.run_folder import RUN_FILE, read_run
 from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
 

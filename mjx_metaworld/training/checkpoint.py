@@ -15,18 +15,13 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Key
 
-from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
 from mjx_metaworld.training.devices import placement
 from mjx_metaworld.training.raw_text import without_raw_text
 from mjx_metaworld.training.requires import require
-from mjx_metaworld.training.state_arrays import NamedArrays, key_impl, put_together, shapes_of, take_apart
+from mjx_metaworld.training.state_arrays import NamedArrays, put_together, shapes_of, take_apart
 
-RUN_FILE = "run.json"
-LOCK_FILE = "run.lock"
-_THREEFRY_WORDS = 2  # of a key of JAX's default implementation
 CHECKPOINTS, BEST = "checkpoints", "best"  # folders of a run
 BROKEN = "broken"  # where checkpoints are put that a run went on without
-_DECLARED = "declared"  # in `run.json`, digests of tasks that are not this package's
 _KEEP = 3  # the newest checkpoints; older ones are deleted
 _EXPERIENCE = ("env_state", "replay")  # fields of train states that only going on needs
 
@@ -111,7 +106,7 @@ class Checkpoints:
                 self._manager.save(number, args=composite)
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise CheckpointError(
-                f"the checkpoint {self._folder / str(number)} cannot be written ({_first_line(error)}); "
+                f"the checkpoint {self._folder / str(number)} cannot be written ({first_line(error)}); "
                 "earlier ones are whole, and the same command goes on from the newest of them"
             ) from error
 
@@ -214,7 +209,7 @@ class Checkpoints:
         except Exception as error:  # orbax and tensorstore raise whatever their file formats meet
             raise _BrokenError(
                 f"the checkpoint {self._folder / str(number)} is broken or of another version of mjx_metaworld "
-                f"({_first_line(error)})"
+                f"({first_line(error)})"
             ) from error
 
     def _set_broken_aside(self) -> None:
@@ -241,115 +236,6 @@ class Checkpoints:
 def policy_part(state: Any) -> Any:
     """Train state without environments and buffer, which the policy does not need; no run goes on from it."""
     return state.replace(**{name: None for name in _EXPERIENCE if hasattr(state, name)})
-
-
-class Place(NamedTuple):
-    """Checkpoint that a path names."""
-
-    run: Path  # folder of the run
-    kind: str  # the folder in it: CHECKPOINTS or BEST
-    number: int | None  # the newest if None
-
-
-def find_checkpoint(path: Path) -> Place:
-    """The checkpoint that a path names: a run's folder, one of its two folders of checkpoints, or one of these.
-
-    Raises:
-        CheckpointError: if the path is in no run's folder.
-    """
-    if not (path / RUN_FILE).is_file():
-        folder, number = (path.parent, path.name) if path.name.isdigit() else (path, None)
-        if folder.name in (CHECKPOINTS, BEST) and (folder.parent / RUN_FILE).is_file():
-            return Place(folder.parent, folder.name, None if number is None else int(number))
-    read_run(path)
-    return Place(path, CHECKPOINTS, None)
-
-
-class Run(NamedTuple):
-    """Configuration and first random key of a run."""
-
-    config: TrainConfig
-    key: list[int]  # the words of the random key that it began with
-    key_impl: str  # its implementation, as `jax.random.key` takes it
-    declared: dict[str, str]  # digests of the tasks that are not this package's, when it began
-
-
-def open_run(
-    folder: Path,
-    config: TrainConfig,
-    key: Key[Array, ""],
-    facts: dict[str, Any],
-    declared: dict[str, str] | None = None,
-) -> None:
-    """Begin a run in a folder, or see that the folder holds this very run.
-
-    A task of one's own that is declared otherwise than when the run began is warned of.
-
-    Args:
-        folder: made if it does not exist.
-        config: what is trained.
-        key: starts the run's only random stream.
-        facts: for the reader, such as device and versions.
-        declared: digests of tasks that are not this package's.
-
-    Raises:
-        CheckpointError: if the folder holds another run, or something else.
-    """
-    file = folder / RUN_FILE
-    declared = declared or {}
-    partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves, with the lock
-    if file.exists():
-        stored = read_run(folder)
-        changed = differences(stored.config, config)
-        if stored.key_impl != key_impl(key):
-            changed.append(f"random key of {stored.key_impl}, now of {key_impl(key)}")
-        elif stored.key != key_words(key):
-            changed.append(f"random key {stored.key}, now {key_words(key)}")
-        if changed:
-            raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
-        _warn_of_declarations(stored.declared, declared)
-        declared = declared | stored.declared
-    elif folder.exists() and any(path not in (partial, folder / LOCK_FILE) for path in folder.iterdir()):
-        raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
-    folder.mkdir(parents=True, exist_ok=True)
-    start = {"key": key_words(key), "key_impl": key_impl(key)}
-    content = {"config": as_json(config), **start, **facts, _DECLARED: declared}
-    partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
-    partial.replace(file)
-
-
-def _warn_of_declarations(began_with: Mapping[str, str], declared: Mapping[str, str]) -> None:
-    others = [name for name, digest in declared.items() if began_with.get(name, digest) != digest]
-    if others:
-        message = "the task or its scene is another one than when this run began, whose record goes on"
-        warnings.warn(f"{', '.join(others)}: {message}", UserWarning, stacklevel=3)
-
-
-def read_run(folder: Path) -> Run:
-    """Read the configuration and first random key of the run in a folder.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    file = folder / RUN_FILE
-    if not file.is_file():
-        raise CheckpointError(f"{folder} holds no training run ({RUN_FILE} is missing)")
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        digest = data.pop("digest", None)  # runs of before it was written have none
-        if digest not in (None, _digest_of_json(data)):
-            raise ValueError("its content is not what was written")
-        config, key = from_json(data["config"]), [int(word) for word in data["key"]]
-        # Runs of before `key_impl` was written have JAX's own, or that of the other length.
-        impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
-        return Run(config, key, impl, dict(data.get(_DECLARED, {})))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{file} is broken or of another version: {_first_line(error)}") from error
-
-
-def key_words(key: Key[Array, ""]) -> list[int]:
-    """The numbers of a random key, as `run.json` holds them."""
-    return np.asarray(jax.random.key_data(key)).tolist()
 
 
 def _read_record(data: Mapping[str, Any]) -> _Record:
@@ -390,14 +276,10 @@ def _digest(arrays: Mapping[str, Array], progress: Progress) -> str:
     return digest.hexdigest()
 
 
-def _digest_of_json(content: Mapping[str, Any]) -> str:
-    """Fingerprint of what JSON holds, however it is laid out."""
-    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers))) or "none"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error's kind and the begin of what it says, in one line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

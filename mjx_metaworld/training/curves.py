@@ -14,9 +14,10 @@ from jaxtyping import Float
 
 from mjx_metaworld.inputs.folders import missing_folder, runs_within
 from mjx_metaworld.physics.config import changed_fields
-from mjx_metaworld.training.checkpoint import RUN_FILE, CheckpointError, Run, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError
 from mjx_metaworld.training.config import algorithm_name, differences
 from mjx_metaworld.training.records import EVALUATION, by_task, read_records
+from mjx_metaworld.training.run_folder import RUN_FILE, Run, read_run
 
 Axis = Literal["env_steps", "seconds"]
 

@@ -25,20 +25,7 @@ from mjx_metaworld.processes.signals import postponed, termination
 from mjx_metaworld.randomise.naming import missing_module, term_of
 from mjx_metaworld.suites import goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
-from mjx_metaworld.training.checkpoint import (
-    CHECKPOINTS,
-    LOCK_FILE,
-    RUN_FILE,
-    CheckpointError,
-    Checkpoints,
-    Progress,
-    find_checkpoint,
-    key_impl,
-    key_words,
-    open_run,
-    policy_part,
-    read_run,
-)
+from mjx_metaworld.training.checkpoint import CHECKPOINTS, CheckpointError, Checkpoints, Progress, policy_part
 from mjx_metaworld.training.config import (
     ALGORITHMS,
     TrainConfig,
@@ -52,8 +39,10 @@ from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, Unrecorded, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
 from mjx_metaworld.training.recurrent import RecurrentPolicy
+from mjx_metaworld.training.run_folder import LOCK_FILE, RUN_FILE, find_checkpoint, key_words, open_run, read_run
 from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
 from mjx_metaworld.training.sinks import MakeSink, Sink
+from mjx_metaworld.training.state_arrays import key_impl
 from mjx_metaworld.training.trial_evaluation import TrialLength, make_trial_evaluator
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv

@@ -49,7 +49,7 @@ def acting_of_run(path: Path, physics: Sequence[str] = ()) -> Acting:
         ImportError: without the extra `train`.
     """
     from mjx_metaworld.training import load
-    from mjx_metaworld.training.checkpoint import find_checkpoint, read_run
+    from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 
     trained = load(path, physics_of(physics, read_run(find_checkpoint(path).run).config.physics))
 

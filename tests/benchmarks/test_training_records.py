@@ -15,7 +15,7 @@ from benchmarks.training_report import DOCUMENTS, draw_curves, write_sections
 from benchmarks.training_results import add_result, arguments_of, evaluate_run, load_results
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.cli.train import Train, command_of, configuration
-from mjx_metaworld.training.checkpoint import Run, key_words
+from mjx_metaworld.training.run_folder import Run, key_words
 
 ARGUMENTS = [
     Train("reach-v3"),

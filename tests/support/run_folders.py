@@ -8,10 +8,10 @@ from pathlib import Path
 
 import jax
 
-from mjx_metaworld.training.checkpoint import open_run
 from mjx_metaworld.training.config import TrainConfig
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.records import METRICS_FILE
+from mjx_metaworld.training.run_folder import open_run
 
 FACTS = {"device": "cpu", "devices": 1, "machine": "x86_64, 2 cores", "versions": {"jax": "0.10.2"}}
 

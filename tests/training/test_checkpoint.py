@@ -20,8 +20,9 @@ from support import training_probes
 from support.training_probes import RUN_CONFIG, assert_bitwise_equal, probe, probe_learner, run_probe
 
 from mjx_metaworld.training import TrainConfig, load, train
-from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, open_run, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
+from mjx_metaworld.training.run_folder import open_run, read_run
 
 ITERATIONS = 6
 TINY = TrainConfig("reach-v3", PPOConfig(num_envs=4, horizon=4, episode_steps=8, hidden=(8,), minibatches=1))

@@ -13,7 +13,8 @@ from mjx_metaworld.cli.evaluate_checkpoint import evaluate_checkpoint
 from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.training import TrainConfig, load, train
-from mjx_metaworld.training.checkpoint import CheckpointError, open_run, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError
+from mjx_metaworld.training.run_folder import open_run, read_run
 from mjx_metaworld.training.config import as_json, from_json
 from mjx_metaworld.training.ppo import PPOConfig
 from mjx_metaworld.training.train import run_folder

@@ -8,8 +8,9 @@ import pytest
 
 from mjx_metaworld.cli.train import Train, configuration
 from mjx_metaworld.training import TrainConfig, load, train
-from mjx_metaworld.training.checkpoint import CheckpointError, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError
 from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.run_folder import read_run
 from mjx_metaworld.training.train import build, environment, run_folder
 
 TINY_PPO = PPOConfig(num_envs=4, horizon=4, episode_steps=8, hidden=(8,), minibatches=1)

@@ -26,8 +26,9 @@ from mjx_metaworld.processes.locks import LockedError, exclusive
 from mjx_metaworld.processes.signals import Terminated
 from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training import train as train_function
-from mjx_metaworld.training.checkpoint import LOCK_FILE, CheckpointError, Checkpoints, Progress, open_run, read_run
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress
 from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.run_folder import LOCK_FILE, open_run, read_run
 from mjx_metaworld.training.sac import SACConfig
 from mjx_metaworld.training.train import run_folder
 

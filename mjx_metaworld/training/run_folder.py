@@ -1,0 +1,137 @@
+"""Folder of a run: its configuration and first random key in `run.json`, and the checkpoint that a path in it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from mjx_metaworld.training.checkpoint import BEST, CHECKPOINTS, CheckpointError, first_line
+from mjx_metaworld.training.config import TrainConfig, as_json, differences, from_json
+from mjx_metaworld.training.state_arrays import key_impl
+
+RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+_THREEFRY_WORDS = 2  # of a key of JAX's default implementation
+_DECLARED = "declared"  # in `run.json`, digests of tasks that are not this package's
+
+
+class Run(NamedTuple):
+    """Configuration and first random key of a run."""
+
+    config: TrainConfig
+    key: list[int]  # the words of the random key that it began with
+    key_impl: str  # its implementation, as `jax.random.key` takes it
+    declared: dict[str, str]  # digests of the tasks that are not this package's, when it began
+
+
+def open_run(
+    folder: Path,
+    config: TrainConfig,
+    key: Key[Array, ""],
+    facts: dict[str, Any],
+    declared: dict[str, str] | None = None,
+) -> None:
+    """Begin a run in a folder, or see that the folder holds this very run.
+
+    A task of one's own that is declared otherwise than when the run began is warned of.
+
+    Args:
+        folder: made if it does not exist.
+        config: what is trained.
+        key: starts the run's only random stream.
+        facts: for the reader, such as device and versions.
+        declared: digests of tasks that are not this package's.
+
+    Raises:
+        CheckpointError: if the folder holds another run, or something else.
+    """
+    file = folder / RUN_FILE
+    declared = declared or {}
+    partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves, with the lock
+    if file.exists():
+        stored = read_run(folder)
+        changed = differences(stored.config, config)
+        if stored.key_impl != key_impl(key):
+            changed.append(f"random key of {stored.key_impl}, now of {key_impl(key)}")
+        elif stored.key != key_words(key):
+            changed.append(f"random key {stored.key}, now {key_words(key)}")
+        if changed:
+            raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
+        _warn_of_declarations(stored.declared, declared)
+        declared = declared | stored.declared
+    elif folder.exists() and any(path not in (partial, folder / LOCK_FILE) for path in folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
+    folder.mkdir(parents=True, exist_ok=True)
+    start = {"key": key_words(key), "key_impl": key_impl(key)}
+    content = {"config": as_json(config), **start, **facts, _DECLARED: declared}
+    partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
+    partial.replace(file)
+
+
+def _warn_of_declarations(began_with: Mapping[str, str], declared: Mapping[str, str]) -> None:
+    others = [name for name, digest in declared.items() if began_with.get(name, digest) != digest]
+    if others:
+        message = "the task or its scene is another one than when this run began, whose record goes on"
+        warnings.warn(f"{', '.join(others)}: {message}", UserWarning, stacklevel=3)
+
+
+def read_run(folder: Path) -> Run:
+    """Read the configuration and first random key of the run in a folder.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        raise CheckpointError(f"{folder} holds no training run ({RUN_FILE} is missing)")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        digest = data.pop("digest", None)  # runs of before it was written have none
+        if digest not in (None, _digest_of_json(data)):
+            raise ValueError("its content is not what was written")
+        config, key = from_json(data["config"]), [int(word) for word in data["key"]]
+        # Runs of before `key_impl` was written have JAX's own, or that of the other length.
+        impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
+        return Run(config, key, impl, dict(data.get(_DECLARED, {})))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{file} is broken or of another version: {first_line(error)}") from error
+
+
+def key_words(key: Key[Array, ""]) -> list[int]:
+    """The numbers of a random key, as `run.json` holds them."""
+    return np.asarray(jax.random.key_data(key)).tolist()
+
+
+def _digest_of_json(content: Mapping[str, Any]) -> str:
+    """Fingerprint of what JSON holds, however it is laid out."""
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+class Place(NamedTuple):
+    """Checkpoint that a path names."""
+
+    run: Path  # folder of the run
+    kind: str  # the folder in it: CHECKPOINTS or BEST
+    number: int | None  # the newest if None
+
+
+def find_checkpoint(path: Path) -> Place:
+    """The checkpoint that a path names: a run's folder, one of its two folders of checkpoints, or one of these.
+
+    Raises:
+        CheckpointError: if the path is in no run's folder.
+    """
+    if not (path / RUN_FILE).is_file():
+        folder, number = (path.parent, path.name) if path.name.isdigit() else (path, None)
+        if folder.name in (CHECKPOINTS, BEST) and (folder.parent / RUN_FILE).is_file():
+            return Place(folder.parent, folder.name, None if number is None else int(number))
+    read_run(path)
+    return Place(path, CHECKPOINTS, None)
