@@ -16,6 +16,7 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
+from mjx_metaworld.cli.evaluation import Evaluation
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
@@ -25,7 +26,7 @@ from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
 from mjx_metaworld.parity.reference import reference_env
-from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, in_metaworld, require_metaworld, resolve
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, in_metaworld, require_metaworld, resolve
 from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
 from mjx_metaworld.vector import reset_to_goals
 
@@ -93,7 +94,12 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
         raise ValueError(missing_folder(Path(args.tasks)))
     if args.reference:
         require_metaworld(resolve(args.tasks), "eval --reference")
-    return _compare(args, args.num_goals or _QUICK_GOALS, args.num_steps or _QUICK_STEPS, console)
+    return _compare(args, _settings(args, _QUICK_GOALS, _QUICK_STEPS), console)
+
+
+def _settings(args: Eval, num_goals: int, num_steps: int) -> Evaluation:
+    """Settings of the evaluation, with a number of goals and of steps where none is given."""
+    return Evaluation(args.num_goals or num_goals, args.num_steps or num_steps, args.seed, args.reference, args.physics)
 
 
 def _evaluate_run(
@@ -105,45 +111,31 @@ def _evaluate_run(
     from mjx_metaworld.training.config import trial_episodes_of
     from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 
-    num_goals, num_steps = args.num_goals or NUM_GOALS, args.num_steps or EPISODE_STEPS
+    settings = _settings(args, NUM_GOALS, EPISODE_STEPS)
     if trial_episodes_of(read_run(find_checkpoint(folder).run).config.algorithm) is None:
         if in_trials:
             raise ValueError(f"{_OF_TRIALS} are for trials; {folder} has none")
-        return evaluate_checkpoint(
-            folder,
-            num_goals,
-            num_steps,
-            args.seed,
-            args.reference,
-            console,
-            args.renderer,
-            args.randomise,
-            args.physics,
-        )
+        return evaluate_checkpoint(folder, settings, console, renderer=args.renderer, randomise=args.randomise)
     if args.randomise:
         raise ValueError(f"trials are evaluated without randomise, in the scenes as they are; {folder} has trials")
     if args.renderer != "device":
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
     return evaluate_trials(
         folder,
-        args.adaptation_episodes,
-        args.evaluation_episodes or 1,
-        args.likely_actions,
-        num_goals,
-        num_steps,
-        args.seed,
-        args.reference,
+        settings,
         console,
-        args.physics,
+        adaptation_episodes=args.adaptation_episodes,
+        evaluation_episodes=args.evaluation_episodes or 1,
+        likely_actions=args.likely_actions,
     )
 
 
-def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> list[Comparison]:
+def _compare(args: Eval, settings: Evaluation, console: Console) -> list[Comparison]:
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
-        physics = physics_of(args.physics)
+        physics, num_steps = physics_of(settings.physics), settings.num_steps
         env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS, physics=physics)
         policy = load_policy(env, args.policy)
-        rand_vecs = [vectors[:num_goals] for vectors in goals(args.tasks, args.seed)]
+        rand_vecs = settings.rand_vecs(args.tasks)
         names = [spec.name for spec in env.tasks]
         there = [i for i, spec in enumerate(env.tasks) if in_metaworld(spec)]
         reference = None
@@ -167,10 +159,10 @@ def _compare(args: Eval, num_goals: int, num_steps: int, console: Console) -> li
             found = collect(reference, bars)
     by_task = dict(zip(there, found, strict=True))
     outcomes = [by_task.get(i, []) for i in range(len(names))]
-    stats = jax.tree.map(lambda x: x.reshape(len(names), num_goals), run.stats)
+    stats = jax.tree.map(lambda x: x.reshape(len(names), settings.num_goals), run.stats)
     rows = compare(names, stats, outcomes)
-    title = f"{args.tasks}: {args.policy}, {num_goals} frozen goals a task (seed {args.seed}), {num_steps} steps"
-    title += "".join(f", {text}" for text in args.physics)
+    title = f"{args.tasks}: {args.policy}, {settings.described()}, {num_steps} steps"
+    title += "".join(f", {text}" for text in settings.physics)
     console.print(comparison_table(title, rows))
     return rows
 

@@ -11,10 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from mjx_metaworld.cli.evaluation import Evaluation
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.inputs.settings import physics_of
-from mjx_metaworld.suites import goals, require_metaworld, resolve
+from mjx_metaworld.suites import require_metaworld, resolve
 from mjx_metaworld.training import load
 from mjx_metaworld.training.config import sight_of
 from mjx_metaworld.training.evaluation import make_evaluator
@@ -38,27 +39,20 @@ class CheckpointFigures:
 
 def evaluate_checkpoint(
     folder: Path,
-    num_goals: int,
-    num_steps: int,
-    seed: int,
-    reference: bool,
+    settings: Evaluation,
     console: Console,
+    *,
     renderer: Literal["device", "opengl"] = "device",
     randomise: Sequence[str] = (),
-    physics: Sequence[str] = (),
 ) -> list[CheckpointFigures]:
     """Print success and return by task.
 
     Args:
         folder: of the run, of which the newest checkpoint is taken, or of a checkpoint as `training.load` takes it.
-        num_goals: of the 50 frozen goals a task.
-        num_steps: control steps an episode at most.
-        seed: of the frozen goals.
-        reference: whether to evaluate on CPU metaworld, too.
+        settings: of the evaluation.
         console: where to print.
         renderer: what draws here for a policy that sees.
         randomise: what episodes here draw, see `randomise.naming`; none for the scenes as they are.
-        physics: fields of the engine's accuracy that are other than the run's, as `name=value`.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
@@ -69,16 +63,16 @@ def evaluate_checkpoint(
     sight = sight_of(config.algorithm)
     if renderer != "device" and sight is None:
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
-    accuracy = physics_of(physics, config.physics)
-    if reference and randomise:
+    accuracy = physics_of(settings.physics, config.physics)
+    if settings.reference and randomise:
         raise ValueError("CPU metaworld randomises nothing: give --reference or --randomise")
-    if reference:
+    if settings.reference:
         require_metaworld(resolve(config.tasks), "eval --reference")
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
         trained = load(folder, accuracy)
         env = environment(trained.config, randomise) if randomise else trained.env
-        rand_vecs = [vectors[:num_goals] for vectors in goals(trained.config.tasks, seed)]
+        rand_vecs, num_steps = settings.rand_vecs(trained.config.tasks), settings.num_steps
         bars.update(loading, description="compiling and evaluating here")
         if renderer == "opengl" and sight is not None:
             drawing = bars.add_task("steps with OpenGL's pictures", total=num_steps)  # fewer where all succeed
@@ -89,8 +83,9 @@ def evaluate_checkpoint(
         bars.remove_task(loading)
         success, returns = here.success.mean(1), here.episode_return.mean(1)
         there = None
-        if reference:
-            waiting = bars.add_task("CPU metaworld", total=num_goals * num_steps)  # fewer steps where it succeeds
+        if settings.reference:
+            # Fewer steps where it succeeds.
+            waiting = bars.add_task("CPU metaworld", total=settings.num_goals * num_steps)
             there = evaluate_on_reference(
                 env, trained.policy, rand_vecs, num_steps, lambda: bars.advance(waiting), sight
             )
@@ -105,12 +100,12 @@ def evaluate_checkpoint(
         for i, spec in enumerate(env.tasks)
     ]
     title = (
-        f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}), "
+        f"{folder} after {trained.progress.env_steps:,} env steps: {settings.described()}, "
         f"{num_steps} steps or the first success, rewards {env.reward_version}"
-        + "".join(f", {text}" for text in (*randomise, *physics))
+        + "".join(f", {text}" for text in (*randomise, *settings.physics))
         + ("" if sight is None else f", pictures here by {'OpenGL' if renderer == 'opengl' else 'the device'}")
     )
-    console.print(_table(title, rows, reference))
+    console.print(_table(title, rows, settings.reference))
     return rows
 
 

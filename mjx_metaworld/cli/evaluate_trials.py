@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from mjx_metaworld.cli.evaluation import Evaluation
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.env import make
 from mjx_metaworld.inputs.settings import physics_of
-from mjx_metaworld.suites import Tasks, goals, list_suites, require_metaworld, resolve
+from mjx_metaworld.suites import Tasks, list_suites, require_metaworld, resolve
 from mjx_metaworld.training import Trained, load
 from mjx_metaworld.training.config import trial_episodes_of
 from mjx_metaworld.training.reference_trials import ReferenceTrials, evaluate_trials_on_reference
@@ -37,29 +37,22 @@ class TrialFigures:
 
 def evaluate_trials(
     folder: Path,
-    adaptation_episodes: int | None,
-    evaluation_episodes: int,
-    likely_actions: bool,
-    num_goals: int,
-    num_steps: int,
-    seed: int,
-    reference: bool,
+    settings: Evaluation,
     console: Console,
-    physics: Sequence[str] = (),
+    *,
+    adaptation_episodes: int | None = None,
+    evaluation_episodes: int = 1,
+    likely_actions: bool = False,
 ) -> list[TrialFigures]:
     """Print success by task, of a suite `...-train` for `...-test`, too; goals are hidden.
 
     Args:
         folder: of the run; its newest checkpoint is taken.
+        settings: of the evaluation; CPU metaworld's is its `metalearning_evaluation`.
+        console: where to print.
         adaptation_episodes: before those that count; None for as many as a trial of training has before its last.
         evaluation_episodes: that count.
         likely_actions: whether these take the most likely actions instead of drawn ones.
-        num_goals: of the 50 frozen goals a task.
-        num_steps: control steps an episode at most.
-        seed: of the frozen goals.
-        reference: whether to evaluate on CPU metaworld by its `metalearning_evaluation`, too.
-        console: where to print.
-        physics: fields of the engine's accuracy that are other than the run's, as `name=value`.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
@@ -71,23 +64,23 @@ def evaluate_trials(
         adaptation_episodes = (trial_episodes_of(config.algorithm) or 1) - 1
     length = TrialLength(adaptation_episodes, evaluation_episodes, likely_actions)
     splits = _splits(config.tasks)
-    if reference:
+    if settings.reference:
         require_metaworld([spec for tasks in splits for spec in resolve(tasks)], "eval --reference")
-    rows, accuracy = [], physics_of(physics, config.physics)
+    rows, accuracy = [], physics_of(settings.physics, config.physics)
     with progress_bars(console) as bars:
         loading = bars.add_task("loading the checkpoint", total=None)
         trained = load(folder, accuracy)
         bars.remove_task(loading)
         for tasks in splits:
-            rows += _evaluate(trained, tasks, length, num_goals, num_steps, seed, reference, bars)
+            rows += _evaluate(trained, tasks, length, settings, bars)
     actions = "the most likely" if length.likely else "drawn"
     title = (
-        f"{folder} after {trained.progress.env_steps:,} env steps: {num_goals} frozen goals a task (seed {seed}); "
-        f"{length.adaptation} episodes of adaptation, {length.evaluation} of evaluation, of {num_steps} steps (or, in "
-        f"evaluation, the first success), {actions} actions, rewards {trained.env.reward_version}"
-        + "".join(f", {text}" for text in physics)
+        f"{folder} after {trained.progress.env_steps:,} env steps: {settings.described()}; "
+        f"{length.adaptation} episodes of adaptation, {length.evaluation} of evaluation, of {settings.num_steps} steps "
+        f"(or, in evaluation, the first success), {actions} actions, rewards {trained.env.reward_version}"
+        + "".join(f", {text}" for text in settings.physics)
     )
-    console.print(_table(title, rows, reference))
+    console.print(_table(title, rows, settings.reference))
     return rows
 
 
@@ -100,14 +93,7 @@ def _splits(tasks: Tasks) -> list[Tasks]:
 
 
 def _evaluate(
-    trained: Trained,
-    tasks: Tasks,
-    length: TrialLength,
-    num_goals: int,
-    num_steps: int,
-    seed: int,
-    reference: bool,
-    bars: Progress,
+    trained: Trained, tasks: Tasks, length: TrialLength, settings: Evaluation, bars: Progress
 ) -> list[TrialFigures]:
     policy = trained.recurrent
     assert policy is not None, "the run trains in trials"
@@ -119,13 +105,13 @@ def _evaluate(
         reward_version=trained.env.reward_version,
         physics=trained.config.physics,
     )
-    rand_vecs = [vectors[:num_goals] for vectors in goals(tasks, seed)]
+    rand_vecs, num_steps = settings.rand_vecs(tasks), settings.num_steps
     stats = make_trial_evaluator(env, rand_vecs, lambda _: policy, length, num_steps)(None)
     bars.remove_task(here)
     there = None
-    if reference:
+    if settings.reference:
         # Fewer steps in evaluation where all tasks succeed.
-        total = num_goals * num_steps * (length.adaptation + length.evaluation)
+        total = settings.num_goals * num_steps * (length.adaptation + length.evaluation)
         waiting = bars.add_task(f"{name} on CPU metaworld", total=total)
         there = evaluate_trials_on_reference(env, policy, rand_vecs, length, num_steps, lambda: bars.advance(waiting))
         bars.remove_task(waiting)

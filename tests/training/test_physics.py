@@ -10,13 +10,14 @@ from rich.console import Console
 from support.run_folders import write_run
 
 from mjx_metaworld.cli.evaluate_checkpoint import evaluate_checkpoint
+from mjx_metaworld.cli.evaluation import Evaluation
 from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training.checkpoint import CheckpointError
-from mjx_metaworld.training.run_folder import open_run, read_run
 from mjx_metaworld.training.config import as_json, from_json
 from mjx_metaworld.training.ppo import PPOConfig
+from mjx_metaworld.training.run_folder import open_run, read_run
 from mjx_metaworld.training.train import run_folder
 from mjx_metaworld.view.acting import acting_of_run
 
@@ -59,6 +60,6 @@ def test_what_opens_a_run_has_its_accuracy(tmp_path):
     other = acting_of_run(tmp_path, ("box_pairs=30",)).env.engine.config.accuracy
     assert other == PhysicsConfig(box_pairs=30, max_contacts=64)
     told = Console(record=True, width=200)
-    (figures,) = evaluate_checkpoint(tmp_path, 1, 8, 0, False, told, physics=("box_pairs=30",))
+    (figures,) = evaluate_checkpoint(tmp_path, Evaluation(1, 8, 0, physics=("box_pairs=30",)), told)
     assert 0 <= figures.success_here <= 1
     assert "box_pairs=30" in told.export_text()
