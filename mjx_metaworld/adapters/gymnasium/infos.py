@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -66,6 +67,26 @@ class EpisodeStatistics:
         for name, column in columns.items():
             episode |= with_mask(name, np.where(ended, column, 0).astype(column.dtype), ended)
         return with_mask("episode", episode, ended)
+
+
+def final_infos(
+    observed: Callable[[int], Any], metrics: Metrics, statistics: EpisodeStatistics, ended: np.ndarray
+) -> Infos:
+    """`final_obs` and `final_info`, in which the ends of episodes go under SameStep; nothing if none has ended.
+
+    Args:
+        observed: last observation of a lane's episode.
+        metrics: (lanes,) of the step.
+        statistics: of the episodes.
+        ended: mask of the lanes whose episode ended.
+    """
+    if not ended.any():
+        return {}
+    final = np.full(len(ended), None, object)
+    for lane in np.flatnonzero(ended).tolist():
+        final[lane] = observed(lane)
+    last = metric_infos(metrics, ended) | statistics.infos(ended)
+    return with_mask("final_obs", final, ended) | with_mask("final_info", last, ended)
 
 
 def first_lane(infos: Infos) -> Infos:

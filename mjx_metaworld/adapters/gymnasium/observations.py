@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -11,6 +10,7 @@ from gymnasium.spaces import Box
 from mjx_metaworld.adapters.gymnasium.normalization import ObservationNormalizer
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.observation import OBSERVATION_SIZE, observation_bounds
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.tasks import TaskSpec
 
 _RECURRENT_SIZE = ACTION_SIZE + 2  # and the reward, and whether the episode has ended
@@ -93,12 +93,23 @@ class ObservationMaker:
         return full if self.normalizer is None else self.normalizer(full, lanes, updated)
 
 
-def one_hot_vectors(ids: np.ndarray, num_tasks: Any) -> np.ndarray:
+def one_hot_vectors(ids: np.ndarray, num_own: int, num_tasks: int | None, env_id: int | None) -> np.ndarray:
     """One-hot vectors (lanes, num_tasks).
 
+    Args:
+        ids: (lanes,) place of each one.
+        num_own: number of the batch's tasks.
+        num_tasks: length of the vectors; None for the least that has room for these tasks and all ids.
+        env_id: place of all ones instead of `ids`; None for those.
+
     Raises:
-        ValueError: if an id has no place.
+        ValueError: if an id has no place, or a number is no integer in its range.
     """
+    if num_tasks is None:
+        num_tasks = max(num_own, int(ids.max()) + 1)
+    if env_id is not None:
+        ids = np.full_like(ids, check_integer("env_id", env_id, 0))
+    num_tasks = check_integer("num_tasks", num_tasks)
     if not 0 <= ids.min() <= ids.max() < num_tasks:
         raise ValueError(f"one-hot ids must be below num_tasks, {num_tasks}, got {int(ids.max())}")
     return np.eye(num_tasks)[ids]

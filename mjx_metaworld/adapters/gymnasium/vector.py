@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mjx_metaworld.adapters.compiled import programs
-from mjx_metaworld.adapters.gymnasium.infos import EpisodeStatistics, Infos, finite_infos, metric_infos, with_mask
+from mjx_metaworld.adapters.gymnasium.infos import EpisodeStatistics, Infos, final_infos, finite_infos, metric_infos
 from mjx_metaworld.adapters.gymnasium.normalization import (
     LaneStatistics,
     ObservationNormalizer,
@@ -146,9 +146,14 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.render_mode = render_mode
 
         self._rewards = reward_normalizer(reward_normalization_method, self.num_envs, reward_alpha)
+        one_hot = np.zeros((self.num_envs, 0))
+        if use_one_hot:
+            pairs = zip(self._lanes, self._task, strict=True)
+            ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
+            one_hot = one_hot_vectors(ids, len(names), num_tasks, env_id)
         self._observations = ObservationMaker(
             tasks,
-            self._one_hot(len(names), num_tasks, env_id) if use_one_hot else np.zeros((self.num_envs, 0)),
+            one_hot,
             goal_observable=goal_observable,
             recurrent=recurrent_info_in_obs,
             normalize_recurrent_reward=normalize_reward_in_recurrent_info,
@@ -171,16 +176,6 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         # The last ones, without pictures; lanes that were never reset have none.
         self._obs = np.zeros((self.num_envs, *numbers.shape))
         self._was_reset = False
-
-    def _one_hot(self, num_own: int, num_tasks: int | None, env_id: int | None) -> np.ndarray:
-        """One-hot vectors (lanes, num_tasks) of the lanes' tasks, or of what stands for these `num_own`."""
-        pairs = zip(self._lanes, self._task, strict=True)
-        ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
-        if num_tasks is None:
-            num_tasks = max(num_own, ids.max() + 1)
-        if env_id is not None:
-            ids[:] = check_integer("env_id", env_id, 0)
-        return one_hot_vectors(ids, check_integer("num_tasks", num_tasks))
 
     # --- gymnasium's methods ---
 
@@ -391,14 +386,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """The infos of a step as gymnasium's SyncVectorEnv gathers them: under SameStep ends go into `final_info`."""
         if self._autoreset is not AutoresetMode.SAME_STEP:
             return metric_infos(metrics, running) | self.statistics.infos(ended)
-        infos: Infos = {}
-        if ended.any():
-            final = np.full(self.num_envs, None, object)
-            for i in np.flatnonzero(ended):
-                final[i] = self._observed(obs, int(i))
-            infos |= with_mask("final_obs", final, ended)
-            infos |= with_mask("final_info", metric_infos(metrics, ended) | self.statistics.infos(ended), ended)
-        return infos | metric_infos(metrics, running & ~ended)
+        final = final_infos(lambda lane: self._observed(obs, lane), metrics, self.statistics, ended)
+        return final | metric_infos(metrics, running & ~ended)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
