@@ -123,10 +123,22 @@ def test_what_an_inactive_contact_holds_does_not_matter():
     assert same_bits(defined(found), defined(run(*recorded())))
 
 
+def test_a_lane_does_not_depend_on_the_others():
+    """Among whole vectors of lanes, in any order, to the last bit."""
+    lanes = np.random.default_rng(0).permutation(len(record()))[: 2 * 16]
+    assert same_bits(defined(run(*lanes_of(recorded(), lanes))), lanes_of(defined(run(*recorded())), lanes))
+
+
 @pytest.mark.parametrize("count", [1, 5, 33])
 def test_a_lane_is_alike_in_any_batch(count):
+    """The last lanes, which fill no vector, have a program of their own: compilers may fuse other products with sums in
+    it (g++ 12 for AVX2 does), and one entry in thousands differs by roundings of its terms, the reasons of the bars.
+    """
     lanes = np.random.default_rng(count).permutation(len(record()))[:count]
-    assert same_bits(defined(run(*lanes_of(recorded(), lanes))), lanes_of(defined(run(*recorded())), lanes))
+    few, many = defined(run(*lanes_of(recorded(), lanes))), lanes_of(defined(run(*recorded())), lanes)
+    for name, bar in TOLERANCE.items():
+        assert relative_error(getattr(few, name), np.asarray(getattr(many, name))).max() <= bar, name
+    np.testing.assert_array_equal(few.num_contacts, many.num_contacts)
 
 
 def test_tiles_are_constrained_in_one_call():
