@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import pytest
-from support import training_probes
+from support.children import environment
 from support.training_probes import RUN_CONFIG, assert_bitwise_equal, probe, probe_learner, run_probe
 
 from mjx_metaworld.training import TrainConfig, load, train
@@ -49,9 +49,8 @@ def test_a_run_in_two_parts_equals_one_in_one_bit_by_bit(uninterrupted, tmp_path
 @pytest.mark.full
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", "fastsac", "rl2"])
 def test_a_killed_process_goes_on_bit_by_bit(tmp_path, algorithm):
-    script = str(Path(training_probes.__file__))
-    command = [sys.executable, script, str(tmp_path), "1000000", algorithm]
-    process = subprocess.Popen(command)
+    command = [sys.executable, "-m", "support.training_probes", str(tmp_path), "1000000", algorithm]
+    process = subprocess.Popen(command, env=environment())
     kill_after_checkpoint(process, tmp_path, 4)
     upto = max(int(folder.name) for folder in finished_checkpoints(tmp_path)) + 3
     state, progress = run_probe(tmp_path, upto, algorithm=algorithm)
