@@ -2,9 +2,9 @@
 # All that is worth measuring where a GPU is at hand for some minutes, in order of worth, each part with a time limit of
 # its own: a part that fails or is cut off leaves what it wrote, and the next begins.
 #
-#   benchmarks/on_gpu.sh FOLDER              # some 10 minutes on an H200
+#   benchmarks/on_gpu.sh FOLDER              # half an hour at most
 #   SMALL=1 benchmarks/on_gpu.sh FOLDER      # the same commands at sizes that a CPU makes in minutes
-#   PARTS="learning profile" benchmarks/on_gpu.sh FOLDER
+#   PARTS="learning_mt10 profile" benchmarks/on_gpu.sh FOLDER
 #
 # Leaves JSON lines, tables and logs in FOLDER, and the runs without what only going on needs, for
 # `python -m benchmarks.training --record FOLDER/runs/NAME`; results.tgz holds all of it.

@@ -243,10 +243,11 @@ def load(args: Soak, template: Lanes) -> tuple[Account, Lanes | None]:
     told = json.loads(arrays.pop("account").tobytes())
     if told["soak"] != _shaping(args):
         raise ValueError(f"{args.folder} holds another soak: {told['soak']}, now {_shaping(args)}")
-    paths = [arrays.pop(name) for name in sorted((n for n in arrays if n.startswith("path")), key=lambda n: int(n[4:]))]
+    paths = [arrays.pop(f"path{i}") for i in range(sum(name.startswith("path") for name in arrays))]
     leaves = [arrays[str(i)] for i in range(len(arrays))]
     shapes, structure = jax.tree.flatten(template)
-    if [(x.shape, x.dtype) for x in shapes] != [(x.shape, x.dtype) for x in leaves]:
+    whole = bool(paths) == ("tally" in told)
+    if not whole or [(x.shape, x.dtype) for x in shapes] != [(x.shape, x.dtype) for x in leaves]:
         raise ValueError(f"{args.folder} holds a soak of another version; remove it, or name another folder")
     account = Account([Process(**process) for process in told["processes"]])
     if "tally" in told:

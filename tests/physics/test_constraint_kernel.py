@@ -132,12 +132,12 @@ def test_a_lane_does_not_depend_on_the_others():
 @pytest.mark.parametrize("count", [1, 5, 33])
 def test_a_lane_is_alike_in_any_batch(count):
     """The last lanes, which fill no vector, have a program of their own: compilers may fuse other products with sums in
-    it (g++ 12 for AVX2 does), and one entry in thousands differs by roundings of its terms, the reasons of the bars.
+    it (g++ 12 for AVX2 does), and one entry of the weld's aref in thousands differs by 4e-6, roundings of its terms.
     """
     lanes = np.random.default_rng(count).permutation(len(record()))[:count]
     few, many = defined(run(*lanes_of(recorded(), lanes))), lanes_of(defined(run(*recorded())), lanes)
     for name, bar in TOLERANCE.items():
-        assert relative_error(getattr(few, name), np.asarray(getattr(many, name))).max() <= bar, name
+        assert relative_error(getattr(few, name), np.asarray(getattr(many, name))).max() <= min(bar, 1e-5), name
     np.testing.assert_array_equal(few.num_contacts, many.num_contacts)
 
 
