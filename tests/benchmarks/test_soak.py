@@ -86,7 +86,8 @@ def test_mujoco_goes_as_far_from_there(tmp_path):
     for name in compared.keys() - unknown:
         ours, (last_step, all_steps) = compared[name]
         assert last_step == pytest.approx(ours, rel=1e-2, abs=1e-4), name
-        assert all_steps == pytest.approx(ours, rel=0.1, abs=1e-4), name
+        # The furthest of many beginnings, so some go further than the one here.
+        assert all_steps > ours - 0.1 * abs(ours) - 1e-4, name
 
 
 @pytest.mark.full
