@@ -17,16 +17,21 @@ from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.testing import KinematicEngine
 
 SEVERAL = ["pick-place-v3", "door-open-v3"]
+CAPACITY = 1237  # transitions of a task in a replay buffer
 SETTLING = ["door-lock-v3", "reach-v3"]  # the first settles against its prop, by a callback to the host
 
 
 @pytest.fixture(scope="module")
-def quick(request, tmp_path_factory) -> tuple[dict[str, Any], dict[str, list[list[list[float]]]]]:
-    """Both comparisons below of one task without dynamics, by one process, whose start takes as long as each."""
+def quick(request, tmp_path_factory) -> tuple[dict[str, Any], dict[str, list[list[list[float]]]], dict[str, Any]]:
+    """What is asked below of one task without dynamics, by one process, whose start takes as long as each."""
     ways = ["vmap", "shard_map"] + ["pmap"] * request.config.getoption("--full")
-    calls = ("compare_rollouts", "kinematic", ["reach-v3"]), ("divide_goals", ways, SETTLING[:1])
-    rollouts, observations = run_on_devices(tmp_path_factory.mktemp("devices") / "report.json", *calls)
-    return rollouts, observations
+    calls = (
+        ("compare_rollouts", "kinematic", ["reach-v3"]),
+        ("divide_goals", ways, SETTLING[:1]),
+        ("sample_in_shares", CAPACITY),
+    )
+    rollouts, observations, samples = run_on_devices(tmp_path_factory.mktemp("devices") / "report.json", *calls)
+    return rollouts, observations, samples
 
 
 @pytest.fixture(
@@ -72,6 +77,14 @@ def test_devices_restart_their_own_lanes(rollouts):
     # Device d begins d steps into the episodes: its first ends after EPISODE_STEPS - d more, then every EPISODE_STEPS.
     expected = [[(step + 1 + d) % EPISODE_STEPS == 0 for d in range(NUM_DEVICES)] for step in range(NUM_STEPS)]
     np.testing.assert_array_equal(truncated, np.broadcast_to(np.asarray(expected)[..., None], truncated.shape))
+
+
+def test_a_sample_is_divided_and_what_it_is_drawn_from_is_not(quick):
+    """Its rows are those of one device; a copy of a share of the buffer would cost more than the updates."""
+    samples = quick[2]
+    assert samples["cut"] == []
+    assert samples["shards"] == [4 * 8 // NUM_DEVICES] * NUM_DEVICES
+    assert set(samples["difference"].values()) == {0.0}
 
 
 @pytest.mark.parametrize(

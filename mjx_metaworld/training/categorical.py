@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+_UNROLLED = 17  # returns that `project` lets fall at once, so that a GPU has few kernels to start
+
 
 def make_atoms(count: int, limit: float) -> Float[Array, " atoms"]:
     """Atoms from -limit to limit, at squares of even steps from zero.
@@ -35,7 +37,7 @@ def smaller(logits: Float[Array, "critics n atoms"], atoms: Float[Array, " atoms
 
 
 def project(
-    probs: Float[Array, "n atoms"], returns: Float[Array, "n atoms"], atoms: Float[Array, " atoms"]
+    probs: Float[Array, "n returns"], returns: Float[Array, "n returns"], atoms: Float[Array, " atoms"]
 ) -> Float[Array, "n atoms"]:
     """Distributions over any returns as distributions over the atoms; within their range the mean stays.
 
@@ -46,10 +48,20 @@ def project(
     """
     gaps = jnp.diff(atoms)
     below, above = jnp.concatenate([gaps[:1], gaps]), jnp.concatenate([gaps, gaps[-1:]])
-    # Each return falls to its two neighbours: an atom's share of it is a triangle over the gaps at its sides.
-    distance = jnp.clip(returns, atoms[0], atoms[-1])[:, None, :] - atoms[:, None]
-    share = 1.0 - jnp.where(distance < 0, -distance / below[:, None], distance / above[:, None])
-    return (jnp.maximum(share, 0.0) * probs[:, None, :]).sum(-1)
+
+    def fall(
+        total: Float[Array, "n atoms"], one: tuple[Float[Array, " n"], Float[Array, " n"]]
+    ) -> tuple[Float[Array, "n atoms"], None]:
+        """Each return falls to its two neighbours: an atom's share of it is a triangle over the gaps at its sides."""
+        prob, value = one
+        distance = value[:, None] - atoms
+        share = 1.0 - jnp.where(distance < 0, -distance / below, distance / above)
+        return total + jnp.maximum(share, 0.0) * prob[:, None], None
+
+    # One return after the other: of a sum over an array's last axis XLA makes no vectors on a CPU.
+    returns = jnp.clip(returns, atoms[0], atoms[-1])
+    nothing = jnp.zeros((len(probs), len(atoms)), probs.dtype)
+    return jax.lax.scan(fall, nothing, (probs.T, returns.T), unroll=_UNROLLED)[0]
 
 
 def cross_entropy(target: Float[Array, "... atoms"], logits: Float[Array, "... atoms"]) -> Float[Array, "..."]:

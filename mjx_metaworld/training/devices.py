@@ -43,10 +43,14 @@ def gather(tree: Tree, lanes: NamedSharding | None) -> Tree:
 
 
 def divide(rows: Tree, lanes: NamedSharding | None) -> Tree:
-    """The rows of a traced function's arrays divided among the devices; a number that does not divide stays whole."""
+    """The rows of a traced function's arrays divided among the devices; a number that does not divide stays whole.
+
+    Each device makes all of them before it takes its share: of a sample that is needed in shares alone, the partitioner
+    would divide what it is drawn from, and copy half of a replay buffer in every iteration.
+    """
     if lanes is None or jax.tree.leaves(rows)[0].shape[0] % lanes.mesh.size:
         return rows
-    return jax.lax.with_sharding_constraint(rows, lanes)
+    return jax.lax.with_sharding_constraint(gather(rows, lanes), lanes)
 
 
 def gradient(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -119,6 +120,35 @@ def divide_goals(ways: list[str], names: list[str]) -> dict[str, list[list[list[
 
     known = {"vmap": mw.jit(start_and_step), "shard_map": by_shard_map, "pmap": by_pmap}
     return {way: jax.tree.map(lambda x: np.asarray(x).tolist(), known[way](task, rand_vec)) for way in ways}
+
+
+def sample_in_shares(capacity: int) -> dict[str, Any]:
+    """Samples of a buffer of four tasks, which all devices have whole, divided among them.
+
+    Args:
+        capacity: transitions of each task, and no other size of the program.
+    """
+    from mjx_metaworld.training.devices import divide
+    from mjx_metaworld.training.replay import make_replay
+
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), ("lanes",))
+    lanes = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("lanes"))
+    replay = make_replay(4 * capacity, 8, num_tasks=4, plain_size=3, action_size=2, rows_per_add=16)
+    state = replay.init()
+    state = state.replace(
+        experience=state.experience.replace(reward=jnp.arange(4.0 * capacity).reshape(state.experience.reward.shape)),
+        is_full=jnp.ones_like(state.is_full),
+    )
+    state = jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    run = jax.jit(lambda state, key: divide(replay.sample(state, key), lanes)).lower(state, jax.random.key(0)).compile()
+    rows = run(state, jax.random.key(0))
+    buffers = {leaf.shape for leaf in jax.tree.leaves(state)}
+    made = {tuple(map(int, shape.split(","))) for shape in re.findall(r"= \w+\[([0-9,]+)\]", run.as_text())}
+    return {
+        "cut": sorted(map(list, (shape for shape in made if capacity in shape and shape not in buffers))),
+        "shards": [shard.data.shape[0] for shard in rows.reward.addressable_shards],
+        "difference": _difference(replay.sample(state, jax.random.key(0)), rows),
+    }
 
 
 def main() -> None:
