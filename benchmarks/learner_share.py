@@ -65,7 +65,7 @@ def main(args: LearnerShare) -> None:
     """Print seconds an iteration, and the learner's share of them.
 
     Raises:
-        ValueError: if the preset is for another algorithm.
+        ValueError: if the preset is for another algorithm, or has the fewest updates there can be.
     """
     config = preset(args.preset)
     algorithm = with_settings(config.algorithm, args.set)
@@ -78,6 +78,10 @@ def main(args: LearnerShare) -> None:
         updates, left = (each.epochs * each.minibatches for each in (algorithm, fewest))
     else:
         raise ValueError(f"{args.preset!r} is not for FastSAC, PPO or RL2")
+    if updates == left:
+        raise ValueError(
+            f"{args.preset!r} {' '.join(args.set)} must have more than {left} updates, the fewest there can be"
+        )
     devices = claim_devices(args.devices)
     whole, least = (
         seconds(dataclasses.replace(config, algorithm=each), devices, args.iterations) for each in (algorithm, fewest)

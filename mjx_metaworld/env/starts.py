@@ -91,7 +91,8 @@ def nearest_row(bank: SettledBank, task: Int[Array, ""], rand_vec: Float[Array, 
     rows = jnp.arange(len(bank.rand_vec))
     offset = (jnp.asarray(bank.rand_vec, float) - rand_vec) * pull
     of_task = (rows >= first) & (rows < first + count)
-    return jnp.argmin(jnp.where(of_task, jnp.sum(offset * offset, axis=-1), jnp.inf))
+    square = jnp.sum(offset * offset, axis=-1)
+    return jnp.argmin(jnp.where(of_task, square, jnp.finfo(square.dtype).max))  # `jax_debug_infs` stops at infinity
 
 
 def random_row(bank: SettledBank, task: Int[Array, ""], key: Array) -> Int[Array, ""]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import soak, soak_lanes
+from benchmarks import soak, soak_extremes, soak_lanes
 from benchmarks.soak import Soak, load, markdown, outcome, record, run
 from benchmarks.soak_lanes import BOUNDS, KINDS, kind_of_lanes
 from mjx_metaworld.testing import KinematicEngine
@@ -140,7 +140,8 @@ def test_a_folder_of_another_soak_is_refused(args, soaked, shapes):
         load(dataclasses.replace(args, seed=1), shapes)
 
 
-def test_the_record_has_a_row_a_device(args, soaked, tmp_path):
+def test_the_record_has_a_row_a_device(args, soaked, tmp_path, monkeypatch):
+    monkeypatch.setattr(soak_extremes, "REPLAYS", 2)  # of the many MuJoCo C makes for a record
     path, row = tmp_path / "soak.json", outcome(args, soaked, soak.make_env(args.tasks, KinematicEngine))
     record(path, row | {"device": "another"})
     rows = record(path, row)
