@@ -146,8 +146,8 @@ def test_two_devices_learn_a_task_as_one_does(tmp_path):
     report = report_of(TASK, tmp_path)
     assert report["lanes"] == [4, 4]
     assert report["devices"] == NUM_DEVICES
-    # True physics rounds, too. Where a gradient is hardly more than that, Adam's step of 1e-3 goes one way or the other:
-    # with AVX2 one weight of the critic is two steps and a half apart after 30.
+    # True physics rounds, too. Where a gradient is hardly more than that, Adam steps by 1e-3 one way or the other: with
+    # AVX2 one weight of the critic is two steps and a half apart after 30.
     assert report["one"] < 10 * ROUNDING
     assert report["evaluation"]["kind"] == "evaluation"
     assert report["evaluation"]["episode_return"] > 0.0
