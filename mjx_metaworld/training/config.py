@@ -174,17 +174,24 @@ _GPU_SAC = SACConfig(
 )
 
 
-# Networks and numbers of updates are such that collecting takes about as long as learning on two cores, and of ten
-# tasks there are as many lanes as the simulation is quickest with; `benchmarks.learner_share` measures both, sections
-# 29 and 31 of its log have them.
+# Of several tasks there are as many lanes as the simulation is quickest with, and the critics are small: two cores
+# simulate so quickly that what an update multiplies decides how long learning takes. `benchmarks.learner_share`
+# measures both sides; sections 29, 31, 38 and 39 of its log have them.
 _CPU_FAST = FastSACConfig()
 _CPU_FAST_MT10 = FastSACConfig(
-    num_envs=1280, horizon=4, batch_per_task=64, updates=32, replay_size=2_000_000, warmup_steps=60_000
+    num_envs=1280,
+    horizon=4,
+    critic_hidden=(128, 128),
+    batch_per_task=64,
+    updates=32,
+    replay_size=2_000_000,
+    warmup_steps=60_000,
 )
 _CPU_FAST_MT50 = FastSACConfig(
     num_envs=1500,
-    horizon=4,
+    horizon=8,
     actor_hidden=(256, 256),
+    critic_hidden=(128, 128),
     batch_per_task=32,
     updates=14,
     replay_size=4_000_000,

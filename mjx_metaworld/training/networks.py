@@ -30,9 +30,25 @@ class TaskHead(nn.Module):
     scale: float = 1.0
 
     @nn.compact
-    def __call__(self, features: Float[Array, "... features"], task: Int[Array, "..."]) -> Float[Array, "... size"]:
-        """The outputs of each row's own task."""
-        every = nn.Dense(self.size * self.num_tasks, kernel_init=nn.initializers.orthogonal(self.scale))(features)
+    def __call__(
+        self, features: Float[Array, "... features"], task: Int[Array, "..."], *, in_blocks: bool = False
+    ) -> Float[Array, "... size"]:
+        """The outputs of each row's own task.
+
+        Args:
+            features: of the rows.
+            task: of each row.
+            in_blocks: whether the rows come task after task, as many of each; then no other task's outputs are made,
+                which of fifty tasks are most of a small network's work.
+        """
+        head = nn.Dense(self.size * self.num_tasks, kernel_init=nn.initializers.orthogonal(self.scale))
+        if in_blocks and self.num_tasks > 1 and not self.is_initializing():
+            weights = head.variables["params"]
+            kernel = weights["kernel"].reshape(-1, self.num_tasks, self.size)
+            blocks = features.reshape(self.num_tasks, -1, features.shape[-1])
+            own = jnp.einsum("tbf,fts->tbs", blocks, kernel) + weights["bias"].reshape(self.num_tasks, 1, self.size)
+            return own.reshape(-1, self.size)
+        every = head(features)
         if self.num_tasks == 1:
             return every
         every = every.reshape(*features.shape[:-1], self.num_tasks, self.size)
@@ -151,11 +167,12 @@ class SquashedActor(nn.Module):
 
     @nn.compact
     def __call__(
-        self, obs: Float[Array, "... obs"], task: Int[Array, "..."]
+        self, obs: Float[Array, "... obs"], task: Int[Array, "..."], *, in_blocks: bool = False
     ) -> tuple[Float[Array, "... action"], Float[Array, "... action"]]:
-        """Mean and log standard deviation before squashing."""
+        """Mean and log standard deviation before squashing; on blocks of tasks see `TaskHead`."""
         features = Torso(self.hidden, nn.relu, self.normed)(obs)
-        mean, spread = jnp.split(TaskHead(2 * self.action_size, self.num_tasks, scale=0.01)(features, task), 2, -1)
+        head = TaskHead(2 * self.action_size, self.num_tasks, scale=0.01)
+        mean, spread = jnp.split(head(features, task, in_blocks=in_blocks), 2, -1)
         # Bounded smoothly: a clipped one would lose its gradient at the bounds.
         return mean, _MIN_LOG_STD + (_MAX_LOG_STD - _MIN_LOG_STD) * nn.sigmoid(spread)
 

@@ -240,7 +240,8 @@ class _SAC(SoftActor):
         return learner, jax.tree.map(lambda x: x.mean(0), figures)
 
     def _update_critics(self, learner: Learner, batch: Batch, key: Array) -> tuple[Learner, Array, Array]:
-        next_action, log_prob = draw_squashed(key, *self._distribution(learner.actor, batch.next_obs, batch.task))
+        policy = self._distribution(learner.actor, batch.next_obs, batch.task, in_blocks=True)
+        next_action, log_prob = draw_squashed(key, *policy)
         target = value_target(
             batch.reward,
             batch.discount,

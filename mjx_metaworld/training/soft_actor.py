@@ -56,7 +56,7 @@ class Figures(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows of the buffer as an update takes them, by today's statistics."""
+    """Rows of the buffer as an update takes them, by today's statistics: task after task, as many of each."""
 
     obs: Float[Array, "n obs"]  # standardised
     task: Int[Array, " n"]
@@ -107,8 +107,8 @@ class SoftActor(ABC):
 
         return act
 
-    def _distribution(self, params: Any, obs: Array, task: Array) -> tuple[Array, Array]:
-        return cast(tuple[Array, Array], self.actor.apply(params, obs, task))
+    def _distribution(self, params: Any, obs: Array, task: Array, *, in_blocks: bool = False) -> tuple[Array, Array]:
+        return cast(tuple[Array, Array], self.actor.apply(params, obs, task, in_blocks=in_blocks))
 
     def _wait(self, state: Any, key: Array) -> tuple[Learner, Figures]:
         unknown, by_task = jnp.full((), jnp.nan), jnp.full(self.env.num_tasks, jnp.nan)
@@ -131,7 +131,8 @@ class SoftActor(ABC):
         temperature = jnp.exp(learner.log_temperature)[batch.task]
 
         def loss(params: Any) -> tuple[Array, Array]:
-            action, log_prob = draw_squashed(key, *self._distribution(params, batch.obs, batch.task))
+            policy = self._distribution(params, batch.obs, batch.task, in_blocks=True)
+            action, log_prob = draw_squashed(key, *policy)
             value = self._expected(learner.critics, batch.obs, action, batch.task).min(0)
             return (temperature * log_prob - value).mean(), log_prob
 

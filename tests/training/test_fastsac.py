@@ -23,7 +23,7 @@ from mjx_metaworld.training.algorithm import TrainingEnv
 from mjx_metaworld.training.config import as_json, from_json
 from mjx_metaworld.training.exploration import Held, lane_noise
 from mjx_metaworld.training.fastsac import FastSACConfig, FastSACState, make_fastsac
-from mjx_metaworld.training.networks import CategoricalCritic, unit_weights
+from mjx_metaworld.training.networks import CategoricalCritic, SquashedActor, unit_weights
 from mjx_metaworld.training.normalize import no_return_peak, observe_peak, standardise
 from mjx_metaworld.training.train import build
 
@@ -263,3 +263,21 @@ def test_environments_must_fit():
         make_fastsac(CONFIG, probe(reward, num_tasks=3))
     with pytest.raises(ValueError, match=r"replay_size must be at least 128, .* got 100"):
         make_fastsac(dataclasses.replace(CONFIG, replay_size=100), probe(reward, num_tasks=2))
+
+
+@pytest.mark.parametrize("num_tasks", [1, 3])
+def test_rows_in_blocks_have_the_heads_of_their_tasks(num_tasks):
+    """Values and gradients are those of rows in any order."""
+    actor, task = SquashedActor((8,), ACTION_SIZE, num_tasks, normed=True), np.repeat(np.arange(num_tasks), 4)
+    obs = jax.random.normal(jax.random.key(0), (len(task), 5))
+    params = actor.init(jax.random.key(1), obs, task, in_blocks=True)
+    params = jax.tree.map(
+        lambda x: x + jax.random.normal(jax.random.key(2), x.shape), params
+    )  # biases are zero at first
+
+    def total(params, in_blocks):
+        mean, log_std = actor.apply(params, obs, task, in_blocks=in_blocks)
+        return (mean**3 + log_std**2).sum(), (mean, log_std)
+
+    blocks, rows = (jax.grad(total, has_aux=True)(params, in_blocks) for in_blocks in (True, False))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), blocks, rows)
