@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -276,7 +277,7 @@ def test_rows_in_blocks_have_the_heads_of_their_tasks(num_tasks):
     )  # biases are zero at first
 
     def total(params, in_blocks):
-        mean, log_std = actor.apply(params, obs, task, in_blocks=in_blocks)
+        mean, log_std = cast(tuple[jax.Array, jax.Array], actor.apply(params, obs, task, in_blocks=in_blocks))
         return (mean**3 + log_std**2).sum(), (mean, log_std)
 
     blocks, rows = (jax.grad(total, has_aux=True)(params, in_blocks) for in_blocks in (True, False))
