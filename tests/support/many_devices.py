@@ -143,7 +143,7 @@ def sample_in_shares(capacity: int) -> dict[str, Any]:
     run = jax.jit(lambda state, key: divide(replay.sample(state, key), lanes)).lower(state, jax.random.key(0)).compile()
     rows = run(state, jax.random.key(0))
     buffers = {leaf.shape for leaf in jax.tree.leaves(state)}
-    made = {tuple(map(int, shape.split(","))) for shape in re.findall(r"= \w+\[([0-9,]+)\]", run.as_text())}
+    made = {tuple(map(int, shape.split(","))) for shape in re.findall(r"= \w+\[([0-9,]+)\]", run.as_text() or "")}
     return {
         "cut": sorted(map(list, (shape for shape in made if capacity in shape and shape not in buffers))),
         "shards": [shard.data.shape[0] for shard in rows.reward.addressable_shards],
