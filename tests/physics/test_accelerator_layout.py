@@ -59,9 +59,8 @@ def check(differences: np.ndarray) -> None:
 def test_both_layouts_make_the_same_step():
     """From states along noisy experts. Single contacts that appear or slip by rounding move a body by 1e-4 m.
 
-    With AVX2 one step of the 15,360 turns pick-place's cylinder, which is being grasped, by 2.6e-3 otherwise. It is one
-    that depends on where the search for its contact ends (known_differences.md): MuJoCo C is 1.8e-3 from the layout for
-    CPUs there and 4.3e-3 from the other.
+    With AVX2 one step of the 15,360 turns pick-place's cylinder by 2.6e-3 otherwise. Both layouts are as far from
+    MuJoCo C there, 1.8e-3 the one for CPUs and 4.3e-3 the other; why was not looked into.
     """
     env = mw.make("MT10")
     other = mw.make("MT10", backend="accelerator")

@@ -272,9 +272,8 @@ def test_rows_in_blocks_have_the_heads_of_their_tasks(num_tasks):
     actor, task = SquashedActor((8,), ACTION_SIZE, num_tasks, normed=True), np.repeat(np.arange(num_tasks), 4)
     obs = jax.random.normal(jax.random.key(0), (len(task), 5))
     params = actor.init(jax.random.key(1), obs, task, in_blocks=True)
-    params = jax.tree.map(
-        lambda x: x + jax.random.normal(jax.random.key(2), x.shape), params
-    )  # biases are zero at first
+    # Biases are zero at first.
+    params = jax.tree.map(lambda x: x + jax.random.normal(jax.random.key(2), x.shape), params)
 
     def total(params, in_blocks):
         mean, log_std = cast(tuple[jax.Array, jax.Array], actor.apply(params, obs, task, in_blocks=in_blocks))
