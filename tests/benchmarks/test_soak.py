@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks import soak, soak_extremes, soak_lanes
-from benchmarks.soak import Soak, load, markdown, outcome, record, run
+from benchmarks.soak import run
+from benchmarks.soak_account import Account, Soak, load
 from benchmarks.soak_lanes import BOUNDS, KINDS, kind_of_lanes
+from benchmarks.soak_report import markdown, outcome, record
 from mjx_metaworld.testing import KinematicEngine
 
 QUIET = Console(quiet=True)
@@ -34,14 +36,18 @@ def args(tmp_path_factory) -> Soak:
     return Soak(6000, 100, 1, "reach-v3,push-v3", 20, folder=folder, results=None, document=None)
 
 
+def kinematic_env(args: Soak) -> soak_lanes.CornerGoals:
+    return soak.make_env(args.tasks, KinematicEngine)
+
+
 @pytest.fixture(scope="module")
-def soaked(args) -> soak.Account:
-    return run(args, QUIET, KinematicEngine)
+def soaked(args) -> Account:
+    return run(args, QUIET, kinematic_env(args))
 
 
 @pytest.fixture(scope="module")
 def shapes(args) -> soak_lanes.Lanes:
-    return soak.shapes_of(soak.VectorEnv(soak.make_env(args.tasks, KinematicEngine), args.num_envs))
+    return soak.shapes_of(soak.VectorEnv(kinematic_env(args), args.num_envs))
 
 
 def test_one_lane_in_ten_is_hostile_in_each_kind():
@@ -78,7 +84,8 @@ def test_the_highest_values_have_the_state_and_the_steps_they_came_from(soaked):
 def test_mujoco_goes_as_far_from_there(tmp_path):
     """By the physics of users, over 25 steps, in which some lanes part from MuJoCo's in what they touch."""
     args = Soak(3200, 64, 1, "push-v3,door-lock-v3", 25, folder=tmp_path, results=None, document=None)
-    row = outcome(args, run(args, QUIET), soak.make_env(args.tasks))
+    env = soak.make_env(args.tasks)
+    row = outcome(args, run(args, QUIET, env), env)
     compared = {bound["name"]: (bound["highest"], bound["mujoco"]) for bound in row["bounds"]}
     # Of the two one has no object, whose place counts here all the same; the others are no quantities of MuJoCo's.
     unknown = {"object below the floor", "quaternion off unit length", "reward outside 0 to 10"}
@@ -102,7 +109,7 @@ def test_faults_are_counted(args, monkeypatch, tmp_path):
         return state, transition.replace(reward=transition.reward + 0.1 * jnp.mean(state.physics.mocap_pos))
 
     monkeypatch.setattr(soak.VectorEnv, "step", leaking)
-    tally = run(dataclasses.replace(args, folder=tmp_path, steps=4000), QUIET, Runaway).tally
+    tally = run(dataclasses.replace(args, folder=tmp_path, steps=4000), QUIET, soak.make_env(args.tasks, Runaway)).tally
     assert tally is not None
     beyond = dict(zip((bound.name for bound in BOUNDS), tally.beyond.tolist(), strict=True))
     assert beyond.pop("object speed") > 0
@@ -125,9 +132,9 @@ def test_what_is_asked_to_end_goes_on(args, soaked, shapes, monkeypatch, tmp_pat
     with monkeypatch.context() as patch, soak.termination():
         patch.setattr(soak, "resident_mb", ask)
         with pytest.raises(soak.Terminated):
-            run(again, QUIET, KinematicEngine)
+            run(again, QUIET, kinematic_env(again))
     assert load(again, shapes)[0].chunks == 2
-    went_on = run(again, QUIET, KinematicEngine)
+    went_on = run(again, QUIET, kinematic_env(again))
     assert [process.chunks for process in went_on.processes] == [2, 1]
     jax.tree.map(np.testing.assert_array_equal, went_on.tally, soaked.tally)
     with np.load(args.folder / "soak.npz") as one, np.load(tmp_path / "soak.npz") as two:
@@ -142,7 +149,7 @@ def test_a_folder_of_another_soak_is_refused(args, soaked, shapes):
 
 def test_the_record_has_a_row_a_device(args, soaked, tmp_path, monkeypatch):
     monkeypatch.setattr(soak_extremes, "REPLAYS", 2)  # of the many MuJoCo C makes for a record
-    path, row = tmp_path / "soak.json", outcome(args, soaked, soak.make_env(args.tasks, KinematicEngine))
+    path, row = tmp_path / "soak.json", outcome(args, soaked, kinematic_env(args))
     record(path, row | {"device": "another"})
     rows = record(path, row)
     assert record(path, row) == rows

@@ -1,6 +1,6 @@
 """The contact of general convex shapes as a differentiable function of their poses, at the features that touch.
 
-The descent of `convex.py` ends at the direction n that minimizes the overlap of the cores
+The descent of `descent.py` ends at the direction n that minimizes the overlap of the cores
 
     h(n) = max_i V_i.n + r1 |n across axis 1| + r2 |n across axis 2|,
 

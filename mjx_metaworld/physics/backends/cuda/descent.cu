@@ -1,4 +1,4 @@
-// The descent of convex.py as one kernel of a CUDA device: a thread makes all steps of a pair.
+// The descent of descent.py as one kernel of a CUDA device: a thread makes all steps of a pair.
 //
 // Given at compile time: LANES (environments), SLOTS (pairs to an environment), STEPS, AGAIN (whether the first step
 // evaluates the direction at hand), CANDIDATES (vertices in a cell of the table of hulls), ORIGIN (the cell of what is no

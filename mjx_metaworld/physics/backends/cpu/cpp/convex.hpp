@@ -19,7 +19,7 @@ namespace convex {
 using ::choose;  // which the one for descents below would hide
 
 constexpr float STAND_OFF = 1e-3f, MAX_COSINE = 0.8f, SAME_COSINE = 0.98f, TINY = 1e-12f, FAR = 1e10f;
-constexpr int TRIAL_STEPS = 3;  // these as in convex.py
+constexpr int TRIAL_STEPS = 3;  // these as in convex.py and descent.py
 
 struct Body {
     Vec3 half;    // of the box summand
