@@ -406,11 +406,13 @@ def test_an_own_scene_moves_as_in_mujoco(tmp_path):
 def test_contacts_that_are_searched_in_every_substep_are_mujocos(tmp_path):
     """The fingers press 5 mm into the mesh, where the deepest point changes from one side to another in a control step.
 
-    With control steps of one substep each contact is searched from scratch, as MuJoCo does.
+    With control steps of one substep each contact is searched from scratch, as MuJoCo does. By the default's few
+    iterations two of these searches of the palm and the mesh, whose least depths are close, end elsewhere.
     """
     declare_push(tmp_path)
     with jax.enable_x64(True):
-        env = mw.make("own-task", physics=mw.PhysicsConfig(substeps=1))
+        physics = mw.PhysicsConfig(substeps=1, convex_search_iterations=24, convex_iterations=8)
+        env = mw.make("own-task", physics=physics)
         _, data, ours = push_both(env, 1)
     for body in ("ball", "flap", "hand"):
         np.testing.assert_allclose(ours.body(body).xpos, data.body(body).xpos, atol=2e-6, err_msg=body)
