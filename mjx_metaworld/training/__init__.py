@@ -21,6 +21,7 @@ from mjx_metaworld.training.checkpoint import CheckpointError, Progress  # noqa:
 from mjx_metaworld.training.clone import CloneConfig, CloneState, make_clone  # noqa: E402
 from mjx_metaworld.training.config import PRESETS, TrainConfig, preset  # noqa: E402
 from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac  # noqa: E402
+from mjx_metaworld.training.loop import DivergedError  # noqa: E402
 from mjx_metaworld.training.plots import plot_success  # noqa: E402
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy, no_past, past_after  # noqa: E402
@@ -36,6 +37,7 @@ __all__ = [
     "CheckpointError",
     "CloneConfig",
     "CloneState",
+    "DivergedError",
     "FastSACConfig",
     "PPOConfig",
     "Past",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -164,6 +165,30 @@ def check_positive(config: Any, *names: str) -> None:
     for field in dataclasses.fields(config):
         if field.name in names and not getattr(config, field.name) > 0:
             raise ValueError(f"{field.name} must be positive, got {getattr(config, field.name)}")
+
+
+def check_finite(config: Any) -> None:
+    """Check the fields of a configuration that are no whole numbers.
+
+    Raises:
+        ValueError: if one is NaN or infinite.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} must be finite, got {value}")
+
+
+def check_widths(config: Any, *names: str) -> None:
+    """Check fields of a configuration that hold the widths of layers.
+
+    Raises:
+        ValueError: if one of the named fields is not of positive integers.
+    """
+    for name in names:
+        widths = getattr(config, name)
+        if not widths or not all(type(width) is int and width > 0 for width in widths):
+            raise ValueError(f"{name} must be positive widths, got {widths}")
 
 
 def check_shares(config: Any, *names: str) -> None:

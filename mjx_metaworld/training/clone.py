@@ -22,8 +22,10 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
     TrainingEnv,
+    check_finite,
     check_positive,
     check_shares,
+    check_widths,
 )
 from mjx_metaworld.training.devices import by_device, gather, gradient
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -59,15 +61,14 @@ class CloneConfig:
     averaging: float = 0.99  # weight of the past, an update, in the averaged student that is evaluated
 
     def __post_init__(self) -> None:
+        check_finite(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "replay_size", "updates", "batch_size")
         check_positive(self, "learning_rate", "max_grad_norm")
         check_shares(self, "averaging")
         for name in ("expert_steps", "push"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("channels", "hidden"):
-            if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be positive widths, got {getattr(self, name)}")
+        check_widths(self, "channels", "hidden")
         least = max(self.num_envs * self.horizon, self.batch_size)
         if self.replay_size < least:
             raise ValueError(f"replay_size must be at least {least}, a rollout and a batch, got {self.replay_size}")
@@ -198,7 +199,7 @@ class _Clone:
         return state, CloneReport(episodes=episode_report, loss=loss, expert_share=share)
 
     def _expert_share(self, iteration: Array) -> Float[Array, ""]:
-        done = iteration * self.config.num_envs * self.config.horizon
+        done = iteration.astype(float) * (self.config.num_envs * self.config.horizon)  # beyond 32 bits, too
         return jnp.clip(1.0 - done / max(self.config.expert_steps, 1), 0.0, 1.0)
 
     def _lesson(self, env_state: Any) -> Lesson:

@@ -96,8 +96,8 @@ def trial_episodes_of(config: AlgorithmConfig) -> int | None:
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
-    """Fields that shape the learning in which two runs differ, in words; how long and how often do not count."""
-    shaping = ("tasks", "reward_version", "randomise")
+    """Fields in which two runs differ, in words, but for those of how long and how often."""
+    shaping = ("tasks", "reward_version", "randomise", "eval_goals", "goals_seed")  # the latter choose the best policy
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in shaping]
     pairs += [
         (f"physics.{field.name}", getattr(one.physics, field.name), getattr(other.physics, field.name))
@@ -327,7 +327,7 @@ PRESETS = (
             _GPU_FAST_MT10,
             env_steps=100_000_000,
             eval_every=5_000_000,
-            checkpoint_every=100_000_000,  # with its buffer it has gigabytes; the best policy is kept beside it
+            checkpoint_every=25_000_000,  # with its buffer it has more than a gigabyte
             stop_at_success=0.98,
         ),
     ),
@@ -339,7 +339,7 @@ PRESETS = (
             _GPU_FAST_MT50,
             env_steps=300_000_000,
             eval_every=20_000_000,
-            checkpoint_every=300_000_000,
+            checkpoint_every=75_000_000,
             stop_at_success=0.98,
         ),
     ),

@@ -47,5 +47,6 @@ def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, "
     length, or a trial's, so that a batch always holds all of its phases.
     """
     phases = max(1, env.trial_steps // horizon)
-    phase = jnp.arange(env.num_envs) // env.num_tasks % phases
+    place, lanes_of_task = jnp.arange(env.num_envs) // env.num_tasks, -(-env.num_envs // env.num_tasks)
+    phase = place % phases if lanes_of_task >= phases else place * phases // lanes_of_task
     return phase == iteration + 1

@@ -19,7 +19,14 @@ from jaxtyping import Array, Float, Int, Key
 
 from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training import categorical
-from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, check_positive, check_shares
+from mjx_metaworld.training.algorithm import (
+    Algorithm,
+    TrainingEnv,
+    check_finite,
+    check_positive,
+    check_shares,
+    check_widths,
+)
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
 from mjx_metaworld.training.exploration import Held, lane_noise
@@ -36,7 +43,15 @@ from mjx_metaworld.training.normalize import (
     standardise,
 )
 from mjx_metaworld.training.replay import make_replay
-from mjx_metaworld.training.soft_actor import Batch, Figures, Learner, SoftActor, SoftReport, check_equal_shares
+from mjx_metaworld.training.soft_actor import (
+    Batch,
+    Figures,
+    Learner,
+    SoftActor,
+    SoftReport,
+    check_equal_shares,
+    warmup_iterations,
+)
 from mjx_metaworld.types import Transition
 
 _NUM_CRITICS = 2  # of which the one with the smaller mean counts
@@ -76,6 +91,7 @@ class FastSACConfig:
     wander: float = 0.3  # largest of the lanes' chances that a draw of noise replaces the policy's action
 
     def __post_init__(self) -> None:
+        check_finite(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "n_steps", "updates", "critics_per_actor")
         check_positive(self, "batch_per_task", "replay_size", "learning_rate", "initial_temperature", "target_std")
         check_positive(self, "max_grad_norm")
@@ -85,9 +101,7 @@ class FastSACConfig:
         for name in ("warmup_steps", "temperature_rate", "weakest_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("actor_hidden", "critic_hidden"):
-            if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be positive widths, got {getattr(self, name)}")
+        check_widths(self, "actor_hidden", "critic_hidden")
         if self.atoms < 3 or self.atoms % 2 == 0:
             raise ValueError(f"atoms must be an odd number of at least 3, got {self.atoms}")
         if self.n_steps > self.horizon + 1:
@@ -230,7 +244,7 @@ class _FastSAC(SoftActor):
     def iterate(self, state: FastSACState) -> tuple[FastSACState, SoftReport]:
         config, env = self.config, self.env
         key, rollout_key, update_key = jax.random.split(state.key, 3)
-        exploring = state.iteration * config.num_envs * config.horizon < config.warmup_steps
+        exploring = state.iteration < warmup_iterations(config.warmup_steps, config.num_envs * config.horizon)
         env_state, held, transitions = self._collect(state, rollout_key, exploring)
         done = transitions.terminated | transitions.truncated
         episodes, episode_report = follow(state.episodes, transitions, env.num_tasks)

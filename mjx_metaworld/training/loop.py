@@ -14,7 +14,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.processes.signals import EndedTogether, postponed
 from mjx_metaworld.training.algorithm import Algorithm
-from mjx_metaworld.training.checkpoint import Checkpoints, Progress
+from mjx_metaworld.training.checkpoint import Checkpoints, Progress, policy_part
 from mjx_metaworld.training.devices import placement, reports
 from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
 
@@ -30,6 +30,10 @@ class Records(Protocol):
     def evaluation(self, progress: Progress, evaluation: EpisodeStats) -> None:
         """An evaluation is done."""
         ...
+
+
+class DivergedError(RuntimeError):
+    """Learning whose networks or statistics are no longer finite."""
 
 
 class Schedule(NamedTuple):
@@ -71,8 +75,11 @@ def run_loop(
             an evaluation was due, which would be left out when the run goes on. When `asked` says so, in all cases with
             a checkpoint (as `EndedTogether`).
         CheckpointError: if a checkpoint cannot be written.
+        DivergedError: where an evaluation or a checkpoint is due of networks or statistics that are not finite; the
+            checkpoints and records of before stay.
     """
     state, progress = start
+    sound = jit(_all_finite, out_shardings=reports(algorithm.sharding))
     before = progress.seconds
     places = placement(state, algorithm.sharding)  # those of what came in: one program serves all iterations
     iterate = jit(algorithm.iterate, donate_argnums=0, out_shardings=(places, reports(algorithm.sharding)))
@@ -86,9 +93,15 @@ def run_loop(
                 progress = Progress(progress.iteration + 1, env_steps, seconds, progress.success)
                 records.iteration(progress, report)
         except KeyboardInterrupt:
-            if progress.env_steps == env_steps and not due:
+            if progress.env_steps == env_steps and not due and sound(policy_part(state)):
                 checkpoints.save(state, progress)
             raise
+        saving = _crossed(last, env_steps, schedule.checkpoint_every)
+        if (due or saving) and not sound(policy_part(state)):
+            raise DivergedError(
+                f"learning has diverged: after {env_steps:,} env steps networks or statistics are not finite, "
+                "so nothing is saved of them. A smaller learning_rate may help; the run's checkpoints are of before"
+            )
         if due:
             evaluation = evaluate(state)
             seconds = before + time.perf_counter() - began
@@ -97,7 +110,7 @@ def run_loop(
                 records.evaluation(progress, evaluation)
                 checkpoints.offer(state, progress)
         ending = asked()
-        if ending or finished(progress, schedule) or _crossed(last, env_steps, schedule.checkpoint_every):
+        if ending or finished(progress, schedule) or saving:
             with postponed("", insist=True):
                 checkpoints.save(state, progress)
         if ending:
@@ -139,6 +152,12 @@ def _strongly_typed(leaf: Array) -> Array:
     Of a number that Python gave a weak type remains, which yields to the types of others.
     """
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
+
+
+def _all_finite(state: Any) -> Array:
+    """True if all floating-point numbers of a train state are finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
 def _crossed(last: int, now: int, every: int) -> bool:

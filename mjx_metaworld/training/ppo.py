@@ -17,8 +17,10 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
     TrainingEnv,
+    check_finite,
     check_positive,
     check_shares,
+    check_widths,
 )
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -71,11 +73,11 @@ class PPOConfig:
     initial_std: float = 1.0  # of the actions
 
     def __post_init__(self) -> None:
+        check_finite(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "epochs", "minibatches", "learning_rate")
         check_positive(self, "target_kl", "clip", "max_grad_norm", "initial_std")
         check_shares(self, "gamma", "gae_lambda")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must be positive widths, got {self.hidden}")
+        check_widths(self, "hidden")
         if self.num_envs * self.horizon % self.minibatches:
             batch = self.num_envs * self.horizon
             raise ValueError(f"minibatches must divide the batch of {batch} transitions, got {self.minibatches}")

@@ -49,6 +49,11 @@ class Settings(Protocol):
         ...
 
     @property
+    def learning_rate(self) -> float:
+        """Step of the first updates."""
+        ...
+
+    @property
     def target_kl(self) -> float:
         """KL divergence of an update that the learning rate follows."""
         ...
@@ -191,7 +196,8 @@ def learn(
         rate = learner.learning_rate
         rate = jnp.where(losses.kl > 2 * settings.target_kl, rate / _RATE_STEP, rate)
         rate = jnp.where(losses.kl < settings.target_kl / 2, rate * _RATE_STEP, rate)
-        rate = jnp.clip(rate, _MIN_RATE, _MAX_RATE)
+        given = settings.learning_rate  # one that is beyond the limits itself widens them
+        rate = jnp.clip(rate, min(_MIN_RATE, given), max(_MAX_RATE, given))
         # Networks stay 32 bits wide where rewards, and with these the rate, are 64.
         params = jax.tree.map(lambda p, s: p - (rate * s).astype(p.dtype), learner.params, steps)
         return Learner(params, state, rate), losses

@@ -16,7 +16,15 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.episodes import EpisodeStats, no_episodes
-from mjx_metaworld.training.algorithm import Algorithm, EpisodeReport, TrainingEnv, check_positive, check_shares
+from mjx_metaworld.training.algorithm import (
+    Algorithm,
+    EpisodeReport,
+    TrainingEnv,
+    check_finite,
+    check_positive,
+    check_shares,
+    check_widths,
+)
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow
 from mjx_metaworld.training.networks import Critic
@@ -76,14 +84,13 @@ class RL2Config:
     initial_std: float = 1.0  # of the actions
 
     def __post_init__(self) -> None:
+        check_finite(self)
         check_positive(self, "num_envs", "horizon", "sequence", "episode_steps", "trial_episodes", "memory", "epochs")
         check_positive(self, "minibatches", "learning_rate", "target_kl", "clip", "max_grad_norm", "initial_std")
         check_shares(self, "gamma", "gae_lambda")
         if self.belief_weight < 0:
             raise ValueError(f"belief_weight must not be negative, got {self.belief_weight}")
-        for name in ("hidden", "memory_hidden"):
-            if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be positive widths, got {getattr(self, name)}")
+        check_widths(self, "hidden", "memory_hidden")
         if self.horizon % self.sequence:
             raise ValueError(f"sequence must divide the horizon of {self.horizon}, got {self.sequence}")
         sequences = self.num_envs * self.horizon // self.sequence

@@ -55,7 +55,6 @@ def open_run(
     """
     file = folder / RUN_FILE
     declared = declared or {}
-    partial = file.with_suffix(".tmp")  # all that a kill at the very start leaves, with the lock
     if file.exists():
         stored = read_run(folder)
         changed = differences(stored.config, config)
@@ -66,14 +65,42 @@ def open_run(
         if changed:
             raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
         _warn_of_declarations(stored.declared, declared)
-        declared = declared | stored.declared
-    elif folder.exists() and any(path not in (partial, folder / LOCK_FILE) for path in folder.iterdir()):
+        return
+    if folder.exists() and any(path not in (_partial(folder), folder / LOCK_FILE) for path in folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
-    start = {"key": key_words(key), "key_impl": key_impl(key)}
-    content = {"config": as_json(config), **start, **facts, _DECLARED: declared}
+    _write(folder, config, key, {**facts, _DECLARED: declared})
+
+
+def note_start(
+    folder: Path,
+    config: TrainConfig,
+    key: Key[Array, ""],
+    facts: dict[str, Any],
+    declared: dict[str, str],
+) -> None:
+    """Note how long and how often a run that was opened goes on, and with which device and versions.
+
+    Args:
+        folder: of `open_run`, as all the others.
+        config: what is trained.
+        key: starts the run's only random stream.
+        facts: for the reader.
+        declared: digests of tasks that are not this package's; those with which the run began stay.
+    """
+    _write(folder, config, key, {**facts, _DECLARED: declared | read_run(folder).declared})
+
+
+def _write(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict[str, Any]) -> None:
+    content = {"config": as_json(config), "key": key_words(key), "key_impl": key_impl(key), **facts}
+    partial = _partial(folder)
     partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
-    partial.replace(file)
+    partial.replace(folder / RUN_FILE)
+
+
+def _partial(folder: Path) -> Path:
+    """All that a kill at the very start leaves, with the lock."""
+    return (folder / RUN_FILE).with_suffix(".tmp")
 
 
 def _warn_of_declarations(began_with: Mapping[str, str], declared: Mapping[str, str]) -> None:

@@ -20,8 +20,10 @@ from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     TrainingEnv,
+    check_finite,
     check_positive,
     check_shares,
+    check_widths,
 )
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -38,7 +40,15 @@ from mjx_metaworld.training.normalize import (
     standardise,
 )
 from mjx_metaworld.training.replay import make_replay
-from mjx_metaworld.training.soft_actor import Batch, Figures, Learner, SoftActor, SoftReport, check_equal_shares
+from mjx_metaworld.training.soft_actor import (
+    Batch,
+    Figures,
+    Learner,
+    SoftActor,
+    SoftReport,
+    check_equal_shares,
+    warmup_iterations,
+)
 from mjx_metaworld.types import Transition
 
 _NUM_CRITICS = 2  # of which the smaller value counts
@@ -68,14 +78,14 @@ class SACConfig:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_finite(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "updates_per_step", "batch_per_task")
         check_positive(self, "replay_size", "learning_rate", "initial_temperature", "max_grad_norm")
         check_shares(self, "gamma", "polyak")
         for name in ("warmup_steps", "temperature_rate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must be positive widths, got {self.hidden}")
+        check_widths(self, "hidden")
         due = self.updates_per_step * self.num_envs * self.horizon
         if self.updates < 1 or abs(due - self.updates) > 1e-6 * due:
             raise ValueError(
@@ -197,7 +207,8 @@ class _SAC(SoftActor):
 
     def iterate(self, state: SACState) -> tuple[SACState, SoftReport]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
-        exploring = state.iteration * self.config.num_envs * self.config.horizon < self.config.warmup_steps
+        config = self.config
+        exploring = state.iteration < warmup_iterations(config.warmup_steps, config.num_envs * config.horizon)
         env_state, transitions = self._collect(state, rollout_key, exploring)
         done = transitions.terminated | transitions.truncated
         episodes, episode_report = follow(state.episodes, transitions, self.env.num_tasks)

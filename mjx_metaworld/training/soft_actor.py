@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
@@ -75,6 +76,11 @@ def check_equal_shares(env: TrainingEnv, num_envs: int) -> None:
     env.check_lanes(num_envs)
     if env.num_envs % env.num_tasks:
         raise ValueError(f"num_envs must be a multiple of the number of tasks, {env.num_tasks}, got {env.num_envs}")
+
+
+def warmup_iterations(warmup_steps: int, steps_per_iteration: int) -> int:
+    """Number of iterations of uniform actions; counted so, as environment steps outgrow 32 bits in a long run."""
+    return min(-(-warmup_steps // steps_per_iteration), np.iinfo(np.int32).max)
 
 
 class SoftActor(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from mjx_metaworld.processes.hosts import LostError, any_process, exchange, from
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
 from mjx_metaworld.randomise.naming import missing_module, term_of
-from mjx_metaworld.suites import goals, resolve
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals, resolve
 from mjx_metaworld.training.algorithm import Algorithm, Observe, observation, training_env
 from mjx_metaworld.training.checkpoint import CHECKPOINTS, CheckpointError, Checkpoints, Progress, policy_part
 from mjx_metaworld.training.config import (
@@ -39,7 +40,15 @@ from mjx_metaworld.training.evaluation import make_evaluator
 from mjx_metaworld.training.logging import Recorder, Unrecorded, task_table
 from mjx_metaworld.training.loop import Schedule, begin, finished, run_loop
 from mjx_metaworld.training.recurrent import RecurrentPolicy
-from mjx_metaworld.training.run_folder import LOCK_FILE, RUN_FILE, find_checkpoint, key_words, open_run, read_run
+from mjx_metaworld.training.run_folder import (
+    LOCK_FILE,
+    RUN_FILE,
+    find_checkpoint,
+    key_words,
+    note_start,
+    open_run,
+    read_run,
+)
 from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
 from mjx_metaworld.training.sinks import MakeSink, Sink
 from mjx_metaworld.training.state_arrays import key_impl
@@ -84,7 +93,8 @@ def train(
         console: where table and progress bar go; nowhere by default.
         devices: divide the environments and the updates among these; one by default, or those of all processes that
             `jax.distributed` has connected. A run may go on on another number of devices or processes, with results
-            that differ by rounding. Of several processes all call this alike, and the first alone writes and prints.
+            that differ by rounding (and by the actions that an evaluation in trials draws). Of several processes all
+            call this alike, and the first alone writes and prints.
         on_loaded: called when the tasks are loaded, before anything is compiled.
         again: what makes the run go on, such as a command, for the last line of one that was asked to end.
         sinks: make what gets the run's figures, too, such as `weights_and_biases(project)`.
@@ -95,6 +105,7 @@ def train(
         CheckpointError: if the folder holds another run, a broken checkpoint, or something else, or cannot be written.
         LockedError: if another process trains in the folder.
         LeaderError: in the other processes, if the first raises one of these of the folder.
+        DivergedError: if networks or statistics are no longer finite.
         LostError: if another process has ended without the others.
         KeyboardInterrupt: after SIGINT or SIGTERM (as `Terminated`), when the iteration is done and saved.
         ImportError: if the extra `train` is not installed.
@@ -125,7 +136,8 @@ def train(
             from_leader(lambda: made.extend(make_sink(folder, config) for make_sink in sinks))
             for sink in made:
                 held.callback(sink.close)
-            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made)
+            noted = functools.partial(note_start, folder, config, key, _facts(devices), declarations(env.tasks))
+            state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made, noted)
         except KeyboardInterrupt:
             console.print(_going_on(folder, checkpoints.newest(), algorithm, again), **_LAST_LINE)
             raise
@@ -155,6 +167,7 @@ def _run(
     checkpoints: Checkpoints | SharedCheckpoints,
     began: float,
     sinks: Sequence[Sink],
+    noted: Callable[[], None],
 ) -> tuple[Any, Progress]:
     """Train in an opened folder, from its newest checkpoint or from the start; the last train state and progress."""
     env, algorithm = built
@@ -164,6 +177,7 @@ def _run(
     if finished(progress, schedule):
         console.print(f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}.")
         return state, progress
+    from_leader(noted)  # but of a run that is done the record stays
     if progress.iteration:
         console.print(f"Going on from the checkpoint at {progress.env_steps:,} env steps.")
     names = [spec.name for spec in env.tasks]
@@ -252,7 +266,9 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
         return folder
     # Not how long and how often.
     physics = changed_fields(config.physics).items()
-    shaping = digest_of(config.tasks, config.reward_version, config.algorithm, *config.randomise, *physics)
+    goals_of = {"eval_goals": config.eval_goals, "goals_seed": config.goals_seed}.items()
+    evaluated = [item for item in goals_of if item not in (("eval_goals", NUM_GOALS), ("goals_seed", GOALS_SEED))]
+    shaping = digest_of(config.tasks, config.reward_version, config.algorithm, *config.randomise, *physics, *evaluated)
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
@@ -333,7 +349,7 @@ def environment(config: TrainConfig, randomise: Sequence[str] = ()) -> MetaWorld
 
 
 def build(config: TrainConfig, devices: Sequence[Device] | None = None) -> tuple[MetaWorldEnv, Algorithm]:
-    """Environment of a configuration as its scenes are, and the algorithm; every task has the same share of the lanes.
+    """Environment of a configuration as its scenes are, and the algorithm; tasks have as many lanes, but for one.
 
     The algorithm's own lanes draw what is to be randomised.
 

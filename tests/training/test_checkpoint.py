@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import pytest
 from support.children import environment
-from support.training_probes import RUN_CONFIG, assert_bitwise_equal, probe, probe_learner, run_probe
+from support.training_probes import RUN_CONFIG, assert_bitwise_equal, learn_alone, probe, probe_learner, run_probe
 
 from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints
+from mjx_metaworld.training.loop import DivergedError
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
 from mjx_metaworld.training.run_folder import open_run, read_run
 
@@ -166,15 +168,32 @@ def test_a_checkpoint_of_another_network_is_refused(uninterrupted):
     checkpoints.close()
 
 
+def test_a_run_whose_networks_are_no_longer_finite_ends_with_the_checkpoints_of_before(tmp_path):
+    learner = probe_learner("ppo")
+
+    def diverging(state):
+        state, report = learner.iterate(state)
+        return state.replace(
+            actor=jax.tree.map(lambda x: jnp.where(state.iteration > 2, jnp.nan, x), state.actor)
+        ), report
+
+    steps = learner.steps_per_iteration
+    with pytest.raises(DivergedError, match=f"after {3 * steps:,} env steps networks or statistics are not finite"):
+        learn_alone(learner._replace(iterate=diverging), jax.random.key(0), tmp_path, ITERATIONS, 1)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "2"]
+
+
 def test_a_folder_of_another_run_is_refused(tmp_path):
     key = jax.random.key(0)
     open_run(tmp_path, TINY, key, {})
-    open_run(tmp_path, dataclasses.replace(TINY, env_steps=7, eval_goals=2), key, {})  # only longer or looked at less
-    assert read_run(tmp_path).config.env_steps == 7
+    open_run(tmp_path, dataclasses.replace(TINY, env_steps=7, eval_every=9), key, {})  # only longer or looked at less
+    assert read_run(tmp_path).config == TINY, "nothing has gone on yet"
     (tmp_path / "run.json").rename(tmp_path / "run.tmp")  # a kill at the very start leaves half a file of this name
     open_run(tmp_path, TINY, key, {})
     algorithm = dataclasses.replace(TINY.algorithm, gamma=0.5)
     other = dataclasses.replace(TINY, tasks="push-v3", algorithm=algorithm)
+    with pytest.raises(CheckpointError, match=r"eval_goals \d+, now 2"):
+        open_run(tmp_path, dataclasses.replace(TINY, eval_goals=2), key, {})
     with pytest.raises(CheckpointError, match=r"tasks 'reach-v3', now 'push-v3'; gamma 0.99, now 0.5"):
         open_run(tmp_path, other, key, {})
     with pytest.raises(CheckpointError, match=r"random key \[0, 0\], now \[0, 1\]"):

@@ -80,6 +80,7 @@ class _Figures(NamedTuple):
 
 
 class _Settings(NamedTuple):
+    learning_rate: float = 3e-3
     epochs: int = 3
     minibatches: int = 5
     target_kl: float = 0.01
@@ -105,6 +106,21 @@ def test_every_row_is_learnt_from_and_the_rate_follows_the_divergence(kl, factor
     # The first moment of Adam is a weighted mean of the sums of minibatches, which are 38 in the mean.
     assert 20 < float(learner.optimizer[1].mu) / (1 - 0.9**15) < 60
     assert float(figures.kl) == pytest.approx(kl)
+
+
+@pytest.mark.parametrize("given", [1e-6, 3e-2])
+def test_a_rate_beyond_the_limits_is_kept(given):
+    optimizer, start = make_optimizer(1.0), jnp.zeros(())
+    learner, _ = learn(
+        Learner(start, optimizer.init(start), jnp.asarray(given)),
+        jnp.arange(5.0),
+        jax.random.key(0),
+        loss=lambda param, rows: (param * rows.sum(), _Figures(jnp.full((), 0.01))),  # as it is to be
+        optimizer=optimizer,
+        settings=_Settings(learning_rate=given),
+        lanes=None,
+    )
+    assert float(learner.learning_rate) == pytest.approx(given)
 
 
 def test_the_divergence_is_zero_of_what_acted():

@@ -28,7 +28,7 @@ from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training import train as train_function
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress
 from mjx_metaworld.training.ppo import PPOConfig
-from mjx_metaworld.training.run_folder import LOCK_FILE, open_run, read_run
+from mjx_metaworld.training.run_folder import LOCK_FILE, note_start, open_run, read_run
 from mjx_metaworld.training.sac import SACConfig
 from mjx_metaworld.training.train import run_folder
 
@@ -219,6 +219,18 @@ def test_each_run_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch):
     open_run(own, wider, key, {})
     assert run_folder(wider, key) == own, "the same command goes on"
     assert run_folder(dataclasses.replace(wider, reward_version="v1"), key) not in (first, own)
+
+
+def test_a_run_notes_what_it_goes_on_with_once_it_does(tmp_path):
+    key, longer = jax.random.key(0), dataclasses.replace(TINY, env_steps=2 * TINY.env_steps)
+    open_run(tmp_path, TINY, key, {"device": "one"}, {"own-task": "a digest"})
+    began = (tmp_path / "run.json").read_text()
+    open_run(tmp_path, longer, key, {"device": "another"}, {})
+    assert (tmp_path / "run.json").read_text() == began
+    note_start(tmp_path, longer, key, {"device": "another"}, {"own-task-2": "another digest"})
+    run = read_run(tmp_path)
+    assert (run.config, json.loads((tmp_path / "run.json").read_text())["device"]) == (longer, "another")
+    assert run.declared == {"own-task": "a digest", "own-task-2": "another digest"}
 
 
 def test_64_bits_go_on_with_64_bits_only(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -26,6 +27,7 @@ from mjx_metaworld.training.networks import ActionCritic, draw_squashed, squashe
 from mjx_metaworld.training.normalize import standardise
 from mjx_metaworld.training.replay import Experience, make_replay
 from mjx_metaworld.training.sac import SACConfig, SACState, make_sac, value_target
+from mjx_metaworld.training.soft_actor import warmup_iterations
 from mjx_metaworld.training.train import build
 
 GAMMA = 0.8
@@ -235,6 +237,15 @@ def test_nothing_is_learnt_before_the_warmup_is_over(small):
     assert jax.tree.all(moved)
 
 
+def test_learning_goes_on_where_the_steps_outgrow_32_bits(small):
+    late = small.init(jax.random.key(0))
+    late = late.replace(iteration=jnp.full_like(late.iteration, 2**31 // (CONFIG.num_envs * CONFIG.horizon) + 1))
+    _, report = small.iterate(late)
+    assert np.isfinite(report.critic_loss)
+    assert warmup_iterations(65, 64) == 2
+    assert warmup_iterations(2**40, 64) == 2**31 - 1
+
+
 def test_a_checkpoint_goes_on_bit_by_bit_with_its_buffer(small, tmp_path):
     assert_goes_on_with_its_buffer(small, tmp_path)
 
@@ -272,6 +283,11 @@ def test_reach_improves_clearly():
         ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
         ({"updates_per_step": 0.003}, "whole number of updates of the 512 transitions of a rollout, got 0.003"),
         ({"hidden": (0,)}, r"positive widths, got \(0,\)"),
+        ({"hidden": (64.5,)}, r"positive widths, got \(64.5,\)"),
+        ({"hidden": (True,)}, r"positive widths, got \(True,\)"),
+        ({"hidden": ("a",)}, r"positive widths, got \('a',\)"),
+        ({"temperature_rate": math.nan}, "temperature_rate must be finite, got nan"),
+        ({"updates_per_step": math.inf}, "updates_per_step must be finite, got inf"),
     ],
 )
 def test_bad_settings_are_refused(bad, message):
