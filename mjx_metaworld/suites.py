@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from metaworld import env_dict
 
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.tasks import TaskSpec
 from mjx_metaworld.tasks.registry import announce, find_task, registered, tagged, tags, take_suite_name
 
@@ -162,8 +163,9 @@ def goals(tasks: Tasks, seed: int, num_goals: int = NUM_GOALS) -> tuple[np.ndarr
         num_goals: a task.
 
     Raises:
-        ValueError: for unknown tasks, or a task that accepts no goal within its bounds.
+        ValueError: for unknown tasks, a task that accepts no goal within its bounds, or a bad seed or number.
     """
+    seed, num_goals = check_integer("seed", seed, 0, 2**32 - 1), check_integer("num_goals", num_goals)
     generator = np.random.RandomState(seed)
     suite = []
     for spec in resolve(tasks):

@@ -63,6 +63,13 @@ def test_goals_equal_ml10s_train_and_test_split() -> None:
             np.testing.assert_array_equal(vectors, expected[name], err_msg=name)
 
 
+def test_bad_seeds_and_numbers_of_goals_are_named() -> None:
+    with pytest.raises(ValueError, match="seed must be an integer from 0 to 4294967295, got -1"):
+        suites.goals("reach-v3", -1)
+    with pytest.raises(ValueError, match="num_goals must be a positive integer, got 0"):
+        suites.goals("reach-v3", 1, 0)
+
+
 def test_goals_lie_in_bounds_and_are_accepted() -> None:
     for spec, vectors in zip(suites.resolve("MT50"), suites.goals("MT50", 3), strict=True):
         assert vectors.shape == (suites.NUM_GOALS, len(spec.rand_low))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from mjx_metaworld.cli.run import build, load_policy
+from mjx_metaworld.cli.run import build, check_policy_name, load_policy
 from mjx_metaworld.episodes import batched
 from mjx_metaworld.inputs.folders import no_run
 from mjx_metaworld.inputs.settings import physics_of
@@ -59,5 +59,6 @@ def open_acting(bars: Progress, what: str, policy: str, num_steps: int, physics:
         return acting
     if "/" in what:
         raise ValueError(no_run(path))
+    check_policy_name(policy)
     env = build(bars, what, max_episode_steps=num_steps, physics=physics_of(physics))
     return Acting(env, batched(load_policy(env, policy)), f"**{what}**, {policy}")

@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.evaluation import Evaluation
-from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.cli.run import build, check_policy_name, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import batched, run_episodes
@@ -131,6 +131,7 @@ def _evaluate_run(
 
 
 def _compare(args: Eval, settings: Evaluation, console: Console) -> list[Comparison]:
+    check_policy_name(args.policy)
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
         physics, num_steps = physics_of(settings.physics), settings.num_steps
         env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS, physics=physics)

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.cli.run import build, load_policy, progress_bars
+from mjx_metaworld.cli.run import build, check_policy_name, load_policy, progress_bars
 from mjx_metaworld.cli.tables import figure_table
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import batched, run_episodes
@@ -55,6 +55,7 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     num_tasks = len(resolve(args.tasks))
     if args.num_envs < num_tasks:
         raise ValueError(f"num_envs must be at least the number of tasks, {num_tasks}, got {args.num_envs}")
+    check_policy_name(args.policy)
     keys = jax.random.split(jax.random.key(args.seed), args.num_envs)
     task = np.arange(args.num_envs) % num_tasks
     with progress_bars(console) as bars:

@@ -43,6 +43,7 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
     Raises:
         ValueError: if there is no such policy, or a user's one raises or returns no action, with its place.
     """
+    module, function = check_policy_name(name) or ("", "")
     if name == "random":
         return lambda obs, task, key: jax.random.uniform(key, (env.action_size,), obs.dtype, -1.0, 1.0)
     if name == "expert":
@@ -53,14 +54,25 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
                 f"{error}. Other policies: --policy module:function, and in rollout and render --policy random"
             ) from error
         return lambda obs, task, key: jnp.clip(scripted(obs, task), -1.0, 1.0)
-    module, colon, function = name.partition(":")
-    if not colon or not module or not function:
-        raise ValueError(f"unknown policy {name!r}; expected expert, random, or an import path module:function")
     what = f"policy {name!r}"
     make_policy = blamed(lambda: getattr(import_module(module), function), f"cannot load {what}")
     made = blamed(lambda: make_policy(env), what)
     _check_policy(env, made, what)
     return lambda obs, task, key: blamed(lambda: made(obs, task), what)
+
+
+def check_policy_name(name: str) -> tuple[str, str] | None:
+    """Module and function that a policy's name has; None of a ready-made one.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if name in ("expert", "random"):
+        return None
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise ValueError(f"unknown policy {name!r}; expected expert, random, or an import path module:function")
+    return module, function
 
 
 def _check_policy(env: MetaWorldEnv, policy: Any, what: str) -> None:

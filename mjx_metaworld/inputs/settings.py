@@ -9,6 +9,8 @@ from typing import Any
 
 from mjx_metaworld.physics.config import PhysicsConfig
 
+_KINDS = {bool: "true or false,", int: "an integer", float: "a number", str: "a text", tuple: "a list"}
+
 
 def with_settings(config: Any, settings: Sequence[str]) -> Any:
     """A copy of a dataclass with fields set from `name=value`, the values in JSON.
@@ -29,7 +31,9 @@ def with_settings(config: Any, settings: Sequence[str]) -> Any:
         value = tuple(value) if isinstance(value, list) else value
         value = float(value) if isinstance(fields[name], float) and type(value) is int else value
         if type(value) is not type(fields[name]):
-            raise ValueError(f"{name} must be a {type(fields[name]).__name__} such as {fields[name]!r}, got {text!r}")
+            kind = _KINDS.get(type(fields[name]), type(fields[name]).__name__)
+            such_as = json.dumps(fields[name], separators=(",", ":"))  # as it can be typed
+            raise ValueError(f"{name} must be {kind} such as {such_as}, got {text!r}")
         changes[name] = value
     return dataclasses.replace(config, **changes)
 

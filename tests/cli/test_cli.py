@@ -178,7 +178,7 @@ BAD = {
     "rollout reach-v3 --policy wrong": "module:function",
     "rollout reach-v3 --physics pairs=1": "unknown setting 'pairs=1'; expected name=value with one of substeps",
     "bench reach-v3 --physics max_contacts=5": "PhysicsConfig.max_contacts must be a multiple of 4, got 5",
-    "parity --physics box_pairs=many": "box_pairs must be a int such as 12, got 'many'",
+    "parity --physics box_pairs=many": "box_pairs must be an integer such as 12, got 'many'",
     "render out/some.npz --physics box_pairs=1": "physics is for what is simulated; out/some.npz holds states",
     "rollout reach-v3 --policy no_such_module:load": "No module named 'no_such_module'",
     "render reach-v3 --output out/film.avi": ".png, .html or .npz, got out/film.avi",

@@ -137,6 +137,17 @@ def test_a_policys_fault_has_its_place(policies, capsys, function, message, line
     assert len(said) < 700
 
 
+@pytest.mark.parametrize(("command", "module"), [("rollout", "rollout"), ("eval", "evaluate"), ("render", "acting")])
+def test_a_policys_name_is_read_before_the_tasks_are_loaded(monkeypatch, capsys, command, module):
+    def build(*args, **kwargs):
+        pytest.fail("the tasks were loaded")
+
+    monkeypatch.setattr(f"mjx_metaworld.cli.{module}.build", build)
+    with pytest.raises(SystemExit, match="2"):
+        main([command, "reach-v3", "--policy", "expret"])
+    assert "unknown policy 'expret'; expected expert, random, or" in capsys.readouterr().err
+
+
 def test_what_is_no_policy_is_told(policies):
     env = mw.make("reach-v3")
     for name, message in (

@@ -20,7 +20,7 @@ def test_an_accuracy_is_the_default_or_another_with_what_is_set():
     [
         ("boxes=3", "unknown setting 'boxes=3'; expected name=value with one of substeps, plane_pairs"),
         ("box_pairs", "unknown setting 'box_pairs'"),
-        ("box_pairs=1.5", "box_pairs must be a int such as 12, got '1.5'"),
+        ("box_pairs=1.5", "box_pairs must be an integer such as 12, got '1.5'"),
         ("max_contacts=5", "PhysicsConfig.max_contacts must be a multiple of 4, got 5"),
     ],
 )

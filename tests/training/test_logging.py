@@ -207,7 +207,8 @@ def test_the_command_line_makes_configurations():
     for bad, message in (
         (Train(preset="none"), "unknown preset 'none'; available: reach-v3-cpu"),
         (Train(set=("width=3",)), "expected name=value with one of num_envs"),
-        (Train(set=("num_envs=many",)), "num_envs must be a int such as 128, got 'many'"),
+        (Train(set=("num_envs=many",)), "num_envs must be an integer such as 128, got 'many'"),
+        (Train(set=("hidden=64",)), r"hidden must be a list such as \[128,128\], got '64'"),
         (Train(eval_goals=51), r"eval_goals must be in 1..50, got 51"),
         (Train(stop_at_success=2.0), r"stop_at_success must be in \(0, 1\], got 2.0"),
     ):
