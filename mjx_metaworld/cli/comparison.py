@@ -13,6 +13,9 @@ from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.parity.record import EpisodeOutcome
 
 
+_NOT_THERE = "Metaworld has no tasks with a dash, so there is nothing to compare these with."
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A task's success rate (at any step) and mean return on the same goals; None where metaworld lacks the task."""
@@ -58,8 +61,9 @@ def comparison_table(title: str, rows: Sequence[Comparison]) -> Table:
         if without_there and len(in_both) > 1:
             means.append(_cells(mean_of(len(in_both), " of metaworld's"), _average(in_both), "{:.1%}"))
     headings = ("success\nhere", "success\nCPU", "mean\nreturn\nhere", "mean\nreturn\nCPU")
-    caption = OVER_TASKS if means else None
-    return figure_table("task", headings, shown + means, title, {len(shown)}, caption)
+    captions = [OVER_TASKS] if means else []
+    captions += [_NOT_THERE] if len(in_both) < len(rows) else []
+    return figure_table("task", headings, shown + means, title, {len(shown)}, " ".join(captions) or None)
 
 
 def _average(rows: Sequence[Comparison], without_there: bool = False) -> Comparison:

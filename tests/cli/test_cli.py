@@ -75,6 +75,7 @@ def test_means_are_over_the_same_tasks_on_both_sides():
         shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines()]
         assert [cells for cells in shown if cells and cells[0].startswith("mean")] == means
         assert "that of returns mixes" in out.getvalue()
+        assert ("nothing to compare" in out.getvalue()) == (lacking in given)
 
 
 def test_tables_are_cut_off_nowhere():
