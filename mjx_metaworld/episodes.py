@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.types import State, StochasticPolicy, Transition, on_host
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def run_episodes(
     compiling = None if bars is None else bars.add_task("compiling", total=None)
     start = time.perf_counter()
     episodes = begin_episodes(reset())
-    keys = jax.random.split(jax.random.key(seed), num_steps // steps_per_call)
+    keys = jax.random.split(key_of_seed(seed), num_steps // steps_per_call)
     compiled = jit(advance).lower(episodes, keys[0]).compile()
     compile_seconds = time.perf_counter() - start
     stepping = None

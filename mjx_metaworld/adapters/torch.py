@@ -19,6 +19,7 @@ from mjx_metaworld.adapters import torch_tensors as tensors  # before `torch`: i
 from mjx_metaworld.adapters.torch_tensors import torch
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import Episodes, EpisodeStats, begin_episodes, no_episodes
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.types import Metrics, State
 from mjx_metaworld.vector import VectorEnv, select_envs
 
@@ -103,7 +104,7 @@ class TorchEnv:
     def seed(self, seed: int) -> None:
         """Choose what the next `reset` draws, and the resets after it."""
         alone = self.vector_env.sharding is None
-        self._key = jax.device_put(jax.random.key(seed), self._jax_device if alone else None)
+        self._key = jax.device_put(key_of_seed(seed), self._jax_device if alone else None)
 
     @property
     def state(self) -> State:

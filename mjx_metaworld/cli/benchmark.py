@@ -14,6 +14,7 @@ from mjx_metaworld.build.machine import cpu_cores, describe_machine, versions
 from mjx_metaworld.cli.memory import release_freed
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import make
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.physics.backend import Backend
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.config import Execution, PhysicsConfig
@@ -134,7 +135,7 @@ class Batch:
             state, transition = rollout(self.vector_env, policy, key, steps_per_call, state)
             return state, transition.reward.mean()
 
-        self._key = jax.random.key(seed)
+        self._key = key_of_seed(seed)
         start = time.perf_counter()
         with compiling_anew():
             reset = jit(self.vector_env.reset).lower(self._key).compile()

@@ -12,7 +12,6 @@ from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.episodes import EpisodeStats
 from mjx_metaworld.parity.record import EpisodeOutcome
 
-
 _NOT_THERE = "Metaworld has no tasks with a dash, so there is nothing to compare these with."
 
 

@@ -19,6 +19,7 @@ from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import run_episodes
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.rendering.images import (
     VIDEO_SUFFIXES,
     labelled,
@@ -121,7 +122,7 @@ def _simulated(bars: Progress, args: Render) -> tuple[MetaWorldEnv, Trajectory, 
     stride = max(1, args.num_steps // (args.moments - 1)) if args.is_sheet else args.every
     num_steps = stride * (args.moments - 1) if args.is_sheet else max(1, args.num_steps // stride) * stride
     env, act, _ = open_acting(bars, args.tasks, args.policy, args.num_steps, args.physics)
-    keys = jax.random.split(jax.random.key(args.seed), len(env.tasks))
+    keys = jax.random.split(key_of_seed(args.seed), len(env.tasks))
     run = run_episodes(
         env,
         act,

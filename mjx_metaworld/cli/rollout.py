@@ -16,6 +16,7 @@ from mjx_metaworld.cli.run import build, check_policy_name, load_policy, progres
 from mjx_metaworld.cli.tables import figure_table
 from mjx_metaworld.compile import jit
 from mjx_metaworld.episodes import batched, run_episodes
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.suites import resolve
 
@@ -56,7 +57,7 @@ def run_rollout(args: Rollout, console: Console) -> list[TaskOutcome]:
     if args.num_envs < num_tasks:
         raise ValueError(f"num_envs must be at least the number of tasks, {num_tasks}, got {args.num_envs}")
     check_policy_name(args.policy)
-    keys = jax.random.split(jax.random.key(args.seed), args.num_envs)
+    keys = jax.random.split(key_of_seed(args.seed), args.num_envs)
     task = np.arange(args.num_envs) % num_tasks
     with progress_bars(console) as bars:
         env = build(bars, args.tasks, max_episode_steps=args.num_steps, physics=physics_of(args.physics))

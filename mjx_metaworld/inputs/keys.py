@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt
 
+from mjx_metaworld.physics.checks import check_integer
+
 # A key of one environment, typed or raw; a raw one is of the generator that `jax_default_prng_impl` names.
 PRNGKey: TypeAlias = Key[Array, ""] | UInt[Array, " words"]
 
@@ -39,6 +41,19 @@ def as_typed(key: Any, impl: Any = None) -> Array:
             return jax.random.wrap_key_data(jnp.asarray(key), impl=impl)
     got = f"an array of {key.dtype}" if hasattr(key, "dtype") else repr(key)
     raise TypeError(f"key must be a random key, as jax.random.key(0) or jax.random.PRNGKey(0) makes one, got {got}")
+
+
+def key_of_seed(seed: Any, impl: Any = None) -> Array:
+    """The typed key of a seed; a larger one would be that of another seed, as JAX takes 32 bits of it.
+
+    Args:
+        seed: at least 0 and less than 2^32.
+        impl: the generator; by default JAX's default.
+
+    Raises:
+        ValueError: if the seed is no such integer.
+    """
+    return jax.random.key(check_integer("seed", seed, 0, 2**32 - 1), impl=impl)
 
 
 def as_words(key: Any) -> tuple[Array, Any]:

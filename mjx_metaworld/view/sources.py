@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Key
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Act
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, goals
 from mjx_metaworld.tasks.spec import ACTION_SCALE, TaskSpec
 from mjx_metaworld.trajectory import Trajectory
@@ -133,7 +134,7 @@ class Simulation:
         self.env, self.specs, self.num_lanes = env, env.tasks, len(choice.tasks)
         self.control = nobody(self.num_lanes)
         self._act = act
-        self._key = jax.random.key(seed)
+        self._key = key_of_seed(seed)
         self._goals = [goals([spec], GOALS_SEED)[0] for spec in env.tasks]
         self._advance: Any = None
         self.restart(choice)
