@@ -1,4 +1,4 @@
-"""What a soak found: a row of the results, and the two tables of the page."""
+"""Report of a soak: a row of the results, and the two tables of the page."""
 
 from __future__ import annotations
 
