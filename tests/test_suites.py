@@ -9,6 +9,7 @@ import jax
 import metaworld
 import numpy as np
 import pytest
+from metaworld import env_dict
 from metaworld.types import Task
 
 import mjx_metaworld.suites as suites
@@ -22,9 +23,9 @@ def reference_goals(tasks: list[Task]) -> dict[str, np.ndarray]:
     return {name: np.array(vectors) for name, vectors in rand_vecs.items()}
 
 
-def assert_same_goals(benchmark: metaworld.Benchmark, tasks: str, seed: int) -> None:
+def assert_same_goals(drawn: list[Task], tasks: str | list[str], seed: int) -> None:
     names = [spec.name for spec in suites.resolve(tasks)]
-    expected = reference_goals(benchmark.train_tasks)
+    expected = reference_goals(drawn)
     assert list(expected) == names
     for name, vectors in zip(names, suites.goals(tasks, seed), strict=True):
         np.testing.assert_array_equal(vectors, expected[name], err_msg=name)  # the same draws: equal to the last bit
@@ -32,7 +33,7 @@ def assert_same_goals(benchmark: metaworld.Benchmark, tasks: str, seed: int) -> 
 
 @pytest.mark.parametrize("name", ["reach-v3", "push-v3", "peg-insert-side-v3"])  # rejections: some, none, some
 def test_goals_equal_mt1(name: str) -> None:
-    assert_same_goals(metaworld.MT1(name, seed=7), name, seed=7)
+    assert_same_goals(metaworld.MT1(name, seed=7).train_tasks, name, seed=7)
 
 
 def test_goals_equal_ml1s_train_and_test_tasks() -> None:
@@ -42,14 +43,23 @@ def test_goals_equal_ml1s_train_and_test_tasks() -> None:
         np.testing.assert_array_equal(vectors, reference_goals(tasks)["reach-v3"])
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(42, marks=pytest.mark.full)])
+def test_goals_of_a_suite_equal_metaworlds() -> None:
+    """Its tasks draw from one generator, some with rejections; three of MT10, by what makes MT10's goals."""
+    names = ["reach-v3", "peg-insert-side-v3", "push-v3"]
+    classes = {name: env_dict.ALL_V3_ENVIRONMENTS[name] for name in names}
+    settings = {name: env_dict.MT10_V3_ARGS_KWARGS[name] for name in names}
+    assert_same_goals(metaworld._make_tasks(classes, settings, metaworld._MT_OVERRIDE, seed=0), names, 0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", [0, 42])
 def test_goals_equal_mt10(seed: int) -> None:
-    assert_same_goals(metaworld.MT10(seed=seed), "MT10", seed)
+    assert_same_goals(metaworld.MT10(seed=seed).train_tasks, "MT10", seed)
 
 
 @pytest.mark.full
 def test_goals_equal_mt50() -> None:
-    assert_same_goals(metaworld.MT50(seed=3), "MT50", seed=3)
+    assert_same_goals(metaworld.MT50(seed=3).train_tasks, "MT50", seed=3)
 
 
 @pytest.mark.full
