@@ -138,6 +138,12 @@ def test_an_altered_record_is_left_out_with_a_warning(tmp_path):
     file.write_text("".join(map(line_of, lines)).replace('"env_steps": 20', '"env_steps": 21'))
     with pytest.warns(UserWarning, match=rf"line 2 of {file} was altered and is left out"):
         assert read_records(tmp_path) == [lines[0], lines[2]]
+    file.write_text("[1]\n")
+    with pytest.warns(UserWarning, match=rf"line 1 of {file} was altered and is left out"):
+        assert read_records(tmp_path) == []
+    file.write_text(line_of(lines[0]).replace('"crc"', '"#rc"'))  # none of the others has a checksum, either
+    with pytest.warns(UserWarning, match=rf"line 1 of {file} was altered and is left out"):
+        assert read_records(tmp_path) == []
     file.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "it')  # of before, and cut short
     with warnings.catch_warnings():
         warnings.simplefilter("error")
