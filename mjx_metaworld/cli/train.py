@@ -22,7 +22,7 @@ from mjx_metaworld.processes.cluster import connect
 from mjx_metaworld.processes.hosts import from_leader, is_leader
 from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.checkpoint import BEST
-from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of
+from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, tasks_text
 from mjx_metaworld.training.run_folder import RUN_FILE, read_run
 from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
@@ -116,7 +116,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
         sinks=sinks,
     )
     progress = trained.progress
-    tasks = config.tasks if isinstance(config.tasks, str) else ",".join(config.tasks)
+    tasks = tasks_text(config)
     console.print(
         f"{tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
         f"{progress.seconds:,.0f} s. {suggestion(tasks, folder, config.randomise)}",
