@@ -41,9 +41,9 @@ from mjx_metaworld.training.soft_actor import Batch, Figures, Learner, SoftActor
 from mjx_metaworld.types import Transition
 
 _NUM_CRITICS = 2  # of which the one with the smaller mean counts
-# The outermost atom, beyond which values are clipped. Where rewards were seen over a whole episode values lie in [-1, 1],
-# and the rest is for the entropy's worth; a success that so far came late is worth more, since its divisor knows only
-# the rewards that were seen.
+# The outermost atom, beyond which values are clipped. Where rewards were seen over a whole episode, values lie in
+# [-1, 1] and the rest is for the entropy's worth; a success that so far came late is worth more, since its divisor
+# knows only the rewards that were seen.
 _LARGEST_VALUE = 1.25
 
 
