@@ -15,7 +15,7 @@ import numpy as np
 
 from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.training.checkpoint import BEST, CHECKPOINTS
-from mjx_metaworld.training.config import PRESETS, algorithm_name, as_json
+from mjx_metaworld.training.config import PRESETS, algorithm_name, as_json, tasks_text
 from mjx_metaworld.training.records import EVALUATION, ITERATION, START, read_records
 from mjx_metaworld.training.run_folder import Run, read_run
 
@@ -120,14 +120,14 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
         opengl = json.loads(call_cli("eval", policy, "--renderer", "opengl", "--json"))
         seeing = {name: algorithm[name] for name in ("cameras", "picture_size")}
         seeing |= {"feels_hand": algorithm["see_hand"], "success_opengl": mean(row["success_here"] for row in opengl)}
-    args = arguments_of(run)
-    held_out = [row for row in rows if row.tasks not in (None, args.tasks)]
+    args, tasks = arguments_of(run), tasks_text(run.config)
+    held_out = [row for row in rows if row.tasks not in (None, tasks)]
     rows = [row for row in rows if row not in held_out]
     returns = [row.return_there for row in rows if row.return_there is not None]
     # A run that was stopped between two evaluations has a later policy than that of the last one.
     last = max((*records, *read_records(folder, ITERATION)), key=lambda record: record["env_steps"])
     return Result(
-        task=args.tasks,
+        task=tasks,
         seed=args.seed,
         # The seed comes last and always, so that the runs of several seeds begin alike.
         command=f"{command_of(dataclasses.replace(args, seed=0))} --seed {args.seed}",
@@ -153,7 +153,7 @@ def evaluate_run(folder: Path, seconds: float | None = None) -> Result:
 def arguments_of(run: Run) -> Train:
     """The shortest arguments of `mjx-metaworld train` that make a run with the presets of today."""
     config = run.config
-    tasks = config.tasks if isinstance(config.tasks, str) else ",".join(config.tasks)
+    tasks = tasks_text(config)
     name = algorithm_name(config.algorithm)
     bases = [Train(tasks, algo=cast(Any, name), seed=_seed(run), randomise=config.randomise)]
     alike = [entry.name for entry in PRESETS if type(entry.config.algorithm) is type(config.algorithm)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,13 @@ from mjx_metaworld.training.curves import Axis, Curve, Group, common_end, group_
 from mjx_metaworld.training.plots import draw_groups
 
 _SUFFIXES = (".png", ".svg", ".pdf")
+_OWN_PATTERN = "a pattern in quotes ('out/train/*') leaves out what is no run with an evaluation"
+
+# In words, with what a figure is divided by and how it is written.
+_AXES: dict[Axis, tuple[str, float, str]] = {
+    "env_steps": ("environment steps", 1.0, ",.0f"),
+    "seconds": ("wall clock, in minutes", 60.0, ",.1f"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,10 @@ class Compare:
 
 @dataclass(frozen=True)
 class TaskFigure:
-    """Success of a group in a task at the group's end."""
+    """Success of a group in a task at the group's end; None where no place is known of all its runs."""
 
     task: str
-    success: Estimate
+    success: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -63,15 +71,16 @@ class GroupFigures:
 
     label: str
     runs: list[str]  # folders
-    env_steps: list[float]  # of each run up to the group's end, which is that of its shortest run
+    env_steps: list[float]  # of each run up to the group's end, which is that of its shortest run; its own if none is
     seconds: list[float]
-    mean: Estimate  # over runs and tasks, at the end
-    interquartile_mean: Estimate
+    mean: Estimate | None  # over runs and tasks, at the end; None where no place is known of all runs
+    interquartile_mean: Estimate | None
     after_env_steps: Estimate | None  # mean at the place that all groups share; None where it is not known
     after_seconds: Estimate | None
     tasks: list[TaskFigure]
     over_env_steps: list[Point]
     over_seconds: list[Point]
+    gaps: list[str]  # reasons why there is no mean over environment steps or wall clock
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ def run_compare(args: Compare, console: Console) -> ComparedRuns:
     console.print(*_tables(figures, env_steps, seconds, console.width), sep="\n")
     if len(groups[0].tasks) > 1:
         console.print(*_task_tables(figures, console.width), sep="\n")
+    for reason in (reason for row in figures for reason in row.gaps):
+        console.print(reason, markup=False, highlight=False)
     console.print(
         "Success at any step on the frozen goals; middle half: interquartile mean over seeds and tasks. In brackets "
         "95 % of a bootstrap over the seeds, drawn for each task by itself: of few seeds it is too narrow. A run that "
@@ -111,37 +122,74 @@ def run_compare(args: Compare, console: Console) -> ComparedRuns:
 
 
 def _read(names: Sequence[str]) -> list[Curve]:
-    """Curves of the folders that are named or match a pattern, each folder once."""
+    """Curves of the folders that are named or match a pattern, each folder once.
+
+    What matches a pattern and is no run with an evaluation is left out with a warning.
+    """
     folders: dict[Path, Path] = {}
+    named: set[Path] = set()
     for name in names:
-        matching = sorted(glob.glob(name)) if glob.has_magic(name) and not Path(name).exists() else [name]
+        is_pattern = glob.has_magic(name) and not Path(name).exists()
+        matching = [Path(path) for path in (sorted(glob.glob(name)) if is_pattern else [name])]
         if not matching:
             raise ValueError(f"no folder matches {name}")
-        folders |= {Path(path).resolve(): Path(path) for path in matching if Path(path).resolve() not in folders}
+        for path in matching:
+            folders.setdefault(path.resolve(), path)
+        named |= set() if is_pattern else {path.resolve() for path in matching}
     if not folders:
         raise ValueError("name at least one folder of a training run")
-    return [read_curve(folder) for folder in folders.values()]
+    curves = []
+    for place, folder in folders.items():
+        try:
+            curves.append(read_curve(folder))
+        except ValueError as error:
+            if place in named:
+                raise ValueError(f"{error}; {_OWN_PATTERN}" if len(named) > 1 else str(error)) from error
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    if not curves:
+        raise ValueError(f"no run with an evaluation matches {', '.join(names)}")
+    return curves
 
 
 def _figures(group: Group, env_steps: float, seconds: float) -> GroupFigures:
-    end = group.end("env_steps")
-    last = group.scores("env_steps", np.array([end]))
+    is_known = group.gap("env_steps") is None
+    end = group.end("env_steps") if is_known else np.inf
+    last = group.scores("env_steps", np.array([end])) if is_known else None
     return GroupFigures(
         label=group.label,
         runs=[str(curve.folder) for curve in group.curves],
-        env_steps=[min(end, curve.env_steps[-1]) for curve in group.curves],
+        env_steps=[min(end, float(curve.env_steps[-1])) for curve in group.curves],
         seconds=[float(np.interp(end, curve.env_steps, curve.seconds)) for curve in group.curves],
         mean=_single(last, mean),
         interquartile_mean=_single(last, interquartile_mean),
         after_env_steps=_at(group, "env_steps", env_steps),
         after_seconds=_at(group, "seconds", seconds),
-        tasks=[TaskFigure(task, _single(last[:, :, i : i + 1], mean)) for i, task in enumerate(group.tasks)],
+        tasks=[
+            TaskFigure(task, _single(None if last is None else last[:, :, i : i + 1], mean))
+            for i, task in enumerate(group.tasks)
+        ],
         over_env_steps=_points(group, "env_steps"),
         over_seconds=_points(group, "seconds"),
+        gaps=_gaps(group),
     )
 
 
-def _single(scores: np.ndarray, statistic: Statistic) -> Estimate:
+def _gaps(group: Group) -> list[str]:
+    """Reasons why a group has no mean over environment steps or wall clock, with the runs that it is due to."""
+    reasons = []
+    for axis, (name, unit, form) in _AXES.items():
+        if (gap := group.gap(axis)) is not None:
+            first, last = gap
+            reasons.append(
+                f"{group.label}: no mean over {name}, since {first.folder} was last evaluated after "
+                f"{first.end(axis) / unit:{form}} and {last.folder} first after {last.begin(axis) / unit:{form}}."
+            )
+    return reasons
+
+
+def _single(scores: np.ndarray | None, statistic: Statistic) -> Estimate | None:
+    if scores is None:
+        return None
     (only,) = estimate(scores, statistic)
     return only
 

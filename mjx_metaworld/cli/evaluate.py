@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
+from mjx_metaworld.cli.acting import EXPERT
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.evaluation import Evaluation
 from mjx_metaworld.cli.run import build, check_policy_name, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import batched, run_episodes
-from mjx_metaworld.inputs.folders import missing_folder
+from mjx_metaworld.inputs.folders import is_folder, missing_folder
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.parity.episodes import collect, reference_episodes
 from mjx_metaworld.parity.record import EpisodeOutcome, run_reference_episode
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_trials import TrialFigures
 
 _OF_TRIALS = "adaptation_episodes, evaluation_episodes and likely_actions"
+_REFERENCE_PROCESSES = 2
 _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
 
@@ -46,14 +48,15 @@ class Eval:
     tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK|RUN]")] = "MT10"
     reference: bool = False  # evaluate a checkpoint on CPU metaworld, too; other policies always are
     renderer: Literal["device", "opengl"] = "device"  # draws here what a checkpoint sees; CPU metaworld has OpenGL
-    policy: str = "expert"  # expert (there metaworld's own), or module:function, env -> ((obs, task) -> action)
+    # expert, the default (there metaworld's own), or module:function, env -> ((obs, task) -> action)
+    policy: str | None = None
     num_goals: int | None = None  # of the 50 frozen goals a task; by default 10, of a checkpoint 50
     num_steps: int | None = None  # control steps an episode, at most 500; by default 200, of a checkpoint 500
     seed: int = GOALS_SEED  # of the frozen goals
     randomise: tuple[str, ...] = ()  # what a checkpoint's episodes draw: friction=0.5,1.5 or module:function
     physics: tuple[str, ...] = ()  # the engine's accuracy where not the default or the run's: max_contacts=64
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
-    processes: int = 2  # that run the reference's experts
+    processes: int | None = None  # that run the reference's experts, by default 2
     adaptation_episodes: int | None = None  # of a checkpoint that learns in trials, before the episodes that count
     evaluation_episodes: int | None = None  # of such a checkpoint, that count; by default 1
     likely_actions: bool = False  # of such a checkpoint, in the episodes that count, instead of drawn ones
@@ -63,7 +66,7 @@ class Eval:
             raise ValueError(f"num_goals must be in 1..{NUM_GOALS}, got {self.num_goals}")
         if self.num_steps is not None and not 1 <= self.num_steps <= EPISODE_STEPS:
             raise ValueError(f"num_steps must be in 1..{EPISODE_STEPS}, got {self.num_steps}")
-        if self.processes < 1:
+        if self.processes is not None and self.processes < 1:
             raise ValueError(f"processes must be positive, got {self.processes}")
         if self.adaptation_episodes is not None and self.adaptation_episodes < 0:
             raise ValueError(f"adaptation_episodes must not be negative, got {self.adaptation_episodes}")
@@ -82,7 +85,7 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
         CheckpointError: if a folder is named that holds no usable checkpoint.
     """
     in_trials = args.likely_actions or not (args.adaptation_episodes is None and args.evaluation_episodes is None)
-    if Path(args.tasks).is_dir():
+    if is_folder(Path(args.tasks)):
         return _evaluate_run(Path(args.tasks), args, in_trials, console)
     if in_trials:
         raise ValueError(f"{_OF_TRIALS} are for checkpoints of policies with memory")
@@ -111,6 +114,12 @@ def _evaluate_run(
     from mjx_metaworld.training.config import trial_episodes_of
     from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 
+    given = {"policy": args.policy, "one_hot": args.one_hot or None, "processes": args.processes}
+    refused = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    if refused:
+        raise ValueError(
+            f"policy, one_hot and processes are for tasks; {folder} has a policy of its own, got {refused}"
+        )
     settings = _settings(args, NUM_GOALS, EPISODE_STEPS)
     if trial_episodes_of(read_run(find_checkpoint(folder).run).config.algorithm) is None:
         if in_trials:
@@ -131,19 +140,21 @@ def _evaluate_run(
 
 
 def _compare(args: Eval, settings: Evaluation, console: Console) -> list[Comparison]:
-    check_policy_name(args.policy)
+    named = EXPERT if args.policy is None else args.policy
+    check_policy_name(named)
     with progress_bars(console) as bars, contextlib.ExitStack() as background:
         physics, num_steps = physics_of(settings.physics), settings.num_steps
         env = build(bars, args.tasks, one_hot=args.one_hot, max_episode_steps=EPISODE_STEPS, physics=physics)
-        policy = load_policy(env, args.policy)
+        policy = load_policy(env, named)
         rand_vecs = settings.rand_vecs(args.tasks)
         names = [spec.name for spec in env.tasks]
         there = [i for i, spec in enumerate(env.tasks) if in_metaworld(spec)]
         reference = None
-        if args.policy == "expert":
+        if named == EXPERT:
+            vectors = [rand_vecs[i] for i in there]
             reference = background.enter_context(
                 reference_episodes(
-                    [names[i] for i in there], [rand_vecs[i] for i in there], num_steps, processes=args.processes
+                    [names[i] for i in there], vectors, num_steps, processes=args.processes or _REFERENCE_PROCESSES
                 )
             )
         run = run_episodes(
@@ -162,7 +173,7 @@ def _compare(args: Eval, settings: Evaluation, console: Console) -> list[Compari
     outcomes = [by_task.get(i, []) for i in range(len(names))]
     stats = jax.tree.map(lambda x: x.reshape(len(names), settings.num_goals), run.stats)
     rows = compare(names, stats, outcomes)
-    title = f"{args.tasks}: {args.policy}, {settings.described()}, {num_steps} steps"
+    title = f"{args.tasks}: {named}, {settings.described()}, {num_steps} steps"
     title += "".join(f", {text}" for text in settings.physics)
     console.print(comparison_table(title, rows))
     return rows

@@ -107,7 +107,7 @@ COMMANDS = (
         "Compare",
         "run_compare",
         "Compare training runs: success over environment steps and wall clock, with intervals over seeds.",
-        ("out/train/reach-v3-*", "out/ppo-* out/sac-* --labels PPO SAC --minutes 30"),
+        ("'out/train/reach-v3-*'", "out/ppo-* out/sac-* --labels PPO SAC --minutes 30"),
     ),
     Command(
         "export",

@@ -22,17 +22,20 @@ from mjx_metaworld.processes.cluster import connect
 from mjx_metaworld.processes.hosts import from_leader, is_leader
 from mjx_metaworld.suites import in_metaworld, resolve
 from mjx_metaworld.training.checkpoint import BEST
-from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of
+from mjx_metaworld.training.config import ALGORITHMS, PRESETS, TrainConfig, preset, sight_of, tasks_text
 from mjx_metaworld.training.run_folder import RUN_FILE, read_run
 from mjx_metaworld.training.sinks import weights_and_biases
 from mjx_metaworld.training.train import run_folder, train
+
+_DEFAULT_TASKS = "reach-v3"
 
 
 @dataclass(frozen=True)
 class Train:
     """Learn tasks from scratch; the same command again goes on from the last checkpoint."""
 
-    tasks: Annotated[Positional[str], arg(metavar="[SUITE|TASK]")] = "reach-v3"  # what to learn
+    # What to learn; by default the tasks of --preset, or reach-v3 where none is given.
+    tasks: Annotated[Positional[str | None], arg(metavar="[SUITE|TASK]")] = None
     algo: Literal["ppo", "sac", "fastsac", "rl2", "clone"] = "ppo"
     preset: str | None = None  # a ready-made configuration; by default that of the task on CPU, if there is one
     seed: int = 0
@@ -97,9 +100,8 @@ def run_train(args: Train, console: Console) -> TrainResult:
         devices = claim_devices_of_all(config.algorithm.num_envs, args.devices)
         console = console if is_leader() else Console(quiet=True)
     else:
-        # Cameras use all cores of a CPU, however many devices these are to JAX.
-        usual = 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
-        devices = claim_devices(usual if args.devices is None else args.devices)
+        # To look for what suits starts JAX, after which a CPU's devices cannot become more.
+        devices = claim_devices(_usual_devices(config) if args.devices is None else args.devices)
     sinks = [weights_and_biases(args.wandb)] if args.wandb is not None and is_leader() else []
     folder, impl = from_leader(lambda: _begun(args, config))
     folder, key = Path(folder), jax.random.key(args.seed, impl=impl)
@@ -114,9 +116,10 @@ def run_train(args: Train, console: Console) -> TrainResult:
         sinks=sinks,
     )
     progress = trained.progress
+    tasks = tasks_text(config)
     console.print(
-        f"{args.tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
-        f"{progress.seconds:,.0f} s. {suggestion(args.tasks, folder, config.randomise)}",
+        f"{tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
+        f"{progress.seconds:,.0f} s. {suggestion(tasks, folder, config.randomise)}",
         highlight=False,
     )
     best = trained.best or progress
@@ -127,6 +130,11 @@ def run_train(args: Train, console: Console) -> TrainResult:
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
 
 
+def _usual_devices(config: TrainConfig) -> int:
+    """Devices where no number is given; cameras use all cores of a CPU, however many devices these are to JAX."""
+    return 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
+
+
 def _begun(args: Train, config: TrainConfig) -> tuple[str, str | None]:
     """Folder of the run, and the implementation of its random keys if it has begun."""
     folder = args.output or run_folder(config, jax.random.key(args.seed))
@@ -135,7 +143,7 @@ def _begun(args: Train, config: TrainConfig) -> tuple[str, str | None]:
 
 def command_of(args: Train) -> str:
     """The command line with these arguments, as a shell takes it."""
-    words = ["mjx-metaworld", "train", args.tasks]
+    words = ["mjx-metaworld", "train", *([] if args.tasks is None else [args.tasks])]
     for field in dataclasses.fields(args):
         value = getattr(args, field.name)
         if field.name != "tasks" and value != field.default:
@@ -163,11 +171,15 @@ def configuration(args: Train) -> TrainConfig:
     Raises:
         ValueError: if something is unknown or does not fit.
     """
-    config = TrainConfig(args.tasks, ALGORITHMS[args.algo].config())
-    named = args.tasks.removesuffix("-train")  # meta-learning is named by both splits
+    tasks = _DEFAULT_TASKS if args.tasks is None else args.tasks
+    config = TrainConfig(tasks, ALGORITHMS[args.algo].config())  # where there is no preset
+    named = tasks.removesuffix("-train")  # meta-learning is named by both splits
     own = f"{named}-cpu" if args.algo == "ppo" else f"{named}-{args.algo}-cpu"
-    if args.preset is not None or any(entry.name == own for entry in PRESETS):
-        config = preset(args.preset or own)
+    if args.preset is not None:
+        config = preset(args.preset)
+        tasks = config.tasks if args.tasks is None else args.tasks
+    elif any(entry.name == own for entry in PRESETS):
+        config = preset(own)
     names = ("env_steps", "eval_every", "eval_goals", "checkpoint_every", "stop_at_success")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.randomise:
@@ -177,4 +189,4 @@ def configuration(args: Train) -> TrainConfig:
     algorithm = with_settings(config.algorithm, args.set)
     if type(algorithm) is not ALGORITHMS[args.algo].config:
         raise ValueError(f"the preset {args.preset!r} is not for --algo {args.algo}")
-    return dataclasses.replace(config, tasks=args.tasks, algorithm=algorithm, **changes)
+    return dataclasses.replace(config, tasks=tasks, algorithm=algorithm, **changes)

@@ -8,6 +8,14 @@ _RUN_FILE = "run.json"  # that a training run's folder holds
 _SHOWN = 8  # names at most
 
 
+def is_folder(path: Path) -> bool:
+    """True of a folder; names of tasks may be longer than a file's can be."""
+    try:
+        return path.is_dir()
+    except OSError:  # Python before 3.14
+        return False
+
+
 def no_run(path: Path) -> str:
     """Words for a path that is to be a training run's folder and is not."""
     return f"{path} holds no training run{runs_within(path)}" if path.is_dir() else missing_folder(path)

@@ -85,6 +85,11 @@ def algorithm_name(config: AlgorithmConfig) -> str:
     raise ValueError(f"no algorithm has the configuration {config!r}; there are {', '.join(ALGORITHMS)}")
 
 
+def tasks_text(config: TrainConfig) -> str:
+    """Tasks of a configuration as a command line takes them."""
+    return config.tasks if isinstance(config.tasks, str) else ",".join(config.tasks)
+
+
 def sight_of(config: AlgorithmConfig) -> Sight | None:
     """The sight of the policy that a configuration trains; None where it acts on observations."""
     return config.sight() if isinstance(config, CloneConfig) else None

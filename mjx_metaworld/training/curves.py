@@ -21,6 +21,10 @@ from mjx_metaworld.training.run_folder import RUN_FILE, Run, read_run
 
 Axis = Literal["env_steps", "seconds"]
 
+# The training loop takes the mean over all episodes at once, the mean of the tasks' means may be a rounding error below
+# it. An episode more or less is far more than this.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -38,7 +42,11 @@ class Curve:
     def solved(self) -> bool:
         """True of a run that ended because it had learnt enough; its last success counts for what would follow."""
         enough = self.run.config.stop_at_success
-        return enough is not None and bool(self.success[-1].mean() >= enough)
+        return enough is not None and bool(self.success[-1].mean() >= enough - _ROUNDING)
+
+    def begin(self, axis: Axis) -> float:
+        """Place of the first evaluation, before which nothing is known."""
+        return float(getattr(self, axis)[0])
 
     def end(self, axis: Axis) -> float:
         """Place to which the curve is known."""
@@ -64,7 +72,7 @@ class Group:
 
     def begin(self, axis: Axis) -> float:
         """First place at which all runs have been evaluated."""
-        return max(float(getattr(curve, axis)[0]) for curve in self.curves)
+        return max(curve.begin(axis) for curve in self.curves)
 
     def known(self, axis: Axis) -> float:
         """Place to which something is known of all runs."""
@@ -74,8 +82,18 @@ class Group:
         """Last place at which something is known of all runs and one of them was evaluated."""
         return min(self.known(axis), max(float(getattr(curve, axis)[-1]) for curve in self.curves))
 
+    def gap(self, axis: Axis) -> tuple[Curve, Curve] | None:
+        """Run that ended before another one was first evaluated, and this other; None where all have a range in common.
+
+        No place is then known of all runs: what is known of the later one at its begin says nothing of what it was
+        before.
+        """
+        first = min(self.curves, key=lambda curve: curve.end(axis))
+        last = max(self.curves, key=lambda curve: curve.begin(axis))
+        return (first, last) if first.end(axis) < last.begin(axis) else None
+
     def places(self, axis: Axis) -> Float[np.ndarray, " places"]:
-        """Places of all evaluations between begin and end."""
+        """Places of all evaluations between begin and end; none where there is a gap."""
         every = np.unique(np.concatenate([getattr(curve, axis) for curve in self.curves]))
         return every[(every >= self.begin(axis)) & (every <= self.end(axis))]
 
@@ -85,7 +103,11 @@ class Group:
 
 
 def common_end(groups: Sequence[Group], axis: Axis) -> float:
-    """Last place at which something is known of all groups and one of them was evaluated."""
+    """Last place at which something is known of all groups and one of them was evaluated.
+
+    Groups of which nothing is known at any place do not count, unless there are no others.
+    """
+    groups = [group for group in groups if group.gap(axis) is None] or groups
     return min(min(group.known(axis) for group in groups), max(group.end(axis) for group in groups))
 
 
@@ -95,6 +117,8 @@ def read_curve(folder: Path) -> Curve:
     Raises:
         ValueError: if there is no such folder, or it holds no run, a broken one, or one without an evaluation.
     """
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file, not the folder of a run")
     if not folder.is_dir():
         raise ValueError(missing_folder(folder))
     try:
@@ -118,6 +142,8 @@ def read_curve(folder: Path) -> Curve:
 
 def group_curves(curves: Sequence[Curve], labels: Sequence[str] = ()) -> list[Group]:
     """Put together the runs that differ in their random keys alone.
+
+    The same tasks in another order are another group: each task's frozen goals depend on the tasks before it.
 
     Args:
         curves: of runs of the same tasks, each run once.
@@ -156,10 +182,11 @@ def group_curves(curves: Sequence[Curve], labels: Sequence[str] = ()) -> list[Gr
 
 
 def _unlike(one: Curve, other: Curve) -> list[str]:
-    """Differences of two runs in words, but for their random keys."""
-    first, second = one.run.config, other.run.config
+    """Differences of two runs in words, but for their random keys; tasks count as they are, however they were named."""
+    first = one.run.config
+    second = dataclasses.replace(other.run.config, tasks=first.tasks)
     pairs = [(name, getattr(first, name), getattr(second, name)) for name in ("eval_goals", "goals_seed")]
-    pairs.append(("machine", one.where, other.where))
+    pairs += [("tasks", one.tasks, other.tasks), ("machine", one.where, other.where)]
     return differences(first, second) + [f"{name} {was!r}, now {now!r}" for name, was, now in pairs if was != now]
 
 
@@ -177,7 +204,7 @@ def _labels(firsts: Sequence[Curve]) -> list[str]:
 def _facts(curve: Curve) -> dict[str, str]:
     """Everything that tells groups apart, as text by name."""
     config = curve.run.config
-    facts = {"algorithm": algorithm_name(config.algorithm), "machine": curve.where}
+    facts = {"algorithm": algorithm_name(config.algorithm), "machine": curve.where, "tasks": ",".join(curve.tasks)}
     facts |= {name: str(getattr(config, name)) for name in ("reward_version", "eval_goals", "goals_seed")}
     facts["randomise"] = ",".join(config.randomise) or "nothing"
     changed = changed_fields(config.physics)

@@ -1,8 +1,9 @@
 """Soft actor-critic for many lanes and tasks: categorical critics, n-step returns, normalised networks.
 
 It takes after FastTD3 (Seo et al., 2025) and FlashSAC (2026): many lanes fill the buffer quickly, so that few updates
-of small networks suffice, and exploration differs by lane. An iteration is a short rollout of all lanes into the replay
-buffer and the updates due for it, in one program. As with SAC, checkpoints hold the buffer.
+of small networks suffice, and exploration differs by lane. The actor has a head for each task; the critics have none,
+and tell tasks by the observation's one-hot vector. An iteration is a short rollout of all lanes into the replay buffer
+and the updates due for it, in one program. As with SAC, checkpoints hold the buffer.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ from mjx_metaworld.training.soft_actor import (
 from mjx_metaworld.types import Transition
 
 _NUM_CRITICS = 2  # of which the one with the smaller mean counts
-_LARGEST_VALUE = 1.25  # the outermost atom; returns are scaled into [-1, 1], the rest is for the entropy's worth
+# The outermost atom, beyond which values are clipped. Where rewards were seen over a whole episode, values lie in
+# [-1, 1] and the rest is for the entropy's worth; a success that so far came late is worth more, since its divisor
+# knows only the rewards that were seen.
+_LARGEST_VALUE = 1.25
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ class _FastSAC(SoftActor):
         )
 
     def divisor(self, state: FastSACState) -> Float[Array, " tasks"]:
-        """Divisor of each task's rewards: its largest return, as if the episode had not been truncated."""
+        """Divisor of each task's rewards: its largest return so far, as if they had filled the episode and went on."""
         return state.returns.divisor() / (1.0 - self.config.gamma**self.env.episode_steps)
 
     def _logits(self, params: Any, obs: Array, action: Array) -> Float[Array, "critics n atoms"]:

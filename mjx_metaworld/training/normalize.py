@@ -118,7 +118,11 @@ def observe_rewards(
 
 
 class ReturnPeak(struct.PyTreeNode):
-    """Divisor of each task's rewards: the largest size of its discounted returns so far, so that all lie in [-1, 1]."""
+    """Divisor of each task's rewards: the largest size of the discounted sums of its past rewards so far.
+
+    These sums then lie in [-1, 1]; what follows a state may be worth more, where rewards are cut short soon after they
+    began.
+    """
 
     running: Float[Array, " envs"]  # each lane's discounted sum of its episode's past rewards
     peak: Float[Array, " tasks"]

@@ -52,14 +52,15 @@ def draw_success(curves: Mapping[str, Sequence[tuple[float, float, float]]], out
         ImportError: if matplotlib is missing.
     """
     figure = require("matplotlib.figure").Figure(figsize=(9, 3.5), layout="constrained")
+    lines: dict[str, Any] = {}
     for axes, scale in zip(figure.subplots(1, 2, sharey=True), _SCALES, strict=True):
         column = _SCALES.index(scale)
         for name, curve in curves.items():
             points = [(point[column] / scale.unit, 100 * point[2]) for point in curve]
-            axes.plot(*zip(*points, strict=True), marker=".", label=name)
+            lines.setdefault(name, axes.plot(*zip(*points, strict=True), marker=".")[0])
         _dress(axes, scale)
     figure.axes[0].set_ylabel("success on frozen goals (%)")
-    figure.axes[0].legend()
+    _legend(figure.axes[0], lines)
     _save(figure, output)
 
 
@@ -79,28 +80,34 @@ def draw_groups(groups: Sequence[Group], output: Path, *, by_task: bool = False)
     size = (10, 3.8 + 1.9 * rows)
     whole = require("matplotlib.figure").Figure(figsize=size, layout="constrained")
     above, below = (whole, None) if not rows else whole.subfigures(2, 1, height_ratios=(3.8, 1.9 * rows))
+    lines: dict[str, Any] = {}
     for axes, scale in zip(above.subplots(1, 2, sharey=True), _SCALES, strict=True):
         for i, group in enumerate(groups):
-            _draw_group(axes, group, scale, f"C{i}")
+            lines.setdefault(f"{group.label} ({len(group.curves)})", _draw_group(axes, group, scale, f"C{i}"))
         _dress(axes, scale)
     above.axes[0].set_ylabel("success on frozen goals (%)")
-    above.axes[0].legend(fontsize="small")
+    _legend(above.axes[0], lines, fontsize="small")
     if below is not None:
         for axes, task in zip(_panels(below, rows, len(tasks)), tasks, strict=True):
             for i, group in enumerate(groups):
                 _draw_task(axes, group, task, f"C{i}")
-            axes.set_title(task, fontsize="small")
+            axes.set_title(task, fontsize="small", parse_math=False)
         below.supxlabel(_SCALES[0].label, fontsize="small")
     _save(whole, output)
 
 
-def _draw_group(axes: Any, group: Group, scale: _Scale, color: str) -> None:
-    for curve in group.curves:
-        axes.plot(getattr(curve, scale.axis) / scale.unit, 100 * curve.success.mean(1), color=color, lw=0.6, alpha=0.5)
+def _draw_group(axes: Any, group: Group, scale: _Scale, color: str) -> Any:
+    """Draw the runs and their mean; the line that stands for them in a legend."""
+    is_alone = group.gap(scale.axis) is not None  # without a mean the runs' own evaluations are all there is
+    style = {"color": color, "lw": 0.6, "alpha": 0.5, "marker": "." if is_alone else None}
+    runs = [
+        axes.plot(getattr(curve, scale.axis) / scale.unit, 100 * curve.success.mean(1), **style)[0]
+        for curve in group.curves
+    ]
+    if is_alone:
+        return runs[0]
     places = group.places(scale.axis)
-    if len(places):
-        estimates = estimate(group.scores(scale.axis, places))
-        _draw_estimates(axes, places / scale.unit, estimates, color, f"{group.label} ({len(group.curves)})")
+    return _draw_estimates(axes, places / scale.unit, estimate(group.scores(scale.axis, places)), color)
 
 
 def _draw_task(axes: Any, group: Group, task: str, color: str) -> None:
@@ -109,14 +116,22 @@ def _draw_task(axes: Any, group: Group, task: str, color: str) -> None:
     if len(places):
         column = group.tasks.index(task)
         estimates = estimate(group.scores(scale.axis, places)[:, :, column : column + 1])
-        _draw_estimates(axes, places / scale.unit, estimates, color, None)
+        _draw_estimates(axes, places / scale.unit, estimates, color)
 
 
-def _draw_estimates(axes: Any, places: np.ndarray, estimates: list[Estimate], color: str, label: str | None) -> None:
-    axes.plot(places, [100 * point.value for point in estimates], color=color, marker=".", label=label)
+def _draw_estimates(axes: Any, places: np.ndarray, estimates: list[Estimate], color: str) -> Any:
+    (line,) = axes.plot(places, [100 * point.value for point in estimates], color=color, marker=".")
     low, high = ([getattr(point, end) for point in estimates] for end in ("low", "high"))
     if None not in (*low, *high):
         axes.fill_between(places, 100 * np.array(low), 100 * np.array(high), color=color, alpha=0.2, lw=0)
+    return line
+
+
+def _legend(axes: Any, lines: Mapping[str, Any], **options: Any) -> None:
+    """Draw a legend of lines by their names, as these are: to matplotlib $ is mathematics, and _ hides a line."""
+    legend = axes.legend(list(lines.values()), list(map(str, range(len(lines)))), **options)
+    for text, name in zip(legend.get_texts(), lines, strict=True):
+        text.set(text=name, parse_math=False)
 
 
 def _panels(figure: Any, rows: int, count: int) -> list[Any]:

@@ -56,6 +56,7 @@ from mjx_metaworld.training.trial_evaluation import TrialLength, make_trial_eval
 from mjx_metaworld.types import Policy
 from mjx_metaworld.vector import Device, VectorEnv
 
+_LONGEST_TASKS = 190  # bytes in a folder's name, for which file systems have 255 with algorithm, seed and digest
 _LAST_LINE: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
@@ -252,10 +253,13 @@ def _going_on(folder: Path, newest: int | None, algorithm: Algorithm, again: str
 def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     """Default folder of a run: its tasks, its algorithm and its seed below `out/train`.
 
-    Where that holds a run of other settings, the name ends in a digest of these, so that each run of a sweep has
-    its own and the same command finds it again.
+    Instead of tasks whose names are too long for a folder's it has their number and a digest. Where the folder holds a
+    run of other settings, its name ends in a digest of these, so that each run of a sweep has its own and the same
+    command finds it again.
     """
     tasks = config.tasks if isinstance(config.tasks, str) else "+".join(config.tasks)
+    if len(tasks.encode()) > _LONGEST_TASKS:
+        tasks = f"{len(resolve(config.tasks))}-tasks-{digest_of(tasks)[:8]}"
     words = key_words(key)
     half = len(words) // 2
     if half > 1 and words[:half] == words[half:]:  # "rbg" has the words of the default twice

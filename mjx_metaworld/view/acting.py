@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.episodes import Act
+from mjx_metaworld.inputs.folders import is_folder
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.types import State
 
@@ -33,7 +34,7 @@ class Acting(NamedTuple):
 
 def is_run(path: Path) -> bool:
     """True of the folder of a training run, and of its checkpoints' below: RUN/best, RUN/checkpoints/NUMBER."""
-    return path.is_dir() and any((folder / RUN_FILE).is_file() for folder in (path, *path.parents[:2]))
+    return is_folder(path) and any((folder / RUN_FILE).is_file() for folder in (path, *path.parents[:2]))
 
 
 def acting_of_run(path: Path, physics: Sequence[str] = ()) -> Acting:

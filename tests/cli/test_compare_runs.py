@@ -63,6 +63,46 @@ def test_labels_and_places_can_be_chosen(runs, capsys):
     assert (runs / "plot.svg").read_text().startswith("<?xml")
 
 
+def test_runs_without_a_common_range_are_named(tmp_path, capsys, recwarn):
+    write_run(tmp_path / "short", {"x": [0.1], "y": [0.2]})
+    write_run(tmp_path / "late", {"x": [0.9], "y": [0.9]}, seed=1, every=500)
+    plot = tmp_path / "plot.png"
+    assert run(tmp_path / "short", tmp_path / "late", "--output", plot, "--by-task", "--json") == 0
+    said = capsys.readouterr()
+    (group,) = json.loads(said.out)["groups"]
+    assert (group["mean"], group["after_env_steps"], group["over_env_steps"]) == (None, None, [])
+    assert (group["env_steps"], group["seconds"]) == ([100, 500], [60, 60])
+    assert [row["success"] for row in group["tasks"]] == [None, None]
+    assert group["after_seconds"]["value"] == pytest.approx(0.525)
+    (reason,) = group["gaps"]
+    assert "short was last evaluated after 100 and" in reason
+    assert "late first after 500." in reason
+    assert "".join(reason.split()) in "".join(said.err.split())
+    assert not recwarn.list
+    assert np.asarray(Image.open(plot).convert("L")).std() > 5
+
+
+def test_what_matches_a_pattern_and_is_no_run_is_left_out_with_a_warning(runs, capsys):
+    begun = write_run(runs / "begun", {"x": []})
+    (runs / "notes.txt").write_text("stray")
+    output = ("--output", runs.with_name(f"{runs.name}-plot") / "plot.png", "--json")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        assert run(runs / "*", *output) == 0
+    assert sum(len(group["runs"]) for group in json.loads(capsys.readouterr().out)["groups"]) == 3
+    told = [str(warning.message) for warning in warned]
+    assert len(told) == 2
+    assert any("begun has no evaluation yet" in text for text in told)
+    assert any("notes.txt is a file, not the folder of a run" in text for text in told)
+    for named in (begun, runs / "notes.txt"):
+        assert run(runs / "ppo-*", named, *output) == 2
+        assert "in quotes" not in capsys.readouterr().err
+        assert run(*runs.glob("ppo-*"), named, *output) == 2, "as a shell resolves a pattern"
+        assert "a pattern in quotes" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="begun has no evaluation yet"):
+        assert run(runs / "beg*", *output) == 2
+    assert "no run with an evaluation matches" in capsys.readouterr().err
+
+
 def test_bad_input_is_one_line_and_nothing_is_drawn(runs, capsys):
     other = write_run(runs / "other", {"z": [0.1]})
     output = ("--output", runs / "plot.png")

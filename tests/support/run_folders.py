@@ -22,16 +22,18 @@ def write_run(
     *,
     seed: int = 0,
     config: TrainConfig = TrainConfig("MT10", PPOConfig()),  # noqa: B008 - frozen
+    every: int = 100,
     seconds: float = 60.0,
     facts: Mapping[str, object] = FACTS,
 ) -> Path:
-    """Write a run that was evaluated every 100 steps.
+    """Write a run that was evaluated at even intervals.
 
     Args:
         folder: to make.
         success: of the evaluations, by task.
         seed: of its random key.
         config: of the run.
+        every: environment steps between two evaluations.
         seconds: between two evaluations.
         facts: beside the configuration.
     """
@@ -41,7 +43,7 @@ def write_run(
         figures = {f"success/{task}": value for task, value in zip(success, values, strict=True)}
         figures |= {f"episode_return/{task}": 100 * value for task, value in zip(success, values, strict=True)}
         mean = sum(values) / len(values)
-        place = {"env_steps": 100 * i, "seconds": seconds * i}
+        place = {"env_steps": every * i, "seconds": seconds * i}
         lines.append({"kind": "iteration", **place})
         lines.append({"kind": "evaluation", **place, "success": mean, "episode_return": 100 * mean, **figures})
     (folder / METRICS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -66,9 +66,53 @@ def test_what_has_ended_at_its_bar_counts_from_then_on(tmp_path):
     assert ended.known("seconds") == float("inf")
 
 
+def test_a_run_that_ended_at_its_very_bar_counts_as_ended(tmp_path):
+    episodes = np.arange(50) >= np.array([[4, 5, 5, 3, 5, 5, 5, 0, 2, 3]]).T
+    by_task = {f"task-{i}": [float(rate)] for i, rate in enumerate(episodes.mean(1))}
+    bar = float(episodes.mean())  # the training loop ends at it
+    assert np.mean([rate for (rate,) in by_task.values()]) < bar, "rounded otherwise"
+    config = dataclasses.replace(CONFIG, stop_at_success=bar)
+    assert read_curve(write_run(tmp_path / "at", by_task, config=config)).solved
+    by_task["task-0"] = [by_task["task-0"][0] - 1 / 50]
+    assert not read_curve(write_run(tmp_path / "below", by_task, config=config)).solved
+
+
+def test_runs_without_a_common_range_have_no_mean(tmp_path):
+    short = write_run(tmp_path / "short", {"x": [0.1]}, seconds=10)
+    late = write_run(tmp_path / "late", {"x": [0.9, 0.9]}, seed=1, every=500, seconds=30)
+    other = write_run(tmp_path / "other", {"x": [0.2, 0.3]}, config=OTHER)
+    for order in ([short, late], [late, short]):
+        (group,) = groups_of(order)
+        for axis in ("env_steps", "seconds"):
+            first, last = group.gap(axis) or (None, None)
+            assert first is not None
+            assert last is not None
+            assert (first.folder, last.folder) == (short, late)
+            assert len(group.places(axis)) == 0
+    (alone,) = groups_of([other])
+    assert alone.gap("env_steps") is None
+    assert common_end([group, alone], "env_steps") == 200, "where the others can be compared"
+    ended = write_run(tmp_path / "ended", {"x": [0.95]}, config=SOLVED, seed=2)
+    (solved,) = groups_of([ended, late])
+    assert solved.gap("env_steps") is None, "the solved one would be as good"
+
+
+def test_the_same_tasks_in_another_order_are_another_group(tmp_path):
+    def write(name, tasks, seed, rates):
+        return write_run(tmp_path / name, rates, seed=seed, config=TrainConfig(tasks, PPOConfig()))
+
+    one = write("one", "x,y", 0, {"x": [0.1], "y": [0.3]})
+    spaced = write("spaced", "x, y", 1, {"x": [0.1], "y": [0.3]})
+    listed = write("listed", ("x", "y"), 2, {"x": [0.1], "y": [0.3]})
+    turned = write("turned", "y,x", 3, {"y": [0.1], "x": [0.3]})
+    groups = groups_of([one, spaced, listed, turned])
+    assert [len(group.curves) for group in groups] == [3, 1]
+    assert [group.label for group in groups] == ["ppo tasks=x,y", "ppo tasks=y,x"]
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path):
     one = write_run(tmp_path / "one", {"x": [0.1], "y": [0.1]})
-    same = write_run(tmp_path / "same", {"y": [0.1], "x": [0.1]})
+    same = write_run(tmp_path / "same", {"x": [0.1], "y": [0.1]})
     other = write_run(tmp_path / "other", {"x": [0.1], "z": [0.1]})
     empty = write_run(tmp_path / "empty", {"x": []})
     with pytest.raises(ValueError, match=r"one has the tasks x, y, .*other has x, z; compare runs of the same tasks"):
@@ -79,6 +123,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         groups_of([one], ("a", "b"))
     with pytest.raises(ValueError, match="empty has no evaluation yet"):
         read_curve(empty)
+    with pytest.raises(ValueError, match=r"metrics.jsonl is a file, not the folder of a run"):
+        read_curve(one / "metrics.jsonl")
     with pytest.raises(ValueError, match=r"there is no folder .*nowhere"):
         read_curve(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"holds no training run.*these in it do: .*empty, .*one"):

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ from support.training_probes import Silent, assert_bitwise_equal, probe_learner,
 from mjx_metaworld.cli import train as command
 from mjx_metaworld.processes.locks import LockedError, exclusive
 from mjx_metaworld.processes.signals import Terminated
+from mjx_metaworld.suites import resolve
 from mjx_metaworld.training import TrainConfig, load, train
 from mjx_metaworld.training import train as train_function
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress
@@ -231,6 +233,20 @@ def test_a_run_notes_what_it_goes_on_with_once_it_does(tmp_path):
     run = read_run(tmp_path)
     assert (run.config, json.loads((tmp_path / "run.json").read_text())["device"]) == (longer, "another")
     assert run.declared == {"own-task": "a digest", "own-task-2": "another digest"}
+
+
+def test_the_folder_of_many_tasks_has_a_name_that_a_file_system_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key, names = jax.random.key(7), tuple(spec.name for spec in resolve("MT25"))
+    folders = set()
+    for tasks in (names, names[::-1], ",".join(names)):
+        folder = run_folder(dataclasses.replace(TINY, tasks=tasks), key)
+        assert re.fullmatch(r"25-tasks-[0-9a-f]{8}-ppo-7", folder.name)
+        folder.mkdir(parents=True)
+        folders.add(folder)
+    assert len(folders) == 3
+    few = names[:5]
+    assert run_folder(dataclasses.replace(TINY, tasks=few), key).name == f"{'+'.join(few)}-ppo-7"
 
 
 def test_64_bits_go_on_with_64_bits_only(tmp_path):

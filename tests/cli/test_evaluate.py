@@ -1,0 +1,34 @@
+"""`mjx-metaworld eval`: what is refused before anything is evaluated."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+from support.run_folders import write_run
+
+from mjx_metaworld.cli import evaluate_checkpoint
+from mjx_metaworld.cli.evaluate import Eval, run_eval
+from mjx_metaworld.suites import resolve
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"policy": "no_such_module:load"}, "got policy no_such_module:load"),
+        ({"policy": "expert"}, "got policy expert"),
+        ({"one_hot": True, "processes": 7}, "got one_hot True, processes 7"),
+    ],
+)
+def test_a_run_takes_nothing_that_is_for_tasks(tmp_path, monkeypatch, bad, told):
+    monkeypatch.setattr(evaluate_checkpoint, "evaluate_checkpoint", lambda *args, **kwargs: [])
+    folder = write_run(tmp_path / "run", {"x": [0.1]})
+    assert run_eval(Eval(str(folder)), Console(quiet=True)) == []
+    with pytest.raises(ValueError, match=f"are for tasks; .*run has a policy of its own, {told}"):
+        run_eval(Eval(str(folder), **bad), Console(quiet=True))
+
+
+def test_a_list_of_tasks_may_be_longer_than_the_name_of_a_file():
+    tasks = ",".join(spec.name for spec in resolve("MT25"))
+    assert len(tasks) > 255
+    with pytest.raises(ValueError, match="renderer is for checkpoints"):
+        run_eval(Eval(tasks, renderer="opengl"), Console(quiet=True))

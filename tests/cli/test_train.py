@@ -1,0 +1,42 @@
+"""`mjx-metaworld train`: what its arguments come to before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from rich.console import Console
+
+from mjx_metaworld.cli import train as command
+from mjx_metaworld.cli.train import Train, command_of, configuration
+from mjx_metaworld.training import PRESETS
+
+
+@pytest.mark.parametrize("entry", PRESETS, ids=lambda entry: entry.name)
+def test_a_preset_brings_its_tasks(entry):
+    algo = next(name for name, known in command.ALGORITHMS.items() if type(entry.config.algorithm) is known.config)
+    args = Train(algo=algo, preset=entry.name)
+    assert configuration(args) == entry.config
+    assert configuration(dataclasses.replace(args, tasks="push-v3")).tasks == "push-v3"
+    assert "reach-v3" not in command_of(args).split()
+
+
+def test_without_a_preset_there_is_a_default_task():
+    assert configuration(Train()) == configuration(Train("reach-v3"))
+    assert configuration(Train(algo="fastsac")) == configuration(Train("reach-v3", algo="fastsac"))
+
+
+def test_a_number_of_devices_is_claimed_before_jax_starts(monkeypatch, tmp_path):
+    def starts_jax(num_envs):
+        raise AssertionError("must not come to this")
+
+    def claim(count):
+        raise RuntimeError(f"{count} claimed")
+
+    monkeypatch.setattr(command, "claim_devices", claim)
+    monkeypatch.setattr(command, "default_devices", starts_jax)
+    with pytest.raises(RuntimeError, match="4 claimed"):
+        command.run_train(Train(output=tmp_path, devices=4), Console(quiet=True))
+    monkeypatch.setattr(command, "default_devices", lambda num_envs: num_envs)
+    with pytest.raises(RuntimeError, match="128 claimed"):
+        command.run_train(Train(output=tmp_path, set=("num_envs=128",)), Console(quiet=True))
