@@ -22,6 +22,7 @@ from mjx_metaworld.training.state_arrays import NamedArrays, put_together, shape
 
 CHECKPOINTS, BEST = "checkpoints", "best"  # folders of a run
 BROKEN = "broken"  # where checkpoints are put that a run went on without
+_TOLD = 300  # characters of another library's error
 _KEEP = 3  # the newest checkpoints; older ones are deleted
 _EXPERIENCE = ("env_state", "replay")  # fields of train states that only going on needs
 
@@ -281,5 +282,8 @@ def _listed(numbers: Iterable[int]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """An error's kind and the begin of what it says, in one line."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    """An error's kind and what it says in one line; of a long text begin and end, where tensorstore has the cause."""
+    text = " ".join(str(error).split())
+    return (
+        f"{type(error).__name__}: {text if len(text) <= _TOLD else f'{text[: _TOLD // 2]} ... {text[-_TOLD // 2 :]}'}"
+    )

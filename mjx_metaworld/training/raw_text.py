@@ -29,12 +29,11 @@ def without_raw_text() -> Iterator[None]:
     sys.unraisablehook = hook
     try:
         yield
-    except BaseException:
+    except BaseException:  # its threads may tell of it later
         logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
         raise
     else:
         sys.unraisablehook = before
-    finally:
         absl.removeFilter(_is_not_of_orbax)
 
 

@@ -21,7 +21,7 @@ from support.children import environment
 from support.training_probes import RUN_CONFIG, assert_bitwise_equal, learn_alone, probe, probe_learner, run_probe
 
 from mjx_metaworld.training import TrainConfig, load, train
-from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints
+from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, first_line
 from mjx_metaworld.training.loop import DivergedError
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
 from mjx_metaworld.training.run_folder import open_run, read_run
@@ -149,6 +149,14 @@ def equal(one: object, other: object) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def test_of_a_long_error_the_cause_at_its_end_is_told():
+    assert first_line(ValueError("short\nand\n  broken")) == "ValueError: short and broken"
+    told = first_line(ValueError("Error writing " + 300 * "/folder" + ": No space left on device"))
+    assert told.startswith("ValueError: Error writing /folder")
+    assert told.endswith("/folder: No space left on device")
+    assert len(told) < 330
 
 
 def test_half_a_checkpoint_does_not_count(uninterrupted, tmp_path):
