@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jax
 from rich.console import Console
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
 from mjx_metaworld.cli.imports import FLAG, given_flags
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.inputs.settings import physics_of, with_settings
 from mjx_metaworld.processes.cluster import connect
 from mjx_metaworld.processes.hosts import from_leader, is_leader
@@ -43,7 +43,7 @@ class Train:
     eval_every: int | None = None  # environment steps between two evaluations
     eval_goals: int | None = None  # of the 50 frozen goals a task
     checkpoint_every: int | None = None  # environment steps between two checkpoints
-    stop_at_success: float | None = None  # end once an evaluation's mean success is at least this
+    stop_at_success: float | Literal["never"] | None = None  # end once an evaluation's mean success is at least this
     randomise: tuple[str, ...] = ()  # drawn anew in every training episode: friction=0.5,1.5 or module:function
     physics: tuple[str, ...] = ()  # the engine's accuracy where not the default: box_pairs=20 max_contacts=64
     set: tuple[str, ...] = ()  # the algorithm's settings, such as num_envs=64 hidden=[64,64]
@@ -104,7 +104,8 @@ def run_train(args: Train, console: Console) -> TrainResult:
         devices = claim_devices(_usual_devices(config) if args.devices is None else args.devices)
     sinks = [weights_and_biases(args.wandb)] if args.wandb is not None and is_leader() else []
     folder, impl = from_leader(lambda: _begun(args, config))
-    folder, key = Path(folder), jax.random.key(args.seed, impl=impl)
+    folder, key = Path(folder), key_of_seed(args.seed, impl)
+    console.print(_announcement(args, config, folder), highlight=False, soft_wrap=True)
     trained = train(
         config,
         key,
@@ -130,6 +131,15 @@ def run_train(args: Train, console: Console) -> TrainResult:
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
 
 
+def _announcement(args: Train, config: TrainConfig, folder: Path) -> str:
+    """A line on what is about to be trained, by which settings, how long, and where."""
+    named = _preset_of(args)
+    by = args.algo if named is None else f"the preset {named}"
+    bar = config.stop_at_success
+    ends = "" if bar is None else f", or until {bar:.1%} of the frozen goals are reached"
+    return f"{tasks_text(config)} by {by}, for {config.env_steps:,} env steps{ends}, in {folder}."
+
+
 def _usual_devices(config: TrainConfig) -> int:
     """Devices where no number is given; cameras use all cores of a CPU, however many devices these are to JAX."""
     return 1 if sight_of(config.algorithm) else default_devices(config.algorithm.num_envs)
@@ -137,7 +147,7 @@ def _usual_devices(config: TrainConfig) -> int:
 
 def _begun(args: Train, config: TrainConfig) -> tuple[str, str | None]:
     """Folder of the run, and the implementation of its random keys if it has begun."""
-    folder = args.output or run_folder(config, jax.random.key(args.seed))
+    folder = args.output or run_folder(config, key_of_seed(args.seed))
     return str(folder), read_run(folder).key_impl if (folder / RUN_FILE).exists() else None
 
 
@@ -165,23 +175,29 @@ def suggestion(tasks: str, folder: Path, randomise: Sequence[str] = ()) -> str:
     return f"Evaluate: {command}{command_flags}"
 
 
+def _preset_of(args: Train) -> str | None:
+    """Name of the preset that is asked for, or of that of the tasks and the algorithm for a CPU, if there is one."""
+    if args.preset is not None:
+        return args.preset
+    tasks = (args.tasks or _DEFAULT_TASKS).removesuffix("-train")  # meta-learning is named by both splits
+    own = f"{tasks}-cpu" if args.algo == "ppo" else f"{tasks}-{args.algo}-cpu"
+    return own if any(entry.name == own for entry in PRESETS) else None
+
+
 def configuration(args: Train) -> TrainConfig:
     """The preset, or the algorithm's defaults, with what the command line changes.
 
     Raises:
         ValueError: if something is unknown or does not fit.
     """
-    tasks = _DEFAULT_TASKS if args.tasks is None else args.tasks
-    config = TrainConfig(tasks, ALGORITHMS[args.algo].config())  # where there is no preset
-    named = tasks.removesuffix("-train")  # meta-learning is named by both splits
-    own = f"{named}-cpu" if args.algo == "ppo" else f"{named}-{args.algo}-cpu"
-    if args.preset is not None:
-        config = preset(args.preset)
-        tasks = config.tasks if args.tasks is None else args.tasks
-    elif any(entry.name == own for entry in PRESETS):
-        config = preset(own)
+    named = _preset_of(args)
+    given = _DEFAULT_TASKS if args.tasks is None else args.tasks
+    config = TrainConfig(given, ALGORITHMS[args.algo].config()) if named is None else preset(named)
+    tasks = config.tasks if args.tasks is None else args.tasks
     names = ("env_steps", "eval_every", "eval_goals", "checkpoint_every", "stop_at_success")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.stop_at_success == "never":
+        changes["stop_at_success"] = None
     if args.randomise:
         changes["randomise"] = args.randomise
     if args.physics:

@@ -175,7 +175,10 @@ def group_curves(curves: Sequence[Curve], labels: Sequence[str] = ()) -> list[Gr
     own = labels or _labels([group[0] for group in found])
     if len(own) != len(found):
         which = "; ".join(", ".join(str(curve.folder) for curve in group) for group in found)
-        raise ValueError(f"labels must be {len(found)}, one for each of {which}; got {len(own)}: {', '.join(own)}")
+        raise ValueError(
+            f"labels must be {len(found)}, one for each group of runs of the same settings ({which}); "
+            f"got {len(own)}: {', '.join(own)}"
+        )
     if len(set(own)) < len(own):
         raise ValueError(f"labels must differ, got {', '.join(own)}")
     return [Group(label, tuple(group)) for label, group in zip(own, found, strict=True)]
@@ -185,8 +188,7 @@ def _unlike(one: Curve, other: Curve) -> list[str]:
     """Differences of two runs in words, but for their random keys; tasks count as they are, however they were named."""
     first = one.run.config
     second = dataclasses.replace(other.run.config, tasks=first.tasks)
-    pairs = [(name, getattr(first, name), getattr(second, name)) for name in ("eval_goals", "goals_seed")]
-    pairs += [("tasks", one.tasks, other.tasks), ("machine", one.where, other.where)]
+    pairs = [("tasks", one.tasks, other.tasks), ("machine", one.where, other.where)]
     return differences(first, second) + [f"{name} {was!r}, now {now!r}" for name, was, now in pairs if was != now]
 
 

@@ -53,8 +53,23 @@ class TensorBoard:
             self._board.add_scalar(f"{kind}/{name}", value, progress.env_steps)
 
     def close(self) -> None:
-        """Write what is left."""
-        self._board.close()
+        """Write what is left.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
+        try:
+            self._board.close()
+        except OSError:
+            _give_up(self._board.file_writer.event_writer)
+            raise
+
+
+def _give_up(event_writer: Any) -> None:
+    """End a writer of tensorboardX that cannot write: at the exit it would try again, and its thread go on, to print."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        event_writer._worker.stop()
+    event_writer._closed = True
 
 
 def weights_and_biases(project: str) -> MakeSink:

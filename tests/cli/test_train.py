@@ -40,3 +40,16 @@ def test_a_number_of_devices_is_claimed_before_jax_starts(monkeypatch, tmp_path)
     monkeypatch.setattr(command, "default_devices", lambda num_envs: num_envs)
     with pytest.raises(RuntimeError, match="128 claimed"):
         command.run_train(Train(output=tmp_path, set=("num_envs=128",)), Console(quiet=True))
+
+
+def test_a_bar_may_be_taken_away_and_what_is_trained_is_told(tmp_path):
+    assert configuration(Train()).stop_at_success == 0.98
+    args = Train(stop_at_success="never", env_steps=5000)
+    assert configuration(args).stop_at_success is None
+    assert command._announcement(args, configuration(args), tmp_path) == (
+        f"reach-v3 by the preset reach-v3-cpu, for 5,000 env steps, in {tmp_path}."
+    )
+    args = Train("push-v3,reach-v3", stop_at_success=0.5)
+    until = "or until 50.0% of the frozen goals are reached"
+    told = command._announcement(args, configuration(args), tmp_path)
+    assert told == f"push-v3,reach-v3 by ppo, for 1,000,000 env steps, {until}, in {tmp_path}."

@@ -119,7 +119,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         groups_of([one, other])
     with pytest.raises(ValueError, match=r"one and .*same are the same run.*key \[0, 0\]"):
         groups_of([one, same])
-    with pytest.raises(ValueError, match=r"labels must be 1, one for each of .*one; got 2: a, b"):
+    with pytest.raises(
+        ValueError, match=r"labels must be 1, one for each group of runs of the same settings .*one\); got 2: a, b"
+    ):
         groups_of([one], ("a", "b"))
     with pytest.raises(ValueError, match="empty has no evaluation yet"):
         read_curve(empty)

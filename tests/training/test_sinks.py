@@ -12,7 +12,7 @@ from rich.console import Console
 from mjx_metaworld.training import PPOConfig, TrainConfig, weights_and_biases
 from mjx_metaworld.training.checkpoint import Progress
 from mjx_metaworld.training.logging import Recorder
-from mjx_metaworld.training.sinks import Sink, WeightsAndBiases
+from mjx_metaworld.training.sinks import Sink, TensorBoard, WeightsAndBiases
 
 CONFIG = TrainConfig("reach-v3", PPOConfig())
 
@@ -122,3 +122,20 @@ def test_wandb_itself_takes_it_offline(monkeypatch, tmp_path):
         sink.write("evaluation", Progress(1, env_steps, 2.0), {"success": 0.5})
         sink.close()
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
+
+
+def test_a_board_that_finds_no_room_is_given_up(tmp_path, monkeypatch):
+    """Its thread ends, and what tensorboardX does at the exit does nothing, so that neither prints a traceback."""
+    board = TensorBoard(tmp_path, Progress())
+    board.write("iteration", Progress(1, 10), {"loss": 0.5})
+    writer = board._board.file_writer.event_writer
+    worker = writer._worker
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        board.close()
+    assert not worker.is_alive()
+    writer.close()
