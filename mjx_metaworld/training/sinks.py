@@ -66,7 +66,7 @@ class TensorBoard:
 
 
 def _give_up(event_writer: Any) -> None:
-    """End a writer of tensorboardX that cannot write: at the exit it would try again, and print, as would its thread."""
+    """End a writer of tensorboardX that cannot write: at the exit it would try again, and its thread print, too."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         event_writer._worker.stop()
     event_writer._closed = True
