@@ -14,7 +14,7 @@ _CLOSED = "Event loop is closed"
 
 @contextlib.contextmanager
 def without_raw_text() -> Iterator[None]:
-    """Leave out tracebacks that orbax's threads print meanwhile.
+    """Leave out tracebacks that orbax's threads print meanwhile, and its warnings of what a kill or a full disk left.
 
     After an error they go on until the process ends: asyncio tells of orbax's other tasks, and tensorstore, which
     writes on, of each result that nobody waits for any more.
@@ -38,7 +38,7 @@ def without_raw_text() -> Iterator[None]:
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-    if record.levelno < logging.ERROR:
+    if record.levelno < logging.WARNING:
         return True
     error = record.exc_info[1] if record.exc_info else None
     frames = traceback.extract_tb(error.__traceback__) if error is not None else []
