@@ -150,7 +150,7 @@ def main(args: Soak) -> int:
     console = Console(soft_wrap=True)
     if args.document is not None:
         check_section(args.document, "soak")
-    devices = claim_devices(args.devices or default_devices(args.num_envs))
+    devices = [] if args.record else claim_devices(args.devices or default_devices(args.num_envs))
     env = make_env(args.tasks)
     if args.record:
         account = load(args, shapes_of(VectorEnv(env, args.num_envs)))[0]

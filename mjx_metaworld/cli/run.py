@@ -43,7 +43,7 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
     Raises:
         ValueError: if there is no such policy, or a user's one raises or returns no action, with its place.
     """
-    module, function = check_policy_name(name) or ("", "")
+    check_policy_name(name)
     if name == "random":
         return lambda obs, task, key: jax.random.uniform(key, (env.action_size,), obs.dtype, -1.0, 1.0)
     if name == "expert":
@@ -54,25 +54,22 @@ def load_policy(env: MetaWorldEnv, name: str) -> StochasticPolicy:
                 f"{error}. Other policies: --policy module:function, and in rollout and render --policy random"
             ) from error
         return lambda obs, task, key: jnp.clip(scripted(obs, task), -1.0, 1.0)
-    what = f"policy {name!r}"
+    what, (module, _, function) = f"policy {name!r}", name.partition(":")
     make_policy = blamed(lambda: getattr(import_module(module), function), f"cannot load {what}")
     made = blamed(lambda: make_policy(env), what)
     _check_policy(env, made, what)
     return lambda obs, task, key: blamed(lambda: made(obs, task), what)
 
 
-def check_policy_name(name: str) -> tuple[str, str] | None:
-    """Module and function that a policy's name has; None of a ready-made one.
+def check_policy_name(name: str) -> None:
+    """Check the name of a policy, before the tasks are loaded.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is neither that of a ready-made one nor a module's and a function's.
     """
-    if name in ("expert", "random"):
-        return None
     module, _, function = name.partition(":")
-    if not module or not function:
+    if name not in ("expert", "random") and not (module and function):
         raise ValueError(f"unknown policy {name!r}; expected expert, random, or an import path module:function")
-    return module, function
 
 
 def _check_policy(env: MetaWorldEnv, policy: Any, what: str) -> None:

@@ -167,6 +167,17 @@ def check_positive(config: Any, *names: str) -> None:
             raise ValueError(f"{field.name} must be positive, got {getattr(config, field.name)}")
 
 
+def check_not_negative(config: Any, *names: str) -> None:
+    """Check fields of a configuration.
+
+    Raises:
+        ValueError: if one of the named fields is negative.
+    """
+    for name in names:
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} must not be negative, got {getattr(config, name)}")
+
+
 def check_finite(config: Any) -> None:
     """Check the fields of a configuration that are no whole numbers.
 

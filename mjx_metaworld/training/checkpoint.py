@@ -284,6 +284,6 @@ def _listed(numbers: Iterable[int]) -> str:
 def first_line(error: Exception) -> str:
     """An error's kind and what it says in one line; of a long text begin and end, where tensorstore has the cause."""
     text = " ".join(str(error).split())
-    return (
-        f"{type(error).__name__}: {text if len(text) <= _TOLD else f'{text[: _TOLD // 2]} ... {text[-_TOLD // 2 :]}'}"
-    )
+    if len(text) > _TOLD:
+        text = f"{text[: _TOLD // 2]} ... {text[-_TOLD // 2 :]}"
+    return f"{type(error).__name__}: {text}"

@@ -23,6 +23,7 @@ from mjx_metaworld.training.algorithm import (
     EpisodeReport,
     TrainingEnv,
     check_finite,
+    check_not_negative,
     check_positive,
     check_shares,
     check_widths,
@@ -65,9 +66,7 @@ class CloneConfig:
         check_positive(self, "num_envs", "horizon", "episode_steps", "replay_size", "updates", "batch_size")
         check_positive(self, "learning_rate", "max_grad_norm")
         check_shares(self, "averaging")
-        for name in ("expert_steps", "push"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_not_negative(self, "expert_steps", "push")
         check_widths(self, "channels", "hidden")
         least = max(self.num_envs * self.horizon, self.batch_size)
         if self.replay_size < least:

@@ -24,6 +24,7 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     TrainingEnv,
     check_finite,
+    check_not_negative,
     check_positive,
     check_shares,
     check_widths,
@@ -102,9 +103,7 @@ class FastSACConfig:
         check_shares(self, "gamma", "polyak", "wander")
         if self.gamma == 1:
             raise ValueError(f"gamma must be less than 1, got {self.gamma}")
-        for name in ("warmup_steps", "temperature_rate", "weakest_noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_not_negative(self, "warmup_steps", "temperature_rate", "weakest_noise")
         check_widths(self, "actor_hidden", "critic_hidden")
         if self.atoms < 3 or self.atoms % 2 == 0:
             raise ValueError(f"atoms must be an odd number of at least 3, got {self.atoms}")

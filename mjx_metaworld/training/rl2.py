@@ -21,6 +21,7 @@ from mjx_metaworld.training.algorithm import (
     EpisodeReport,
     TrainingEnv,
     check_finite,
+    check_not_negative,
     check_positive,
     check_shares,
     check_widths,
@@ -88,8 +89,7 @@ class RL2Config:
         check_positive(self, "num_envs", "horizon", "sequence", "episode_steps", "trial_episodes", "memory", "epochs")
         check_positive(self, "minibatches", "learning_rate", "target_kl", "clip", "max_grad_norm", "initial_std")
         check_shares(self, "gamma", "gae_lambda")
-        if self.belief_weight < 0:
-            raise ValueError(f"belief_weight must not be negative, got {self.belief_weight}")
+        check_not_negative(self, "belief_weight")
         check_widths(self, "hidden", "memory_hidden")
         if self.horizon % self.sequence:
             raise ValueError(f"sequence must divide the horizon of {self.horizon}, got {self.sequence}")

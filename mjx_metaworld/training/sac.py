@@ -21,6 +21,7 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     TrainingEnv,
     check_finite,
+    check_not_negative,
     check_positive,
     check_shares,
     check_widths,
@@ -82,9 +83,7 @@ class SACConfig:
         check_positive(self, "num_envs", "horizon", "episode_steps", "updates_per_step", "batch_per_task")
         check_positive(self, "replay_size", "learning_rate", "initial_temperature", "max_grad_norm")
         check_shares(self, "gamma", "polyak")
-        for name in ("warmup_steps", "temperature_rate"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_not_negative(self, "warmup_steps", "temperature_rate")
         check_widths(self, "hidden")
         due = self.updates_per_step * self.num_envs * self.horizon
         if self.updates < 1 or abs(due - self.updates) > 1e-6 * due:

@@ -270,8 +270,8 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
         return folder
     # Not how long and how often.
     physics = changed_fields(config.physics).items()
-    goals_of = {"eval_goals": config.eval_goals, "goals_seed": config.goals_seed}.items()
-    evaluated = [item for item in goals_of if item not in (("eval_goals", NUM_GOALS), ("goals_seed", GOALS_SEED))]
+    evaluated = config.eval_goals, config.goals_seed
+    evaluated = () if evaluated == (NUM_GOALS, GOALS_SEED) else evaluated  # runs of the usual goals keep their names
     shaping = digest_of(config.tasks, config.reward_version, config.algorithm, *config.randomise, *physics, *evaluated)
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
