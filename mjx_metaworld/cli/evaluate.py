@@ -74,6 +74,10 @@ class Eval:
             raise ValueError(f"evaluation_episodes must be positive, got {self.evaluation_episodes}")
         if self.policy == "random":
             raise ValueError("policy must be expert or module:function; a random one differs on the two sides")
+        if self.processes is not None and self.policy not in (None, EXPERT):
+            raise ValueError(
+                f"processes is of the reference's experts; policy {self.policy} acts in this process, on both sides"
+            )
 
 
 def run_eval(args: Eval, console: Console) -> list[Comparison] | list[CheckpointFigures] | list[TrialFigures]:

@@ -32,16 +32,24 @@ _SCALES = (
 def plot_success(folders: Sequence[Path], output: Path) -> None:
     """Draw success on the frozen goals over environment steps and over wall clock, a line a run.
 
+    Args:
+        folders: of the runs, which the legend names, by their paths where two have the same name.
+        output: the picture.
+
     Raises:
         ImportError: if matplotlib is missing.
-        ValueError: if a folder has no evaluation.
+        ValueError: if a folder has no evaluation, or is there twice.
     """
-    curves = {}
-    for folder in folders:
+    curves, names = {}, [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"each run is drawn once, got {repeated[0]} {names.count(repeated[0])} times")
+    for folder, name in zip(folders, names, strict=True):
         records = read_records(folder, EVALUATION)
         if not records:
             raise ValueError(f"{folder} has no evaluation to plot")
-        curves[folder.name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
+        curves[name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
     draw_success(curves, output)
 
 

@@ -32,3 +32,9 @@ def test_a_list_of_tasks_may_be_longer_than_the_name_of_a_file():
     assert len(tasks) > 255
     with pytest.raises(ValueError, match="renderer is for checkpoints"):
         run_eval(Eval(tasks, renderer="opengl"), Console(quiet=True))
+
+
+def test_processes_are_of_the_scripted_experts():
+    assert Eval("reach-v3", policy="expert", processes=1).processes == 1
+    with pytest.raises(ValueError, match="policy mine:make acts in this process"):
+        Eval("reach-v3", policy="mine:make", processes=1)

@@ -25,7 +25,7 @@ from tensorboardX.proto.event_pb2 import Event
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.episodes import EpisodeStats
-from mjx_metaworld.training import PRESETS, logging, plot_success
+from mjx_metaworld.training import PRESETS, logging, plot_success, plots
 from mjx_metaworld.training.algorithm import EpisodeReport
 from mjx_metaworld.training.checkpoint import Progress
 from mjx_metaworld.training.logging import Recorder, task_table
@@ -190,6 +190,17 @@ def test_success_is_plotted(tmp_path):
     assert np.asarray(Image.open(tmp_path / "success.png").convert("L")).std() > 5  # not blank
     with pytest.raises(ValueError, match="no evaluation"):
         plot_success([tmp_path / "tensorboard"], tmp_path / "none.png")
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "draw_success", lambda curves, output: drawn.append(set(curves)))
+    one, two = (write_run(tmp_path / sweep / "reach-v3-ppo-0", {"reach": [0.4]}) for sweep in ("fast", "slow"))
+    plot_success([one], tmp_path / "success.png")
+    plot_success([one, two], tmp_path / "success.png")
+    assert drawn == [{"reach-v3-ppo-0"}, {str(one), str(two)}]
+    with pytest.raises(ValueError, match=r"drawn once, got .*reach-v3-ppo-0 2 times"):
+        plot_success([one, one], tmp_path / "success.png")
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
