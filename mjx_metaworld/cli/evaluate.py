@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.acting import EXPERT
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
-from mjx_metaworld.cli.evaluation import Evaluation
+from mjx_metaworld.cli.evaluation import REFERENCE_PROCESSES, Evaluation
 from mjx_metaworld.cli.run import build, check_policy_name, load_policy, progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_trials import TrialFigures
 
 _OF_TRIALS = "adaptation_episodes, evaluation_episodes and likely_actions"
-_REFERENCE_PROCESSES = 2
 _QUICK_GOALS, _QUICK_STEPS = 10, 200  # what the scripted experts need
 
 
@@ -56,7 +55,7 @@ class Eval:
     randomise: tuple[str, ...] = ()  # what a checkpoint's episodes draw: friction=0.5,1.5 or module:function
     physics: tuple[str, ...] = ()  # the engine's accuracy where not the default or the run's: max_contacts=64
     one_hot: bool = False  # show the policy the task's one-hot vector behind the observation
-    processes: int | None = None  # that run the reference's experts, by default 2
+    processes: int | None = None  # that run CPU metaworld, by default one a core, at most 8
     adaptation_episodes: int | None = None  # of a checkpoint that learns in trials, before the episodes that count
     evaluation_episodes: int | None = None  # of such a checkpoint, that count; by default 1
     likely_actions: bool = False  # of such a checkpoint, in the episodes that count, instead of drawn ones
@@ -118,21 +117,25 @@ def _evaluate_run(
     from mjx_metaworld.training.config import trial_episodes_of
     from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 
-    given = {"policy": args.policy, "one_hot": args.one_hot or None, "processes": args.processes}
+    given = {"policy": args.policy, "one_hot": args.one_hot or None}
     refused = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
     if refused:
-        raise ValueError(
-            f"policy, one_hot and processes are for tasks; {folder} has a policy of its own, got {refused}"
-        )
+        raise ValueError(f"policy and one_hot are for tasks; {folder} has a policy of its own, got {refused}")
+    if args.processes is not None and not args.reference:
+        raise ValueError(f"processes run CPU metaworld: give --reference, too, or leave out processes {args.processes}")
     settings = _settings(args, NUM_GOALS, EPISODE_STEPS)
     if trial_episodes_of(read_run(find_checkpoint(folder).run).config.algorithm) is None:
         if in_trials:
             raise ValueError(f"{_OF_TRIALS} are for trials; {folder} has none")
-        return evaluate_checkpoint(folder, settings, console, renderer=args.renderer, randomise=args.randomise)
+        return evaluate_checkpoint(
+            folder, settings, console, renderer=args.renderer, randomise=args.randomise, processes=args.processes
+        )
     if args.randomise:
         raise ValueError(f"trials are evaluated without randomise, in the scenes as they are; {folder} has trials")
     if args.renderer != "device":
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
+    if args.processes is not None:
+        raise ValueError(f"trials on CPU metaworld are run in this process, got processes {args.processes}")
     return evaluate_trials(
         folder,
         settings,
@@ -158,7 +161,7 @@ def _compare(args: Eval, settings: Evaluation, console: Console) -> list[Compari
             vectors = [rand_vecs[i] for i in there]
             reference = background.enter_context(
                 reference_episodes(
-                    [names[i] for i in there], vectors, num_steps, processes=args.processes or _REFERENCE_PROCESSES
+                    [names[i] for i in there], vectors, num_steps, processes=args.processes or REFERENCE_PROCESSES
                 )
             )
         run = run_episodes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mjx_metaworld.cli.evaluation import Evaluation
+from mjx_metaworld.cli.evaluation import REFERENCE_PROCESSES, Evaluation
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.inputs.settings import physics_of
+from mjx_metaworld.parity.episodes import collect
+from mjx_metaworld.parity.evaluation import evaluations, parts_of
 from mjx_metaworld.suites import require_metaworld, resolve
 from mjx_metaworld.training import load
 from mjx_metaworld.training.config import sight_of
@@ -44,6 +47,7 @@ def evaluate_checkpoint(
     *,
     renderer: Literal["device", "opengl"] = "device",
     randomise: Sequence[str] = (),
+    processes: int | None = None,
 ) -> list[CheckpointFigures]:
     """Print success and return by task.
 
@@ -53,26 +57,34 @@ def evaluate_checkpoint(
         console: where to print.
         renderer: what draws here for a policy that sees.
         randomise: what episodes here draw, see `randomise.naming`; none for the scenes as they are.
+        processes: that run CPU metaworld, by default `REFERENCE_PROCESSES`; no more than there are tasks, and for a
+            policy that sees this one alone.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
         ValueError: with `reference`, if metaworld does not have one of the tasks or something is randomised; with
-            "opengl", if the policy does not see; for unknown terms or fields.
+            "opengl", if the policy does not see; for `processes` of one that does; for unknown terms or fields.
     """
     config = read_run(find_checkpoint(folder).run).config
     sight = sight_of(config.algorithm)
     if renderer != "device" and sight is None:
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
+    if processes is not None and sight is not None:
+        raise ValueError(f"processes is of policies that act on observations, got {processes}; that of {folder} sees")
     accuracy = physics_of(settings.physics, config.physics)
     if settings.reference and randomise:
         raise ValueError("CPU metaworld randomises nothing: give --reference or --randomise")
     if settings.reference:
         require_metaworld(resolve(config.tasks), "eval --reference")
-    with progress_bars(console) as bars:
+    with progress_bars(console) as bars, contextlib.ExitStack() as background:
         loading = bars.add_task("loading the checkpoint", total=None)
         trained = load(folder, accuracy)
         env = environment(trained.config, randomise) if randomise else trained.env
         rand_vecs, num_steps = settings.rand_vecs(trained.config.tasks), settings.num_steps
+        started, count = None, min(processes or REFERENCE_PROCESSES, len(env.tasks))
+        if settings.reference and sight is None and count > 1:
+            parts = parts_of(env, rand_vecs, num_steps)
+            started = background.enter_context(evaluations(parts, trained.policy, count))
         bars.update(loading, description="compiling and evaluating here")
         if renderer == "opengl" and sight is not None:
             drawing = bars.add_task("steps with OpenGL's pictures", total=num_steps)  # fewer where all succeed
@@ -83,9 +95,11 @@ def evaluate_checkpoint(
         bars.remove_task(loading)
         success, returns = here.success.mean(1), here.episode_return.mean(1)
         there = None
-        if settings.reference:
+        if started is not None:
+            there = collect(started, bars)
+        elif settings.reference:
             # Fewer steps where it succeeds.
-            waiting = bars.add_task("CPU metaworld", total=settings.num_goals * num_steps)
+            waiting = bars.add_task("CPU metaworld", total=len(env.tasks) * settings.num_goals * num_steps)
             there = evaluate_on_reference(
                 env, trained.policy, rand_vecs, num_steps, lambda: bars.advance(waiting), sight
             )
@@ -93,9 +107,9 @@ def evaluate_checkpoint(
         CheckpointFigures(
             task=spec.name,
             success_here=float(success[i]),
-            success_there=None if there is None else float(there.success[i]),
+            success_there=None if there is None else there[i].success,
             return_here=float(returns[i]),
-            return_there=None if there is None else float(there.episode_return[i]),
+            return_there=None if there is None else there[i].episode_return,
         )
         for i, spec in enumerate(env.tasks)
     ]

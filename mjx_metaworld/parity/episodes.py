@@ -7,6 +7,7 @@ import multiprocessing
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,7 @@ def run_experts(
     return run._replace(stats=jax.tree.map(lambda x: x.reshape(shape), run.stats))
 
 
+T = TypeVar("T")
 Reference = list[Future[list[EpisodeOutcome]]]
 
 
@@ -59,16 +61,26 @@ Reference = list[Future[list[EpisodeOutcome]]]
 def reference_episodes(
     names: Sequence[str], goals: Sequence[np.ndarray], num_steps: int, processes: int = 1
 ) -> Iterator[Reference]:
-    """Start the reference's episodes in the background; one future a task, in the given order.
-
-    The processes are spawned, not forked, since JAX has threads.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=silence_policies) as pool:
+    """Start the reference's episodes in the background; one future a task, in the given order."""
+    with reference_processes(processes) as pool:
         yield [
             pool.submit(run_reference_expert, name, vectors, num_steps)
             for name, vectors in zip(names, goals, strict=True)
         ]
+
+
+@contextlib.contextmanager
+def reference_processes(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes for the reference, spawned, not forked, since JAX has threads.
+
+    What has not begun when they are no longer waited for is left out.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=silence_policies)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def silence_policies() -> None:
@@ -76,8 +88,8 @@ def silence_policies() -> None:
     warnings.filterwarnings("ignore", module="metaworld.policies")
 
 
-def collect(reference: Reference, progress: Progress | None = None) -> list[list[EpisodeOutcome]]:
-    """Wait for the reference's episodes: one list a task."""
+def collect(reference: Sequence[Future[T]], progress: Progress | None = None) -> list[T]:
+    """Wait for the reference's tasks: what came of each."""
     bars = progress or Progress(disable=True)
     waiting = bars.add_task("CPU metaworld", total=len(reference))
     outcomes = []

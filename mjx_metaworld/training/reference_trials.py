@@ -13,10 +13,10 @@ from metaworld.evaluation import Timestep, metalearning_evaluation
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.observation import OBSERVATION_SIZE
+from mjx_metaworld.parity.evaluation import parts_of, reference_vector
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.suites import require_metaworld
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy
-from mjx_metaworld.training.reference_evaluation import reference_vector
 from mjx_metaworld.training.trial_evaluation import TrialLength
 from mjx_metaworld.types import EPISODE_STEPS
 
@@ -57,7 +57,8 @@ def evaluate_trials_on_reference(
     require_metaworld(env.tasks, "the evaluation on CPU metaworld")
     check_integer("adaptation episodes", length.adaptation, low=0)
     check_integer("evaluation episodes", length.evaluation)
-    envs = reference_vector(env, rand_vecs, num_steps, goal_observable=False, recurrent_info_in_obs=True)
+    parts = [part._replace(goal_observable=False, one_hot=False) for part in parts_of(env, rand_vecs, num_steps)]
+    envs = reference_vector(parts, recurrent_info_in_obs=True)
     agent = TrialAgent(policy, len(env.tasks), advance, key, likely=length.likely)
     _, mean_return, success = metalearning_evaluation(
         agent,

@@ -9,6 +9,7 @@ from support.run_folders import write_run
 from mjx_metaworld.cli import evaluate_checkpoint
 from mjx_metaworld.cli.evaluate import Eval, run_eval
 from mjx_metaworld.suites import resolve
+from mjx_metaworld.training import CloneConfig, PPOConfig, RL2Config, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,7 @@ from mjx_metaworld.suites import resolve
     [
         ({"policy": "no_such_module:load"}, "got policy no_such_module:load"),
         ({"policy": "expert"}, "got policy expert"),
-        ({"one_hot": True, "processes": 7}, "got one_hot True, processes 7"),
+        ({"policy": "expert", "one_hot": True}, "got policy expert, one_hot True"),
     ],
 )
 def test_a_run_takes_nothing_that_is_for_tasks(tmp_path, monkeypatch, bad, told):
@@ -34,7 +35,16 @@ def test_a_list_of_tasks_may_be_longer_than_the_name_of_a_file():
         run_eval(Eval(tasks, renderer="opengl"), Console(quiet=True))
 
 
-def test_processes_are_of_the_scripted_experts():
+def test_processes_are_for_what_can_act_in_them(tmp_path):
     assert Eval("reach-v3", policy="expert", processes=1).processes == 1
     with pytest.raises(ValueError, match="policy mine:make acts in this process"):
         Eval("reach-v3", policy="mine:make", processes=1)
+    for algorithm, reference, told in (
+        (PPOConfig(), False, "give --reference, too, or leave out processes 3"),
+        (CloneConfig(), True, "processes is of policies that act on observations, got 3; that of .*CloneConfig sees"),
+        (RL2Config(), True, "trials on CPU metaworld are run in this process, got processes 3"),
+    ):
+        folder = tmp_path / type(algorithm).__name__
+        write_run(folder, {"reach-v3": [0.1]}, config=TrainConfig("reach-v3", algorithm))
+        with pytest.raises(ValueError, match=told):
+            run_eval(Eval(str(folder), reference=reference, processes=3), Console(quiet=True))

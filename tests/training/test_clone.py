@@ -214,5 +214,5 @@ def test_reach_is_learnt_from_pictures_and_holds_for_opengls(seeing):
     few = [vectors[0][:20]]
     opengl = evaluate_with(opengl_eyes(env, config.sight()), env, policy, few)
     there = evaluate_on_reference(env, policy, few, sight=config.sight())
-    for share in (opengl.success.mean(), there.success.mean()):
+    for share in (opengl.success.mean(), there[0].success):
         assert share >= device.success[:, :20].mean() - 0.05

@@ -53,7 +53,7 @@ def test_reach_is_learnt_within_ten_minutes_and_transfers(tmp_path, seed):
     goals = mw.goals("reach-v3", config.goals_seed)
     there = evaluate_on_reference(trained.env, trained.policy, goals)
     # One goal in fifty is 2 points; the bar of the transfer gap is 3.
-    assert there.success.mean() >= trained.progress.success - 0.03
+    assert np.mean([outcome.success for outcome in there]) >= trained.progress.success - 0.03
     again = load(tmp_path)
     obs, task = np.zeros((2, 39), np.float32), np.zeros(2, np.int32)
     np.testing.assert_array_equal(again.policy(obs, task), trained.policy(obs, task))
