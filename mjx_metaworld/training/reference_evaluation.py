@@ -46,7 +46,7 @@ def evaluate_on_reference(
 
 
 def _observe_of(sight: Sight) -> Callable[[SawyerXYZEnv], Observe]:
-    """What makes views of metaworld's environments, as they are when asked."""
+    """Eyes on metaworld's environments, as these are when asked."""
     backend = choose_backend()
     if backend not in HEADLESS:
         raise RuntimeError("pictures of CPU metaworld need OpenGL: " + " or ".join(map(library, HEADLESS)))

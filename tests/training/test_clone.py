@@ -177,15 +177,26 @@ def test_a_run_goes_on_bit_by_bit_with_its_buffer(tmp_path):
     assert_bitwise_equal(run_probe(tmp_path / "parts", 4, algorithm="clone")[0], whole)
 
 
-def test_a_policy_that_sees_is_trained_saved_and_evaluated(seeing, tmp_path, capsys):
+def test_a_policy_that_sees_is_trained_and_saved(seeing, tmp_path):
+    train_tiny(tmp_path)
+
+
+def train_tiny(folder):
     config = TrainConfig("reach-v3", TINY, env_steps=16, eval_goals=1, eval_every=16)
-    trained = train(config, jax.random.key(0), tmp_path)
-    again = load(tmp_path)
+    trained = train(config, jax.random.key(0), folder)
+    again = load(folder)
     vectors = [mw.goals("reach-v3", GOALS_SEED)[0][:2]]
     observe = jax.jit(again.observe)
     view = observe(reset_to_goals(again.env, vectors))
     task = np.zeros(2, np.int32)
     np.testing.assert_array_equal(again.policy(view, task), trained.policy(view, task))
+    return again, observe, vectors
+
+
+@pytest.mark.full
+def test_a_policy_that_sees_is_evaluated(seeing, tmp_path, capsys):
+    """In three ways; in training, too, it is evaluated by the first."""
+    again, observe, vectors = train_tiny(tmp_path)
     device = make_evaluator(again.env, vectors, lambda _: again.policy, 3, observe=again.observe)(None)
     host = evaluate_with(observe, again.env, again.policy, vectors, 3)
     assert isinstance(host, EpisodeStats)

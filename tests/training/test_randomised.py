@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from support.run_folders import write_run
 
 from mjx_metaworld.cli.train import Train, configuration
 from mjx_metaworld.training import TrainConfig, load, train
@@ -35,7 +36,8 @@ def test_a_run_draws_in_training_and_keeps_that_in_its_record(tmp_path):
 def test_runs_that_draw_otherwise_have_other_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     key = jax.random.key(0)
-    train(RANDOMISED, key)
+    write_run(run_folder(RANDOMISED, key), {"reach-v3": [0.1]}, config=RANDOMISED)
+    assert run_folder(RANDOMISED, key).name == "reach-v3-ppo-0"
     plain = dataclasses.replace(RANDOMISED, randomise=())
     assert run_folder(RANDOMISED, key) != run_folder(plain, key)
 

@@ -165,6 +165,7 @@ def test_entropy_is_worth_its_temperature():
     np.testing.assert_allclose(found, GAMMA * temperature * entropy / (1 - GAMMA), rtol=CLOSE)
 
 
+@pytest.mark.full  # its quick twins: `test_entropy_is_worth_its_temperature`, and FastSAC's tasks of different rewards
 def test_each_task_finds_the_temperature_of_its_target_entropy():
     # The reward falls by c d^2 from each task's best action, so the best policy at temperature T is a Gaussian of
     # variance T / 2c, and the target of -1 nat an action fixes that variance. The second task is paid in another unit.
