@@ -18,6 +18,7 @@ from mjx_metaworld.env.restart import restart, step_and_restart
 from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
+from mjx_metaworld.processes.exports import tells_identity
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State, Transition
@@ -28,6 +29,7 @@ Tree = TypeVar("Tree")
 LANE_AXIS = "lanes"  # the mesh axis over which the lanes are divided
 
 
+@tells_identity
 class VectorEnv(EqualCopies):
     """`num_envs` copies of an environment, stepped together, each restarted when its episode ends.
 
@@ -70,7 +72,10 @@ class VectorEnv(EqualCopies):
     def identity(self) -> str | None:
         """Name of this batch that is the same in all processes; None where it has none."""
         told = self.env.identity()
-        return None if told is None or self.sharding else f"{self.num_envs}, {self.resample_task}, {told}"
+        overwritten = vars(self).keys() - set(self._options)  # methods, for example
+        return (
+            None if told is None or self.sharding or overwritten else f"{self.num_envs}, {self.resample_task}, {told}"
+        )
 
     @shared_method
     def reset(self, key: PRNGKey) -> State:

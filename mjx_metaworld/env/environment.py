@@ -29,6 +29,7 @@ from mjx_metaworld.physics.layout import components_first
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import PART_QPOS, Arm, Scene
 from mjx_metaworld.physics.promotion import default_promotion
+from mjx_metaworld.processes.exports import tells_identity
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.randomise import drawing
 from mjx_metaworld.randomise.signals import command, noisy_entries, observe
@@ -50,6 +51,7 @@ _SHOWN_TASKS = 3  # in an environment's repr
 _OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into which it is split
 
 
+@tells_identity
 class MetaWorldEnv(EqualCopies):
     """Meta-World tasks as pure functions; batch them with `jax.vmap`, any mix of tasks in one batch.
 
@@ -137,7 +139,7 @@ class MetaWorldEnv(EqualCopies):
             return None
         if self.randomise is not None and not drawing.are_ready_made(self.randomise):
             return None
-        if vars(self).keys() - {*self._options, *self._derived}:  # overwritten methods, for example
+        if vars(self).keys() - {*self._options, *self._derived} or engine.is_overwritten:  # methods, for example
             return None
         tables = self._table, self._bank, engine.arm, engine.scenes, engine.hulls, engine.config
         return f"{[spec.name for spec in self.tasks]}, {options}, {digest_of_tables(*tables)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +83,12 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduce_to_itself(self, type(self), self.arm, self.scenes, self.hulls, self.config)
+
+    @property
+    def is_overwritten(self) -> bool:
+        """True if this engine has an attribute of its own in place of one of its class, such as a method."""
+        kinds = {name: inspect.getattr_static(type(self), name, None) for name in vars(self)}
+        return any(kind is not None and not isinstance(kind, functools.cached_property) for kind in kinds.values())
 
     def on_lanes(self, fn: Callable[..., Any], **options: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one environment from one of lanes-last arrays, laid out as this engine batches.

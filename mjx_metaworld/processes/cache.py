@@ -1,8 +1,9 @@
 """Files that this package keeps for the next process: settled states, tables, programs. They only save time.
 
-The folder is the platform's for caches, or the one that the environment variable `MJX_METAWORLD_CACHE` names; "off"
-there keeps nothing. A file is whole or not there, and one that has been altered since counts as not there: its first
-bytes are a digest of the others. The files that were not read for longest go when all are larger than `MAX_BYTES`.
+The folder is one of this package's own, in the platform's for caches or in the one that the environment variable
+`MJX_METAWORLD_CACHE` names, whose other files it leaves alone; "off" there keeps nothing. A file is whole or not there,
+and one that has been altered since counts as not there: its first bytes are a digest of the others. The files that were
+not read for longest go when all are larger than `MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import platformdirs
 
 VARIABLE = "MJX_METAWORLD_CACHE"
 MAX_BYTES = 2 << 30
+_OWN = "mjx-metaworld"
 _OFF = ("off", "0", "no", "false", "none")
 _DIGEST_BYTES = 32
 _TEMPORARY = ".tmp-"
@@ -32,7 +34,9 @@ def cache_folder() -> Path | None:
     chosen = os.environ.get(VARIABLE, "").strip()
     if chosen.lower() in _OFF:
         return None
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("mjx-metaworld"))
+    if not chosen:
+        return Path(platformdirs.user_cache_dir(_OWN))
+    return Path(chosen).expanduser().absolute() / _OWN  # whatever folder the process goes to later
 
 
 def read_bytes(name: str) -> bytes | None:

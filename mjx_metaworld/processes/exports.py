@@ -12,7 +12,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,8 @@ from mjx_metaworld.processes import archive
 from mjx_metaworld.processes.cache import cache_folder, digest_of, read_arrays, source_digest, write_arrays
 from mjx_metaworld.processes.code import digest_of_code
 from mjx_metaworld.processes.programs import is_keeping, keep_program, machine_digest
+
+Class = TypeVar("Class")
 
 _FORMAT = 1  # raise it whenever this file keeps something else
 # Settings of JAX that shape what is traced.
@@ -44,6 +46,8 @@ _LOOKING = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit", "jax_log_comp
 
 # Names of kernels that XLA calls; each tells which version it is.
 _own_calls: set[str] = set()
+# Classes whose method `identity` tells what their methods compute.
+_telling: set[type] = set()
 
 _MAPPED = jax.vmap(lambda x: x)  # what it is made of, in the installed version of JAX
 
@@ -88,19 +92,18 @@ class KeptFunction:
 def _identity(fn: Callable[..., Any]) -> str | None:
     """Name of a function that is the same in all processes; None if it has none.
 
-    Known are the methods of an object that says what it is made of, by a method `identity`, and `jax.vmap` of what is
-    known.
+    Known are the methods of an object whose class `tells_identity`, and `jax.vmap` of what is known. A subclass may
+    compute anything, and so may another class that has a method of that name.
     """
     if (mapped := _unmap(fn)) is not None:
         inner, axes = mapped
         told = _identity(inner)
         return None if told is None else f"vmap({axes}) of {told}"
-    owner = getattr(fn, "__self__", None)
-    of_owner = getattr(owner, "identity", None)
+    owner: Any = getattr(fn, "__self__", None)
     # A function that wraps a method, as by `functools.wraps`, has its attributes and is not equal to it.
-    if of_owner is None or getattr(owner, fn.__name__, None) != fn:
+    if type(owner) not in _telling or getattr(owner, fn.__name__, None) != fn:
         return None
-    told = of_owner()
+    told = owner.identity()
     return None if told is None else f"{type(owner).__module__}.{type(owner).__qualname__}.{fn.__name__}:{told}"
 
 
@@ -127,6 +130,15 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int))
+
+
+def tells_identity(cls: type[Class]) -> type[Class]:
+    """Let the methods of a class be kept: its `identity()` names, alike in all processes, what these compute, or None.
+
+    Its instances must tell there of every attribute that was overwritten.
+    """
+    _telling.add(cls)
+    return cls
 
 
 def allow_call(name: str) -> None:

@@ -30,7 +30,7 @@ def tasks() -> list:
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MJX_METAWORLD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(shipped, "_names", dict)  # nothing comes with the package
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "mjx-metaworld"
 
 
 def live_env(spec: TaskSpec):
@@ -136,7 +136,7 @@ def test_truncated_cache_file_is_computed_again(cache):
 
 
 def test_unwritable_cache_does_no_harm(cache):
-    cache.write_text("a file where the folder should be")
+    cache.parent.write_text("a file where the folder should be")
     assert settle(registered()[0]).qpos.shape == (1, layout.NQ)
 
 

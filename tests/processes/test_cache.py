@@ -19,7 +19,27 @@ from mjx_metaworld.types import Metrics
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
-    return tmp_path / "kept"
+    return cache.cache_folder()
+
+
+def test_files_of_others_in_the_named_folder_stay(folder, monkeypatch):
+    monkeypatch.setattr(cache, "MAX_BYTES", 0)
+    mine = folder.parent / "thesis" / "results.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("1")
+    os.utime(mine, (0, 0))
+    cache.write_bytes("tables/x", b"makes room, and is too large")
+    assert cache.cached_files() == []
+    cache.write_bytes("tables/y", b"content")
+    cache.clear_cache()
+    assert mine.read_text() == "1"
+
+
+def test_a_relative_folder_stays_where_it_was_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(cache.VARIABLE, "kept")
+    folder = cache.cache_folder()
+    assert folder == tmp_path / "kept" / "mjx-metaworld"
 
 
 def test_what_is_written_is_read(folder):
@@ -45,9 +65,9 @@ def test_an_altered_file_counts_as_not_there(folder, change):
     assert cache.read_bytes("x") == b"new"
 
 
-def test_no_pickle_is_loaded(folder):
-    np.save(folder.parent / "x.npy", np.array([{}], object), allow_pickle=True)
-    cache.write_bytes("x", (folder.parent / "x.npy").read_bytes())
+def test_no_pickle_is_loaded(folder, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
+    cache.write_bytes("x", (tmp_path / "x.npy").read_bytes())
     assert cache.read_arrays("x") is None
 
 

@@ -57,7 +57,7 @@ def test_what_was_compiled_is_read_again_unless_it_was_altered(monkeypatch, tmp_
         native._hindrance.cache_clear()
         assert KERNEL.hindrance() == ""
     assert len(calls) == 1
-    (kept,) = (tmp_path / "cache" / "kernels").iterdir()
+    (kept,) = (tmp_path / "cache" / "mjx-metaworld" / "kernels").iterdir()
     kept.write_bytes(kept.read_bytes()[:-1])
     native._hindrance.cache_clear()
     assert KERNEL.hindrance() == ""

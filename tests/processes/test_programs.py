@@ -17,6 +17,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from support.children import environment
 
 import mjx_metaworld as mw
+from mjx_metaworld.physics.engine import Engine
 from mjx_metaworld.processes import cache, code, exports, programs
 from mjx_metaworld.randomise import signals
 from mjx_metaworld.tasks import rewards
@@ -61,13 +62,13 @@ def of_the_run():
 def kept(of_the_run, tmp_path, monkeypatch):
     """An empty folder for what is kept, but for the kernels in C++, which take seconds to compile."""
     with contextlib.suppress(FileNotFoundError):
-        shutil.copytree(f"{cache.cache_folder()}/kernels", tmp_path / "kept" / "kernels")
+        shutil.copytree(f"{cache.cache_folder()}/kernels", tmp_path / "kept" / "mjx-metaworld" / "kernels")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)  # the test run's own
     monkeypatch.setattr(programs, "_may_keep_lowered", True)  # whatever this process has drawn before
     _set_folder(None)
     monkeypatch.setitem(programs._SETTINGS, "jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield tmp_path / "kept"
+    yield cache.cache_folder()
     _set_folder(of_the_run)
 
 
@@ -281,6 +282,43 @@ def test_environments_mapped_alike_find_each_others_traces(tracing):
     assert len(tracing) == 3
 
 
+class Shifted(mw.VectorEnv):
+    def reset(self, key):
+        state = super().reset(key)
+        return state.replace(obs=state.obs + 1.0)
+
+
+class Agent:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def identity(self):
+        return "my agent"
+
+    def act(self, x):
+        return self.weight * x
+
+
+def test_nothing_is_kept_of_what_may_compute_something_else(tracing):
+    env = mw.make("reach-v3", engine=KinematicEngine)
+    env.engine.__class__ = Engine  # its name is known, and nothing of it is run
+    assert env.identity() is not None
+    assert mw.VectorEnv(env, 2).identity() is not None
+    overwritten = mw.VectorEnv(env, 2)
+    monkey = overwritten.restart
+    overwritten.restart = lambda state, done: monkey(state, done)
+    assert overwritten.identity() is None
+    env.engine.poses = env.engine.poses
+    assert env.identity() is None
+    assert mw.jit(Agent(2.0).act)(jnp.ones(2)).tolist() == [2.0, 2.0]
+    assert mw.jit(Agent(5.0).act)(jnp.ones(2)).tolist() == [5.0, 5.0]
+    keys = jax.random.key(0)
+    plain = mw.jit(mw.VectorEnv(mw.make("reach-v3"), 2).reset)(keys)
+    shifted = mw.jit(Shifted(mw.make("reach-v3"), 2).reset)(keys)
+    np.testing.assert_allclose(shifted.obs, plain.obs + 1.0)
+    assert tracing == ["reset"]
+
+
 def test_the_digest_of_code_follows_what_is_replaced(monkeypatch):
     before = code.digest_of_code()
     assert code.digest_of_code() == before
@@ -294,3 +332,22 @@ def test_the_digest_of_code_follows_what_is_replaced(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(signals, "observe", lambda *args: None)
     assert code.digest_of_code() != before
+
+
+PUSH = 0.1
+
+
+def pushed(x):
+    return np.linalg.norm(x) + PUSH
+
+
+@pytest.mark.parametrize("push", [0.2, np.full(2, 0.1), jnp.full(2, 0.1), jax.random.key(1)])
+def test_the_digest_of_code_follows_what_a_replacement_looks_up(monkeypatch, push):
+    monkeypatch.setattr(rewards, "norm", pushed)
+    before = code.digest_of_code()
+    monkeypatch.setitem(globals(), "PUSH", push)
+    digests = []
+    jax.jit(lambda x: digests.append(code.digest_of_code()))(0)  # it is asked for while something is traced
+    assert digests == [code.digest_of_code()] != [before]
+    monkeypatch.setitem(globals(), "PUSH", 0.1)
+    assert code.digest_of_code() == before
