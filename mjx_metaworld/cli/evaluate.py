@@ -134,8 +134,6 @@ def _evaluate_run(
         raise ValueError(f"trials are evaluated without randomise, in the scenes as they are; {folder} has trials")
     if args.renderer != "device":
         raise ValueError(f"renderer is for policies that see; that of {folder} acts on observations")
-    if args.processes is not None:
-        raise ValueError(f"trials on CPU metaworld are run in this process, got processes {args.processes}")
     return evaluate_trials(
         folder,
         settings,
@@ -143,6 +141,7 @@ def _evaluate_run(
         adaptation_episodes=args.adaptation_episodes,
         evaluation_episodes=args.evaluation_episodes or 1,
         likely_actions=args.likely_actions,
+        processes=args.processes,
     )
 
 

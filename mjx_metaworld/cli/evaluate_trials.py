@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +13,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mjx_metaworld.cli.evaluation import Evaluation
+from mjx_metaworld.cli.evaluation import REFERENCE_PROCESSES, Evaluation
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.cli.tables import OVER_TASKS, figure_table, mean_of
 from mjx_metaworld.env import make
 from mjx_metaworld.inputs.settings import physics_of
+from mjx_metaworld.parity.episodes import collect
+from mjx_metaworld.parity.evaluation import Outcome
 from mjx_metaworld.suites import Tasks, list_suites, require_metaworld, resolve
 from mjx_metaworld.training import Trained, load
 from mjx_metaworld.training.config import trial_episodes_of
-from mjx_metaworld.training.reference_trials import ReferenceTrials, evaluate_trials_on_reference
+from mjx_metaworld.training.reference_trials import evaluate_trials_on_reference, trial_evaluations
 from mjx_metaworld.training.run_folder import find_checkpoint, read_run
 from mjx_metaworld.training.trial_evaluation import TrialLength, TrialStats, make_trial_evaluator
 
@@ -43,6 +48,7 @@ def evaluate_trials(
     adaptation_episodes: int | None = None,
     evaluation_episodes: int = 1,
     likely_actions: bool = False,
+    processes: int | None = None,
 ) -> list[TrialFigures]:
     """Print success by task, of a suite `...-train` for `...-test`, too; goals are hidden.
 
@@ -53,6 +59,7 @@ def evaluate_trials(
         adaptation_episodes: before those that count; None for as many as a trial of training has before its last.
         evaluation_episodes: that count.
         likely_actions: whether these take the most likely actions instead of drawn ones.
+        processes: that run CPU metaworld, by default `REFERENCE_PROCESSES`; no more than there are tasks.
 
     Raises:
         CheckpointError: if there is no usable checkpoint.
@@ -72,7 +79,7 @@ def evaluate_trials(
         trained = load(folder, accuracy)
         bars.remove_task(loading)
         for tasks in splits:
-            rows += _evaluate(trained, tasks, length, settings, bars)
+            rows += _evaluate(trained, tasks, length, settings, bars, processes or REFERENCE_PROCESSES)
     actions = "the most likely" if length.likely else "drawn"
     title = (
         f"{folder} after {trained.progress.env_steps:,} env steps: {settings.described()}; "
@@ -93,7 +100,7 @@ def _splits(tasks: Tasks) -> list[Tasks]:
 
 
 def _evaluate(
-    trained: Trained, tasks: Tasks, length: TrialLength, settings: Evaluation, bars: Progress
+    trained: Trained, tasks: Tasks, length: TrialLength, settings: Evaluation, bars: Progress, processes: int
 ) -> list[TrialFigures]:
     policy = trained.recurrent
     assert policy is not None, "the run trains in trials"
@@ -106,26 +113,34 @@ def _evaluate(
         physics=trained.config.physics,
     )
     rand_vecs, num_steps = settings.rand_vecs(tasks), settings.num_steps
-    stats = make_trial_evaluator(env, rand_vecs, lambda _: policy, length, num_steps)(None)
-    bars.remove_task(here)
-    there = None
-    if settings.reference:
-        # Fewer steps in evaluation where all tasks succeed.
-        total = settings.num_goals * num_steps * (length.adaptation + length.evaluation)
-        waiting = bars.add_task(f"{name} on CPU metaworld", total=total)
-        there = evaluate_trials_on_reference(env, policy, rand_vecs, length, num_steps, lambda: bars.advance(waiting))
-        bars.remove_task(waiting)
+    started, count = None, min(processes, len(env.tasks))
+    with contextlib.ExitStack() as background:
+        if settings.reference and count > 1:
+            begun = trial_evaluations(env, policy, rand_vecs, length, num_steps, count)
+            started = background.enter_context(begun)
+        stats = make_trial_evaluator(env, rand_vecs, lambda _: policy, length, num_steps)(None)
+        bars.remove_task(here)
+        there = None
+        if started is not None:
+            there = collect(started, bars)
+        elif settings.reference:
+            # Fewer steps in evaluation where a task succeeds.
+            total = len(env.tasks) * settings.num_goals * num_steps * (length.adaptation + length.evaluation)
+            waiting = bars.add_task(f"{name} on CPU metaworld", total=total)
+            advance = functools.partial(bars.advance, waiting)
+            there = evaluate_trials_on_reference(env, policy, rand_vecs, length, num_steps, advance)
+            bars.remove_task(waiting)
     return [_figures(name, spec.name, stats, there, i) for i, spec in enumerate(env.tasks)]
 
 
-def _figures(tasks: str, task: str, stats: TrialStats, there: ReferenceTrials | None, i: int) -> TrialFigures:
+def _figures(tasks: str, task: str, stats: TrialStats, there: Sequence[Outcome] | None, i: int) -> TrialFigures:
     first = stats.adaptation.success[i, :, :1]
     return TrialFigures(
         tasks=tasks,
         task=task,
         first_here=float(first.mean()) if first.size else None,
         success_here=float(stats.evaluation.success[i].mean()),
-        success_there=None if there is None else float(there.success[i]),
+        success_there=None if there is None else there[i].success,
         return_here=float(stats.evaluation.episode_return[i].mean()),
     )
 

@@ -75,7 +75,7 @@ def parts_of(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], num_steps: int)
 
 
 def reference_vector(parts: Sequence[Part], **options: Any) -> SyncVectorEnv:
-    """Metaworld's vector of environments, one a part, which at `sample_tasks` go on to their next goal.
+    """Metaworld's vector of environments, one a part, which at `sample_tasks` go on to another goal.
 
     Args:
         parts: what they are made of.
@@ -91,7 +91,8 @@ def reference_vector(parts: Sequence[Part], **options: Any) -> SyncVectorEnv:
             max_episode_steps=part.num_steps,
             env_id=part.index,
             num_tasks=part.num_tasks,
-            task_select="pseudorandom",  # goal after goal
+            task_select="pseudorandom",  # each goal once, in an order that is drawn:
+            seed=0,  # the same at each call
             reward_function_version=part.reward_version,
             use_one_hot=part.one_hot,
             **options,
@@ -145,11 +146,12 @@ def evaluations(parts: Sequence[Part], policy: Policy, processes: int) -> Iterat
 
 
 def _evaluate_program(part: Part, program: bytes) -> Outcome:
-    return evaluate_part(part, _loaded(program))
+    return evaluate_part(part, loaded(program))
 
 
 @functools.cache
-def _loaded(program: bytes) -> Act:
+def loaded(program: bytes) -> Callable[..., Any]:
+    """A function from its serialized StableHLO, in a process that runs CPU metaworld and nothing else."""
     jax.config.update("jax_platforms", "cpu")  # a GPU's memory is for the process that waits for this one
     return jax.jit(jax.export.deserialize(bytearray(program)).call)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 from metaworld.evaluation import Timestep, metalearning_evaluation
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.env.environment import ACTION_SIZE
 from mjx_metaworld.observation import OBSERVATION_SIZE
-from mjx_metaworld.parity.evaluation import parts_of, reference_vector
+from mjx_metaworld.parity.episodes import reference_processes
+from mjx_metaworld.parity.evaluation import Outcome, Part, loaded, parts_of, reference_vector
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.suites import require_metaworld
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy
@@ -21,11 +26,14 @@ from mjx_metaworld.training.trial_evaluation import TrialLength
 from mjx_metaworld.types import EPISODE_STEPS
 
 
-class ReferenceTrials(NamedTuple):
-    """Result of metaworld's evaluation: an episode of evaluation ends at its first success."""
+class _Programs(NamedTuple):
+    """A policy with memory as compiled functions' StableHLO, for another process."""
 
-    success: np.ndarray  # (tasks,) share of the episodes of evaluation
-    episode_return: float  # mean over all of them, up to the first success
+    drawn: bytes
+    likely: bytes | None  # None where no actions are the most likely ones
+    memory: list[np.ndarray]  # before a trial
+    words: np.ndarray  # of the key of the actions drawn
+    key_impl: str
 
 
 def evaluate_trials_on_reference(
@@ -36,8 +44,8 @@ def evaluate_trials_on_reference(
     num_steps: int = EPISODE_STEPS,
     advance: Callable[[], object] = lambda: None,
     key: Key[Array, ""] | None = None,
-) -> ReferenceTrials:
-    """Evaluate with `metaworld.evaluation.metalearning_evaluation`, each goal once, goals hidden.
+) -> list[Outcome]:
+    """Evaluate with `metaworld.evaluation.metalearning_evaluation`, task by task, each goal once, goals hidden.
 
     There is one environment a task: of several with the same task metaworld counts the episodes that end first, which
     are those that succeed.
@@ -48,27 +56,87 @@ def evaluate_trials_on_reference(
         rand_vecs: (n, rand) goal vectors a task, the same n for all.
         length: episodes of a trial.
         num_steps: control steps of an episode at most, up to the reference's 500.
-        advance: called after every control step of all tasks, for a progress bar.
-        key: of the actions drawn.
+        advance: called after every control step, for a progress bar.
+        key: of the actions drawn; always the same by default.
 
     Raises:
         ValueError: if metaworld lacks one of the tasks, or for a bad number of episodes.
     """
+    parts, own = _parts_of(env, rand_vecs, num_steps, length), jax.random.key(0) if key is None else key
+    return [_evaluate_part(part, policy, length, jax.random.fold_in(own, part.index), advance) for part in parts]
+
+
+@contextlib.contextmanager
+def trial_evaluations(
+    env: MetaWorldEnv,
+    policy: RecurrentPolicy,
+    rand_vecs: Sequence[np.ndarray],
+    length: TrialLength,
+    num_steps: int,
+    processes: int,
+) -> Iterator[list[Future[Outcome]]]:
+    """Start the same in the background, in so many processes; one future a task, in the given order.
+
+    Raises:
+        ValueError: if metaworld lacks one of the tasks, or for a bad number of episodes.
+    """
+    parts, key = _parts_of(env, rand_vecs, num_steps, length), jax.random.key(0)
+    programs = _export(policy, length, key)
+    with reference_processes(processes) as pool:
+        yield [pool.submit(_evaluate_programs, part, programs, length) for part in parts]
+
+
+def _parts_of(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], num_steps: int, length: TrialLength) -> list[Part]:
     require_metaworld(env.tasks, "the evaluation on CPU metaworld")
     check_integer("adaptation episodes", length.adaptation, low=0)
     check_integer("evaluation episodes", length.evaluation)
-    parts = [part._replace(goal_observable=False, one_hot=False) for part in parts_of(env, rand_vecs, num_steps)]
-    envs = reference_vector(parts, recurrent_info_in_obs=True)
-    agent = TrialAgent(policy, len(env.tasks), advance, key, likely=length.likely)
+    return [part._replace(goal_observable=False, one_hot=False) for part in parts_of(env, rand_vecs, num_steps)]
+
+
+def _evaluate_part(
+    part: Part, policy: RecurrentPolicy, length: TrialLength, key: Key[Array, ""], advance: Callable[[], object]
+) -> Outcome:
+    envs = reference_vector([part], recurrent_info_in_obs=True)
     _, mean_return, success = metalearning_evaluation(
-        agent,
+        TrialAgent(policy, 1, advance, key, likely=length.likely),
         envs,
-        num_evals=len(rand_vecs[0]),
+        num_evals=len(part.rand_vecs),
         adaptation_episodes=length.adaptation,
         evaluation_episodes=length.evaluation,
     )
     envs.close()
-    return ReferenceTrials(np.array([success[spec.name] for spec in env.tasks]), mean_return)
+    return Outcome(float(success[part.name]), mean_return)
+
+
+def _export(policy: RecurrentPolicy, length: TrialLength, key: Key[Array, ""]) -> _Programs:
+    leaves, structure = jax.tree.flatten(policy.start(1))
+    impl, words = str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key))
+
+    def act(memory: list[Array], obs: Array, action: Array, reward: Array, done: Array, *drawn: Array) -> Any:
+        key = jax.random.wrap_key_data(drawn[0], impl=impl) if drawn else None
+        actions, memory = policy.act(jax.tree.unflatten(structure, memory), obs, Past(action, reward, done), key)
+        return actions, jax.tree.leaves(memory)
+
+    def exported(*drawn: np.ndarray) -> bytes:
+        obs, action = np.zeros((1, OBSERVATION_SIZE), np.float32), np.zeros((1, ACTION_SIZE), np.float32)
+        args = leaves, obs, action, np.zeros(1, np.float32), np.zeros(1, bool), *drawn
+        return bytes(jax.export.export(jax.jit(act), platforms=["cpu"])(*args).serialize())
+
+    memory = [np.asarray(leaf) for leaf in leaves]
+    return _Programs(exported(words), exported() if length.likely else None, memory, words, impl)
+
+
+def _evaluate_programs(part: Part, programs: _Programs, length: TrialLength) -> Outcome:
+    drawn, likely = (None if program is None else loaded(program) for program in programs[:2])
+
+    def act(memory: list[Array], obs: Array, past: Past, key: Array | None) -> tuple[Array, list[Array]]:
+        run, words = (likely, ()) if key is None else (drawn, (jax.random.key_data(key),))
+        assert run is not None, "the most likely actions were to be taken"
+        return run(memory, obs, past.action, past.reward, past.done, *words)
+
+    policy = RecurrentPolicy(lambda num_envs: programs.memory, act)
+    key = jax.random.wrap_key_data(jnp.asarray(programs.words), impl=programs.key_impl)
+    return _evaluate_part(part, policy, length, jax.random.fold_in(key, part.index), lambda: None)
 
 
 class TrialAgent:

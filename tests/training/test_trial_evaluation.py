@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,9 @@ from support.memory_policies import sweeping
 import mjx_metaworld as mw
 import mjx_metaworld.adapters.gymnasium
 from mjx_metaworld.observation import OBSERVATION_SIZE
+from mjx_metaworld.parity.episodes import collect
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy
-from mjx_metaworld.training.reference_trials import TrialAgent, evaluate_trials_on_reference
+from mjx_metaworld.training.reference_trials import TrialAgent, evaluate_trials_on_reference, trial_evaluations
 from mjx_metaworld.training.trial_evaluation import TrialLength, TrialStats, make_trial_evaluator
 
 STEPS, GOALS, LENGTH = 60, 5, TrialLength(2, 2)
@@ -93,9 +96,32 @@ def test_cpu_metaworld_agrees():
     """The same policy in the reference's own environments; the simulators differ in the fourth digit."""
     here = evaluate(sweeping(), LENGTH).counted()
     env = mw.make("reach-v3")
-    there = evaluate_trials_on_reference(env, sweeping(), vectors(), LENGTH, STEPS)
-    assert abs(there.success[0] - here.success.mean()) <= 1 / GOALS  # an episode may just miss its goal
+    (there,) = evaluate_trials_on_reference(env, sweeping(), vectors(), LENGTH, STEPS)
+    assert abs(there.success - here.success.mean()) <= 1 / GOALS  # an episode may just miss its goal
     assert there.episode_return == pytest.approx(here.episode_return.mean(), rel=0.05)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("kinematic")
+@pytest.mark.parametrize("likely", [False, True])
+def test_processes_come_to_the_same(likely):
+    env, names = mw.make(["reach-v3", "push-v3"]), ("reach-v3", "push-v3")
+    goals, length = [mw.goals(name, SEED)[0][:2] for name in names], TrialLength(1, 1, likely)
+    here = evaluate_trials_on_reference(env, wandering(), goals, length, 30)
+    with trial_evaluations(env, wandering(), goals, length, 30, 2) as started:
+        assert collect(started) == here
+    assert here[0].episode_return != here[1].episode_return
+
+
+def wandering() -> RecurrentPolicy:
+    """Draws actions about a speed that it remembers, in a memory of two arrays."""
+
+    def act(memory: Any, obs: jax.Array, past: Past, key: jax.Array | None) -> tuple[jax.Array, Any]:
+        speed = 0.9 * memory["speed"] + 0.1 * obs[:, :4]
+        drawn = 0.0 if key is None else jax.random.uniform(key, speed.shape, minval=-0.5, maxval=0.5)
+        return speed + drawn, {"speed": speed, "steps": memory["steps"] + 1}
+
+    return RecurrentPolicy(lambda num_envs: {"speed": jnp.zeros((num_envs, 4)), "steps": jnp.zeros(num_envs, int)}, act)
 
 
 @pytest.mark.usefixtures("kinematic")
