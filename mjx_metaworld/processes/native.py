@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -42,10 +43,26 @@ class NativeKernel(NamedTuple):
         return _hindrance(self)
 
 
-def compiler() -> str | None:
-    """The compiler of C++ that the environment variable CXX names, or the first that is there; None without."""
+def compiler() -> tuple[str, ...] | None:
+    """The command of the compiler of C++ that the environment variable CXX gives, or the first found; None without.
+
+    CXX is a command as a shell would split it: a path, or one with more words such as `ccache g++` and `g++ -pipe`.
+    """
     chosen = os.environ.get("CXX", "").strip()
-    return next(filter(None, map(shutil.which, (chosen,) if chosen else _COMPILERS)), None)
+    commands = [(chosen,), _words(chosen)] if chosen else [(name,) for name in _COMPILERS]
+    for name, *more in filter(None, commands):
+        found = shutil.which(name)
+        if found is not None:
+            return found, *more
+    return None
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """Words of a command, none if its quotes do not match."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:
+        return ()
 
 
 @functools.cache
@@ -59,20 +76,24 @@ def _target(kernel: NativeKernel) -> str:
 def _hindrance(kernel: NativeKernel) -> str:
     found = compiler()
     if found is None:
-        return f"there is no compiler of C++ (looked for the variable CXX, {', '.join(_COMPILERS)})"
+        chosen = os.environ.get("CXX", "").strip()
+        names = ", ".join(_COMPILERS)
+        why = f"the variable CXX gives {chosen!r}" if chosen else f"looked for the variable CXX, {names}"
+        return f"there is no compiler of C++ ({why})"
+    told = shlex.join(found)
     try:
         _register(kernel, _kept_or_compiled(kernel, found))
     except subprocess.CalledProcessError as error:
-        return f"{found} does not compile {kernel.source.name}: {(error.stderr or str(error)).strip().splitlines()[0]}"
+        return f"{told} does not compile {kernel.source.name}: {(error.stderr or str(error)).strip().splitlines()[0]}"
     except (OSError, subprocess.SubprocessError, AttributeError, ValueError, RuntimeError) as error:
-        return f"{found} makes no kernel of {kernel.source.name} that runs: {error}"
+        return f"{told} makes no kernel of {kernel.source.name} that runs: {error}"
     return ""
 
 
-def _kept_or_compiled(kernel: NativeKernel, tool: str) -> bytes:
-    path = os.path.realpath(tool)
-    told = os.stat(path)
-    name = f"kernels/{digest_of(kernel.target(), _FLAGS, path, told.st_size, told.st_mtime_ns, machine_digest())}"
+def _kept_or_compiled(kernel: NativeKernel, tool: tuple[str, ...]) -> bytes:
+    # Of `ccache g++` either may be replaced by another version.
+    programs = [_version(path) for path in map(shutil.which, tool) if path is not None]
+    name = f"kernels/{digest_of(kernel.target(), _FLAGS, tool[1:], programs, machine_digest())}"
     library = read_bytes(name)
     if library is None:
         library = _compile(kernel, tool)
@@ -80,10 +101,17 @@ def _kept_or_compiled(kernel: NativeKernel, tool: str) -> bytes:
     return library
 
 
-def _compile(kernel: NativeKernel, tool: str) -> bytes:
+def _version(program: str) -> tuple[str, int, int]:
+    """The path, size and time of a program, which change with it."""
+    path = os.path.realpath(program)
+    told = os.stat(path)
+    return path, told.st_size, told.st_mtime_ns
+
+
+def _compile(kernel: NativeKernel, tool: tuple[str, ...]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="mjx-metaworld-kernels-") as folder:
         made = Path(folder, "kernel.so")
-        command = [tool, *_FLAGS, f"-I{jax.ffi.include_dir()}", str(kernel.source), "-o", str(made)]
+        command = [*tool, *_FLAGS, f"-I{jax.ffi.include_dir()}", str(kernel.source), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
         return made.read_bytes()
 

@@ -29,8 +29,9 @@ class SceneSpec:
     The prop is the one static body that a task may move at reset through `body_pos`, or None. Tasks that share a
     scene and move nothing leave the prop where the file puts it.
 
-    A file of one's own is read when the spec is made, and the spec stays what was read: make a new one after a change
-    of the file. It includes metaworld's files by paths that begin with `metaworld/`; `scenes.fit` tells what fits.
+    A file of one's own is read when the spec is made, with the meshes, textures and models that it names, and the spec
+    stays what was read: make a new one after a change of any of them. It includes metaworld's files by paths that begin
+    with `metaworld/`; `scenes.fit` tells what fits.
 
     Attributes:
         file: of metaworld's scenes the name within its folder `sawyer_xyz`, without the suffix; of one's own the path
@@ -39,7 +40,7 @@ class SceneSpec:
         own: what was read of a file of one's own, None for metaworld's.
 
     Raises:
-        ValueError: if a file of one's own, or what it includes, cannot be read.
+        ValueError: if a file of one's own, or what it includes or names, cannot be read.
     """
 
     file: str | Path
@@ -157,7 +158,7 @@ def _compile(spec: SceneSpec) -> mujoco.MjModel:
 
 def _compile_own(path: str | Path, own: Mjcf) -> mujoco.MjModel:
     try:
-        return mujoco.MjModel.from_xml_string(own.xml)
+        return mujoco.MjModel.from_xml_string(own.xml, {asset.name: asset.content for asset in own.assets})
     except ValueError as error:
         hint = ""
         if "repeated" in str(error):  # MuJoCo names the first only, and no file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from mjx_metaworld.physics.backends.cpu.newton import KERNEL
 from mjx_metaworld.processes import native
 
-WORKING = native.compiler()
-needs_compiler = pytest.mark.skipif(WORKING is None, reason="there is no compiler of C++")
+WORKING = native.compiler() or ()
+needs_compiler = pytest.mark.skipif(not WORKING, reason="there is no compiler of C++")
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,33 @@ def test_without_a_compiler_the_reason_says_what_was_looked_for(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     assert KERNEL.hindrance() == "there is no compiler of C++ (looked for the variable CXX, c++, g++, clang++)"
+
+
+@pytest.mark.parametrize("chosen", ["nonsense++ -pipe", "'g++"])
+def test_a_command_that_is_none_is_quoted(monkeypatch, chosen):
+    monkeypatch.setenv("CXX", chosen)
+    assert KERNEL.hindrance() == f"there is no compiler of C++ (the variable CXX gives {chosen!r})"
+
+
+@needs_compiler
+def test_a_command_of_several_words_compiles(monkeypatch, tmp_path):
+    source = tmp_path / "little.cpp"
+    source.write_text("#ifndef ASKED\n#error not asked\n#endif\n")
+    wrapper = script(tmp_path, 'exec "$@"')
+    for command in ((*WORKING, "-pipe", "-DASKED"), (wrapper, *WORKING, "-DASKED=two words")):
+        monkeypatch.setenv("CXX", shlex.join(command))
+        assert native.compiler() == command
+        native._hindrance.cache_clear()
+        assert native.NativeKernel(source).hindrance() == ""
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2  # since flags may change what is compiled
+
+
+def test_a_compiler_in_a_folder_with_a_space_is_found(monkeypatch, tmp_path):
+    folder = tmp_path / "own tools"
+    folder.mkdir()
+    tool = script(folder, "exit 0")
+    monkeypatch.setenv("CXX", tool)
+    assert native.compiler() == (tool,)
 
 
 def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
@@ -74,7 +102,7 @@ def test_a_kernel_of_another_source_has_another_name(tmp_path):
 @pytest.mark.full  # since compilers to come may warn of more
 @needs_compiler
 def test_the_source_compiles_without_a_warning(tmp_path):
-    command = [WORKING, *native._FLAGS, "-Wall", "-Wextra", "-Werror", f"-I{native.jax.ffi.include_dir()}"]
+    command = [*WORKING, *native._FLAGS, "-Wall", "-Wextra", "-Werror", f"-I{native.jax.ffi.include_dir()}"]
     command = [x for x in command if x != "-O3"]
     made = subprocess.run([*command, str(KERNEL.source), "-o", str(tmp_path / "x.so")], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import pickle
+import re
 import warnings
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
+from PIL import Image
 from scene_elements import ELEMENTS
 from support.scene_files import ROBOT, scene_text
 
@@ -23,7 +27,7 @@ from mjx_metaworld.scenes import catalog
 from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
 from mjx_metaworld.scenes.fit import problems
 from mjx_metaworld.scenes.hulls import NAMES
-from mjx_metaworld.scenes.mjcf import metaworld_assets, read_mjcf
+from mjx_metaworld.scenes.mjcf import FILES, metaworld_assets, read_mjcf
 from mjx_metaworld.scenes.stack import build_scene, own_hulls, stack_scenes
 from mjx_metaworld.tasks import Observed, Placement, Point, RewardInputs, RewardOutput, Settled, rewards, task
 from mjx_metaworld.tasks.placement import put_free_body, put_prop, start
@@ -89,6 +93,19 @@ def test_what_cannot_be_read_is_named(tmp_path):
         SceneSpec(write(tmp_path, '<include file="own.xml"/>'))
     with pytest.raises(ValueError, match=r"there is no file .*meshes/thing.stl"):
         SceneSpec(write(tmp_path, more='<compiler meshdir="meshes"/><asset><mesh file="thing.stl"/></asset>'))
+    with pytest.raises(ValueError, match=r"own.xml: cannot read the file .*: Is a directory"):
+        SceneSpec(write(tmp_path, more=f'<asset><mesh file="{tmp_path}"/></asset>'))
+    with pytest.raises(ValueError, match=r"there is no file .*metaworld/.*/nowhere.stl"):
+        SceneSpec(write(tmp_path, more='<asset><mesh file="metaworld/objects/nowhere.stl"/></asset>'))
+    with pytest.raises(ValueError, match=r"own.xml: a model names no file"):  # of which MuJoCo says nothing
+        SceneSpec(write(tmp_path, more="<asset><model/></asset>"))
+    with pytest.raises(ValueError, match=r"own.xml includes itself"):
+        SceneSpec(write(tmp_path, more='<asset><model file="own.xml"/></asset>'))
+    with pytest.raises(ValueError, match=r"own.xml: a flexcomp reads the file cloth.obj, but flexes are not supported"):
+        SceneSpec(write(tmp_path, '<flexcomp name="cloth" type="mesh" file="cloth.obj"/>'))
+    (tmp_path / "arm.urdf").write_text("<robot/>")
+    with pytest.raises(ValueError, match=r"arm.urdf is no MJCF file: its root element is <robot>, must be <mujoco>"):
+        SceneSpec(write(tmp_path, more='<asset><model file="arm.urdf"/></asset>'))
     (tmp_path / "broken.xml").write_text("<mujoco>")
     with pytest.raises(ValueError, match=r"broken.xml is no XML"):
         SceneSpec(tmp_path / "broken.xml")
@@ -128,6 +145,121 @@ def test_a_scene_stays_what_was_read(tmp_path):
     assert before == SceneSpec(write(tmp_path))
     radii = [load_scene(spec).geom_size[load_scene(spec).body("ball").geomadr[0], 0] for spec in (before, after)]
     assert radii == [0.025, 0.03]
+
+
+def block(half: float) -> str:
+    """A block's mesh, as a file: half its shortest side, the others twice and three times as long."""
+    sides = (half, 2 * half, 3 * half)
+    corners = [" ".join(map(str, ("v", *np.multiply(sides, signs)))) for signs in itertools.product((-1, 1), repeat=3)]
+    faces = ("1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4")
+    return "\n".join([*corners, *(f"f {face}" for face in faces)])
+
+
+def half_side(spec: SceneSpec, geom: str) -> float:
+    """Half the shortest side of a box, or of a block's mesh."""
+    return round(float(load_scene(spec).geom(geom).size.min()), 5)
+
+
+MESH = '<geom name="block" type="mesh" mesh="{}" pos="0 0.8 0.1"/>'
+
+
+def test_files_are_found_in_the_folders_that_the_compiler_names(tmp_path):
+    for folder, half in (("meshes", 0.01), ("shared", 0.02), (".", 0.03)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "Block.OBJ").write_text(block(half))
+    for compiler, file, half in (
+        ('meshdir="meshes" assetdir="shared"', "Block.OBJ", 0.01),
+        ('assetdir="shared" texturedir="nowhere"', "Block.OBJ", 0.02),
+        ("", "Block.OBJ", 0.03),
+        ('meshdir="shared" strippath="true"', "far/away/Block.OBJ", 0.02),
+        ('meshdir="nowhere"', str(tmp_path / "meshes" / "Block.OBJ"), 0.01),
+    ):
+        more = f'<compiler {compiler}/><asset><mesh file="{file}"/></asset>'
+        spec = SceneSpec(write(tmp_path, FREE + MESH.format("Block"), more=more))
+        assert half_side(spec, "block") == half
+    mesh = '<mesh name="own" file="metaworld/objects/meshes/xyz_base/base.stl"/>'
+    package = write(tmp_path, more=f'<compiler meshdir="nowhere"/><asset>{mesh}</asset>')
+    assert load_scene(SceneSpec(package)).mesh("own").id >= 0
+
+
+def test_every_attribute_that_names_a_file_in_mujocos_schema_is_read():
+    named, tag = set(), ""
+    for word in re.findall(r"\w+(?: \([*?!R]\))?", mujoco.mj_printSchema(False, False)):
+        if word.endswith(")"):
+            tag = word.split()[0]
+        elif word.startswith("file"):
+            named.add((tag, word))
+    read = {(tag, attribute) for tag, attributes in FILES.items() for attribute in attributes}
+    assert named == read | {("flexcomp", "file")}  # which is refused
+
+
+def test_the_six_files_of_a_cubes_texture_are_found(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    sides = ("fileright", "fileleft", "fileup", "filedown", "filefront", "fileback")
+    for i, side in enumerate(sides):
+        Image.fromarray(np.full((4, 4, 3), 10 * i, np.uint8)).save(tmp_path / "pictures" / f"{side}.png")
+    files = " ".join(f'{side}="{side}.png"' for side in sides)
+    more = f'<compiler texturedir="pictures"/><asset><texture name="own" type="cube" {files}/></asset>'
+    model = load_scene(SceneSpec(write(tmp_path, more=more)))
+    texture = model.tex("own")
+    pixels = model.tex_data[texture.adr[0] :][: 6 * 4 * 4 * 3].reshape(6, -1)
+    assert pixels.min(1).tolist() == pixels.max(1).tolist() == [0, 10, 20, 30, 40, 50]
+
+
+def test_files_of_the_same_name_are_told_apart(tmp_path):
+    for folder, half in (("a", 0.01), ("b", 0.02)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "block.obj").write_text(block(half))
+    assets = "".join(f'<mesh name="{folder}" file="{folder}/block.obj"/>' for folder in "ab")
+    world = "".join(MESH.replace('"block"', f'"{folder}"').format(folder) for folder in "ab")
+    spec = SceneSpec(write(tmp_path, FREE + world, more=f"<asset>{assets}</asset>"))
+    assert [half_side(spec, folder) for folder in "ab"] == [0.01, 0.02]
+
+
+GADGET = """<mujoco><compiler meshdir="meshes"/><asset><mesh file="block.obj"/></asset>
+  <worldbody><include file="parts.xml"/></worldbody></mujoco>"""
+PARTS = """<mujocoinclude><body name="gadget"><geom name="cube" type="box" size="{0} {0} {0}"/>
+  <geom name="block" type="mesh" mesh="block"/></body></mujocoinclude>"""
+
+
+def test_an_attached_model_is_read_with_all_its_files(tmp_path, monkeypatch):
+    folder = tmp_path / "gadgets"
+    (folder / "meshes").mkdir(parents=True)
+    (folder / "gadget.xml").write_text(GADGET)
+    holder = '<body name="holder" pos="0.3 0.8 0.1"><attach model="gadget" body="gadget" prefix="own-"/></body>'
+    monkeypatch.chdir(tmp_path / "gadgets")  # which says nothing about where files lie
+
+    def read(size: float, half: float, file: str) -> SceneSpec:
+        (folder / "parts.xml").write_text(PARTS.format(size))
+        (folder / "meshes" / "block.obj").write_text(block(half))
+        return SceneSpec(write(tmp_path, FREE + holder, more=f'<asset><model name="gadget" file="{file}"/></asset>'))
+
+    for file in ("gadgets/gadget.xml", str(folder / "gadget.xml")):
+        specs = [read(0.02, 0.02, file), read(0.05, 0.02, file), read(0.02, 0.04, file)]
+        assert len(set(specs)) == 3
+        assert read(0.02, 0.02, file) == specs[0]
+        for spec, size, half in zip(specs, (0.02, 0.05, 0.02), (0.02, 0.02, 0.04), strict=True):
+            assert half_side(spec, "own-cube") == size
+            assert half_side(spec, "own-block") == half
+    assert mw.check_scene(specs[0]) == []
+
+
+def test_a_scene_keeps_the_meshes_that_were_read(tmp_path):
+    file = tmp_path / "block.obj"
+    file.write_text(block(0.02))
+    path = write(tmp_path, FREE + MESH.format("block"), more='<asset><mesh file="block.obj"/></asset>')
+    before = SceneSpec(path)
+    assert before == SceneSpec(path)
+    assert hash(before) == hash(SceneSpec(path))
+    kept = pickle.dumps(before)
+    file.write_text(block(0.04))
+    after = SceneSpec(path)
+    assert before != after
+    file.unlink()
+    assert pickle.loads(kept) == before
+    for spec, half in ((before, 0.02), (pickle.loads(kept), 0.02), (after, 0.04)):
+        catalog._compile.cache_clear()
+        assert half_side(spec, "block") == half
 
 
 # --- what fits ---

@@ -25,7 +25,7 @@ def library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "routines.so")
         source = Path(__file__).with_suffix(".cpp")
-        subprocess.run([str(compiler()), *_FLAGS, f"-I{headers}", str(source), "-o", str(made)], check=True)
+        subprocess.run([*(compiler() or ()), *_FLAGS, f"-I{headers}", str(source), "-o", str(made)], check=True)
         return ctypes.CDLL(str(made))
 
 
