@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,11 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
+from mjx_metaworld.physics import copies
+from mjx_metaworld.physics.backend import CPU, CPU_XLA
+from mjx_metaworld.physics.backends.cpu.kernels import KERNELS
+from mjx_metaworld.physics.config import EngineConfig
+from mjx_metaworld.processes import native
 from mjx_metaworld.testing import KinematicEngine
 
 ENVS = 2
@@ -44,6 +50,12 @@ def compilations() -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def env():
     return mw.make("reach-v3", engine=KinematicEngine, one_hot=True)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """What is unpickled is made anew, as in another process."""
+    monkeypatch.setattr(copies, "_alive", weakref.WeakValueDictionary())
 
 
 @pytest.fixture(scope="module")
@@ -128,18 +140,51 @@ def test_environments_of_other_options_differ(env, vector_env, divided):
     assert env.step != "step"
 
 
-def test_another_process_takes_a_pickled_environment(divided, tmp_path):
-    file = tmp_path / "vector_env.pickle"
-    file.write_bytes(pickle.dumps((divided, divided.step)))
-    program = (
-        "import pickle, sys, jax, numpy\n"
-        "vector_env, step = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "state = jax.jit(vector_env.reset)(jax.random.key(0))\n"
-        "print(step == vector_env.step, float(numpy.asarray(state.obs, float).sum()).hex())\n"
-    )
+def in_another_process(file, pickled, *lines):
+    """Words that lines of Python print in another process, which know what was pickled as `it`."""
+    file.write_bytes(pickle.dumps(pickled))
+    program = "\n".join(("import pickle, sys, jax, numpy", "it = pickle.load(open(sys.argv[1], 'rb'))", *lines))
     ended = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
+    return ended.stdout.split()
+
+
+def test_another_process_takes_a_pickled_environment(divided, tmp_path):
+    found = in_another_process(
+        tmp_path / "vector_env.pickle",
+        (divided, divided.step),
+        "state = jax.jit(it[0].reset)(jax.random.key(0))",
+        "print(it[1] == it[0].step, float(numpy.asarray(state.obs, float).sum()).hex())",
+    )
     expected = float(np.asarray(jax.jit(divided.reset)(jax.random.key(0)).obs, float).sum()).hex()
-    assert ended.stdout.split() == ["True", expected]
+    assert found == ["True", expected]
+
+
+@pytest.mark.full  # the true physics, compiled in two processes
+@pytest.mark.parametrize("way", ["jax.jit", "mw.jit"])
+def test_another_process_steps_a_pickled_environment(way, tmp_path):
+    env = mw.make("reach-v3")
+    found = in_another_process(
+        tmp_path / "env.pickle",
+        env,
+        "import mjx_metaworld as mw",
+        f"state = {way}(it.step)({way}(it.reset)(jax.random.key(0)), jax.numpy.ones(4))",
+        "print(*map(float, state.physics.qpos))",
+    )
+    expected = jax.jit(env.step)(jax.jit(env.reset)(jax.random.key(0)), jnp.ones(4)).physics.qpos
+    np.testing.assert_allclose(np.array(found, float), expected, atol=1e-5)  # as lanes of other programs, see test_env
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(("reason", "execution"), [("", CPU), ("there is no compiler of C++", CPU_XLA)])
+def test_a_pickled_engine_looks_for_its_kernels_where_it_is_loaded(reason, execution, env, monkeypatch):
+    asked = set()
+    monkeypatch.setattr(native, "_hindrance", lambda kernel: asked.add(kernel) or reason)
+    engine = KinematicEngine(env.engine.arm, env.engine.scenes, env.engine.hulls, EngineConfig(execution=CPU))
+    content = pickle.dumps(engine)
+    assert pickle.loads(content) is engine
+    copies._alive.clear()
+    assert pickle.loads(content).config.execution == execution
+    assert asked == (set(KERNELS) if execution == CPU else {KERNELS[0]})
 
 
 def test_a_pickled_vector_env_names_devices_that_are_missing(divided):
