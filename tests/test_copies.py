@@ -132,6 +132,83 @@ def test_a_changed_copy_is_another_environment(env, state):
     assert odd == copy.copy(odd)
 
 
+def test_a_changed_copy_is_the_environment_of_its_options():
+    """Whatever the original has computed of its own before."""
+    terms = mw.randomise.friction(0.5, 1.5), mw.randomise.object_mass(0.5, 1.5)
+    changes = {"goal_observable": False, "one_hot": True, "randomise": terms}
+    base = {"engine": KinematicEngine, "randomise": terms[0], "privileged": True}
+    env = mw.make("reach-v3", **base)
+    assert (env.observation_space.shape, env.observation_size) == ((40,), 40)
+    twin, made = copy.copy(env), mw.make("reach-v3", **base | changes)
+    for name, value in changes.items():
+        setattr(twin, name, value)
+    assert twin.observation_space == made.observation_space
+    assert twin.observation_size == made.observation_size == 43
+
+    def second(env):
+        return jax.jit(lambda key: env.step(env.reset(key), jnp.ones(4)).obs)(jax.random.key(0))
+
+    np.testing.assert_array_equal(second(twin), second(made))
+    for name in changes:
+        setattr(twin, name, getattr(env, name))
+    assert twin == env
+    assert twin.observation_space == env.observation_space
+
+
+def test_options_of_a_copy_are_checked(env):
+    twin = copy.copy(env)
+    with pytest.raises(AttributeError, match=r"keeps its tasks, here reach-v3; .*mw\.make\(tasks\)"):
+        twin.tasks = mw.suites.resolve("push-v3")
+    with pytest.raises(TypeError, match=r"pixels must be mw\.Pixels.*got 64"):
+        twin.pixels = 64
+    with pytest.raises(TypeError, match=r"randomise takes terms such as .*got 3"):
+        twin.randomise = [3]
+    assert twin == env
+    twin.privileged = True
+    with pytest.raises(ValueError, match="privileged observations show what is randomised"):
+        _ = twin.observation_size
+    twin.randomise = mw.randomise.friction(0.5, 1.5)
+    assert twin.observation_size == env.observation_size + 1
+
+
+def test_the_environment_of_a_deep_copy_is_its_own(vector_env):
+    twin, env = copy.deepcopy((vector_env, vector_env.env))
+    assert twin.env is env
+    env.max_episode_steps = 1
+    assert twin != vector_env
+    assert vector_env.env.max_episode_steps == 500
+
+
+def test_pictures_are_those_of_a_copys_options(env, state):
+    def length(env):
+        return lambda state: jnp.full(2, env.max_episode_steps)
+
+    one, twin = jax.tree.map(lambda x: x[0], state), copy.copy(env)
+    twin.pixels = length
+    assert twin.draw(one).pixels.tolist() == [500, 500]
+    twin.max_episode_steps = 7
+    assert twin.draw(one).pixels.tolist() == [7, 7]
+
+
+def palette(env):
+    """Pictures of an array that is made once."""
+    colors = jnp.arange(3.0)
+    return lambda state: colors * state.reward
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_a_pickled_environment_draws_with_outlives_a_trace(env, state):
+    seeing = copy.copy(env)
+    seeing.pixels = palette
+    loaded = pickle.loads(pickle.dumps(seeing))
+    assert loaded.engine is not env.engine
+    one = jax.tree.map(lambda x: x[0], state)
+    first, second = (
+        jax.jit(lambda one, shift=shift: loaded.draw(one.replace(reward=shift)))(one) for shift in (1.0, 2.0)
+    )
+    np.testing.assert_array_equal(second.pixels, 2.0 * first.pixels)
+
+
 def test_environments_of_other_options_differ(env, vector_env, divided):
     assert env != mw.make(env.tasks, engine=KinematicEngine)
     assert vector_env != divided
