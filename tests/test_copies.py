@@ -159,10 +159,16 @@ def test_options_of_a_copy_are_checked(env):
     twin = copy.copy(env)
     with pytest.raises(AttributeError, match=r"keeps its tasks, here reach-v3; .*mw\.make\(tasks\)"):
         twin.tasks = mw.suites.resolve("push-v3")
-    with pytest.raises(TypeError, match=r"pixels must be mw\.Pixels.*got 64"):
-        twin.pixels = 64
-    with pytest.raises(TypeError, match=r"randomise takes terms such as .*got 3"):
-        twin.randomise = [3]
+    refused = {
+        "pixels": (64, r"pixels must be mw\.Pixels.*got 64"),
+        "randomise": ([3], "randomise takes terms such as .*got 3"),
+        "goals": ("fresh", "unknown goals 'fresh'; available: nearest, settled, banked"),
+        "reward_version": ("v3", "unknown reward_version 'v3'; available: v1, v2"),
+        "max_episode_steps": (0, "max_episode_steps must be a positive integer, got 0"),
+    }
+    for name, (value, message) in refused.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            setattr(twin, name, value)
     assert twin == env
     twin.privileged = True
     with pytest.raises(ValueError, match="privileged observations show what is randomised"):

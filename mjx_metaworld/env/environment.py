@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from mjx_metaworld.env import starts
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.backend import Backend, chosen_execution, execution_of
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
@@ -46,6 +47,8 @@ EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 PixelsFactory = Callable[["MetaWorldEnv"], Callable[[State], Any]]
 
 ACTION_SIZE = 4
+REWARD_VERSIONS = get_args(RewardVersion)
+GOALS = get_args(starts.Goals)
 _SHOWN_TASKS = 3  # in an environment's repr
 _UNSHOWN = "privileged observations show what is randomised: mw.make(..., randomise=[...])"
 _OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into which it is split
@@ -92,12 +95,12 @@ class MetaWorldEnv(EqualCopies):
     ) -> None:
         if privileged and randomise is None:
             raise ValueError(_UNSHOWN)
-        for spec in tasks:
-            spec.reward_of(reward_version)  # raises where the task has none
         self.tasks = tasks
         self.goal_observable = goal_observable
         self.one_hot = one_hot
         self.reward_version: RewardVersion = reward_version
+        for spec in tasks:
+            spec.reward_of(reward_version)  # raises where the task has none
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
         terms: Any = randomise  # a tuple as soon as it is set
@@ -122,11 +125,7 @@ class MetaWorldEnv(EqualCopies):
         if name == "tasks" and vars(self).get(name, value) != value:
             names = ", ".join(spec.name for spec in self.tasks)
             raise AttributeError(f"an environment keeps its tasks, here {names}; for others make one: mw.make(tasks)")
-        if name == "pixels":
-            _check_pixels(value)
-        if name == "randomise" and value is not None:
-            value = drawing.check_terms(value)
-        super().__setattr__(name, value)
+        super().__setattr__(name, _CHECKS[name](value) if name in _CHECKS else value)
 
     def __repr__(self) -> str:
         names = [spec.name for spec in self.tasks]
@@ -468,6 +467,23 @@ class MetaWorldEnv(EqualCopies):
         return self.appended.to(obs, shown, task)
 
 
-def _check_pixels(pixels: object) -> None:
+def _one_of(name: str, allowed: Sequence[str], value: Any) -> Any:
+    if value not in allowed:
+        raise ValueError(f"unknown {name} {value!r}; available: {', '.join(allowed)}")
+    return value
+
+
+def _check_pixels(pixels: Any) -> Any:
     if pixels is not None and not callable(pixels):
         raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
+    return pixels
+
+
+# Options as they are kept, from what is given in `make` or set on a copy; they raise where that is no value.
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "reward_version": functools.partial(_one_of, "reward_version", REWARD_VERSIONS),
+    "max_episode_steps": functools.partial(check_integer, "max_episode_steps"),
+    "randomise": lambda terms: None if terms is None else drawing.check_terms(terms),
+    "goals": functools.partial(_one_of, "goals", GOALS),
+    "pixels": _check_pixels,
+}
