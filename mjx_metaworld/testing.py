@@ -44,6 +44,7 @@ class KinematicEngine(Engine):
         dynamics: Dynamics | None = None,
     ) -> tuple[PhysicsState, Poses, jax.Array]:
         """Move the hand to the mocap body and the fingers to their targets, whatever the dynamics, at equal cost."""
+        state = jax.tree.map(jnp.asarray, state)  # which may have been kept on the host
         low, high = jnp.asarray(self.arm.limit_range[FINGER_DOFS], state.qpos.dtype).T
         fingers = low + (high - low) * (jnp.clip(ctrl, -1.0, 1.0) + 1.0) / 2.0
         state = state.replace(qpos=state.qpos.at[FINGER_DOFS].set(fingers), qvel=jnp.zeros_like(state.qvel))

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,11 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
+from mjx_metaworld.physics import copies
+from mjx_metaworld.physics.backend import CPU, CPU_XLA
+from mjx_metaworld.physics.backends.cpu.kernels import KERNELS
+from mjx_metaworld.physics.config import EngineConfig
+from mjx_metaworld.processes import native
 from mjx_metaworld.testing import KinematicEngine
 
 ENVS = 2
@@ -44,6 +50,12 @@ def compilations() -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def env():
     return mw.make("reach-v3", engine=KinematicEngine, one_hot=True)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """What is unpickled is made anew, as in another process."""
+    monkeypatch.setattr(copies, "_alive", weakref.WeakValueDictionary())
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +132,89 @@ def test_a_changed_copy_is_another_environment(env, state):
     assert odd == copy.copy(odd)
 
 
+def test_a_changed_copy_is_the_environment_of_its_options():
+    """Whatever the original has computed of its own before."""
+    terms = mw.randomise.friction(0.5, 1.5), mw.randomise.object_mass(0.5, 1.5)
+    changes = {"goal_observable": False, "one_hot": True, "randomise": terms}
+    base = {"engine": KinematicEngine, "randomise": terms[0], "privileged": True}
+    env = mw.make("reach-v3", **base)
+    assert (env.observation_space.shape, env.observation_size) == ((40,), 40)
+    twin, made = copy.copy(env), mw.make("reach-v3", **base | changes)
+    for name, value in changes.items():
+        setattr(twin, name, value)
+    assert twin.observation_space == made.observation_space
+    assert twin.observation_size == made.observation_size == 43
+
+    def second(env):
+        return jax.jit(lambda key: env.step(env.reset(key), jnp.ones(4)).obs)(jax.random.key(0))
+
+    np.testing.assert_array_equal(second(twin), second(made))
+    for name in changes:
+        setattr(twin, name, getattr(env, name))
+    assert twin == env
+    assert twin.observation_space == env.observation_space
+
+
+def test_options_of_a_copy_are_checked(env):
+    twin = copy.copy(env)
+    with pytest.raises(AttributeError, match=r"keeps its tasks, here reach-v3; .*mw\.make\(tasks\)"):
+        twin.tasks = mw.suites.resolve("push-v3")
+    refused = {
+        "pixels": (64, r"pixels must be mw\.Pixels.*got 64"),
+        "randomise": ([3], "randomise takes terms such as .*got 3"),
+        "goals": ("fresh", "unknown goals 'fresh'; available: nearest, settled, banked"),
+        "reward_version": ("v3", "unknown reward_version 'v3'; available: v1, v2"),
+        "max_episode_steps": (0, "max_episode_steps must be a positive integer, got 0"),
+    }
+    for name, (value, message) in refused.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            setattr(twin, name, value)
+    assert twin == env
+    twin.privileged = True
+    with pytest.raises(ValueError, match="privileged observations show what is randomised"):
+        _ = twin.observation_size
+    twin.randomise = mw.randomise.friction(0.5, 1.5)
+    assert twin.observation_size == env.observation_size + 1
+
+
+def test_the_environment_of_a_deep_copy_is_its_own(vector_env):
+    twin, env = copy.deepcopy((vector_env, vector_env.env))
+    assert twin.env is env
+    env.max_episode_steps = 1
+    assert twin != vector_env
+    assert vector_env.env.max_episode_steps == 500
+
+
+def test_pictures_are_those_of_a_copys_options(env, state):
+    def length(env):
+        return lambda state: jnp.full(2, env.max_episode_steps)
+
+    one, twin = jax.tree.map(lambda x: x[0], state), copy.copy(env)
+    twin.pixels = length
+    assert twin.draw(one).pixels.tolist() == [500, 500]
+    twin.max_episode_steps = 7
+    assert twin.draw(one).pixels.tolist() == [7, 7]
+
+
+def palette(env):
+    """Pictures of an array that is made once."""
+    colors = jnp.arange(3.0)
+    return lambda state: colors * state.reward
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_a_pickled_environment_draws_with_outlives_a_trace(env, state):
+    seeing = copy.copy(env)
+    seeing.pixels = palette
+    loaded = pickle.loads(pickle.dumps(seeing))
+    assert loaded.engine is not env.engine
+    one = jax.tree.map(lambda x: x[0], state)
+    first, second = (
+        jax.jit(lambda one, shift=shift: loaded.draw(one.replace(reward=shift)))(one) for shift in (1.0, 2.0)
+    )
+    np.testing.assert_array_equal(second.pixels, 2.0 * first.pixels)
+
+
 def test_environments_of_other_options_differ(env, vector_env, divided):
     assert env != mw.make(env.tasks, engine=KinematicEngine)
     assert vector_env != divided
@@ -128,18 +223,51 @@ def test_environments_of_other_options_differ(env, vector_env, divided):
     assert env.step != "step"
 
 
-def test_another_process_takes_a_pickled_environment(divided, tmp_path):
-    file = tmp_path / "vector_env.pickle"
-    file.write_bytes(pickle.dumps((divided, divided.step)))
-    program = (
-        "import pickle, sys, jax, numpy\n"
-        "vector_env, step = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "state = jax.jit(vector_env.reset)(jax.random.key(0))\n"
-        "print(step == vector_env.step, float(numpy.asarray(state.obs, float).sum()).hex())\n"
-    )
+def in_another_process(file, pickled, *lines):
+    """Words that lines of Python print in another process, which know what was pickled as `it`."""
+    file.write_bytes(pickle.dumps(pickled))
+    program = "\n".join(("import pickle, sys, jax, numpy", "it = pickle.load(open(sys.argv[1], 'rb'))", *lines))
     ended = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
+    return ended.stdout.split()
+
+
+def test_another_process_takes_a_pickled_environment(divided, tmp_path):
+    found = in_another_process(
+        tmp_path / "vector_env.pickle",
+        (divided, divided.step),
+        "state = jax.jit(it[0].reset)(jax.random.key(0))",
+        "print(it[1] == it[0].step, float(numpy.asarray(state.obs, float).sum()).hex())",
+    )
     expected = float(np.asarray(jax.jit(divided.reset)(jax.random.key(0)).obs, float).sum()).hex()
-    assert ended.stdout.split() == ["True", expected]
+    assert found == ["True", expected]
+
+
+@pytest.mark.full  # the true physics, compiled in two processes
+@pytest.mark.parametrize("way", ["jax.jit", "mw.jit"])
+def test_another_process_steps_a_pickled_environment(way, tmp_path):
+    env = mw.make("reach-v3")
+    found = in_another_process(
+        tmp_path / "env.pickle",
+        env,
+        "import mjx_metaworld as mw",
+        f"state = {way}(it.step)({way}(it.reset)(jax.random.key(0)), jax.numpy.ones(4))",
+        "print(*map(float, state.physics.qpos))",
+    )
+    expected = jax.jit(env.step)(jax.jit(env.reset)(jax.random.key(0)), jnp.ones(4)).physics.qpos
+    np.testing.assert_allclose(np.array(found, float), expected, atol=1e-5)  # as lanes of other programs, see test_env
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(("reason", "execution"), [("", CPU), ("there is no compiler of C++", CPU_XLA)])
+def test_a_pickled_engine_looks_for_its_kernels_where_it_is_loaded(reason, execution, env, monkeypatch):
+    asked = set()
+    monkeypatch.setattr(native, "_hindrance", lambda kernel: asked.add(kernel) or reason)
+    engine = KinematicEngine(env.engine.arm, env.engine.scenes, env.engine.hulls, EngineConfig(execution=CPU))
+    content = pickle.dumps(engine)
+    assert pickle.loads(content) is engine
+    copies._alive.clear()
+    assert pickle.loads(content).config.execution == execution
+    assert asked == (set(KERNELS) if execution == CPU else {KERNELS[0]})
 
 
 def test_a_pickled_vector_env_names_devices_that_are_missing(divided):

@@ -93,6 +93,16 @@ def test_resets_are_those_of_the_true_engine():
     assert jax.tree.leaves(after) == jax.tree.leaves(true_after)
 
 
+def test_states_that_were_kept_on_the_host_are_stepped_outside_a_jit():
+    env = environment()
+    state = jax.tree.map(lambda x: np.asarray(x)[0], walk()[0])
+    args = env.rows(state.task).scene, state.physics, np.ones(2, np.float32), state.cost_estimate
+    for mine, theirs in zip(
+        *map(jax.tree.leaves, (env.engine.step(*args), jax.jit(env.engine.step)(*args))), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)  # a metre in float32
+
+
 def test_the_reach_expert_succeeds():
     env = mw.make("reach-v3", engine=KinematicEngine, terminate_on_success=True)
     step, expert = jax.jit(env.step), jax.jit(mw.expert(env))

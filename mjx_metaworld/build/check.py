@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -126,8 +127,9 @@ def _try_place(spec: TaskSpec) -> _Tried:
     placed = []
     for vector in (spec.rand_low, spec.rand_high):
         try:
-            both = [placer(spec)(jnp.asarray(vector, jnp.float32), _settled(spec, fill)) for fill in (0.0, 1.0)]
-            placed.append(_Placed(vector, np.array([p.goal for p in both]), np.array([p.prop_pos for p in both])))
+            with jax.ensure_compile_time_eval():  # an environment may be built inside a function that is being traced
+                both = [placer(spec)(jnp.asarray(vector, jnp.float32), _settled(spec, fill)) for fill in (0.0, 1.0)]
+                placed.append(_Placed(vector, np.array([p.goal for p in both]), np.array([p.prop_pos for p in both])))
         except Exception as error:  # a user's code may raise anything
             where = place_of(error, {spec.place.__module__.partition(".")[0]})
             return _Tried(spec, placed, [f"place fails at the goal vector {vector}: {described(error)}{where}"])

@@ -18,7 +18,7 @@ from mjx_metaworld.build.hulls import hulls_with
 from mjx_metaworld.build.identity import all_built_in
 from mjx_metaworld.build.machine import versions
 from mjx_metaworld.build.points import point_table
-from mjx_metaworld.observation import observation_bounds
+from mjx_metaworld.observation import GOAL, observation_bounds
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.model import Arm, Scene
 from mjx_metaworld.processes.archive import describe, rebuild
@@ -48,6 +48,7 @@ class TaskTable(struct.PyTreeNode):
     hand_init: Float[Array, "tasks 3"]
     hand_low: Float[Array, "tasks 3"]
     hand_high: Float[Array, "tasks 3"]
+    # Bounds of an observation that shows the goal, see `hidden_goals`.
     obs_low: Float[Array, "tasks 39"]  # at most float32's largest: `jax_debug_infs` stops at infinity
     obs_high: Float[Array, "tasks 39"]
     stale_reset: Bool[Array, " tasks"]
@@ -63,24 +64,24 @@ class Tables(NamedTuple):
     bank: SettledBank
 
 
-def build_tables(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
+def build_tables(specs: Sequence[TaskSpec]) -> Tables:
     """Project the scenes of some tasks and stack everything; of this package's tasks it is kept for the next process.
 
     Raises:
         ValueError: if a task or a scene from outside this package does not fit; the message lists all that is wrong.
     """
     if not all_built_in(specs):
-        return _build(specs, goal_observable=goal_observable)
-    return _of_built_in(tuple(specs), goal_observable)
+        return _build(specs)
+    return _of_built_in(tuple(specs))
 
 
 @functools.lru_cache(maxsize=8)  # 3 MB each at most; whoever changes one replaces it
-def _of_built_in(specs: tuple[TaskSpec, ...], goal_observable: bool) -> Tables:
+def _of_built_in(specs: tuple[TaskSpec, ...]) -> Tables:
     made_of = versions("metaworld", "mujoco", "numpy"), source_digest(), digest_of_code(), machine_digest()
-    name = f"tables/{digest_of(made_of, [spec.name for spec in specs], goal_observable)}"
+    name = f"tables/{digest_of(made_of, [spec.name for spec in specs])}"
     tables = _read(name)
     if tables is None:
-        tables = _build(specs, goal_observable=goal_observable)
+        tables = _build(specs)
         leaves: list[np.ndarray] = []
         text = json.dumps(describe(tables, leaves)).encode()
         arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
@@ -99,7 +100,7 @@ def _read(name: str) -> Tables | None:
     return None
 
 
-def _build(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
+def _build(specs: Sequence[TaskSpec]) -> Tables:
     check_tasks(specs)
     num_points = num_padded_points(specs)
     num_objects = max(len(spec.objects) for spec in specs)
@@ -126,7 +127,6 @@ def _build(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
                 scene=list(scenes).index(place),
                 points=point_table(spec, model, bodies, num_objects=num_objects, num_points=num_points),
                 num_rand=num_rand,
-                goal_observable=goal_observable,
             )
     assert model is not None, "there is a task, and it has a scene"
     table = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[spec.name] for spec in specs))
@@ -134,14 +134,25 @@ def _build(specs: Sequence[TaskSpec], *, goal_observable: bool) -> Tables:
     return Tables(load_arm(model), stack_scenes(list(scenes.values())), hulls_with(hulls), table, bank)
 
 
+def hidden_goals(table: TaskTable) -> TaskTable:
+    """The same table with the bounds of observations in which the goal is hidden: zeros."""
+
+    def hide(bounds: Array) -> np.ndarray:
+        hidden = np.array(bounds)
+        hidden[:, GOAL] = 0.0
+        return hidden
+
+    return table.replace(obs_low=hide(table.obs_low), obs_high=hide(table.obs_high))
+
+
 def num_padded_points(specs: Sequence[TaskSpec]) -> int:
     """Rows of points to which all tasks are padded; at least one: orbax cannot save arrays of size zero."""
     return max(1, *(len(spec.points) for spec in specs))
 
 
-def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int, goal_observable: bool) -> TaskTable:
+def _row(spec: TaskSpec, *, scene: int, points: PointTable, num_rand: int) -> TaskTable:
     pad = (0, num_rand - len(spec.rand_low))
-    obs_low, obs_high = observation_bounds(spec.goal_low, spec.goal_high, goal_observable=goal_observable)
+    obs_low, obs_high = observation_bounds(spec.goal_low, spec.goal_high, goal_observable=True)
     return TaskTable(
         scene=np.int32(scene),
         points=points,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from mjx_metaworld.env.environment import ACTION_SIZE, EngineFactory, MetaWorldEnv, PixelsFactory
+from mjx_metaworld.env.environment import (
+    ACTION_SIZE,
+    GOALS,
+    REWARD_VERSIONS,
+    EngineFactory,
+    MetaWorldEnv,
+    PixelsFactory,
+)
 from mjx_metaworld.env.starts import Goals
 from mjx_metaworld.physics.backend import Backend
-from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.config import Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.randomise.drawing import Term
@@ -17,9 +22,6 @@ from mjx_metaworld.tasks.spec import RewardVersion
 from mjx_metaworld.types import EPISODE_STEPS
 
 __all__ = ["ACTION_SIZE", "GOALS", "REWARD_VERSIONS", "EngineFactory", "MetaWorldEnv", "PixelsFactory", "make"]
-
-REWARD_VERSIONS = get_args(RewardVersion)
-GOALS = get_args(Goals)
 
 
 def make(
@@ -73,16 +75,12 @@ def make(
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
     check_threads("mw.make")
-    if reward_version not in REWARD_VERSIONS:
-        raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
-    if goals not in GOALS:
-        raise ValueError(f"unknown goals {goals!r}; available: {', '.join(GOALS)}")
     return MetaWorldEnv(
         resolve(tasks),
         goal_observable=goal_observable,
         one_hot=one_hot,
         reward_version=reward_version,
-        max_episode_steps=check_integer("max_episode_steps", max_episode_steps),
+        max_episode_steps=max_episode_steps,
         terminate_on_success=terminate_on_success,
         physics=physics or PhysicsConfig(),
         backend=backend,

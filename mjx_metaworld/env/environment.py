@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,12 @@ from jaxtyping import Array, Float, Int
 from mjx_metaworld import observation
 from mjx_metaworld.build.identity import all_built_in, digest_of_tables
 from mjx_metaworld.build.slots import check_slots
-from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables
+from mjx_metaworld.build.tables import UNBOUNDED, TaskTable, build_tables, hidden_goals
 from mjx_metaworld.env import starts
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.backend import Backend, chosen_execution, execution_of
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
@@ -47,7 +48,10 @@ EngineFactory = Callable[[Arm, Scene, HullTable, EngineConfig], Engine]
 PixelsFactory = Callable[["MetaWorldEnv"], Callable[[State], Any]]
 
 ACTION_SIZE = 4
+REWARD_VERSIONS = get_args(RewardVersion)
+GOALS = get_args(starts.Goals)
 _SHOWN_TASKS = 3  # in an environment's repr
+_UNSHOWN = "privileged observations show what is randomised: mw.make(..., randomise=[...])"
 _OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into which it is split
 
 
@@ -55,7 +59,8 @@ _OF_PARAMETERS = 0x5CE7E  # folded into a reset's key; beyond the keys into whic
 class MetaWorldEnv(EqualCopies):
     """Meta-World tasks as pure functions; batch them with `jax.vmap`, any mix of tasks in one batch.
 
-    Copies, deep ones and those of `pickle` too, share its engine and what that has compiled.
+    Copies, deep ones and those of `pickle` too, share its engine and what that has compiled. Any option of a copy but
+    its tasks may be changed, which makes it another environment.
 
     Attributes:
         tasks: the task declarations; a task's index here is its id in this environment.
@@ -90,35 +95,39 @@ class MetaWorldEnv(EqualCopies):
         privileged: bool = False,
         goals: starts.Goals = "nearest",
     ) -> None:
-        if pixels is not None and not callable(pixels):
-            raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
         if privileged and randomise is None:
-            raise ValueError("privileged observations show what is randomised: mw.make(..., randomise=[...])")
-        for spec in tasks:
-            spec.reward_of(reward_version)  # raises where the task has none
+            raise ValueError(_UNSHOWN)
         self.tasks = tasks
         self.goal_observable = goal_observable
         self.one_hot = one_hot
         self.reward_version: RewardVersion = reward_version
+        for spec in tasks:
+            spec.reward_of(reward_version)  # raises where the task has none
         self.max_episode_steps = max_episode_steps
         self.terminate_on_success = terminate_on_success
-        self.randomise = None if randomise is None else drawing.check_terms(randomise)
+        terms: Any = randomise  # a tuple as soon as it is set
+        self.randomise: tuple[drawing.Term, ...] | None = terms
+        self.pixels = pixels
         self.privileged = privileged
         self.goals: starts.Goals = goals
         EngineConfig(physics, chosen_execution(backend))  # refused before the tables, which take seconds
-        tables = build_tables(tasks, goal_observable=goal_observable)
+        tables = build_tables(tasks)
         if engine is None:
             check_slots(tasks, physics)
         config = EngineConfig(physics, execution_of(backend))
         self._table, self._bank = tables.tasks, tables.bank
         self.engine = (engine or Engine)(tables.arm, tables.scenes, tables.hulls, config)
-        self.pixels = pixels
         if self.randomise is not None:
-            task = jax.ShapeDtypeStruct((), jnp.int32)
-            # Raises where a term does not return what it should.
-            self._num_parameters = drawing.count_parameters(self.randomise, jax.eval_shape(self.nominal, task))
+            _ = self._num_parameters  # raises where a term does not return what it should
         if pixels is not None:
             self._pixels_camera(pixels)  # raises where it cannot draw
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Scenes and tables are those of the tasks.
+        if name == "tasks" and vars(self).get(name, value) != value:
+            names = ", ".join(spec.name for spec in self.tasks)
+            raise AttributeError(f"an environment keeps its tasks, here {names}; for others make one: mw.make(tasks)")
+        super().__setattr__(name, _CHECKS[name](value) if name in _CHECKS else value)
 
     def __repr__(self) -> str:
         names = [spec.name for spec in self.tasks]
@@ -157,6 +166,14 @@ class MetaWorldEnv(EqualCopies):
             num_tasks=len(self.tasks) if self.one_hot else 0,
         )
 
+    @cached_property
+    def _num_parameters(self) -> int:
+        """Number of the parameters that a privileged observation shows."""
+        if self.randomise is None:
+            raise ValueError(_UNSHOWN)
+        task = jax.ShapeDtypeStruct((), jnp.int32)
+        return drawing.count_parameters(self.randomise, jax.eval_shape(self.nominal, task))
+
     @property
     def action_size(self) -> int:
         """4: displacement of the hand in x, y, z, and gripper effort, each in [-1, 1]."""
@@ -172,7 +189,8 @@ class MetaWorldEnv(EqualCopies):
         """A gymnasium `Box` that holds every task's observations."""
         from gymnasium.spaces import Box
 
-        low, high = self._table.obs_low.min(0), self._table.obs_high.max(0)
+        table = self._observed_table
+        low, high = table.obs_low.min(0), table.obs_high.max(0)
         low, high = np.where(low <= -UNBOUNDED, -np.inf, low), np.where(high >= UNBOUNDED, np.inf, high)
         low, high = self.appended.bounds(low, high)
         return Box(low.astype("float32"), high.astype("float32"))
@@ -417,18 +435,26 @@ class MetaWorldEnv(EqualCopies):
 
     def _pixels_camera(self, pixels: PixelsFactory) -> Callable[[State], Any]:
         # Kept with the engine, for all copies of the environment; made of one that nobody will change.
-        operations, place = self.engine.operations, ("pixels", pixels)
+        blind = self.blind
+        operations, place = self.engine.operations, ("pixels", type(self), blind.content(), pixels)
         if place not in operations:
-            operations[place] = pixels(copy.copy(self.blind))
-        return operations[place]
+            own = copy.copy(blind)
+            with jax.ensure_compile_time_eval():  # arrays that it makes outlive the function that is being traced
+                operations[place] = pixels(own), own
+        return operations[place][0]
 
     # --- parts ---
 
     def rows(self, task: Int[Array, ""]) -> TaskTable:
         """The task's row of the table; a constant when there is only one task."""
         if len(self.tasks) == 1:
-            return jax.tree.map(lambda x: jnp.asarray(x[0]), self._table)
-        return take_row(self._table, task)
+            return jax.tree.map(lambda x: jnp.asarray(x[0]), self._observed_table)
+        return take_row(self._observed_table, task)
+
+    @property
+    def _observed_table(self) -> TaskTable:
+        """The table with the bounds of this environment's observations."""
+        return self._table if self.goal_observable else hidden_goals(self._table)
 
     def _noisy(self, obs: Array, drawn: Randomised | None, task: Array, step: Array | int) -> Array:
         """The observation (39,) with the noise of the episode, if it has any."""
@@ -441,3 +467,25 @@ class MetaWorldEnv(EqualCopies):
         """The observation with what is appended to its 39 numbers."""
         shown = drawing.parameters(drawn) if self.privileged and drawn is not None else None
         return self.appended.to(obs, shown, task)
+
+
+def _one_of(name: str, allowed: Sequence[str], value: Any) -> Any:
+    if value not in allowed:
+        raise ValueError(f"unknown {name} {value!r}; available: {', '.join(allowed)}")
+    return value
+
+
+def _check_pixels(pixels: Any) -> Any:
+    if pixels is not None and not callable(pixels):
+        raise TypeError(f"pixels must be mw.Pixels(...) or a function of the environment, got {pixels!r}")
+    return pixels
+
+
+# Options as they are kept, from what is given in `make` or set on a copy; they raise where that is no value.
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "reward_version": functools.partial(_one_of, "reward_version", REWARD_VERSIONS),
+    "max_episode_steps": functools.partial(check_integer, "max_episode_steps"),
+    "randomise": lambda terms: None if terms is None else drawing.check_terms(terms),
+    "goals": functools.partial(_one_of, "goals", GOALS),
+    "pixels": _check_pixels,
+}

@@ -42,14 +42,26 @@ def _find_or_make(token: str, make: Callable[..., Any], args: tuple[Any, ...]) -
 class EqualCopies:
     """An object whose copies share its attributes, and equal it until one of them is changed.
 
-    A class names the attributes that tell its objects apart, and those that follow from these.
+    A class names the attributes that tell its objects apart, and those that follow from these. When one of the former
+    is set, what was computed of it (`functools.cached_property`) is forgotten.
     """
 
     _options: ClassVar[tuple[str, ...]]
     _derived: ClassVar[tuple[str, ...]] = ()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._options:
+            for derived in self._derived:
+                if isinstance(getattr(type(self), derived, None), functools.cached_property):
+                    vars(self).pop(derived, None)
+        super().__setattr__(name, value)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return copy.copy(self)
+        twin = copy.copy(self)
+        # What can be changed itself, such as a batch's environment, is the copy's own too.
+        own = {name: value for name, value in vars(self).items() if isinstance(value, EqualCopies)}
+        vars(twin).update(copy.deepcopy(own, memo))
+        return twin
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array
 
+from mjx_metaworld.physics.backend import execution_of
 from mjx_metaworld.physics.batching import Division, lanes_last
 from mjx_metaworld.physics.collision import Geometry
 from mjx_metaworld.physics.collision.hull_support import HullTable
@@ -46,7 +47,8 @@ class Engine:
         hulls: hulls of the meshes that the scenes' colliders refer to.
         config: accuracy, and how batches are laid out.
 
-    Copies, also those of `pickle`, are itself within a process.
+    Copies, also those of `pickle`, are itself within a process. In another one a pickled engine leaves out kernels that
+    cannot run there.
     """
 
     def __init__(self, arm: Arm, scenes: Scene, hulls: HullTable, config: EngineConfig) -> None:
@@ -82,7 +84,7 @@ class Engine:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_to_itself(self, type(self), self.arm, self.scenes, self.hulls, self.config)
+        return reduce_to_itself(self, _make_here, type(self), self.arm, self.scenes, self.hulls, self.config)
 
     @property
     def is_overwritten(self) -> bool:
@@ -172,6 +174,11 @@ class Engine:
     def select(self, scene: Array) -> Scene:
         """The scenes of the lanes, (L,) rows, lanes last, without their colliders and pairs."""
         return rows_of_lanes(self.scenes.replace(colliders=None, pairs=None), scene)
+
+
+def _make_here(kind: type[Engine], arm: Arm, scenes: Scene, hulls: HullTable, config: EngineConfig) -> Engine:
+    """An engine that comes from another process, whose kernels are unknown to XLA until they are looked for here."""
+    return kind(arm, scenes, hulls, dataclasses.replace(config, execution=execution_of(config.execution)))
 
 
 def _shape(x: Array) -> jax.ShapeDtypeStruct:

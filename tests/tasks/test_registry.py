@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
 from mjx_metaworld.tasks import RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
 from mjx_metaworld.tasks.spec import Orientation, check_output
+from mjx_metaworld.testing import KinematicEngine
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
 
@@ -33,6 +35,12 @@ def declared(name: str, **fields) -> TaskSpec:
 
 
 # --- declarations ---
+
+
+def test_an_environment_of_a_declared_task_is_made_inside_a_traced_function():
+    declared("half-open")
+    shapes = jax.eval_shape(lambda key: mw.make("half-open", engine=KinematicEngine).reset(key), jax.random.key(0))
+    assert shapes.obs.shape == (39,)
 
 
 def test_a_declared_task_is_found_by_its_name():
