@@ -16,6 +16,8 @@ from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.processes.archive import describe, read_npz, rebuild
+from mjx_metaworld.tasks.registry import is_built_in
+from mjx_metaworld.tasks.spec import TaskSpec
 from mjx_metaworld.types import State, on_host
 
 SUFFIX = ".npz"
@@ -30,6 +32,7 @@ class Trajectory(struct.PyTreeNode):
         tasks: names of the tasks, by the states' `task`.
         every: control steps between two moments.
         physics: accuracy of the engine that computed the states.
+        specs: the tasks that are not this package's own, of which the registry may have others; files do not hold them.
         states: leading axes (moments, lanes).
     """
 
@@ -37,6 +40,7 @@ class Trajectory(struct.PyTreeNode):
     tasks: tuple[str, ...] = struct.field(pytree_node=False)
     every: int = struct.field(pytree_node=False, default=1)
     physics: PhysicsConfig = struct.field(pytree_node=False, default=PhysicsConfig())
+    specs: tuple[TaskSpec, ...] = struct.field(pytree_node=False, default=())
 
     @classmethod
     def of(cls, env: MetaWorldEnv, states: State | Sequence[State], every: int = 1) -> Trajectory:
@@ -60,12 +64,19 @@ class Trajectory(struct.PyTreeNode):
             raise ValueError(f"states must have leading axes (moments, lanes), got {np.shape(kept.task)}")
         kept = kept.replace(pixels=None)
         names, physics = tuple(spec.name for spec in env.tasks), env.engine.config.accuracy
-        return cls(states=kept, tasks=names, every=check_integer("every", every), physics=physics)
+        specs = tuple(spec for spec in env.tasks if not is_built_in(spec))
+        every = check_integer("every", every)
+        return cls(states=kept, tasks=names, every=every, physics=physics, specs=specs)
 
     @property
     def env(self) -> MetaWorldEnv:
-        """An environment of the same tasks, which draws the states; made anew at each call."""
-        return make(list(self.tasks), physics=self.physics)
+        """An environment of the same tasks, which draws the states; made anew at each call.
+
+        Raises:
+            ValueError: for a task that is not declared in this process, of a trajectory from a file.
+        """
+        own = {spec.name: spec for spec in self.specs}
+        return make([own.get(name, name) for name in self.tasks], physics=self.physics)
 
     def __len__(self) -> int:
         return len(self.states.task)
