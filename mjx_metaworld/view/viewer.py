@@ -75,7 +75,7 @@ class Viewer:
         if self._failed is not None:
             raise self._failed
         if self._is_ready():
-            self.player = playing.tick(self.player, seconds)
+            self.player = playing.tick(self.player, seconds, rests=self._simulation is not None)
             if self.player.wanted > self.player.last and self.source.live:
                 # No more than a moment's work at once, so that the page stays responsive where simulation is slow.
                 self.source.extend(min(self.player.wanted, self.player.last + 2 * STRIDE))
