@@ -52,6 +52,16 @@ def test_what_is_no_trajectory_is_refused(env, states, tmp_path):
         mw.Trajectory.of(env, jax.tree.map(lambda x: x[0], states))
     with pytest.raises(ValueError, match="at least one moment"):
         mw.Trajectory.of(env, [])
+    with pytest.raises(ValueError, match=r"at least one moment and one lane, got \(0, 2\)"):
+        mw.Trajectory.of(env, jax.tree.map(lambda x: x[:0], states))
+    with pytest.raises(ValueError, match=r"the same lanes, got \[\(1,\), \(2,\)\]"):
+        mw.Trajectory.of(env, [jax.tree.map(lambda x, n=n: x[0, :n], states) for n in (2, 1)])
+    with pytest.raises(ValueError, match=r"in 0\.\.1 \(reach-v3, door-open-v3\), got 0\.\.7"):
+        mw.Trajectory.of(env, states.replace(task=np.array([[0, 7]] * 3)))
+    other = mw.Trajectory.of(env, states).replace(tasks=("reach-v3",))
+    other.save(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match=r"other\.npz is no trajectory: tasks of states must be in 0\.\.0"):
+        mw.Trajectory.load(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="every must be"):
         mw.Trajectory.of(env, states, every=0)
     with pytest.raises(ValueError, match=r"ends in \.npz"):
