@@ -6,6 +6,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,6 +129,17 @@ def test_the_hand_is_driven_from_where_it_is(live, simulation):
     live._panel._by_hand.value = False
     do(live, Drive())
     assert not simulation.control.by_hand.any()
+
+
+def test_who_drives_by_hand_goes_on_in_the_lane_that_is_chosen(live, simulation):
+    live._panel._by_hand.value = True
+    assert do(live, Drive(), Play(True), seconds=0.1) == 8
+    live._panel._lane.value = "1"
+    for told in live._panel._lane._impl.update_cb:
+        told(SimpleNamespace(client="somebody's browser"))
+    do(live)
+    assert simulation.control.by_hand.tolist() == [False, True]
+    np.testing.assert_allclose(live._panel.hand_target, simulation.frame(8).hand_target[1], atol=1e-3)
 
 
 def test_compiling_does_not_hold_the_page_up(server, simulation, monkeypatch):
