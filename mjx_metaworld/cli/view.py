@@ -39,6 +39,8 @@ class View:
             raise ValueError(f"num_steps must be positive, got {self.num_steps}")
         if not 0 <= self.port < 2**16:
             raise ValueError(f"port must be in 0..{2**16 - 1}, got {self.port}")
+        if self.seconds is not None and not self.seconds >= 0:
+            raise ValueError(f"seconds must be a number from 0 on, got {self.seconds}")
 
 
 _MOST_LANES = 64
