@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import operator
 import pickle
 
 import jax
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
+from mjx_metaworld.suites import resolve
 
 pytestmark = pytest.mark.usefixtures("kinematic")
 
@@ -49,6 +52,16 @@ def test_what_is_no_trajectory_is_refused(env, states, tmp_path):
         mw.Trajectory.of(env, jax.tree.map(lambda x: x[0], states))
     with pytest.raises(ValueError, match="at least one moment"):
         mw.Trajectory.of(env, [])
+    with pytest.raises(ValueError, match=r"at least one moment and one lane, got \(0, 2\)"):
+        mw.Trajectory.of(env, jax.tree.map(lambda x: x[:0], states))
+    with pytest.raises(ValueError, match=r"the same lanes, got \[\(1,\), \(2,\)\]"):
+        mw.Trajectory.of(env, [jax.tree.map(lambda x, n=n: x[0, :n], states) for n in (2, 1)])
+    with pytest.raises(ValueError, match=r"in 0\.\.1 \(reach-v3, door-open-v3\), got 0\.\.7"):
+        mw.Trajectory.of(env, states.replace(task=np.array([[0, 7]] * 3)))
+    other = mw.Trajectory.of(env, states).replace(tasks=("reach-v3",))
+    other.save(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match=r"other\.npz is no trajectory: tasks of states must be in 0\.\.0"):
+        mw.Trajectory.load(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="every must be"):
         mw.Trajectory.of(env, states, every=0)
     with pytest.raises(ValueError, match=r"ends in \.npz"):
@@ -92,6 +105,19 @@ def test_a_trajectory_is_drawn(env, states, tmp_path):
         mw.render(tmp_path / "none")
     with pytest.raises(ValueError, match="holds no training run"):
         mw.render(tmp_path)
+
+
+def test_a_task_that_is_not_declared_is_drawn_until_it_is_read_from_a_file(states, tmp_path):
+    reach, door = resolve("reach-v3,door-open-v3")
+    own = dataclasses.replace(reach, name="my-own-reach"), dataclasses.replace(door, description="another of its name")
+    trajectory = mw.Trajectory.of(mw.make(own), states)
+    assert all(map(operator.is_, trajectory.env.tasks, own))
+    path = tmp_path / "some.npz"
+    trajectory.save(path)
+    again = mw.Trajectory.load(path)
+    assert (again.tasks, again.specs) == (("my-own-reach", "door-open-v3"), ())
+    with pytest.raises(ValueError, match="unknown task or suite 'my-own-reach'"):
+        _ = again.env
 
 
 def test_record_takes_a_policy_or_a_run(env, tmp_path):

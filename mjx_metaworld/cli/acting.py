@@ -22,12 +22,23 @@ def is_trajectory(what: str) -> bool:
     return what.endswith(SUFFIX)
 
 
-def open_trajectory(what: str, physics: Sequence[str] = ()) -> Trajectory:
+def check_no_policy(what: str, policy: str) -> None:
+    """Check that no policy is named for a recording.
+
+    Raises:
+        ValueError: if one is.
+    """
+    if policy != EXPERT:
+        raise ValueError(f"{what} is a recording; --policy {policy} is for tasks")
+
+
+def open_trajectory(what: str, policy: str = EXPERT, physics: Sequence[str] = ()) -> Trajectory:
     """Read a trajectory's file.
 
     Raises:
-        ValueError: if there is none, or `physics` is given, which is for what is simulated.
+        ValueError: if there is none, or a policy or `physics` is given, which are for what is simulated.
     """
+    check_no_policy(what, policy)
     if physics:
         raise ValueError(f"physics is for what is simulated; {what} holds states")
     if not Path(what).is_file():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mjx_metaworld.cli.imports import declaring_packages, import_tasks
 from mjx_metaworld.inputs.faults import described, is_refusal, place_of
+from mjx_metaworld.processes.background import leave
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.processes.signals import EndedTogether, Terminated
 
@@ -152,9 +153,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     form = warnings.formatwarning
     warnings.formatwarning = lambda message, *_: f"{PROG}: warning: {' '.join(str(message).split())}\n"
     try:
-        sys.exit(_main(list(sys.argv[1:] if argv is None else argv)))
+        leave(_main(list(sys.argv[1:] if argv is None else argv)))
     except EndedTogether:
-        sys.exit(TERMINATED)
+        leave(TERMINATED)
     except KeyboardInterrupt as asked:
         _end(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
     except Exception as error:  # a user's reward, placement or term may raise anything
@@ -277,7 +278,7 @@ def _end(code: int) -> None:
     """End a process, which if it is one of several does not wait for the others."""
     if (cluster := sys.modules.get("mjx_metaworld.processes.cluster")) is not None and cluster.is_connected():
         cluster.end_at_once(code)
-    sys.exit(code)
+    leave(code)
 
 
 def _is_follower() -> bool:

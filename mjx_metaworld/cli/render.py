@@ -143,7 +143,7 @@ def _simulated(bars: Progress, args: Render) -> tuple[MetaWorldEnv, Trajectory, 
 def _opened(bars: Progress, args: Render) -> tuple[MetaWorldEnv, Trajectory, str]:
     """The same of a trajectory's file, thinned to what is wanted."""
     loading = bars.add_task(f"loading {args.tasks}", total=None)
-    whole = open_trajectory(args.tasks, args.physics)
+    whole = open_trajectory(args.tasks, args.policy, args.physics)
     env = whole.env
     bars.remove_task(loading)
     if args.is_sheet:

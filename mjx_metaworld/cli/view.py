@@ -39,6 +39,8 @@ class View:
             raise ValueError(f"num_steps must be positive, got {self.num_steps}")
         if not 0 <= self.port < 2**16:
             raise ValueError(f"port must be in 0..{2**16 - 1}, got {self.port}")
+        if self.seconds is not None and not self.seconds >= 0:
+            raise ValueError(f"seconds must be a number from 0 on, got {self.seconds}")
 
 
 _MOST_LANES = 64
@@ -56,6 +58,7 @@ def run_view(args: View, console: Console) -> Served:
     """Serve until interrupted.
 
     Raises:
+        KeyboardInterrupt: if interrupted before there is a page to be seen.
         ValueError: for something that cannot be watched, or a port that cannot be had.
         ImportError: without the extra `view`.
     """
@@ -68,13 +71,14 @@ def run_view(args: View, console: Console) -> Served:
             bars.add_task("sending the scene", total=None)
             viewer = Viewer(source, title, server)
         url = f"http://{'localhost' if args.host in ('127.0.0.1', '0.0.0.0') else args.host}:{server.get_port()}"
-        console.print(f"{url} shows {args.what}. Ctrl-C ends it.", highlight=False, soft_wrap=True)
-        if args.open:
-            webbrowser.open(url)
-        with termination():
-            viewer.run(args.seconds)
-    except KeyboardInterrupt:
-        console.print("Ended.")
+        try:
+            console.print(f"{url} shows {args.what}. Ctrl-C ends it.", highlight=False, soft_wrap=True)
+            if args.open:
+                webbrowser.open(url)
+            with termination():
+                viewer.run(args.seconds)
+        except KeyboardInterrupt:
+            console.print("Ended.")
+        return Served(url, source.num_lanes)
     finally:
         stop_server(server)
-    return Served(url, source.num_lanes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from mjx_metaworld.cli.acting import is_trajectory, open_acting, open_trajectory
+from mjx_metaworld.cli.acting import check_no_policy, is_trajectory, open_acting, open_trajectory
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.view.dataset import is_dataset, replay_dataset
 from mjx_metaworld.view.sources import Simulation, Source, recording_of, spread
@@ -40,12 +40,15 @@ def open_source(
         CheckpointError: for a run whose checkpoint cannot be used.
     """
     if is_trajectory(what):
-        trajectory = open_trajectory(what, physics)
+        if num_lanes is not None:
+            raise ValueError(f"lanes is for what is simulated; {what} has its own, got --lanes {num_lanes}")
+        trajectory = open_trajectory(what, policy, physics)
         loading = bars.add_task(f"loading {', '.join(trajectory.tasks[:3])}", total=None)
         recording = recording_of(trajectory.env, trajectory)
         bars.remove_task(loading)
         return recording, f"**{what}**"
     if is_dataset(Path(what)):
+        check_no_policy(what, policy)
         simulating = bars.add_task("simulating the dataset's episodes", total=None)
         _, recording, difference = replay_dataset(Path(what), num_lanes or _LANES, physics_of(physics))
         bars.remove_task(simulating)

@@ -68,11 +68,12 @@ def read_episodes(folder: Path, count: int) -> list[ExportedEpisode]:
             table = parquet.read_table(file, columns=list(_COLUMNS))
         except Exception as error:  # pyarrow raises whatever its file format meets
             raise ValueError(f"{file} is broken: {(str(error).splitlines() or [''])[0]}") from error
-        for episode, *row in zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True):
+        columns = [table[name].to_pylist() for name in _COLUMNS]
+        for episode, *row in zip(*columns, strict=True):
             if episode < len(notes):
                 rows.setdefault(episode, []).append(tuple(row))
-        if len(rows) > len(notes):
-            break
+        if max(columns[0], default=0) >= len(notes):
+            break  # files are in the order of episodes, and those of a large dataset take minutes to read
     if not rows:
         raise ValueError(f"{folder} holds no episode")
     episodes = []

@@ -68,17 +68,24 @@ def to_last(player: Player) -> Player:
     return player._replace(at=float(player.last))
 
 
-def tick(player: Player, seconds: float) -> Player:
+def tick(player: Player, seconds: float, *, rests: bool = False) -> Player:
     """Let time pass.
 
     A recording stops at its end, or begins anew there; ahead of a simulation the position may run, until `grown` says
     how far that has come.
+
+    Args:
+        player: the position before.
+        seconds: how long.
+        rests: wait at the end, where another sequence is to begin.
     """
     if not player.playing:
         return player
     at = player.at + seconds * CONTROL_RATE * player.speed
     if player.live or at <= player.last:
         return player._replace(at=at)
+    if rests:
+        return player._replace(at=float(player.last))
     return player._replace(at=0.0) if player.again else player._replace(at=float(player.last), playing=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ class Replay:
         return f'<iframe srcdoc="{content}" width="100%" height="{self.height}" style="border:none"></iframe>'
 
 
+def moments(count: int, stride: int) -> list[int]:
+    """Indices of every so many of `count` frames from the first on, and of the last one: 0, 2, 4, 5 of six by two."""
+    return [*range(0, count - 1, stride), count - 1]
+
+
 def save_replay(path: Path | str, trajectory: Trajectory, *, every: int | None = None, height: int = 480) -> Replay:
     """Write a trajectory as one HTML file of a few megabytes: scenes, poses, player. Needs the extra `view`.
 
@@ -55,8 +61,8 @@ def save_replay(path: Path | str, trajectory: Trajectory, *, every: int | None =
         stage = Stage(server, recording.specs, recording.num_lanes)
         stage.show(recording.frame(0))
         recorded = server.get_scene_serializer()
-        for index in range(stride, len(recording), stride):
-            recorded.insert_sleep(stride / CONTROL_RATE)
+        for before, index in itertools.pairwise(moments(len(recording), stride)):
+            recorded.insert_sleep((index - before) / CONTROL_RATE)
             stage.show(recording.frame(index))
         recorded.insert_sleep(stride / CONTROL_RATE)  # the last moment is seen, too
         content = recorded.as_html()

@@ -194,7 +194,8 @@ class Simulation:
             self._key, key = jax.random.split(self._key)
             self._state, frames = self._advance(self._state, key, self.control)
             host = jax.device_get(frames)
-            self._frames += [at(host, i) for i in range(STRIDE)]
+            missing = self.env.max_episode_steps + 1 - len(self)  # steps past the episodes' end are not shown
+            self._frames += [at(host, i) for i in range(min(STRIDE, missing))]
 
     def move_goal(self, lane: int, goal: np.ndarray) -> np.ndarray:
         """Put a lane's goal elsewhere, from its last frame on, as far as the task can have it there.

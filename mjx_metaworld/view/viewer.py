@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mjx_metaworld.processes.background import Work
 from mjx_metaworld.suites import NUM_GOALS
 from mjx_metaworld.types import CONTROL_RATE
 from mjx_metaworld.view import player as playing
@@ -45,7 +45,7 @@ class Viewer:
         self._plots = Plots(server, self._panel.plots, source.num_lanes)
         self._handles = None if self._simulation is None else GoalHandles(server, self._stage.offsets, self._move_goal)
         self._moved: dict[int, np.ndarray] = {}
-        self._preparing: threading.Thread | None = None
+        self._preparing: Work | None = None
         self._failed: BaseException | None = None
         self._shown: Frame | None = None
         self._plotted = (-1, -1)
@@ -75,7 +75,7 @@ class Viewer:
         if self._failed is not None:
             raise self._failed
         if self._is_ready():
-            self.player = playing.tick(self.player, seconds)
+            self.player = playing.tick(self.player, seconds, rests=self._simulation is not None)
             if self.player.wanted > self.player.last and self.source.live:
                 # No more than a moment's work at once, so that the page stays responsive where simulation is slow.
                 self.source.extend(min(self.player.wanted, self.player.last + 2 * STRIDE))
@@ -153,7 +153,7 @@ class Viewer:
         if simulation is None or simulation.is_prepared:
             return True
         if self._preparing is None:
-            self._preparing = threading.Thread(target=self._prepare, args=(simulation,), daemon=True)
+            self._preparing = Work(target=self._prepare, args=(simulation,))
             self._preparing.start()
         return False
 

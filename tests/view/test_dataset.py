@@ -76,8 +76,12 @@ def test_a_dataset_is_read_as_it_was_exported(env, episodes, tmp_path, monkeypat
         parquet.write_table(pyarrow.table(columns), file)
     for read, episode in zip(read_episodes(tmp_path, 4), episodes, strict=True):
         jax.tree.map(np.testing.assert_array_equal, read, episode)
+    (tmp_path / "data" / "chunk-000" / "file-002.parquet").write_text("of episodes that are not asked for")
     assert len(read_episodes(tmp_path, 1)) == 1
-    monkeypatch.setattr(dataset, "make", lambda names: env)
+    with pytest.raises(ValueError, match=r"file-002\.parquet is broken"):
+        read_episodes(tmp_path, 4)
+    (tmp_path / "data" / "chunk-000" / "file-002.parquet").unlink()
+    monkeypatch.setattr(dataset, "make", lambda names, physics: env)
     _, recording, difference = replay_dataset(tmp_path, 4)
     assert (recording.num_lanes, len(recording)) == (2, max(LENGTHS) + 1)
     assert difference < 1e-6

@@ -31,6 +31,8 @@ def test_a_recording_begins_anew_or_stops():
     ended = tick(play(RECORDED._replace(again=False)), 2 * SECOND)
     assert (ended.shown, ended.playing, ended.at_end) == (100, False, True)
     assert play(ended).shown == 0
+    resting = tick(play(RECORDED), 2 * SECOND, rests=True)
+    assert (resting.shown, resting.playing, resting.at_end) == (100, True, True)
 
 
 def test_a_simulation_is_waited_for():

@@ -6,18 +6,22 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import support.watched
 from support.watched import STEPS, watched
 
+from mjx_metaworld.trajectory import Trajectory
 from mjx_metaworld.view.panel import Again, Drive, MoveGoal, Play, Restart, Scrub, Speed, Step
 from mjx_metaworld.view.plots import thinned
 from mjx_metaworld.view.sources import Simulation
 
 pytest.importorskip("viser")
+from mjx_metaworld.view import replay as replays
 from mjx_metaworld.view.server import start_server, stop_server
+from mjx_metaworld.view.stage import Stage
 from mjx_metaworld.view.viewer import Viewer
 
 
@@ -87,12 +91,12 @@ def test_a_simulation_goes_on_as_it_is_watched(live, simulation):
     assert do(live, Play(True), seconds=0.05) == 16
     # A long pause is made up for step by step, so that the page answers meanwhile.
     assert do(live, seconds=60.0) == 24
-    for _ in range(20):
+    for _ in range(5):
         do(live, seconds=0.1)
     assert (live.player.shown, live.player.at_end) == (STEPS, True)
-    do(live, seconds=2.0)  # the end has been seen
-    assert live.player.shown < STEPS
+    assert (do(live, seconds=2.0), len(simulation)) == (0, 1)  # the end has been seen
     assert live.player.playing
+    assert do(live, seconds=0.1) == 8
 
 
 def test_an_episode_that_is_not_repeated_stops(live):
@@ -127,6 +131,17 @@ def test_the_hand_is_driven_from_where_it_is(live, simulation):
     assert not simulation.control.by_hand.any()
 
 
+def test_who_drives_by_hand_goes_on_in_the_lane_that_is_chosen(live, simulation):
+    live._panel._by_hand.value = True
+    assert do(live, Drive(), Play(True), seconds=0.1) == 8
+    live._panel._lane.value = "1"
+    for told in live._panel._lane._impl.update_cb:
+        told(SimpleNamespace(client="somebody's browser"))
+    do(live)
+    assert simulation.control.by_hand.tolist() == [False, True]
+    np.testing.assert_allclose(live._panel.hand_target, simulation.frame(8).hand_target[1], atol=1e-3)
+
+
 def test_compiling_does_not_hold_the_page_up(server, simulation, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
@@ -146,6 +161,21 @@ def test_compiling_does_not_hold_the_page_up(server, simulation, monkeypatch):
     viewer._preparing.join(10)
     with pytest.raises(RuntimeError, match="it does not compile"):
         viewer.advance(0.01)
+
+
+@pytest.mark.parametrize(("count", "stride", "shown"), [(1, 2, [0]), (2, 4, [0, 1]), (5, 2, [0, 2, 4])])
+def test_the_last_moment_is_among_those_of_a_replay(count, stride, shown):
+    assert replays.moments(count, stride) == shown
+
+
+def test_a_replay_shows_how_it_ends(monkeypatch, tmp_path):
+    steps = []
+    show = Stage.show
+    monkeypatch.setattr(Stage, "show", lambda self, frame: (steps.append(int(frame.step[0])), show(self, frame)))
+    monkeypatch.setattr(replays, "recording_of", lambda env, trajectory: support.watched.recorded())
+    monkeypatch.setattr(Trajectory, "env", None)
+    replays.save_replay(tmp_path / "some.html", Trajectory(states=None, tasks=("reach-v3",)), every=12)
+    assert steps == [0, 12, 24, 36, STEPS]
 
 
 def test_a_port_that_is_taken_is_told(capsys):
