@@ -193,12 +193,8 @@ class Panel:
                 slider = self._gui.add_slider(axis, float(low), max(float(high), float(low) + 0.001), 0.001, middle)
                 self._hand.append(slider)
             self._grip = self._gui.add_slider("grip", min=-1.0, max=1.0, step=0.05, initial_value=-1.0)
-        for handle in (
-            self._lane,
-            self._by_hand,
-            self._grip,
-            *self._hand,
-        ):  # another lane's hand is driven from then on
+        # Another lane that is chosen is driven from then on.
+        for handle in (self._lane, self._by_hand, self._grip, *self._hand):
             self._on_user(handle, Drive)
 
     def _on_user(self, handle: Any, request: Callable[[], Request]) -> None:
