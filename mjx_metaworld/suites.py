@@ -208,8 +208,22 @@ def draw_goal(generator: np.random.RandomState | np.random.Generator, spec: Task
     Raises:
         ValueError: if it accepts none of very many.
     """
+    accepts = spec.separation.accepts
     for _ in range(_MAX_DRAWS):
         rand_vec = generator.uniform(spec.rand_low, spec.rand_high)
-        if spec.accepts(rand_vec):
+        if accepts(rand_vec):
             return rand_vec
-    raise ValueError(f"task {spec.name!r} accepts no goal within its bounds: min_separation is {spec.min_separation}")
+    raise ValueError(no_goal(spec))
+
+
+def no_goal(spec: TaskSpec) -> str:
+    """Words for a task that accepts none of very many goal vectors."""
+    return f"task {spec.name!r} accepts no goal within its bounds: min_separation is {spec.min_separation}"
+
+
+def share_accepted(spec: TaskSpec) -> float:
+    """Share of the goal vectors within a task's bounds that it accepts, from as many as `draw_goal` tries."""
+    if not spec.min_separation:
+        return 1.0
+    rand_vecs = np.random.RandomState(0).uniform(spec.rand_low, spec.rand_high, (_MAX_DRAWS, len(spec.rand_low)))
+    return float(np.mean(spec.accepts(rand_vecs)))

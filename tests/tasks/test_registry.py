@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import warnings
 from pathlib import Path
 
 import jax
@@ -13,6 +14,8 @@ import pytest
 
 import mjx_metaworld as mw
 from mjx_metaworld import observation, suites
+from mjx_metaworld.build import bank
+from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
 from mjx_metaworld.tasks import Observed, Point, RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
@@ -308,8 +311,19 @@ def test_goals_are_drawn_within_the_tasks_own_bounds():
 def test_a_task_that_accepts_no_goal_is_refused(monkeypatch):
     monkeypatch.setattr(suites, "_MAX_DRAWS", 100)
     near = declared("near", rand_low=(0.0,) * 6, rand_high=(0.1,) * 6, min_separation=1.0)
-    with pytest.raises(ValueError, match="'near' accepts no goal within its bounds"):
-        mw.goals(near, seed=0)
+    for draw in (lambda: mw.goals(near, seed=0), lambda: mw.make(near), lambda: bank.draw_goals(near, 1)):
+        with pytest.raises(ValueError, match=r"'near' accepts no goal within its bounds: min_separation is 1\.0"):
+            draw()
+
+
+def test_a_task_whose_resets_may_find_no_goal_is_warned_of():
+    reach = resolve("reach-v3")[0]
+    far, near = (dataclasses.replace(reach, name="own", min_separation=separation) for separation in (0.33, 0.2))
+    with pytest.warns(UserWarning, match=r"'own' accepts 0.0\d+ of .* that a reset draws it accepts none with prob"):
+        check_tasks([far])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_tasks([near])
 
 
 def test_experts_of_ones_own():
