@@ -191,15 +191,29 @@ def goal_batch(
         Task indices (goals,) int32, and goal vectors (goals, size) float64.
 
     Raises:
-        ValueError: if a goal vector has NaN or infinite entries.
+        ValueError: if an entry is no (n, rand) array of at most `size` columns, if a goal vector has NaN or infinite
+            entries, or if there are none, or not as many entries as `tasks`.
     """
-    for row, vectors in enumerate(rand_vecs):
-        if not np.isfinite(vectors).all():
-            bad = np.asarray(vectors)[~np.isfinite(vectors).all(axis=1)][0]
-            raise ValueError(f"goal vectors must be finite, got {bad.tolist()} among those of entry {row}")
     indices = np.arange(len(rand_vecs)) if tasks is None else np.asarray(tasks)
-    task = np.repeat(indices.astype(np.int32), [len(vectors) for vectors in rand_vecs])
-    return task, np.concatenate([np.pad(v, ((0, 0), (0, size - np.shape(v)[1]))) for v in rand_vecs])
+    if not len(rand_vecs) or len(rand_vecs) != len(indices):
+        needed = "those of at least one task" if tasks is None else f"one entry for each of {len(indices)} tasks"
+        raise ValueError(f"goal vectors must be {needed}, got {len(rand_vecs)} entries")
+    padded = [_padded_goals(vectors, size, row) for row, vectors in enumerate(rand_vecs)]
+    return np.repeat(indices.astype(np.int32), [len(vectors) for vectors in padded]), np.concatenate(padded)
+
+
+def _padded_goals(vectors: np.ndarray, size: int, row: int) -> np.ndarray:
+    """Goal vectors (n, size) of one entry."""
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2 or vectors.shape[1] > size:
+        raise ValueError(
+            f"the goal vectors of a task must have shape (n, rand), rand at most {size}, got {vectors.shape} as entry "
+            f"{row}; those of one task alone go into a list: [vectors]"
+        )
+    if not np.isfinite(vectors).all():
+        bad = vectors[~np.isfinite(vectors).all(axis=1)][0]
+        raise ValueError(f"goal vectors must be finite, got {bad.tolist()} among those of entry {row}")
+    return np.pad(vectors, ((0, 0), (0, size - vectors.shape[1])))
 
 
 def draw_goal(generator: np.random.RandomState | np.random.Generator, spec: TaskSpec) -> np.ndarray:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.env.restart import restart, step_and_restart
+from mjx_metaworld.inputs.checks import check_goal_shape, known_task
 from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
@@ -157,10 +158,28 @@ def reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Se
 
     Returns:
         States with one leading axis, of all goals.
+
+    Raises:
+        ValueError: for goals of more tasks than there are, of tasks that there are not, or of another length or shape
+            than the task's, and for goals that are not finite.
+        TypeError: if an index is no integer.
     """
     check_threads("reset_to_goals")
     task, rand_vec = goal_batch(rand_vecs, env.rand_vec_size, tasks)
+    _check_goals(env, rand_vecs, tasks)
     return _compiled_reset_to(env)(jnp.asarray(task), jnp.asarray(rand_vec, float))
+
+
+def _check_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Sequence[int] | None) -> None:
+    """Refuse goals that are not of the environment's tasks, entry by entry."""
+    count = len(env.tasks)
+    if tasks is None and len(rand_vecs) > count:
+        names = ", ".join(spec.name for spec in env.tasks)
+        raise ValueError(f"rand_vecs must hold goals of at most {count} tasks ({names}), got {len(rand_vecs)} entries")
+    for row, (task, vectors) in enumerate(zip(range(count) if tasks is None else tasks, rand_vecs, strict=False)):
+        spec = env.tasks[known_task(task, count) or 0]  # None of a traced one, which does not come this far
+        name = f"a goal vector of {spec.name} (entry {row})"
+        check_goal_shape(name, np.shape(vectors)[1:], env.rand_vec_size, len(spec.rand_low))
 
 
 @functools.lru_cache(maxsize=4)

@@ -13,6 +13,7 @@ from mjx_metaworld.training.episodes import follow
 from mjx_metaworld.vector import reset_to_goals
 
 TASKS = ["reach-v3", "door-open-v3", "door-lock-v3"]
+GOALS = mw.goals(TASKS, 1, 2)
 ENVS = 6
 ZERO = jnp.zeros((ENVS, 4))
 
@@ -94,6 +95,26 @@ def test_a_known_goal_that_is_not_finite_is_refused(number, env):
     goals[1][1, 0] = number
     with pytest.raises(ValueError, match=r"goal vectors must be finite, got \[(nan|inf).*entry 1"):
         reset_to_goals(env, goals)
+
+
+@pytest.mark.parametrize(
+    ("goals", "tasks", "reason"),
+    [
+        ([GOALS[0]] * 4, None, r"goals of at most 3 tasks \(reach-v3, door-open-v3, door-lock-v3\), got 4 entries"),
+        ([GOALS[0], GOALS[0]], [0], "one entry for each of 1 tasks, got 2 entries"),
+        ([], None, "those of at least one task, got 0 entries"),
+        ([GOALS[0]], [3], r"task must be in 0\.\.2, got 3"),
+        ([GOALS[1][:, :2]], [2], r"of door-lock-v3 \(entry 0\) must have shape \(3 or 6,\), got \(2,\)"),
+        ([GOALS[1], GOALS[1]], [1, 0], r"of reach-v3 \(entry 1\) must have shape \(6,\), got \(3,\)"),
+        ([np.ones((1, 7))], None, r"shape \(n, rand\), rand at most 6, got \(1, 7\) as entry 0"),
+        (GOALS[0], None, r"shape \(n, rand\), rand at most 6, got \(6,\) as entry 0; .*: \[vectors\]"),
+    ],
+)
+def test_goals_of_other_tasks_are_refused(goals, tasks, reason, env):
+    with pytest.raises(ValueError, match=reason):
+        reset_to_goals(env, goals, tasks)
+    with pytest.raises(TypeError, match="task must be one integer"):
+        reset_to_goals(env, [GOALS[0]], [0.0])
 
 
 # --- what is traced ---
