@@ -8,7 +8,7 @@ MT1 and ML1 need no suite: both are one task, by its name, ML1 with `goal_observ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -106,7 +106,7 @@ def resolve(tasks: Tasks) -> tuple[TaskSpec, ...]:
     """
     if isinstance(tasks, str):
         tasks = [name for name in (part.strip() for part in tasks.split(",")) if name] or tasks
-    given = (tasks,) if isinstance(tasks, str | TaskSpec) else tuple(tasks)
+    given = tuple(tasks) if isinstance(tasks, Iterable) and not isinstance(tasks, str) else (tasks,)
     specs = tuple(spec for item in given for spec in _find(item))
     if not specs:
         raise ValueError("no tasks given")

@@ -80,6 +80,54 @@ def test_a_known_task_out_of_range_is_refused(bad, env):
             make()
 
 
+# --- options and keys ---
+
+
+@pytest.mark.parametrize("option", ["goal_observable", "one_hot", "terminate_on_success", "privileged"])
+def test_a_boolean_option_is_a_boolean(option, env):
+    with pytest.raises(ValueError, match=f"{option} must be True or False, got 'no'"):
+        mw.make("reach-v3", **{option: "no"})
+    with pytest.raises(ValueError, match="resample_task must be True or False, got 1"):
+        mw.VectorEnv(env, 2, resample_task=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"physics": "fast"}, r"physics must be mw.PhysicsConfig\(...\) or None, got 'fast'"),
+        ({"physics": {}}, r"physics must be mw.PhysicsConfig\(...\) or None, got {}"),
+        ({"engine": "mujoco"}, "engine must make the physics, .*got 'mujoco'"),
+        ({"randomise": "friction=0.5,1.5"}, r"takes terms such as .*, got 'friction=0.5,1.5'"),
+        ({"randomise": 3}, r"takes terms such as .*, got 3"),
+        (
+            {"randomise": [mw.randomise.friction]},
+            r"takes mw.randomise.friction\(...\), got the function without a call",
+        ),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, reason):
+    with pytest.raises(TypeError, match=reason):
+        mw.make("reach-v3", **options)
+
+
+@pytest.mark.parametrize("nothing", [None, 5])
+def test_what_names_no_tasks_is_refused(nothing):
+    with pytest.raises(TypeError, match=f"tasks are names or TaskSpecs, got {nothing}"):
+        mw.make(nothing)
+
+
+def test_what_is_no_key_is_refused_alike(env, vector_env):
+    for draw in (env.reset, vector_env.reset, lambda key: mw.rollout(vector_env, None, key, 1)):
+        with pytest.raises(TypeError, match=r"key must be a random key, as jax\.random\.key\(0\) .*, got 0"):
+            draw(0)
+
+
+@pytest.mark.parametrize("bad", [-1, 2.0, True])
+def test_a_number_of_steps_is_an_integer(bad, vector_env):
+    with pytest.raises(ValueError, match=f"num_steps must be an integer >= 0, got {bad}"):
+        mw.rollout(vector_env, None, jax.random.key(0), bad)
+
+
 # --- goals ---
 
 

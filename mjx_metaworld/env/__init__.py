@@ -8,7 +8,7 @@ from typing import get_args
 from mjx_metaworld.env.environment import ACTION_SIZE, EngineFactory, MetaWorldEnv, PixelsFactory
 from mjx_metaworld.env.starts import Goals
 from mjx_metaworld.physics.backend import Backend
-from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.checks import check_boolean, check_integer
 from mjx_metaworld.physics.config import Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.randomise.drawing import Term
@@ -66,9 +66,11 @@ def make(
 
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
-            not fit or loses contacts at rest for want of slots in `physics`, a reward version that there is not, a bad
-            episode length, an unknown backend or kind of goals, and for `privileged` where nothing is randomised.
-        TypeError: if `pixels` or a term of `randomise` is no function, or a term does not return what it should.
+            not fit or loses contacts at rest for want of slots in `physics`, a task that accepts no goal within its
+            bounds, a reward version that there is not, a bad episode length, a boolean option that is none, an unknown
+            backend or kind of goals, and for `privileged` where nothing is randomised.
+        TypeError: if `tasks` or `physics` is nothing of the kind, if `engine`, `pixels` or a term of `randomise` is no
+            function, or if a term does not return what it should.
         ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
@@ -77,18 +79,22 @@ def make(
         raise ValueError(f"unknown reward_version {reward_version!r}; available: {', '.join(REWARD_VERSIONS)}")
     if goals not in GOALS:
         raise ValueError(f"unknown goals {goals!r}; available: {', '.join(GOALS)}")
+    if not isinstance(physics, PhysicsConfig | None):
+        raise TypeError(f"physics must be mw.PhysicsConfig(...) or None, got {physics!r}")
+    if engine is not None and not callable(engine):
+        raise TypeError(f"engine must make the physics, as testing.KinematicEngine does, or be None, got {engine!r}")
     return MetaWorldEnv(
         resolve(tasks),
-        goal_observable=goal_observable,
-        one_hot=one_hot,
+        goal_observable=check_boolean("goal_observable", goal_observable),
+        one_hot=check_boolean("one_hot", one_hot),
         reward_version=reward_version,
         max_episode_steps=check_integer("max_episode_steps", max_episode_steps),
-        terminate_on_success=terminate_on_success,
+        terminate_on_success=check_boolean("terminate_on_success", terminate_on_success),
         physics=physics or PhysicsConfig(),
         backend=backend,
         engine=engine,
         pixels=pixels,
         randomise=randomise,
-        privileged=privileged,
+        privileged=check_boolean("privileged", privileged),
         goals=goals,
     )
