@@ -28,7 +28,7 @@ KINDS = ("NaN", "infinite", "1e30", "denormal", "constant extremes", "sign flips
 _POISONED = KINDS.index("poisoned states")
 _POISON_CHANCE = 1 / 50  # of a step in a healthy lane
 _HUGE, _DENORMAL = 1e30, 1e-40
-_CORNER_DRAWS = 64  # corners of a goal space that are tried, see `_GOAL_DRAWS` of the environment
+_CORNER_DRAWS = 64  # corners of a goal space that are tried, see `GOAL_DRAWS` of `build.check`
 
 
 class Bound(NamedTuple):

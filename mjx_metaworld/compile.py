@@ -26,7 +26,7 @@ _CPU_OPTIONS: dict[str, bool | int | str] = {
 }
 
 
-def jit(fn: Callable[..., Any], **options: Any) -> Any:
+def jit(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile a function as `jax.jit(fn, **options)` does; on CPU a step compiles in half the time and memory.
 
     On CPU the compiled program runs on one core: to use more, divide the environments among as many devices
@@ -41,13 +41,15 @@ def jit(fn: Callable[..., Any], **options: Any) -> Any:
     with the value that docs/guides/performance.md gives.
 
     Args:
-        fn: as for `jax.jit`.
+        fn: as for `jax.jit`; without it the result is a decorator with these options.
         options: as for `jax.jit`; `compiler_options` given here take precedence.
 
     Raises:
         ForkError: here or when called, in a process that was forked after JAX had begun to work.
     """
     check_threads("mw.jit")
+    if fn is None:
+        return functools.partial(jit, **options)
     own = options.pop("compiler_options", {})
     chosen = compiler_options(jax.default_backend()) | own
     plain = jax.jit(fn, **options)

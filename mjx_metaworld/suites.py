@@ -8,7 +8,7 @@ MT1 and ML1 need no suite: both are one task, by its name, ML1 with `goal_observ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -106,7 +106,7 @@ def resolve(tasks: Tasks) -> tuple[TaskSpec, ...]:
     """
     if isinstance(tasks, str):
         tasks = [name for name in (part.strip() for part in tasks.split(",")) if name] or tasks
-    given = (tasks,) if isinstance(tasks, str | TaskSpec) else tuple(tasks)
+    given = tuple(tasks) if isinstance(tasks, Iterable) and not isinstance(tasks, str) else (tasks,)
     specs = tuple(spec for item in given for spec in _find(item))
     if not specs:
         raise ValueError("no tasks given")
@@ -191,15 +191,29 @@ def goal_batch(
         Task indices (goals,) int32, and goal vectors (goals, size) float64.
 
     Raises:
-        ValueError: if a goal vector has NaN or infinite entries.
+        ValueError: if an entry is no (n, rand) array of at most `size` columns, if a goal vector has NaN or infinite
+            entries, or if there are none, or not as many entries as `tasks`.
     """
-    for row, vectors in enumerate(rand_vecs):
-        if not np.isfinite(vectors).all():
-            bad = np.asarray(vectors)[~np.isfinite(vectors).all(axis=1)][0]
-            raise ValueError(f"goal vectors must be finite, got {bad.tolist()} among those of entry {row}")
     indices = np.arange(len(rand_vecs)) if tasks is None else np.asarray(tasks)
-    task = np.repeat(indices.astype(np.int32), [len(vectors) for vectors in rand_vecs])
-    return task, np.concatenate([np.pad(v, ((0, 0), (0, size - np.shape(v)[1]))) for v in rand_vecs])
+    if not len(rand_vecs) or len(rand_vecs) != len(indices):
+        needed = "those of at least one task" if tasks is None else f"one entry for each of {len(indices)} tasks"
+        raise ValueError(f"goal vectors must be {needed}, got {len(rand_vecs)} entries")
+    padded = [_padded_goals(vectors, size, row) for row, vectors in enumerate(rand_vecs)]
+    return np.repeat(indices.astype(np.int32), [len(vectors) for vectors in padded]), np.concatenate(padded)
+
+
+def _padded_goals(vectors: np.ndarray, size: int, row: int) -> np.ndarray:
+    """Goal vectors (n, size) of one entry."""
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2 or vectors.shape[1] > size:
+        raise ValueError(
+            f"the goal vectors of a task must have shape (n, rand), rand at most {size}, got {vectors.shape} as entry "
+            f"{row}; those of one task alone go into a list: [vectors]"
+        )
+    if not np.isfinite(vectors).all():
+        bad = vectors[~np.isfinite(vectors).all(axis=1)][0]
+        raise ValueError(f"goal vectors must be finite, got {bad.tolist()} among those of entry {row}")
+    return np.pad(vectors, ((0, 0), (0, size - vectors.shape[1])))
 
 
 def draw_goal(generator: np.random.RandomState | np.random.Generator, spec: TaskSpec) -> np.ndarray:
@@ -208,8 +222,22 @@ def draw_goal(generator: np.random.RandomState | np.random.Generator, spec: Task
     Raises:
         ValueError: if it accepts none of very many.
     """
+    accepts = spec.separation.accepts
     for _ in range(_MAX_DRAWS):
         rand_vec = generator.uniform(spec.rand_low, spec.rand_high)
-        if spec.accepts(rand_vec):
+        if accepts(rand_vec):
             return rand_vec
-    raise ValueError(f"task {spec.name!r} accepts no goal within its bounds: min_separation is {spec.min_separation}")
+    raise ValueError(no_goal(spec))
+
+
+def no_goal(spec: TaskSpec) -> str:
+    """Words for a task that accepts none of very many goal vectors."""
+    return f"task {spec.name!r} accepts no goal within its bounds: min_separation is {spec.min_separation}"
+
+
+def share_accepted(spec: TaskSpec) -> float:
+    """Share of the goal vectors within a task's bounds that it accepts, from as many as `draw_goal` tries."""
+    if not spec.min_separation:
+        return 1.0
+    rand_vecs = np.random.RandomState(0).uniform(spec.rand_low, spec.rand_high, (_MAX_DRAWS, len(spec.rand_low)))
+    return float(np.mean(spec.accepts(rand_vecs)))

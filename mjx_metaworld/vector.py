@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.env.restart import restart, step_and_restart
-from mjx_metaworld.inputs.keys import PRNGKey
-from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.inputs.checks import check_goal_shape, known_task
+from mjx_metaworld.inputs.keys import PRNGKey, check_key
+from mjx_metaworld.physics.checks import check_boolean, check_integer
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.processes.exports import tells_identity
 from mjx_metaworld.processes.forks import check_threads
@@ -45,8 +46,8 @@ class VectorEnv(EqualCopies):
         sharding: how the leading axis of states, actions and transitions lies on the devices; None without `devices`.
 
     Raises:
-        ValueError: if `num_envs` is not a positive integer or not a multiple of the number of devices, or if a device
-            is named twice or none is.
+        ValueError: if `num_envs` is not a positive integer or not a multiple of the number of devices, if a device is
+            named twice or none is, or if `resample_task` is no boolean.
     """
 
     _options = ("env", "num_envs", "resample_task", "sharding")
@@ -62,7 +63,7 @@ class VectorEnv(EqualCopies):
         num_envs = check_integer("num_envs", num_envs)
         self.env = env
         self.num_envs = num_envs
-        self.resample_task = resample_task
+        self.resample_task = check_boolean("resample_task", resample_task)
         self.sharding = None if devices is None else _lane_sharding(num_envs, devices)
 
     def __repr__(self) -> str:
@@ -79,8 +80,13 @@ class VectorEnv(EqualCopies):
 
     @shared_method
     def reset(self, key: PRNGKey) -> State:
-        """Fresh episodes in all lanes; every leaf of the state has a leading axis of `num_envs`."""
+        """Fresh episodes in all lanes; every leaf of the state has a leading axis of `num_envs`.
+
+        Raises:
+            TypeError: if `key` is no key.
+        """
         check_threads("VectorEnv.reset")
+        check_key(key)
         keys = jax.random.split(key, self.num_envs)
         if self.resample_task:
             return self._on_devices(jax.vmap(self.env.reset), keys)
@@ -162,10 +168,28 @@ def reset_to_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Se
 
     Returns:
         States with one leading axis, of all goals.
+
+    Raises:
+        ValueError: for goals of more tasks than there are, of tasks that there are not, or of another length or shape
+            than the task's, and for goals that are not finite.
+        TypeError: if an index is no integer.
     """
     check_threads("reset_to_goals")
     task, rand_vec = goal_batch(rand_vecs, env.rand_vec_size, tasks)
+    _check_goals(env, rand_vecs, tasks)
     return _compiled_reset_to(env)(jnp.asarray(task), jnp.asarray(rand_vec, float))
+
+
+def _check_goals(env: MetaWorldEnv, rand_vecs: Sequence[np.ndarray], tasks: Sequence[int] | None) -> None:
+    """Refuse goals that are not of the environment's tasks, entry by entry."""
+    count = len(env.tasks)
+    if tasks is None and len(rand_vecs) > count:
+        names = ", ".join(spec.name for spec in env.tasks)
+        raise ValueError(f"rand_vecs must hold goals of at most {count} tasks ({names}), got {len(rand_vecs)} entries")
+    for row, (task, vectors) in enumerate(zip(range(count) if tasks is None else tasks, rand_vecs, strict=False)):
+        spec = env.tasks[known_task(task, count) or 0]  # None of a traced one, which does not come this far
+        name = f"a goal vector of {spec.name} (entry {row})"
+        check_goal_shape(name, np.shape(vectors)[1:], env.rand_vec_size, len(spec.rand_low))
 
 
 @functools.lru_cache(maxsize=4)
@@ -248,9 +272,12 @@ def rollout(
         With `carry` a `Rollout` of both, the policy's last carry, and its extras with a leading axis of steps.
 
     Raises:
-        ValueError: if the policy is to see and the environment has no `pixels`.
+        ValueError: if the policy is to see and the environment has no `pixels`, or if `num_steps` is no integer >= 0.
+        TypeError: if `key` is no key.
     """
     check_threads("mw.rollout")
+    check_key(key)
+    num_steps = check_integer("num_steps", num_steps, 0)
     if sees and vector_env.env.pixels is None:
         raise ValueError("a policy sees an environment that was made with pixels: mw.make(..., pixels=mw.Pixels())")
     reset_key, policy_key = jax.random.split(key)

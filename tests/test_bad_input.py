@@ -13,6 +13,7 @@ from mjx_metaworld.training.episodes import follow
 from mjx_metaworld.vector import reset_to_goals
 
 TASKS = ["reach-v3", "door-open-v3", "door-lock-v3"]
+GOALS = mw.goals(TASKS, 1, 2)
 ENVS = 6
 ZERO = jnp.zeros((ENVS, 4))
 
@@ -79,6 +80,54 @@ def test_a_known_task_out_of_range_is_refused(bad, env):
             make()
 
 
+# --- options and keys ---
+
+
+@pytest.mark.parametrize("option", ["goal_observable", "one_hot", "terminate_on_success", "privileged"])
+def test_a_boolean_option_is_a_boolean(option, env):
+    with pytest.raises(ValueError, match=f"{option} must be True or False, got 'no'"):
+        mw.make("reach-v3", **{option: "no"})
+    with pytest.raises(ValueError, match="resample_task must be True or False, got 1"):
+        mw.VectorEnv(env, 2, resample_task=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"physics": "fast"}, r"physics must be mw.PhysicsConfig\(...\) or None, got 'fast'"),
+        ({"physics": {}}, r"physics must be mw.PhysicsConfig\(...\) or None, got {}"),
+        ({"engine": "mujoco"}, "engine must make the physics, .*got 'mujoco'"),
+        ({"randomise": "friction=0.5,1.5"}, r"takes terms such as .*, got 'friction=0.5,1.5'"),
+        ({"randomise": 3}, r"takes terms such as .*, got 3"),
+        (
+            {"randomise": [mw.randomise.friction]},
+            r"takes mw.randomise.friction\(...\), got the function without a call",
+        ),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, reason):
+    with pytest.raises(TypeError, match=reason):
+        mw.make("reach-v3", **options)
+
+
+@pytest.mark.parametrize("nothing", [None, 5])
+def test_what_names_no_tasks_is_refused(nothing):
+    with pytest.raises(TypeError, match=f"tasks are names or TaskSpecs, got {nothing}"):
+        mw.make(nothing)
+
+
+def test_what_is_no_key_is_refused_alike(env, vector_env):
+    for draw in (env.reset, vector_env.reset, lambda key: mw.rollout(vector_env, None, key, 1)):
+        with pytest.raises(TypeError, match=r"key must be a random key, as jax\.random\.key\(0\) .*, got 0"):
+            draw(0)
+
+
+@pytest.mark.parametrize("bad", [-1, 2.0, True])
+def test_a_number_of_steps_is_an_integer(bad, vector_env):
+    with pytest.raises(ValueError, match=f"num_steps must be an integer >= 0, got {bad}"):
+        mw.rollout(vector_env, None, jax.random.key(0), bad)
+
+
 # --- goals ---
 
 
@@ -94,6 +143,26 @@ def test_a_known_goal_that_is_not_finite_is_refused(number, env):
     goals[1][1, 0] = number
     with pytest.raises(ValueError, match=r"goal vectors must be finite, got \[(nan|inf).*entry 1"):
         reset_to_goals(env, goals)
+
+
+@pytest.mark.parametrize(
+    ("goals", "tasks", "reason"),
+    [
+        ([GOALS[0]] * 4, None, r"goals of at most 3 tasks \(reach-v3, door-open-v3, door-lock-v3\), got 4 entries"),
+        ([GOALS[0], GOALS[0]], [0], "one entry for each of 1 tasks, got 2 entries"),
+        ([], None, "those of at least one task, got 0 entries"),
+        ([GOALS[0]], [3], r"task must be in 0\.\.2, got 3"),
+        ([GOALS[1][:, :2]], [2], r"of door-lock-v3 \(entry 0\) must have shape \(3 or 6,\), got \(2,\)"),
+        ([GOALS[1], GOALS[1]], [1, 0], r"of reach-v3 \(entry 1\) must have shape \(6,\), got \(3,\)"),
+        ([np.ones((1, 7))], None, r"shape \(n, rand\), rand at most 6, got \(1, 7\) as entry 0"),
+        (GOALS[0], None, r"shape \(n, rand\), rand at most 6, got \(6,\) as entry 0; .*: \[vectors\]"),
+    ],
+)
+def test_goals_of_other_tasks_are_refused(goals, tasks, reason, env):
+    with pytest.raises(ValueError, match=reason):
+        reset_to_goals(env, goals, tasks)
+    with pytest.raises(TypeError, match="task must be one integer"):
+        reset_to_goals(env, [GOALS[0]], [0.0])
 
 
 # --- what is traced ---

@@ -42,6 +42,14 @@ def test_options_are_passed_on():
     assert x.is_deleted()
 
 
+def test_options_alone_make_a_decorator():
+    @mw.jit(static_argnums=1)
+    def times(x, number):
+        return x * number
+
+    assert times(jnp.ones(2), 3).tolist() == [3.0, 3.0]
+
+
 def test_an_unknown_option_is_left_out(monkeypatch):
     known = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
     monkeypatch.setattr(compile, "_CPU_OPTIONS", {"xla_cpu_no_such_option": True, **known})

@@ -16,6 +16,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from mjx_metaworld.build.settle import settle
+from mjx_metaworld.suites import draw_goal
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _DRAWS = 128  # goal vectors of a task that settles against its prop
@@ -66,14 +67,13 @@ def settle_task(spec: TaskSpec) -> tuple[Settled, np.ndarray]:
 
 
 def draw_goals(spec: TaskSpec, count: int) -> np.ndarray:
-    """Goal vectors (count, rand) of a task, each time the same."""
+    """Goal vectors (count, rand) of a task, each time the same.
+
+    Raises:
+        ValueError: if it accepts none of very many.
+    """
     generator = np.random.RandomState(_SEED)
-    accepted = []
-    while len(accepted) < count:
-        rand_vec = generator.uniform(spec.rand_low, spec.rand_high)
-        if spec.accepts(rand_vec):
-            accepted.append(rand_vec)
-    return np.array(accepted)
+    return np.array([draw_goal(generator, spec) for _ in range(count)])
 
 
 def _prop_positions(spec: TaskSpec, rand_vecs: np.ndarray, settled: Settled) -> np.ndarray:

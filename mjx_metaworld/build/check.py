@@ -16,6 +16,7 @@ from mjx_metaworld.physics.model import NQ, NV
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
 from mjx_metaworld.scenes.fit import problems
+from mjx_metaworld.suites import no_goal, share_accepted
 from mjx_metaworld.tasks.padded import placer
 from mjx_metaworld.tasks.registry import find_task, is_built_in
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
@@ -28,7 +29,9 @@ _KINDS = {
 }
 
 
+GOAL_DRAWS = 64  # goal vectors that a reset draws at once, to take the first that the task accepts
 _ROUNDING = 1e-6  # m, of a goal at the very bound in float32
+_RARE = 1e-6  # probability of a reset that accepts none; metaworld's pickiest task is far below
 
 
 class _Placed(NamedTuple):
@@ -60,6 +63,7 @@ def check_tasks(specs: Sequence[TaskSpec]) -> None:
     if wrong:
         raise ValueError("\n".join(wrong))
     for task in tried:
+        _check_separation(task.spec)
         _warn_of_clipped_goals(task)
 
 
@@ -121,6 +125,26 @@ def _warn_of_clipped_goals(task: _Tried) -> None:
                 stacklevel=2,
             )
             return
+
+
+def _check_separation(spec: TaskSpec) -> None:
+    """Refuse a task that accepts no goal; warn of one that accepts so few that a reset may draw none of them.
+
+    Raises:
+        ValueError: for a task that accepts none.
+    """
+    share = share_accepted(spec)
+    if share == 0.0:
+        raise ValueError(no_goal(spec))
+    missed = (1.0 - share) ** GOAL_DRAWS
+    if missed > _RARE:
+        warnings.warn(
+            f"task {spec.name!r} accepts {share:.2g} of the goal vectors within its bounds: of the {GOAL_DRAWS} that a "
+            f"reset draws it accepts none with probability {missed:.2g}, and the reset takes one that is closer than "
+            f"min_separation {spec.min_separation}; lower that, or widen rand_low and rand_high",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _try_place(spec: TaskSpec) -> _Tried:

@@ -103,7 +103,7 @@ def _read(name: str) -> Tables | None:
 def _build(specs: Sequence[TaskSpec]) -> Tables:
     check_tasks(specs)
     num_points = num_padded_points(specs)
-    num_objects = max(len(spec.objects) for spec in specs)
+    num_objects = max(1, *(len(spec.objects) for spec in specs))  # a task may observe none
     num_rand = max(len(spec.rand_low) for spec in specs)
     scenes: dict[tuple[SceneSpec, str | None], Scene] = {}
     hulls: list[np.ndarray] = []  # of meshes that are not metaworld's

@@ -68,13 +68,19 @@ def make(
 
     Raises:
         ValueError: for an unknown task or suite (with near matches), a task given twice, a scene of one's own that does
-            not fit or loses contacts at rest for want of slots in `physics`, a reward version that there is not, a bad
-            episode length, an unknown backend or kind of goals, and for `privileged` where nothing is randomised.
-        TypeError: if `pixels` or a term of `randomise` is no function, or a term does not return what it should.
+            not fit or loses contacts at rest for want of slots in `physics`, a task that accepts no goal within its
+            bounds, a reward version that there is not, a bad episode length, a boolean option that is none, an unknown
+            backend or kind of goals, and for `privileged` where nothing is randomised.
+        TypeError: if `tasks` or `physics` is nothing of the kind, if `engine`, `pixels` or a term of `randomise` is no
+            function, or if a term does not return what it should.
         ImportError, RuntimeError: where `pixels` cannot be drawn, see `mw.camera`.
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
     check_threads("mw.make")
+    if not isinstance(physics, PhysicsConfig | None):
+        raise TypeError(f"physics must be mw.PhysicsConfig(...) or None, got {physics!r}")
+    if engine is not None and not callable(engine):
+        raise TypeError(f"engine must make the physics, as testing.KinematicEngine does, or be None, got {engine!r}")
     return MetaWorldEnv(
         resolve(tasks),
         goal_observable=goal_observable,

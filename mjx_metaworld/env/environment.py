@@ -21,7 +21,7 @@ from mjx_metaworld.env import starts
 from mjx_metaworld.inputs import checks
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.backend import Backend, chosen_execution, execution_of
-from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.checks import check_boolean, check_integer
 from mjx_metaworld.physics.collision.hull_support import HullTable
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
@@ -483,6 +483,9 @@ def _check_pixels(pixels: Any) -> Any:
 
 # Options as they are kept, from what is given in `make` or set on a copy; they raise where that is no value.
 _CHECKS: dict[str, Callable[[Any], Any]] = {
+    name: functools.partial(check_boolean, name)
+    for name in ("goal_observable", "one_hot", "terminate_on_success", "privileged")
+} | {
     "reward_version": functools.partial(_one_of, "reward_version", REWARD_VERSIONS),
     "max_episode_steps": functools.partial(check_integer, "max_episode_steps"),
     "randomise": lambda terms: None if terms is None else drawing.check_terms(terms),

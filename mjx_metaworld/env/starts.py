@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mjx_metaworld.build.bank import SettledBank, pad_points
+from mjx_metaworld.build.check import GOAL_DRAWS
 from mjx_metaworld.build.settle import settle
 from mjx_metaworld.build.tables import TaskTable
 from mjx_metaworld.inputs.keys import PRNGKey, as_words
@@ -30,7 +31,6 @@ from mjx_metaworld.types import Episode
 # How a reset finds the settled state of its goal, see `mw.make`.
 Goals = Literal["nearest", "settled", "banked"]
 
-_GOAL_DRAWS = 64  # candidates that a reset draws at once; the pickiest task rejects all with probability below 1e-6
 _RECENT = 4096  # states that are kept in memory, 2 kB each
 _recent: OrderedDict[tuple[TaskSpec, bytes], Settled] = OrderedDict()
 _recent_lock = threading.Lock()  # devices call back from threads of their own
@@ -43,7 +43,7 @@ def draw_goal(table: TaskTable, key: PRNGKey) -> Float[Array, " rand"]:
         table: the task's row.
         key: the only source of randomness.
     """
-    uniform = jax.random.uniform(key, (_GOAL_DRAWS, table.rand_low.shape[-1]))
+    uniform = jax.random.uniform(key, (GOAL_DRAWS, table.rand_low.shape[-1]))
     candidates = table.rand_low + uniform * (table.rand_high - table.rand_low)
     return candidates[jnp.argmax(table.separation.accepts(candidates))]
 

@@ -33,11 +33,11 @@ def expert_policy(tasks: Sequence[str | TaskSpec]) -> Policy:
     Raises:
         ValueError: if a task has no expert.
     """
-    found = {_name(task): _policy(task) for task in tasks}
-    missing = [name for name, policy in found.items() if policy is None]
-    if missing:
+    found = [_policy(task) for task in tasks]  # also of a task that is named twice: `task` counts the names
+    policies = [policy for policy in found if policy is not None]
+    if len(policies) < len(found):
+        missing = dict.fromkeys(_name(task) for task, policy in zip(tasks, found, strict=True) if policy is None)
         raise ValueError(f"no scripted policy for {', '.join(missing)}; a task is declared with one by expert=...")
-    policies = [policy for policy in found.values() if policy is not None]
 
     def policy(obs: Float[Array, " obs"], task: Int[Array, ""]) -> Float[Array, "4"]:
         check_threads("a scripted policy")

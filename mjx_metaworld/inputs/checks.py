@@ -57,11 +57,20 @@ def padded_goal(rand_vec: Any, size: int, own_size: int | None) -> Float[Array, 
     if not traced and not np.isfinite(np.asarray(rand_vec, float)).all():
         raise ValueError(f"rand_vec must be finite, got {np.asarray(rand_vec).tolist()}")
     rand_vec = jnp.asarray(rand_vec, float)
-    lengths = {size} if own_size is None else {size, own_size}
-    if rand_vec.ndim != 1 or rand_vec.shape[0] not in lengths:
-        allowed = " or ".join(str(length) for length in sorted(lengths))
-        raise ValueError(f"rand_vec must have shape ({allowed},), got {rand_vec.shape}")
+    check_goal_shape("rand_vec", rand_vec.shape, size, own_size)
     return jnp.pad(rand_vec, (0, size - rand_vec.shape[0]))
+
+
+def check_goal_shape(name: str, shape: tuple[int, ...], size: int, own_size: int | None) -> None:
+    """Refuse what is no goal vector by its shape; sizes are those of `padded_goal`, and the name is for the message.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    lengths = {size} if own_size is None else {size, own_size}
+    if len(shape) != 1 or shape[0] not in lengths:
+        allowed = " or ".join(str(length) for length in sorted(lengths))
+        raise ValueError(f"{name} must have shape ({allowed},), got {shape}")
 
 
 def check_action(action: Any, size: int) -> Array:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 
+import numpy as np
+
 
 def as_integer(value: object) -> int | None:
     """An `int` of everything that Python takes as an index, such as a numpy integer; None of all else.
@@ -38,3 +40,29 @@ def check_integer(name: str, value: object, low: int = 1, high: int | None = Non
     else:
         allowed = "a positive integer" if low == 1 else f"an integer >= {low}"
     raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def check_boolean(name: str, value: object) -> bool:
+    """An argument as a `bool`; a text such as "no" would count as True.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the caller gave.
+
+    Raises:
+        ValueError: if it is neither Python's nor numpy's.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def as_numbers(value: object) -> tuple[float, ...] | None:
+    """A sequence of finite numbers, such as an array of one axis, as Python's floats; None of all else."""
+    try:
+        numbers = np.asarray(value)
+    except (TypeError, ValueError):  # rows of several lengths, or an array that JAX is tracing
+        return None
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+        return None
+    return tuple(numbers.astype(float).tolist())

@@ -69,7 +69,8 @@ def contact_factors(scene: Scene, dynamics: Dynamics | None) -> ContactFactors |
         return None
     free = part = None
     if dynamics.free_mass is not None:
-        free = 1.0 / dynamics.free_mass  # the free joint has no armature
+        armature = scene.free_armature[0]  # of the one joint, which stays; `object_invweights` refuses other cases
+        free = (scene.free_mass + armature) / (dynamics.free_mass * scene.free_mass + armature)
     if dynamics.part_mass is not None:
         joints = jnp.any(scene.part_axis != 0.0, axis=1)
         each = jnp.where(joints, _part_invweight(scene, dynamics.part_mass), 0.0)

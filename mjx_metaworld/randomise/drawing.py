@@ -26,8 +26,12 @@ def check_terms(terms: Term | Iterable[Term]) -> tuple[Term, ...]:
     Raises:
         TypeError: if one is no function, or cannot be hashed; the message shows it.
     """
-    found = (terms,) if callable(terms) else tuple(terms)
+    found: tuple[Any, ...] = (
+        (terms,) if callable(terms) or isinstance(terms, str) or not isinstance(terms, Iterable) else tuple(terms)
+    )
     for term in found:
+        if inspect.isfunction(term) and term.__module__ == ready_made.__name__:  # which makes a term
+            raise TypeError(f"randomise takes mw.randomise.{term.__name__}(...), got the function without a call")
         if not callable(term) or inspect.isclass(term):
             raise TypeError(f"randomise takes terms such as mw.randomise.friction(0.5, 1.5), got {term!r}")
         try:

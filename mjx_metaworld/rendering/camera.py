@@ -23,7 +23,7 @@ from mjx_metaworld.physics.model import WORLD
 from mjx_metaworld.physics.operation import batched
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering.marks import goal_mark
-from mjx_metaworld.rendering.render import CAMERAS, check_picture
+from mjx_metaworld.rendering.render import CAMERAS, check_picture, check_place
 from mjx_metaworld.rendering.still import StillCameras
 from mjx_metaworld.rendering.tables import (
     SITE,
@@ -100,8 +100,7 @@ def check_request(
         check_picture(name, width=width, height=height)
     if segmentation is not None and segmentation not in get_args(Segmentation):
         raise ValueError(f"segmentation by {segmentation!r}; available: {', '.join(get_args(Segmentation))}")
-    if camera_pos is not None and np.shape(camera_pos) != (3,):
-        raise ValueError(f"camera_pos must have shape (3,), got {np.shape(camera_pos)}")
+    check_place(camera_pos)
     return names
 
 

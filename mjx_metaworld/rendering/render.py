@@ -9,14 +9,15 @@ import operator
 import platform
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import mujoco
 import numpy as np
 
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.inputs.checks import known_task
+from mjx_metaworld.physics.checks import as_numbers, check_integer
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering.free_camera import FreeCamera, default_lookat
@@ -84,7 +85,8 @@ def render(
         metres along the camera's axis and infinity where there is nothing.
 
     Raises:
-        ValueError: for an unknown camera or backend, a size outside 1 .. 4096, or a bad number of threads.
+        ValueError: for an unknown camera or backend, a size outside 1 .. 4096, a bad number of threads or place of the
+            camera, a place of the free camera, `zbuffer` without `depth`, or a state of a task that there is not.
         TypeError: if `state` is no State; a Transition, say, does not hold the physics.
         RuntimeError: if the backend that was asked for cannot draw here; the message names the missing library.
         ForkError: in a process forked from one that has drawn by OpenGL, or one where JAX had begun to work, if the
@@ -92,7 +94,9 @@ def render(
         ImportError: for `progress` without the library that shows it.
     """
     _check(state, camera, width, height, num_threads)
-    _check_free(camera, lookat, np.shape(state.task))
+    _check_free(camera, camera_pos, lookat, np.shape(state.task))
+    if zbuffer and not depth:
+        raise ValueError("zbuffer tells which depths are drawn: it needs depth=True")
     state = state.replace(pixels=None)  # pictures that it may hold already need not come to the host
     chosen = choose_backend(backend)
     if chosen == "device":
@@ -100,6 +104,7 @@ def render(
 
         if camera == FREE or zbuffer:
             raise ValueError("backend='device' draws neither from the free camera nor a depth buffer's values")
+        _check_tasks(env, state)
         images = draw_on_device(env, state, camera, width, height, camera_pos=camera_pos, depth=depth)
         if on_picture is not None:
             for _ in range(math.prod(np.shape(state.task))):
@@ -163,6 +168,7 @@ def _visit(
     shape = np.shape(state.task)
     count = math.prod(shape)
     lanes = jax.tree.map(lambda x: np.reshape(x, (count, *np.shape(x)[len(shape) :])), on_host(state))
+    _check_tasks(env, lanes)
 
     def visit(indices: np.ndarray) -> None:
         for i in indices:
@@ -199,7 +205,15 @@ def _check(state: object, camera: str, width: int, height: int, num_threads: int
         check_integer("num_threads", num_threads)
 
 
-def _check_free(camera: str, lookat: np.ndarray | None, shape: tuple[int, ...]) -> None:
+def _check_tasks(env: MetaWorldEnv, state: State) -> None:
+    for task in np.unique(state.task):
+        known_task(task, len(env.tasks))
+
+
+def _check_free(camera: str, camera_pos: Any, lookat: np.ndarray | None, shape: tuple[int, ...]) -> None:
+    check_place(camera_pos)
+    if camera == FREE and camera_pos is not None:
+        raise ValueError(f"the free camera takes a point to look at, lookat, and no camera_pos, got {camera_pos!r}")
     if lookat is None:
         return
     if camera != FREE:
@@ -224,6 +238,20 @@ def check_picture(camera: str, **sizes: int) -> None:
         raise ValueError(f"no camera {camera!r}; available: {', '.join((*CAMERAS, FREE))}")
     for name, size in sizes.items():
         check_integer(name, size, 1, _MAX_PIXELS)
+
+
+def check_place(camera_pos: Any) -> None:
+    """Check where a camera is to be put.
+
+    Raises:
+        ValueError: if it is neither three finite numbers nor None, the camera's own place.
+    """
+    if camera_pos is None:
+        return
+    if np.shape(camera_pos) != (3,):
+        raise ValueError(f"camera_pos must have shape (3,), got {np.shape(camera_pos)}")
+    if as_numbers(camera_pos) is None:
+        raise ValueError(f"camera_pos must be three finite numbers, got {camera_pos!r}")
 
 
 # --- which library draws ---

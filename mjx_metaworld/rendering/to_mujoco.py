@@ -11,6 +11,7 @@ import numpy as np
 
 from mjx_metaworld.build.readings import SkeletonState, write_skeleton
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.inputs.checks import known_task
 from mjx_metaworld.rendering.edits import Originals, edit_model
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
@@ -61,12 +62,14 @@ def to_mujoco(env: MetaWorldEnv, state: State, i: int = 0) -> tuple[mujoco.MjMod
 
     Raises:
         IndexError: if there is no such lane.
+        ValueError: if its task is none of the environment's.
     """
     lanes = (1,) if np.ndim(state.task) == 0 else np.shape(state.task)
     if len(lanes) != 1 or not -lanes[0] <= i < lanes[0]:
         raise IndexError(f"no lane {i} in a state with leading axes {np.shape(state.task)}")
     state = on_host(state)
     lane = state if np.ndim(state.task) == 0 else jax.tree.map(lambda x: x[i], state)
+    known_task(lane.task, len(env.tasks))  # -1 would be the last
     spec = env.tasks[int(lane.task)]
     scene = OriginalScene(spec.scene_spec)
     scene.pose(spec, lane)

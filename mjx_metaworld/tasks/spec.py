@@ -20,6 +20,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, OBJECT_QUAT, OBJECT_Z, SECOND_OBJECT
+from mjx_metaworld.physics.checks import as_integer, as_numbers, check_boolean
 from mjx_metaworld.physics.copies import reduce_to_itself
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene
 from mjx_metaworld.types import Metrics
@@ -214,8 +215,23 @@ RewardVersion = Literal["v1", "v2"]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # what file names, gymnasium's ids and command lines all take
 _MAX_OBJECTS = 2  # that the observation has room for
+_PLACES = ("hand_init", "hand_low", "hand_high", "goal_low", "goal_high")  # fields of three numbers
+_NUMBERS = ("rand_low", "rand_high", "separate_from")  # of as many as the goal vector has, or two
 # By an orientation's convention, the kinds of frames that it is read of; none where it is a constant.
 _FRAMES = {"zero": (), "identity": (), "wxyz": ("body",), "xyzw": ("body", "site", "geom")}
+
+
+def _is_several(value: object, kind: type) -> bool:
+    """True of a tuple or list that holds nothing but values of a type."""
+    return isinstance(value, tuple | list) and all(isinstance(item, kind) for item in value)
+
+
+def _is_vec3(value: object) -> bool:
+    return len(as_numbers(value) or ()) == 3
+
+
+def _is_distance(value: object) -> bool:
+    return (as_numbers([value]) or (-1.0,))[0] >= 0.0
 
 
 @dataclass(frozen=True)
@@ -260,6 +276,14 @@ class TaskSpec:
         wrong = [*self._wrong_names(), *self._wrong_numbers()]
         if wrong:
             raise ValueError(f"task {self.name!r}: " + "; ".join(wrong))
+        # As values that compare and hash, whatever sequences were given.
+        for name in _PLACES + _NUMBERS:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, as_numbers(value))
+        for name in ("objects", "points", "suites"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "min_separation", float(self.min_separation))
+        object.__setattr__(self, "extra_substeps", as_integer(self.extra_substeps))
 
     def _wrong_names(self) -> list[str]:
         wrong = []
@@ -271,28 +295,67 @@ class TaskSpec:
             wrong.append(f"expert must be a function (obs,) -> action, a task's name or None, got {self.expert!r}")
         if not NAME.fullmatch(self.name):
             wrong.append("a name is made of letters, digits, '-', '_' and '.'")
-        if isinstance(self.suites, str) or not all(NAME.fullmatch(suite) for suite in self.suites):
+        if not _is_several(self.suites, str) or not all(NAME.fullmatch(suite) for suite in self.suites):
             wrong.append(f"suites must be a tuple of names, got {self.suites!r}")
-        try:
-            _ = self.scene_spec
-        except ValueError as error:
-            wrong.append(str(error))
+        if isinstance(self.scene, str | SceneSpec):
+            try:
+                _ = self.scene_spec
+            except ValueError as error:
+                wrong.append(str(error))
+        else:
+            wrong.append(f"scene must be the name of one of metaworld's or SceneSpec(path), got {self.scene!r}")
+        return wrong + self._wrong_places()
+
+    def _wrong_places(self) -> list[str]:
+        wrong, places = [], []
+        for field, kind in (("objects", Observed), ("points", Point)):
+            given = getattr(self, field)
+            if isinstance(given, kind):  # itself a tuple, of the fields
+                name = kind.__name__
+                wrong.append(f"{field} must be a tuple of {name}, got one alone: write ({name}(...),), with the comma")
+            elif not _is_several(given, kind):
+                wrong.append(f"{field} must be a tuple of {kind.__name__}, got {given!r}")
+        if wrong:
+            return wrong
         if len(self.objects) > _MAX_OBJECTS:
             wrong.append(f"objects must be at most {_MAX_OBJECTS}, got {len(self.objects)}")
-        for orientation in (observed.orientation for observed in self.objects):
+        for place, orientation in self.objects:
+            if not isinstance(place, Point) or not isinstance(orientation, Orientation):
+                wrong.append(f"Observed takes a Point and an Orientation, got {place!r} and {orientation!r}")
+                continue
+            places.append(place)
             kinds = _FRAMES.get(orientation.convention)
             if kinds is None:
                 wrong.append(f"an orientation's convention is {', '.join(_FRAMES)}, got {orientation.convention!r}")
             elif kinds and orientation.kind not in kinds:
                 given = f"{orientation.convention!r} is of a {' or '.join(kinds)}, got {orientation.kind!r}"
                 wrong.append(f"an orientation {given}")
+        for place in (*places, *self.points):
+            for part in ("offset", "local"):
+                if not _is_vec3(getattr(place, part)):
+                    wrong.append(f"a Point's {part} must be three numbers, got {getattr(place, part)!r}")
         return wrong
 
     def _wrong_numbers(self) -> list[str]:
-        places = ("hand_init", "hand_low", "hand_high", "goal_low", "goal_high")
         wrong = [
-            f"{name} must be three numbers, got {getattr(self, name)!r}" for name in places if not self._is_vec3(name)
+            f"{name} must be three numbers, got {getattr(self, name)!r}"
+            for name in _PLACES
+            if not _is_vec3(getattr(self, name))
         ]
+        for name in ("rand_low", "rand_high"):
+            if as_numbers(getattr(self, name)) is None:
+                wrong.append(f"{name} must be a tuple of finite numbers, got {getattr(self, name)!r}")
+        if self.separate_from is not None and len(as_numbers(self.separate_from) or ()) != 2:
+            wrong.append(f"separate_from must be two numbers or None, got {self.separate_from!r}")
+        if not _is_distance(self.min_separation):
+            wrong.append(f"min_separation must be a finite number >= 0, got {self.min_separation!r}")
+        if (substeps := as_integer(self.extra_substeps)) is None or substeps < 0:
+            wrong.append(f"extra_substeps must be an integer >= 0, got {self.extra_substeps!r}")
+        for name in ("stale_reset", "settles_against_prop"):
+            try:
+                check_boolean(name, getattr(self, name))
+            except ValueError as error:
+                wrong.append(str(error))
         if wrong:
             return wrong
         for kind in ("rand", "goal", "hand"):
@@ -302,9 +365,6 @@ class TaskSpec:
         if self.min_separation and len(self.rand_low) < (5 if self.separate_from is None else 2):
             wrong.append("min_separation needs a goal vector of two places, or of one and separate_from")
         return wrong
-
-    def _is_vec3(self, name: str) -> bool:
-        return len(getattr(self, name)) == 3 and bool(np.isfinite(np.asarray(getattr(self, name), float)).all())
 
     def reward_of(self, version: RewardVersion) -> Reward:
         """The reward function that the reference selects by `reward_function_version`.

@@ -57,3 +57,11 @@ def test_each_task_has_its_own_expert_and_one_hot_is_ignored(names: tuple[str, .
 def test_unknown_task_is_refused() -> None:
     with pytest.raises(ValueError, match="no scripted policy for fly-v3"):
         expert_policy(["reach-v3", "fly-v3"])
+
+
+def test_a_task_named_twice_keeps_the_places_of_the_others() -> None:
+    obs = jnp.linspace(0.0, 1.0, 39)
+    names = ["reach-v3", "push-v3", "reach-v3", "drawer-open-v3"]
+    together = expert_policy(names)
+    for i, name in enumerate(names):
+        np.testing.assert_array_equal(together(obs, jnp.int32(i)), expert_policy([name])(obs, jnp.int32(0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 from support.gradient_probe import PRECISE
+from support.scene_files import scene_text
 
 import mjx_metaworld as mw
 from mjx_metaworld.observation import FRAME
@@ -22,7 +24,7 @@ from mjx_metaworld.physics.model import FRICTION, INVWEIGHT, NV, Scene
 from mjx_metaworld.randomise.drawing import draw_by_terms, neutral
 from mjx_metaworld.rendering.edits import Originals, edit_model
 from mjx_metaworld.scenes.bodies import find_moving_bodies, map_bodies
-from mjx_metaworld.scenes.catalog import SCENES, load_scene
+from mjx_metaworld.scenes.catalog import SCENES, SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import project_colliders
 from mjx_metaworld.scenes.project import load_arm, project
 from mjx_metaworld.scenes.stack import stack_scenes
@@ -85,6 +87,27 @@ def some_dynamics() -> Dynamics:
 def projected(model: mujoco.MjModel, prop: str | None) -> Scene:
     bodies = map_bodies(model, prop)
     return project(model, bodies, *project_colliders(model, bodies, None))
+
+
+def with_armature(folder: Path, com: str) -> SceneSpec:
+    """A scene of one's own whose free joint has armature."""
+    body = f"""<body name="marble" pos="0 0.6 0.03"><joint type="free" armature="0.05" limited="false"/>
+    <inertial pos="{com}" mass="0.05" diaginertia="2e-5 3e-5 2e-5"/><geom type="sphere" size="0.025"/></body>"""
+    file = folder / "marble.xml"
+    file.write_text(scene_text(body))
+    return SceneSpec(file)
+
+
+def test_a_mass_with_armature_changes_as_edits_of_its_model_do(tmp_path):
+    test_parameters_change_a_scene_as_edits_of_its_model_do(with_armature(tmp_path, "0 0 0"))
+
+
+def test_a_mass_whose_weight_armature_alters_otherwise_is_refused(tmp_path):
+    scene = projected(load_scene(with_armature(tmp_path, "0.1 0 0")), None)
+    with pytest.raises(
+        ValueError, match=r"scene 0: the mass of a free body cannot .* armature \(got 0\.05\) and its centre"
+    ):
+        object_invweights(stack_scenes([scene]))
 
 
 @pytest.mark.parametrize("spec", _EACH_SCENE)

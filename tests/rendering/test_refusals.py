@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld.rendering.render import backend_of, render
+from mjx_metaworld.rendering.render import backend_of, free_lookats, render
 from mjx_metaworld.testing import KinematicEngine
 
 warp = pytest.importorskip("warp")
@@ -87,6 +87,45 @@ def test_unknown_cameras_are_refused(env, state):
             ask()
     with pytest.raises(ValueError, match="segmentation by 'colour'; available: geom, body"):
         mw.Pixels(segmentation="colour")
+
+
+def test_places_that_cannot_be_are_refused(env, state):
+    ways = (
+        lambda place: mw.camera(env, camera_pos=place),
+        lambda place: mw.Pixels(camera_pos=place),
+        lambda place: render(env, state, camera_pos=place, backend="raycast"),
+    )
+    for place, reason in (
+        (1.0, r"have shape \(3,\), got \(\)"),
+        ((1.0, 2.0), r"have shape \(3,\), got \(2,\)"),
+        ((np.nan, 0.0, 0.0), r"be three finite numbers, got \(nan, 0.0, 0.0\)"),
+        (("a", "b", "c"), r"be three finite numbers, got \('a', 'b', 'c'\)"),
+    ):
+        for ask in ways:
+            with pytest.raises(ValueError, match=f"camera_pos must {reason}"):
+                ask(place)
+
+
+@pytest.mark.parametrize("backend", ["raycast", "device"])
+def test_what_would_be_ignored_is_refused(env, state, backend):
+    with pytest.raises(ValueError, match=r"the free camera takes .*lookat, and no camera_pos, got \(0.0, 0.0, 3.0\)"):
+        render(env, state, "free", camera_pos=(0.0, 0.0, 3.0), backend=backend)
+    with pytest.raises(ValueError, match=r"zbuffer .* needs depth=True"):
+        render(env, state, zbuffer=True, backend=backend)
+
+
+@pytest.mark.parametrize("task", [-1, 1])
+def test_states_of_other_tasks_are_refused(env, state, task):
+    other = state.replace(task=np.int32(task))
+    ways = (
+        lambda: render(env, other, backend="raycast"),
+        lambda: render(env, other, backend="device"),
+        lambda: free_lookats(env, other),
+        lambda: mw.to_mujoco(env, other),
+    )
+    for ask in ways:
+        with pytest.raises(ValueError, match=rf"task must be in 0\.\.0, got {task}"):
+            ask()
 
 
 # In a process of its own, in which Warp has not begun. A file stands where a folder should be, since whoever may write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import warnings
 from pathlib import Path
 
 import jax
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 import mjx_metaworld as mw
-from mjx_metaworld import suites
+from mjx_metaworld import observation, suites
+from mjx_metaworld.build import bank
+from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
-from mjx_metaworld.tasks import RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
+from mjx_metaworld.tasks import Observed, Point, RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
 from mjx_metaworld.tasks.spec import Orientation, check_output
 from mjx_metaworld.testing import KinematicEngine
 
@@ -134,6 +137,60 @@ def test_missing_and_wrong_fields_are_named_together():
     with pytest.raises(TypeError, match="unexpected keyword argument 'hand_hgh'"):
         declared("new", hand_hgh=(0.0, 1.0, 0.5))
     assert "new" not in mw.list_tasks()
+
+
+_POINT = Point("body", "drawer_link")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"objects": Observed(_POINT)},
+            r"objects must be a tuple of Observed, got one alone: write \(Observed\(...\),\)",
+        ),
+        ({"points": _POINT}, r"points must be a tuple of Point, got one alone: write \(Point\(...\),\)"),
+        ({"objects": (_POINT,)}, r"objects must be a tuple of Observed, got \(Point\("),
+        ({"objects": (Observed("body", "drawer_link"),)}, "Observed takes a Point and an Orientation, got 'body'"),
+        ({"points": None}, "points must be a tuple of Point, got None"),
+        (
+            {"points": (_POINT._replace(offset=(0.0, 0.0)),)},
+            r"a Point's offset must be three numbers, got \(0.0, 0.0\)",
+        ),
+        ({"scene": Path("mine.xml")}, r"scene must be the name of .* or SceneSpec\(path\), got .*mine.xml"),
+        ({"min_separation": -0.7}, "min_separation must be a finite number >= 0, got -0.7"),
+        ({"min_separation": np.nan}, "min_separation must be a finite number >= 0, got nan"),
+        ({"separate_from": (0.0, 0.6, 0.02)}, r"separate_from must be two numbers or None, got \(0.0, 0.6, 0.02\)"),
+        ({"extra_substeps": -3}, "extra_substeps must be an integer >= 0, got -3"),
+        ({"extra_substeps": 2.5}, "extra_substeps must be an integer >= 0, got 2.5"),
+        ({"stale_reset": "no"}, "stale_reset must be True or False, got 'no'"),
+        ({"rand_high": (np.inf,) * 3}, r"rand_high must be a tuple of finite numbers, got \(inf, inf, inf\)"),
+        ({"rand_low": 0.0}, "rand_low must be a tuple of finite numbers, got 0.0"),
+        ({"hand_init": None}, "hand_init must be three numbers, got None"),
+        ({"hand_init": ("a", "b", "c")}, "hand_init must be three numbers, got"),
+        ({"suites": (5,)}, r"suites must be a tuple of names, got \(5,\)"),
+        ({"suites": None}, "suites must be a tuple of names, got None"),
+    ],
+)
+def test_slips_are_named_with_the_field_and_what_is_allowed(fields, reason):
+    with pytest.raises(ValueError, match=f"task 'new': .*{reason}"):
+        declared("new", **fields)
+    assert "new" not in mw.list_tasks()
+
+
+def test_sequences_are_taken_as_tuples():
+    low, high = np.array(DRAWER.rand_low), jnp.array(DRAWER.rand_high)
+    given = {"rand_low": low, "rand_high": high, "hand_init": [0, 0.6, 0.2], "extra_substeps": np.int64(3)}
+    spec = declared("lists", objects=list(DRAWER.objects), points=list(DRAWER.points), **given)
+    assert (spec.objects, spec.points, spec.rand_low) == (DRAWER.objects, DRAWER.points, DRAWER.rand_low)
+    assert repr(spec.hand_init) == "(0.0, 0.6, 0.2)"
+    assert spec == declared("lists", objects=DRAWER.objects, **given)  # as a notebook declares it again
+    mw.make("lists", engine=KinematicEngine)
+
+
+def test_a_task_may_observe_no_object():
+    env = mw.make(declared("empty-handed", objects=(), stale_reset=False), engine=KinematicEngine)
+    assert not np.asarray(jax.jit(env.reset)(jax.random.key(0)).obs)[observation.OBJECT].any()
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a/b", "a,b", "-v3"])
@@ -260,8 +317,19 @@ def test_goals_are_drawn_within_the_tasks_own_bounds():
 def test_a_task_that_accepts_no_goal_is_refused(monkeypatch):
     monkeypatch.setattr(suites, "_MAX_DRAWS", 100)
     near = declared("near", rand_low=(0.0,) * 6, rand_high=(0.1,) * 6, min_separation=1.0)
-    with pytest.raises(ValueError, match="'near' accepts no goal within its bounds"):
-        mw.goals(near, seed=0)
+    for draw in (lambda: mw.goals(near, seed=0), lambda: mw.make(near), lambda: bank.draw_goals(near, 1)):
+        with pytest.raises(ValueError, match=r"'near' accepts no goal within its bounds: min_separation is 1\.0"):
+            draw()
+
+
+def test_a_task_whose_resets_may_find_no_goal_is_warned_of():
+    reach = resolve("reach-v3")[0]
+    far, near = (dataclasses.replace(reach, name="own", min_separation=separation) for separation in (0.33, 0.2))
+    with pytest.warns(UserWarning, match=r"'own' accepts 0.0\d+ of .* that a reset draws it accepts none with prob"):
+        check_tasks([far])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_tasks([near])
 
 
 def test_experts_of_ones_own():

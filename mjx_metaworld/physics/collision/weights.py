@@ -13,6 +13,8 @@ from jaxtyping import Array
 
 from mjx_metaworld.physics.model import FREE, FRICTION, INVWEIGHT, PART, PROP, WORLD, Scene
 
+_SAME_WEIGHT = 1e-3  # relative; a centre of mass within some centimetres of the origin alters it by less
+
 
 class ContactFactors(NamedTuple):
     """Factors of the lanes (L,) on the parameters of their contacts; None for one."""
@@ -29,7 +31,8 @@ def object_invweights(scenes: Scene) -> np.ndarray:
     weights that these can be solved for.
 
     Raises:
-        ValueError: if the pairs of a scene do not tell the weights of its colliders.
+        ValueError: if the pairs of a scene do not tell the weights of its colliders, or if the weights of a free body
+            with armature do not follow from its mass alone.
     """
     pairs, body = scenes.pairs, np.asarray(scenes.colliders.body)
     shares = np.zeros((*pairs.valid.shape, 2))
@@ -42,6 +45,13 @@ def object_invweights(scenes: Scene) -> np.ndarray:
         if rank < len(moving):
             raise ValueError(f"scene {scene}: the mass of objects that touch nothing at rest cannot be changed")
         bodies = body[scene][moving]
+        armature = np.asarray(scenes.free_armature)[scene, 0]
+        share = weights[bodies == FREE] * (np.asarray(scenes.free_mass)[scene] + armature)
+        if armature and not np.allclose(share, 1.0, rtol=0.0, atol=_SAME_WEIGHT):
+            raise ValueError(
+                f"scene {scene}: the mass of a free body cannot be changed where its joint has armature (got "
+                f"{armature:g}) and its centre of mass, or that of a body on it, is not at its origin"
+            )
         shares[scene, valid] = (sides.sum(1) * weights) @ np.stack([bodies == FREE, bodies == PART], axis=1)
     return shares
 
