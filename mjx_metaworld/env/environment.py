@@ -95,8 +95,6 @@ class MetaWorldEnv(EqualCopies):
         privileged: bool = False,
         goals: starts.Goals = "nearest",
     ) -> None:
-        if privileged and randomise is None:
-            raise ValueError(_UNSHOWN)
         self.tasks = tasks
         self.goal_observable = goal_observable
         self.one_hot = one_hot
@@ -109,6 +107,8 @@ class MetaWorldEnv(EqualCopies):
         self.randomise: tuple[drawing.Term, ...] | None = terms
         self.pixels = pixels
         self.privileged = privileged
+        if self.privileged and self.randomise is None:
+            raise ValueError(_UNSHOWN)
         self.goals: starts.Goals = goals
         EngineConfig(physics, chosen_execution(backend))  # refused before the tables, which take seconds
         tables = build_tables(tasks)
