@@ -277,6 +277,17 @@ def test_gymnasiums_observation_wrappers_work_with_the_autoreset_that_they_ask_f
     assert np.isfinite(obs).all()
 
 
+@pytest.mark.parametrize("autoreset_mode", ["SameStep", "Disabled"])
+def test_lanes_that_a_mask_left_out_at_first_are_to_be_reset(autoreset_mode):
+    envs, actions = make_ours(autoreset_mode=autoreset_mode), np.zeros((NUM_ENVS, 4), np.float32)
+    some = np.array([True, True, False, True])
+    envs.reset(options={"reset_mask": some})
+    with pytest.raises(ResetNeeded, match=r"lanes \[2\] are in no episode; reset these"):
+        envs.step(actions)
+    envs.reset(options={"reset_mask": ~some})
+    assert (envs.step(actions)[1] > 0.0).all()
+
+
 def test_a_cleanrl_style_loop_collects_true_final_observations():
     envs = make_ours(max_episode_steps=4, use_one_hot=True)
     obs, _ = envs.reset(seed=1)
@@ -331,7 +342,7 @@ def test_misuse_is_refused_with_reasons():
     with pytest.raises(ValueError, match="render_mode"):
         envs.render()
     envs.step(np.zeros((NUM_ENVS, 4)))
-    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1, 2, 3\] have ended"):
+    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1, 2, 3\] are in no episode"):
         envs.step(np.zeros((NUM_ENVS, 4)))
     envs.reset(options={"reset_mask": np.ones(4, bool)})
     envs.close()

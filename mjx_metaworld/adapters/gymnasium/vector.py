@@ -216,7 +216,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
         Raises:
             ValueError: if `actions` has the wrong shape.
-            ResetNeeded: before the first reset, or with autoreset disabled if a lane's episode has ended.
+            ResetNeeded: for lanes that were never reset, unless "NextStep" starts them, or with autoreset disabled for
+                those whose episode has ended.
         """
         self._check_open()
         if np.shape(actions) != self.action_space.shape:
@@ -224,8 +225,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if not self._was_reset:
             raise ResetNeeded("call reset before the first step")
         waiting = ~self._ready
-        if self._autoreset is AutoresetMode.DISABLED and waiting.any():
-            raise ResetNeeded(f"the episodes of lanes {np.flatnonzero(waiting).tolist()} have ended; reset these")
+        if self._autoreset is not AutoresetMode.NEXT_STEP and waiting.any():
+            raise ResetNeeded(f"lanes {np.flatnonzero(waiting).tolist()} are in no episode; reset these")
 
         self._state, output = self._programs.step(self._state, jnp.asarray(actions, jnp.float32))
         obs, reward, metrics, broken, finite = jax.device_get(output)
