@@ -11,7 +11,7 @@ import metaworld
 import numpy as np
 import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 from metaworld.evaluation import evaluation, metalearning_evaluation
 
@@ -166,6 +166,15 @@ def test_metaworlds_evaluation_runs():
     assert {task: len(values) for task, values in returns.items()} == dict.fromkeys(TASKS, 3)
     assert mean_return > 0.0
     assert envs.get_attr("terminate_on_success") == (False,) * NUM_ENVS  # put back by the evaluation
+
+
+def test_metaworlds_evaluation_runs_on_gymnasiums_own_vector():
+    options = {"env_name": "reach-v3", "seed": SEED, "num_goals": 3, "num_envs": 2, "vectorization_mode": "sync"}
+    envs = gym.make_vec("mjx-metaworld/MT1", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **options)
+    success, _, by_task, returns = evaluation(Experts(["reach-v3"], 2), envs, num_episodes=2)
+    assert (success, by_task) == (1.0, {"reach-v3": 1.0})
+    assert len(returns["reach-v3"]) == 2
+    assert envs.get_attr("terminate_on_success") == (False, False)
 
 
 @pytest.mark.full

@@ -236,8 +236,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         terminated = running & (broken | switches & (metrics.success == 1.0))
         truncated = running & (self.statistics.length + 1 >= self._max_episode_steps)
         ended = terminated | truncated
+        told = self._told(ended)
         updated = self._updated()
-        full = self._observations.next(obs, np.asarray(actions), reward, ended, running, updated)
+        full = self._observations.next(obs, np.asarray(actions), reward, told, running, updated)
         if self._rewards is not None:
             reward = self._rewards(reward, terminated, running, updated | (self._observations.normalizer is not None))
         self.statistics.add(reward, running)
@@ -252,7 +253,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
                 self._restart(ended)
                 self._look(ended)
         else:
-            infos = self._infos(full, metrics, running, ended)
+            infos = self._infos(full, metrics, running, told)
             if waiting.any():
                 self._restart(waiting)
             self._look(everywhere)
@@ -374,6 +375,10 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if self._sight is not None:
             return self._sight.observe(numbers, lane)
         return (numbers if lane is None else numbers[lane]).copy()
+
+    def _told(self, ended: np.ndarray) -> np.ndarray:
+        """Mask of lanes whose observations and infos tell of an end at this step: those whose episode ends."""
+        return ended
 
     def _updated(self) -> np.ndarray:
         """Mask of lanes whose running statistics go on."""
