@@ -20,7 +20,7 @@ from mjx_metaworld.randomise.drawing import neutral, parameters
 from mjx_metaworld.randomise.structs import Randomised
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.tasks.spec import RewardInputs, TaskSpec
-from mjx_metaworld.types import Episode, State, first_state
+from mjx_metaworld.types import NO_DISTANCE, Episode, State, first_state
 
 
 class KinematicEngine(Engine):
@@ -169,8 +169,9 @@ def points_init(cpu_env: SawyerXYZEnv, spec: TaskSpec) -> np.ndarray:
 
 
 def first_distance(cpu_env: SawyerXYZEnv) -> np.ndarray:
-    """`()` the distance that bin-picking remembers from an episode's first step; 0 where none is remembered."""
-    return np.asarray(getattr(cpu_env, "_target_to_obj_init", None) or 0.0)
+    """`()` the distance that bin-picking remembers from an episode's first step; `NO_DISTANCE` where it does not."""
+    known = getattr(cpu_env, "_target_to_obj_init", None)
+    return np.asarray(NO_DISTANCE if known is None else known)
 
 
 def _observation(env: MetaWorldEnv, task: int, cpu_env: SawyerXYZEnv, drawn: Randomised | None) -> jax.Array:

@@ -16,6 +16,7 @@ from mjx_metaworld.processes.forks import check_threads, without_threads
 
 CONTROL_RATE = 80  # control steps in a second of simulated time
 EPISODE_STEPS = 500  # control steps of the reference's episodes, after which it raises
+NO_DISTANCE = -1.0  # `Episode.first_distance` before the first step: no distance is negative
 
 # A policy acts on observation and task of one environment (batch it with `jax.vmap`), or of a batch of them whose
 # leading axes its actions keep. A stochastic one draws from a key as well.
@@ -46,7 +47,7 @@ class Episode(struct.PyTreeNode):
     object_init: Float[Array, "3"]  # the reference's obj_init_pos
     points_init: Float[Array, "points 3"]  # the task's named points right after reset, where a reward refers to them
     tcp_init: Float[Array, "3"]  # the reference's init_tcp
-    first_distance: Float[Array, ""]  # of the object from the goal, after the first step; 0 until then
+    first_distance: Float[Array, ""]  # of the object from the goal, after the first step; negative until then
     previous_frame: Float[Array, "18"]  # unclipped first half of the next observation's history
     step: Int[Array, ""]
     invalid_action: Bool[Array, ""]  # True after a step whose action held NaN or infinity (it was taken as zero)

@@ -171,6 +171,14 @@ def true_physics(kinematic: None) -> Iterator[None]:
 
 
 @pytest.fixture
+def few_goals(monkeypatch, request) -> None:
+    """Metaworld draws as many goals a task as the module's `NUM_GOALS` says, which would stay with it after a test."""
+    import metaworld
+
+    monkeypatch.setattr(metaworld, "_N_GOALS", request.module.NUM_GOALS)
+
+
+@pytest.fixture
 def interruptible() -> Iterator[None]:
     """SIGINT interrupts, which background jobs of a shell ignore, and such a job may run these tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

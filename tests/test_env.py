@@ -12,6 +12,7 @@ from support import mt50
 from support.mt50 import LANES, compiled, fresh
 
 import mjx_metaworld as mw
+from mjx_metaworld.observation import OBJECT
 from mjx_metaworld.tasks import registered
 from mjx_metaworld.testing import KinematicEngine
 
@@ -151,6 +152,18 @@ def test_v1_reward_and_the_distance_after_the_first_step():
     for _ in range(40):
         state = step(state, jnp.asarray([-1.0, 1.0, -1.0, 1.0]))
     assert float(state.episode.first_distance) == float(first)
+
+
+def test_the_distance_after_the_first_step_whatever_the_counter_says():
+    """Whoever spreads the ends of first episodes over time sets the counter of an episode's steps."""
+    step, state, still = compiled().step, fresh(), jnp.zeros((LANES, 4))
+    steps, unset = state.episode.step, state.episode.first_distance
+    for change in ({"step": steps + 137}, {"first_distance": jnp.zeros_like(unset)}):  # 0: as states had it once
+        after = step(state.replace(episode=state.episode.replace(**change)), still)
+        expected = jnp.linalg.norm(after.obs[:, OBJECT] - after.episode.goal, axis=1)
+        np.testing.assert_allclose(after.episode.first_distance, expected, rtol=1e-5)
+    rewound = step(after.replace(episode=after.episode.replace(step=steps)), still + 1.0)
+    np.testing.assert_array_equal(rewound.episode.first_distance, after.episode.first_distance)
 
 
 def test_suites_and_tasks_agree():

@@ -163,6 +163,14 @@ def _metrics(state: State, solved: Bool[Array, ""]) -> dict[str, Array]:
     return metrics | {"solved": solved.astype(state.reward.dtype)}
 
 
+def _with_total(info: dict[str, Any], name: str, missing: Array) -> dict[str, Any]:
+    """The info with what is missing from a metric's sum over the episode, which not every version of brax keeps."""
+    totals = info.get("episode_metrics")
+    if totals is None:
+        return info
+    return info | {"episode_metrics": totals | {name: totals[name] + missing}}
+
+
 def wrap(
     env: BraxEnv,
     episode_length: int = EPISODE_STEPS,
@@ -214,6 +222,7 @@ class FreshAutoResetWrapper(Wrapper):
         # Counted here, not by the environment's step, of which `action_repeat` makes several.
         first = (old.solved & ~before.solved).astype(counted.reward.dtype)
         return counted.replace(
+            info=_with_total(counted.info, "solved", first - counted.metrics["solved"]),
             pipeline_state=PipelineState(fresh.replace(pixels=None), old.solved & ~done, old.chosen),
             obs=jax.vmap(unwrapped.observe)(fresh),
             metrics=counted.metrics | {"solved": first},

@@ -361,7 +361,7 @@ class MetaWorldEnv(EqualCopies):
         )
         obs = jnp.clip(raw, table.obs_low, table.obs_high)
         distance = norm(obs[observation.OBJECT] - episode.goal)
-        first_distance = jnp.where(episode.step == 0, distance, episode.first_distance)
+        first_distance = starts.first_distance(episode, distance)
         seen = RewardInputs(
             obs=obs,
             action=action,

@@ -26,7 +26,7 @@ from mjx_metaworld.physics.model import ARM_DOFS, PhysicsState
 from mjx_metaworld.tasks.branches import switch
 from mjx_metaworld.tasks.padded import placer
 from mjx_metaworld.tasks.spec import Placement, Settled, TaskSpec
-from mjx_metaworld.types import Episode
+from mjx_metaworld.types import NO_DISTANCE, Episode
 
 # How a reset finds the settled state of its goal, see `mw.make`.
 Goals = Literal["nearest", "settled", "banked"]
@@ -181,12 +181,26 @@ def first_episode(
         object_init=placement.object_init,
         points_init=placement.points_init,
         tcp_init=tcp,
-        first_distance=jnp.zeros((), frame.dtype),
+        first_distance=jnp.full((), NO_DISTANCE, frame.dtype),
         previous_frame=frame,
         step=jnp.zeros((), jnp.int32),
         invalid_action=jnp.zeros((), bool),
         key_impl=key_impl,
     )
+
+
+def first_distance(episode: Episode, distance: Float[Array, ""]) -> Float[Array, ""]:
+    """Distance of the object from the goal after the episode's first step.
+
+    The counter does not tell that step: whoever spreads the ends of first episodes over time sets it.
+
+    Args:
+        episode: before the present step.
+        distance: after it.
+    """
+    known = episode.first_distance
+    # In states that were kept before `NO_DISTANCE` was, 0 stands for it.
+    return jnp.where(jnp.where(episode.step == 0, known <= 0.0, known < 0.0), distance, known)
 
 
 def key_of_goal(rand_vec: Float[Array, " rand"]) -> PRNGKey:

@@ -94,9 +94,11 @@ def test_repeated_actions_count_a_success_and_an_end_in_any_step(env, adapter):
     step = jax.jit(repeating.step)
     after = step(state, jnp.zeros((NUM_ENVS, 4)))
     assert after.metrics["solved"].tolist() == after.done.tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert after.info["episode_metrics"]["solved"].tolist() == [1.0, 0.0, 0.0, 0.0]
     assert not after.info["truncation"].any()
     after = step(after, jnp.zeros((NUM_ENVS, 4)))
     assert after.metrics["solved"].tolist() == after.done.tolist() == [0.0] * NUM_ENVS
+    assert after.info["episode_metrics"]["solved"].tolist() == [0.0] * NUM_ENVS
     assert after.info["steps"].tolist() == [2.0, 4.0, 4.0, 4.0]
 
 

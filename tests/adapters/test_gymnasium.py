@@ -11,7 +11,7 @@ import metaworld
 import numpy as np
 import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 from metaworld.evaluation import evaluation, metalearning_evaluation
 
@@ -168,6 +168,15 @@ def test_metaworlds_evaluation_runs():
     assert envs.get_attr("terminate_on_success") == (False,) * NUM_ENVS  # put back by the evaluation
 
 
+def test_metaworlds_evaluation_runs_on_gymnasiums_own_vector():
+    options = {"env_name": "reach-v3", "seed": SEED, "num_goals": 3, "num_envs": 2, "vectorization_mode": "sync"}
+    envs = gym.make_vec("mjx-metaworld/MT1", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **options)
+    success, _, by_task, returns = evaluation(Experts(["reach-v3"], 2), envs, num_episodes=2)
+    assert (success, by_task) == (1.0, {"reach-v3": 1.0})
+    assert len(returns["reach-v3"]) == 2
+    assert envs.get_attr("terminate_on_success") == (False, False)
+
+
 @pytest.mark.full
 @pytest.mark.usefixtures("true_physics")
 def test_metaworlds_evaluation_gives_the_experts_the_same_success_rates():
@@ -277,6 +286,17 @@ def test_gymnasiums_observation_wrappers_work_with_the_autoreset_that_they_ask_f
     assert np.isfinite(obs).all()
 
 
+@pytest.mark.parametrize("autoreset_mode", ["SameStep", "Disabled"])
+def test_lanes_that_a_mask_left_out_at_first_are_to_be_reset(autoreset_mode):
+    envs, actions = make_ours(autoreset_mode=autoreset_mode), np.zeros((NUM_ENVS, 4), np.float32)
+    some = np.array([True, True, False, True])
+    envs.reset(options={"reset_mask": some})
+    with pytest.raises(ResetNeeded, match=r"lanes \[2\] are in no episode; reset these"):
+        envs.step(actions)
+    envs.reset(options={"reset_mask": ~some})
+    assert (envs.step(actions)[1] > 0.0).all()
+
+
 def test_a_cleanrl_style_loop_collects_true_final_observations():
     envs = make_ours(max_episode_steps=4, use_one_hot=True)
     obs, _ = envs.reset(seed=1)
@@ -331,7 +351,7 @@ def test_misuse_is_refused_with_reasons():
     with pytest.raises(ValueError, match="render_mode"):
         envs.render()
     envs.step(np.zeros((NUM_ENVS, 4)))
-    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1, 2, 3\] have ended"):
+    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1, 2, 3\] are in no episode"):
         envs.step(np.zeros((NUM_ENVS, 4)))
     envs.reset(options={"reset_mask": np.ones(4, bool)})
     envs.close()

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-import metaworld
 import numpy as np
 import pytest
 from gymnasium.vector import VectorEnv
@@ -27,12 +26,6 @@ TASKS = ["reach-v3", "drawer-open-v3"]
 NUM_GOALS = 4
 NEAR = 1e-3  # of observations: float32, and reach's puck at rest wobbles by some 1e-4 in both, unlike
 GOAL = slice(36, 39)
-
-
-@pytest.fixture
-def few_goals(monkeypatch):
-    """Metaworld draws few goals a task; it is put back after a test, as `num_goals` stays with it."""
-    monkeypatch.setattr(metaworld, "_N_GOALS", NUM_GOALS)
 
 
 def make_pair(**options: Any) -> tuple[VectorEnv, VectorEnv]:

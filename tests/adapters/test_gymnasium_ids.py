@@ -26,12 +26,6 @@ NUM_GOALS = 4
 NEAR = 1e-3  # of observations: float32, and reach's puck at rest wobbles by some 1e-4 in both, unlike
 
 
-@pytest.fixture
-def few_goals(monkeypatch):
-    """Metaworld draws few goals a task; it is put back after a test, as `num_goals` stays with it."""
-    monkeypatch.setattr(metaworld, "_N_GOALS", NUM_GOALS)
-
-
 def their_goals(envs: VectorEnv) -> list[np.ndarray]:
     """The goals that each of metaworld's sub-environments chooses from."""
     return [np.stack([pickle.loads(task.data)["rand_vec"] for task in tasks]) for tasks in envs.get_attr("tasks")]
@@ -96,11 +90,12 @@ def test_the_length_of_an_episode_is_what_was_asked_for():
     longer = gym.make("mjx-metaworld/drawer-open-v3", max_episode_steps=510, seed=SEED)
     longer.reset()
     assert [longer.step(action)[3] for _ in range(510)] == [False] * 509 + [True]
-    usual = gym.make("mjx-metaworld/drawer-open-v3", seed=SEED)
+    usual = gym.make("mjx-metaworld/drawer-open-v3", seed=SEED, recurrent_info_in_obs=True)
     usual.reset()
     steps = [usual.step(action) for _ in range(500)]
     assert [truncated for *_, truncated, _ in steps] == [False] * 499 + [True]
     assert ["episode" in info for *_, info in steps] == [False] * 499 + [True]
+    assert [obs[-1] for obs, *_ in steps] == [0.0] * 499 + [1.0]  # the recurrent info tells of the end, too
     assert steps[-1][-1]["episode"]["l"] == 500
     assert steps[-1][-1]["episode"]["r"] == pytest.approx(sum(float(reward) for _, reward, *_ in steps))
     for mode in (None, "sync"):

@@ -241,6 +241,11 @@ def test_bad_settings_are_refused(bad):
         build(**bad)
 
 
+def test_a_suite_is_no_task():
+    with pytest.raises(ValueError, match="'MT10' is a suite; name one of its tasks, such as 'reach-v3'"):
+        LeRobotVectorEnv("MT10", LANES)
+
+
 def test_bad_actions_are_refused(episode):
     env, _ = episode
     with pytest.raises(ValueError, match="actions"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -19,6 +20,18 @@ from mjx_metaworld.suites import NUM_GOALS, resolve
 from mjx_metaworld.types import CONTROL_RATE, EPISODE_STEPS
 
 _ENDLESS = sys.maxsize
+
+
+def _forwarded(name: str, doc: str) -> property:
+    """Property that is an attribute of the batch of one."""
+
+    def read(env: MetaWorldGymEnv) -> Any:
+        return env._batch.get_attr(name)[0]
+
+    def assign(env: MetaWorldGymEnv, value: Any) -> None:
+        env._batch.set_attr(name, [value])
+
+    return property(read, assign, doc=doc)
 
 
 class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
@@ -58,23 +71,18 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
         if len(tasks) != 1:
             raise ValueError(f"{env_name!r} is a suite; make it with gymnasium.make_vec")
         (self._lane,) = lanes = deal_tasks(tasks, 1, seed=seed, num_goals=num_goals, task_select=task_select)
-        self._ends_itself = max_episode_steps is not None
-        limit = max_episode_steps if self._ends_itself else _ENDLESS
-        self._batch = MetaWorldVectorEnv(
-            tasks, lanes, autoreset_mode=AutoresetMode.DISABLED, max_episode_steps=limit, **options
-        )
+        batch, limit = MetaWorldVectorEnv, max_episode_steps
+        if limit is None:
+            batch, limit = _EndlessBatch, _ENDLESS
+        self._batch = batch(tasks, lanes, autoreset_mode=AutoresetMode.DISABLED, max_episode_steps=limit, **options)
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space
         self.render_mode = self._batch.render_mode
-        if seed is not None:
-            super().reset(seed=check_seed(seed))
+        self._share_generator(seed)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; a seed restarts the choice of goals."""
-        super().reset(seed=check_seed(seed))
-        self._lane.np_random, self._lane.np_random_seed = self.np_random, self.np_random_seed  # gymnasium's
-        if seed is not None:
-            self._lane.restarts = 0
+        self._share_generator(seed)
         obs, _ = self._batch.reset()
         return _first(obs), {}
 
@@ -88,8 +96,6 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
         if np.shape(action) != self.action_space.shape:
             raise ValueError(f"action must have shape {self.action_space.shape}, got {np.shape(action)}")
         obs, reward, terminated, truncated, infos = self._batch.step(np.asarray(action)[None])
-        if not self._ends_itself and not terminated[0]:
-            infos |= self._batch.statistics.infos(self._batch.statistics.length == EPISODE_STEPS)
         return _first(obs), float(reward[0]), bool(terminated[0]), bool(truncated[0]), first_lane(infos)
 
     def render(self) -> np.ndarray:
@@ -100,9 +106,75 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
         """Close the environment; closing it again does nothing."""
         self._batch.close()
 
+    # --- what metaworld calls by name ---
+
+    terminate_on_success = _forwarded("terminate_on_success", "Switch that lets a success end the episode.")
+    sample_tasks_on_reset = _forwarded("sample_tasks_on_reset", "Switch that lets a reset choose a goal anew.")
+    update_running_mean = _forwarded(
+        "update_running_mean", "Switch that lets running statistics, if there are any, go on."
+    )
+    obs_rms = _forwarded("obs_rms", "Statistics by which observations are normalised, a copy; only with these.")
+    return_rms = _forwarded("return_rms", "Statistics by which rewards are normalised, a copy; only with these.")
+
+    @property
+    def task_name(self) -> str:
+        """Class name that metaworld has for the task, such as "SawyerReachEnvV3"; of a task of one's own its name."""
+        return self._batch.get_attr("task_name")[0]
+
+    def toggle_terminate_on_success(self, on: bool) -> None:
+        """Let a success end the episode, or not."""
+        self._batch.call("toggle_terminate_on_success", on)
+
+    def toggle_sample_tasks_on_reset(self, on: bool) -> None:
+        """Let a reset choose a goal anew, or keep the last one."""
+        self._batch.call("toggle_sample_tasks_on_reset", on)
+
+    def sample_tasks(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Choose the next goal, whatever `sample_tasks_on_reset` says, and start an episode.
+
+        Wrappers around, such as the TimeLimit of `gymnasium.make`, begin anew only when they are reset.
+
+        Args:
+            seed: as for `reset`.
+            options: without meaning here, as for `reset`.
+        """
+        self._share_generator(seed)
+        return self._batch.call("sample_tasks")[0]
+
+    def get_checkpoint(self) -> tuple[str, dict[str, Any]]:
+        """Name of the environment, and its goals and the state of their choice as values that JSON can hold."""
+        return self._batch.call("get_checkpoint")[0]
+
+    def load_checkpoint(self, checkpoints: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Take up this environment's entry among those of several, from the next reset on.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        self._batch.call("load_checkpoint", checkpoints)
+        self._np_random_seed = self._lane.np_random_seed
+
+    # --- parts ---
+
+    def _share_generator(self, seed: int | None) -> None:
+        """Let goals be chosen by gymnasium's generator, anew from a seed if there is one."""
+        super().reset(seed=check_seed(seed))
+        self._lane.np_random, self._lane.np_random_seed = self.np_random, self.np_random_seed
+        if seed is not None:
+            self._lane.restarts = 0
+
 
 def _first(obs: Any) -> Any:
     return {name: part[0] for name, part in obs.items()} if isinstance(obs, dict) else obs[0]
+
+
+class _EndlessBatch(MetaWorldVectorEnv):
+    """A batch without a time limit of its own, which tells of an end after 500 steps, the default, all the same."""
+
+    def _told(self, ended: np.ndarray) -> np.ndarray:
+        return ended | (self.statistics.length + 1 == EPISODE_STEPS)
 
 
 class TimedByGymnasium(MetaWorldGymEnv):
@@ -111,7 +183,7 @@ class TimedByGymnasium(MetaWorldGymEnv):
     Args:
         env_name: as for `MetaWorldGymEnv`.
         **options: the same. Of a limit it learns nothing, so infos have an episode's statistics after 500 steps, the
-            default, or at a success that ends it.
+            default, or at a success that ends it, and there the recurrent info of an observation tells of an end.
     """
 
     def __init__(self, env_name: str, **options: Any) -> None:

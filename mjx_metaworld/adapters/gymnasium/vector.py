@@ -216,7 +216,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
         Raises:
             ValueError: if `actions` has the wrong shape.
-            ResetNeeded: before the first reset, or with autoreset disabled if a lane's episode has ended.
+            ResetNeeded: for lanes that were never reset, unless "NextStep" starts them, or with autoreset disabled for
+                those whose episode has ended.
         """
         self._check_open()
         if np.shape(actions) != self.action_space.shape:
@@ -224,8 +225,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if not self._was_reset:
             raise ResetNeeded("call reset before the first step")
         waiting = ~self._ready
-        if self._autoreset is AutoresetMode.DISABLED and waiting.any():
-            raise ResetNeeded(f"the episodes of lanes {np.flatnonzero(waiting).tolist()} have ended; reset these")
+        if self._autoreset is not AutoresetMode.NEXT_STEP and waiting.any():
+            raise ResetNeeded(f"lanes {np.flatnonzero(waiting).tolist()} are in no episode; reset these")
 
         self._state, output = self._programs.step(self._state, jnp.asarray(actions, jnp.float32))
         obs, reward, metrics, broken, finite = jax.device_get(output)
@@ -235,8 +236,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         terminated = running & (broken | switches & (metrics.success == 1.0))
         truncated = running & (self.statistics.length + 1 >= self._max_episode_steps)
         ended = terminated | truncated
+        told = self._told(ended)
         updated = self._updated()
-        full = self._observations.next(obs, np.asarray(actions), reward, ended, running, updated)
+        full = self._observations.next(obs, np.asarray(actions), reward, told, running, updated)
         if self._rewards is not None:
             reward = self._rewards(reward, terminated, running, updated | (self._observations.normalizer is not None))
         self.statistics.add(reward, running)
@@ -251,7 +253,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
                 self._restart(ended)
                 self._look(ended)
         else:
-            infos = self._infos(full, metrics, running, ended)
+            infos = self._infos(full, metrics, running, told)
             if waiting.any():
                 self._restart(waiting)
             self._look(everywhere)
@@ -373,6 +375,10 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if self._sight is not None:
             return self._sight.observe(numbers, lane)
         return (numbers if lane is None else numbers[lane]).copy()
+
+    def _told(self, ended: np.ndarray) -> np.ndarray:
+        """Mask of lanes whose observations and infos tell of an end at this step: those whose episode ends."""
+        return ended
 
     def _updated(self) -> np.ndarray:
         """Mask of lanes whose running statistics go on."""

@@ -54,7 +54,7 @@ class LeRobotVectorEnv(VectorEnv):
         renderer: "opengl" for MuJoCo's own, "device" for `mw.camera`, "auto" for the latter where it can draw.
 
     Raises:
-        ValueError: for an unknown task, observation type or renderer, a task that is not in `compiled_for` or
+        ValueError: for a suite, an unknown task, observation type or renderer, a task that is not in `compiled_for` or
             `one_hot`, or a number below 1.
     """
 
@@ -82,7 +82,9 @@ class LeRobotVectorEnv(VectorEnv):
         for name, tasks in (("compiled_for", compiled_for), ("one_hot", one_hot)):
             if tasks and task not in tasks:
                 raise ValueError(f"{name} lacks the task {task!r}: {', '.join(tasks)}")
-        (self._spec,) = resolve((task,))
+        self._spec, *others = resolve((task,))
+        if others or self._spec.name != task:
+            raise ValueError(f"{task!r} is a suite; name one of its tasks, such as {self._spec.name!r}")
         self._compiled_for = tuple(compiled_for) or (task,)
         self._max_episode_steps = max_episode_steps
         self._obs_type: ObsType = obs_type
