@@ -197,7 +197,7 @@ def test_files_of_the_cache(tmp_path, monkeypatch, count):
     def same(found: dict[str, np.ndarray] | None) -> bool:
         return found is None or np.array_equal(found["content"], content)
 
-    try_alterations(tmp_path / "traces" / "x", read, same, count)
+    try_alterations(tmp_path / "mjx-metaworld" / "traces" / "x", read, same, count)
 
 
 @each_count
