@@ -16,7 +16,7 @@ from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.env.restart import restart, step_and_restart
 from mjx_metaworld.inputs.checks import check_goal_shape, known_task
-from mjx_metaworld.inputs.keys import PRNGKey, check_key
+from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.checks import check_boolean, check_integer
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.processes.exports import tells_identity
@@ -73,10 +73,9 @@ class VectorEnv(EqualCopies):
     def identity(self) -> str | None:
         """Name of this batch that is the same in all processes; None where it has none."""
         told = self.env.identity()
-        overwritten = vars(self).keys() - set(self._options)  # methods, for example
-        return (
-            None if told is None or self.sharding or overwritten else f"{self.num_envs}, {self.resample_task}, {told}"
-        )
+        if told is None or self.sharding or self.added():
+            return None
+        return f"{self.num_envs}, {self.resample_task}, {told}"
 
     @shared_method
     def reset(self, key: PRNGKey) -> State:
@@ -86,7 +85,7 @@ class VectorEnv(EqualCopies):
             TypeError: if `key` is no key.
         """
         check_threads("VectorEnv.reset")
-        check_key(key)
+        as_typed(key)  # raises where it is none
         keys = jax.random.split(key, self.num_envs)
         if self.resample_task:
             return self._on_devices(jax.vmap(self.env.reset), keys)
@@ -276,7 +275,7 @@ def rollout(
         TypeError: if `key` is no key.
     """
     check_threads("mw.rollout")
-    check_key(key)
+    as_typed(key)  # raises where it is none
     num_steps = check_integer("num_steps", num_steps, 0)
     if sees and vector_env.env.pixels is None:
         raise ValueError("a policy sees an environment that was made with pixels: mw.make(..., pixels=mw.Pixels())")

@@ -148,7 +148,7 @@ class MetaWorldEnv(EqualCopies):
             return None
         if self.randomise is not None and not drawing.are_ready_made(self.randomise):
             return None
-        if vars(self).keys() - {*self._options, *self._derived} or engine.is_overwritten:  # methods, for example
+        if self.added() or engine.is_overwritten:
             return None
         tables = self._table, self._bank, engine.arm, engine.scenes, engine.hulls, engine.config
         return f"{[spec.name for spec in self.tasks]}, {options}, {digest_of_tables(*tables)}"

@@ -200,7 +200,8 @@ def first_distance(episode: Episode, distance: Float[Array, ""]) -> Float[Array,
     """
     known = episode.first_distance
     # In states that were kept before `NO_DISTANCE` was, 0 stands for it.
-    return jnp.where(jnp.where(episode.step == 0, known <= 0.0, known < 0.0), distance, known)
+    is_first = (known < 0.0) | ((episode.step == 0) & (known == 0.0))
+    return jnp.where(is_first, distance, known)
 
 
 def key_of_goal(rand_vec: Float[Array, " rand"]) -> PRNGKey:

@@ -43,15 +43,6 @@ def as_typed(key: Any, impl: Any = None) -> Array:
     raise TypeError(f"key must be a random key, as jax.random.key(0) or jax.random.PRNGKey(0) makes one, got {got}")
 
 
-def check_key(key: Any) -> None:
-    """Refuse what is no key of either form.
-
-    Raises:
-        TypeError: if it is none.
-    """
-    as_typed(key)
-
-
 def key_of_seed(seed: Any, impl: Any = None) -> Array:
     """The typed key of a seed; a larger one would be that of another seed, as JAX takes 32 bits of it.
 

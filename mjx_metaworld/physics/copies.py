@@ -73,8 +73,12 @@ class EqualCopies:
 
     def content(self) -> tuple[Any, ...]:
         """The values of all options, and which attributes there are besides."""
-        more = sorted(vars(self).keys() - {*self._options, *self._derived})
-        return *(getattr(self, name) for name in self._options), *((name, id(vars(self)[name])) for name in more)
+        more = [(name, id(vars(self)[name])) for name in self.added()]
+        return *(getattr(self, name) for name in self._options), *more
+
+    def added(self) -> list[str]:
+        """Names of the attributes that the class does not know of, such as methods in place of its own."""
+        return sorted(vars(self).keys() - {*self._options, *self._derived})
 
 
 class BoundMethod:
