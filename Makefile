@@ -60,7 +60,7 @@ demo: .venv/demo  ## MT10 in one vmap: experts, success beside CPU metaworld, pi
 # Two processes: a test process is one core's work. All that needs the compiled program of MT50 runs in one of them.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test: .venv/dev  ## the quick tests
+test: .venv/dev  ## the quick tests; ARGS=--ci for all that CI runs
 	$(PYTEST) $(ARGS)
 
 test-full: .venv/dev  ## all tests in their long form
@@ -94,6 +94,7 @@ format: .venv/dev  ## format and mend what ruff can mend
 type: .venv/dev  ## pyright
 	$(BIN)/pyright
 
+check: ARGS = --ci
 check: lint type test  ## everything a commit should pass
 
 bench: .venv/dev  ## throughput and compile time on this machine, into the README

@@ -1,4 +1,4 @@
-"""Quick set by default, the long forms with `--full`; the default physics replaced where a module asks for it."""
+"""Quick tests by default, what CI runs with `--ci`, the long forms with `--full`; physics that modules ask for."""
 
 from __future__ import annotations
 
@@ -103,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Folders that the test processes and those that tests start share: of this run, and for what is compiled."""
     if _FOLDER not in os.environ:
         os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="mjx-metaworld-tests-")
+        if config.args_source is pytest.Config.ArgsSource.ARGS:  # whoever names files or tests asks for theirs
+            config.option.ci = True  # which the test processes are told
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         programs = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_KEPT, "programs"))
         _forget_older_half(Path(programs))
@@ -122,7 +124,8 @@ def _forget_older_half(folder: Path) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="also run the long forms, marked `full`")
+    parser.addoption("--ci", action="store_true", help="also run what is marked `ci`, as where files are named")
+    parser.addoption("--full", action="store_true", help="run everything, also the long forms, marked `full`")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -143,9 +146,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: _file_of(item.nodeid) not in _LONGEST)  # or one process would end with them alone
     if config.getoption("--full"):
         return
-    full = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=full)
-    items[:] = [item for item in items if item not in full]
+    left_out = ["full"] if config.getoption("--ci") else ["full", "ci"]
+    skipped = [item for item in items if any(item.get_closest_marker(mark) for mark in left_out)]
+    config.hook.pytest_deselected(items=skipped)
+    items[:] = [item for item in items if item not in skipped]
 
 
 @pytest.fixture(scope="module")

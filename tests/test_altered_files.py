@@ -150,6 +150,7 @@ def test_an_altered_record_is_left_out_with_a_warning(tmp_path):
         assert read_records(tmp_path) == lines
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.full)])
 def test_checkpoints(tmp_path, count):
     """Every file of one, each opened anew; of what orbax keeps for itself nothing but the names matters."""

@@ -308,6 +308,7 @@ def test_the_gymnasium_adapter_says_so(mode):
 # --- JAX's own checks ---
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("backend", ["cpu", "accelerator"])
 def test_strict_promotion_traces(backend):
     """The physics, its gradient and the lowering too, alone and in a batch."""
@@ -364,6 +365,7 @@ def test_floats_of_another_width_are_refused():
         assert jax.eval_shape(jax.vmap(env.step), wide, ZERO).obs.dtype == jnp.float64
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("method", ["step", pytest.param("restart", marks=pytest.mark.full)])
 def test_a_vector_env_is_exported_with_a_symbolic_batch(method, vector_env, step, state):
     """Its restarts, which are part of a step; of that the number of lanes is known where the physics divides them."""

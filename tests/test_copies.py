@@ -94,6 +94,7 @@ def use(vector_env, divided, state):
     return [(fn, jax.block_until_ready(fn(*args))) for fn, *args in calls]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_computes_the_same_by_the_same_programs(way, vector_env, divided, state, kept):
     copied = WAYS[way]((vector_env, divided)) if way != "copy" else (copy.copy(vector_env), copy.copy(divided))
@@ -231,6 +232,7 @@ def in_another_process(file, pickled, *lines):
     return ended.stdout.split()
 
 
+@pytest.mark.ci
 def test_another_process_takes_a_pickled_environment(divided, tmp_path):
     found = in_another_process(
         tmp_path / "vector_env.pickle",

@@ -33,6 +33,7 @@ def walk() -> tuple[mw.State, mw.State, np.ndarray]:
     return first, jax.jit(lambda state: jax.lax.scan(step, state, actions)[0])(first), actions
 
 
+@pytest.mark.ci
 def test_all_tasks_step_and_stay_finite():
     _, last, _ = walk()
     for leaf in (last.obs, last.reward, last.physics, last.metrics):
@@ -115,6 +116,7 @@ def test_the_reach_expert_succeeds():
     assert state.metrics.success == 1.0
 
 
+@pytest.mark.ci
 def test_a_step_is_differentiable():
     env = mw.make("reach-v3", engine=KinematicEngine)
     state = jax.jit(env.reset)(jax.random.key(0))

@@ -66,6 +66,7 @@ def test_a_compiled_function_is_compiled_once(state, step):
     assert step._cache_size() == before
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("transform", ["restart", "true step"])
 def test_a_second_vmap_lowers_to_the_same_loops(transform, env, state):
     """Loops and branches stay what they are, where a second `vmap` used to turn them into selections."""
@@ -107,6 +108,7 @@ def test_a_new_episode_has_no_slope_from_the_old_one(env, state):
     np.testing.assert_array_equal(slope, np.where(done, 0.0, 1.0)[:, None] * np.ones_like(state.obs))
 
 
+@pytest.mark.ci
 def test_lanes_that_start_at_one_goal_part_ways():
     env = mw.make("reach-v3", max_episode_steps=2, engine=KinematicEngine)
     goal = jnp.asarray(mw.goals("reach-v3", 1)[0][0], jnp.float32)
@@ -117,6 +119,7 @@ def test_lanes_that_start_at_one_goal_part_ways():
     assert len(np.unique(np.asarray(state.episode.rand_vec), axis=0)) == 8
 
 
+@pytest.mark.ci
 def test_seeds_of_a_vector_env_under_vmap_are_vector_envs(env):
     vector_env = mw.VectorEnv(env, ENVS)
     stacked = jax.jit(jax.vmap(vector_env.reset))(jax.random.split(jax.random.key(0)))
@@ -139,6 +142,7 @@ def test_an_operation_is_the_same_under_any_number_of_vmaps():
     np.testing.assert_allclose(scanned, expected, atol=1e-6)
 
 
+@pytest.mark.ci
 def test_an_environment_is_freed_with_its_last_user():
     env = mw.make("reach-v3", engine=KinematicEngine)
     state = jax.jit(env.reset)(jax.random.key(0))
@@ -166,6 +170,7 @@ def test_what_has_no_derivative_says_so():
         jax.grad(operation)(1.0)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("engine", [KinematicEngine, Engine])
 def test_gradients_go_through_a_divided_batch(engine):
     """Traced alone: two steps with a restart between, on the devices at hand, under JAX's check of what varies."""

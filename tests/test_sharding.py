@@ -16,6 +16,8 @@ import mjx_metaworld as mw
 from mjx_metaworld.cli.benchmark import claim_devices, default_devices
 from mjx_metaworld.testing import KinematicEngine
 
+pytestmark = pytest.mark.ci
+
 SEVERAL = ["pick-place-v3", "door-open-v3"]
 CAPACITY = 1237  # transitions of a task in a replay buffer
 SETTLING = ["door-lock-v3", "reach-v3"]  # the first settles against its prop, by a callback to the host

@@ -74,6 +74,7 @@ def test_a_state_without_points_is_saved_too(tmp_path):
     chex.assert_trees_all_equal(through_orbax(state, tmp_path), state)
 
 
+@pytest.mark.ci
 def test_a_state_goes_on_among_more_lanes(vector_env, state, step):
     """And among fewer: lanes are rows, and a lane's number only tells apart those with the same key."""
     more = jax.tree.map(lambda x: jnp.concatenate([x, x]), jax.tree.map(np.asarray, state))
@@ -94,6 +95,7 @@ def reach():
     return mw.VectorEnv(mw.make("reach-v3", engine=KinematicEngine, max_episode_steps=3), ENVS)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
 def test_a_key_of_any_generator_is_kept_and_followed(impl, reach):
     check_keys_are_kept_and_followed(reach, impl)
@@ -118,6 +120,7 @@ def check_keys_are_kept_and_followed(vector_env, impl):
     assert first.episode.key_impl == impl
 
 
+@pytest.mark.ci
 def test_raw_and_typed_keys_are_the_same(reach):
     check_raw_and_typed_keys(reach, 0)
 

@@ -36,6 +36,7 @@ def test_goals_equal_mt1(name: str) -> None:
     assert_same_goals(metaworld.MT1(name, seed=7).train_tasks, name, seed=7)
 
 
+@pytest.mark.ci
 def test_goals_equal_ml1s_train_and_test_tasks() -> None:
     benchmark = metaworld.ML1("reach-v3", seed=7)
     for seed, tasks in ((7, benchmark.train_tasks), (8, benchmark.test_tasks)):

@@ -49,6 +49,7 @@ def test_each_episode_of_a_trial_begins_in_one_state(trials):
     jax.tree.map(np.testing.assert_array_equal, first, second.replace(cost_estimate=first.cost_estimate))
 
 
+@pytest.mark.ci
 def test_a_trial_of_one_episode_is_an_episode(trials):
     vector_env, _, _, last = trials
     action = jnp.zeros((LANES, 4))

@@ -168,6 +168,7 @@ def test_metaworlds_evaluation_runs():
     assert envs.get_attr("terminate_on_success") == (False,) * NUM_ENVS  # put back by the evaluation
 
 
+@pytest.mark.ci
 def test_metaworlds_evaluation_runs_on_gymnasiums_own_vector():
     options = {"env_name": "reach-v3", "seed": SEED, "num_goals": 3, "num_envs": 2, "vectorization_mode": "sync"}
     envs = gym.make_vec("mjx-metaworld/MT1", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **options)
@@ -375,6 +376,7 @@ def test_metaworlds_evaluation_of_mt10_agrees():
     theirs.close()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("suite", ["reach-v3", pytest.param("ML10", marks=pytest.mark.full)])
 def test_metaworlds_meta_learning_evaluation_runs(suite):
     class Explorer(Experts):

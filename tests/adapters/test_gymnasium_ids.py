@@ -329,6 +329,7 @@ def pairs_of_pictures(mode: str, camera: dict[str, Any], *, forwarded: bool) -> 
     return pairs
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("mode", "camera"),
     [

@@ -95,6 +95,7 @@ def test_goals_are_dealt_to_meta_learning_lanes_like_metaworlds():
         deal_goals(resolve("ML10-test"), 20, seed=SEED)
 
 
+@pytest.mark.ci
 def test_the_single_environment_passes_gymnasiums_checker():
     env = gym.make("mjx-metaworld/reach-v3", seed=0, render_mode="rgb_array", width=32, height=24)
     check_env(env.unwrapped)

@@ -14,6 +14,8 @@ import mjx_metaworld as mw
 from mjx_metaworld.adapters.gymnax import GymnaxEnv
 from mjx_metaworld.testing import KinematicEngine
 
+pytestmark = pytest.mark.ci
+
 pytest.importorskip("warp")
 
 LANES, SIZE, STEPS = 3, 16, 2

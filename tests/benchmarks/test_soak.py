@@ -18,6 +18,8 @@ from benchmarks.soak_lanes import BOUNDS, KINDS, kind_of_lanes
 from benchmarks.soak_report import markdown, outcome, record
 from mjx_metaworld.testing import KinematicEngine
 
+pytestmark = pytest.mark.ci
+
 QUIET = Console(quiet=True)
 
 

@@ -39,6 +39,7 @@ from mjx_metaworld.training.config import ALGORITHMS, PRESETS
 pytestmark = pytest.mark.usefixtures("kinematic")
 
 
+@pytest.mark.ci
 def test_table_and_contact_sheet():
     env = mw.make("reach-v3")
     state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))

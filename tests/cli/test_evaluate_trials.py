@@ -18,7 +18,7 @@ from mjx_metaworld.training import load
 from mjx_metaworld.training.records import EVALUATION, ITERATION, read_records
 from mjx_metaworld.training.recurrent import no_past
 
-pytestmark = pytest.mark.usefixtures("kinematic")
+pytestmark = [pytest.mark.ci, pytest.mark.usefixtures("kinematic")]
 SMALL = ("horizon=4", "sequence=4", "hidden=[8]", "memory_hidden=[8]", "memory=8", "minibatches=1", "epochs=1")
 SUITE = "pair-train"
 

@@ -22,6 +22,7 @@ def recorded(names: tuple[str, ...], dtype: type) -> tuple[np.ndarray, np.ndarra
 
 
 # Each policy is compared in float32, too, below.
+@pytest.mark.ci
 @pytest.mark.parametrize("names", [pytest.param(QUICK[:3], id="three"), *SETS[1:]])
 def test_experts_equal_the_reference_in_float64(names: tuple[str, ...]) -> None:
     with jax.enable_x64(True):

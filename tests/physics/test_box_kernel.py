@@ -196,6 +196,7 @@ def worst(errors: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.max(errors, axis=0)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ROUTINES)
 def test_nothing_rounds_along_the_same_axes(kind):
     """So that ties, of which there are many, have to be decided alike."""
@@ -204,6 +205,7 @@ def test_nothing_rounds_along_the_same_axes(kind):
     assert worst(pairs.errors()).max() < 1e-6
 
 
+@pytest.mark.ci
 def test_points_of_boxes():
     """A face and a pair of edges that tie, or a point at the very margin, can come out otherwise in one of 200."""
     for manner in ("in any orientation", "tilted"):

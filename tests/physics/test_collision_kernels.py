@@ -166,6 +166,7 @@ def test_contacts_take_their_lanes_factors():
     np.testing.assert_allclose(varied.invweight[:, 0][active], (plain.invweight[:, 0] + change)[active], rtol=1e-5)
 
 
+@pytest.mark.ci
 def test_double_precision_and_other_devices_have_xlas_program():
     name = kernels.NARROWPHASE.target()
     row, kin = batch().row[:4], lanes_of(batch().kin, np.arange(4))

@@ -76,11 +76,13 @@ def test_accelerations_are_mujocos():
     assert not hard.all()
 
 
+@pytest.mark.ci
 def test_packs_do_not_depend_on_groups_of_contacts():
     in_groups = solved(dataclasses.replace(ACCELERATOR, contact_group=4))
     np.testing.assert_array_equal(in_groups.qacc, solved(ACCELERATOR).qacc)
 
 
+@pytest.mark.ci
 def test_forces_are_those_without_packs():
     """Both are as far from MuJoCo's as float32 is, see `test_solver.py`: forces are D times residuals."""
     with_packs, without = solved(ACCELERATOR), solved(dataclasses.replace(ACCELERATOR, compaction=0))

@@ -22,6 +22,8 @@ from mjx_metaworld.physics.config import EngineConfig, PhysicsConfig
 from mjx_metaworld.physics.stages import stages_of
 from mjx_metaworld.physics.tiles import TILES
 
+pytestmark = pytest.mark.ci
+
 compiled = pytest.mark.skipif(not COMPILER, reason="there is no g++ here that knows C++20")
 
 

@@ -139,6 +139,7 @@ def test_double_precision_is_xlas():
     assert all(target in text(np.float32) for target in TARGETS)
 
 
+@pytest.mark.ci
 def test_a_program_for_another_device_has_no_call():
     """An environment that was made for a CPU can be lowered for any."""
     given = lanes_of(varied(), np.arange(4))

@@ -68,6 +68,7 @@ def test_groups_must_fill_the_rows():
         for_groups(10, 4, jnp.zeros(1), STATIC, lambda first, x: x, 0)
 
 
+@pytest.mark.ci
 def test_solver_stops_early_without_loss():
     """On MuJoCo's recorded problems of MT10, each tile with lanes of few and of many contacts."""
     states = record()[:64]

@@ -119,6 +119,7 @@ def test_double_precision_is_solved_by_xla():
     assert KERNEL.target() in jax.jit(run, static_argnums=4).lower(*problem_of(record()[:4]), IN_KERNEL).as_text()
 
 
+@pytest.mark.ci
 def test_a_program_for_another_device_has_no_call():
     """An environment that was made for a CPU can be lowered for any."""
     lowered = run.trace(*problem_of(record()[:4]), IN_KERNEL).lower(lowering_platforms=("tpu",)).as_text()

@@ -156,6 +156,7 @@ def test_free_quaternion_need_not_be_normalized():
     np.testing.assert_allclose(plain.kin.xmat, scaled.kin.xmat, atol=5e-7)  # a few roundings of numbers up to one
 
 
+@pytest.mark.ci
 def test_same_under_vmap():
     drawn = samples(1)[:4]
     scene = as_lanes([originals()[s.index].scene for s in drawn], jnp.float32)

@@ -80,6 +80,7 @@ def test_normal_forces():
     assert error.max() < 1e-2
 
 
+@pytest.mark.ci
 def test_more_iterations_never_hurt():
     """A converged lane stays where it is: the error at 20 iterations is that at 8, but for rounding."""
     states = record()
@@ -90,6 +91,7 @@ def test_more_iterations_never_hurt():
     assert many.max() < max(2 * few.max(), 2e-3)
 
 
+@pytest.mark.ci
 def test_a_bad_warm_start_does_not_matter():
     """The unconstrained acceleration takes over where the warm start costs more, as in MuJoCo."""
     states = record()
@@ -99,6 +101,7 @@ def test_a_bad_warm_start_does_not_matter():
     assert np.quantile(error, 0.99) < 5e-4  # float32, see above
 
 
+@pytest.mark.ci
 def test_extremes_stay_finite():
     """No contact, all rows active at once, contacts 10 cm deep, forces of 1e6 N."""
     states = record()[:16]
@@ -117,6 +120,7 @@ def test_extremes_stay_finite():
                 assert all(np.isfinite(leaf).all() for leaf in solution)
 
 
+@pytest.mark.ci
 def test_lanes_do_not_mix():
     """Tiles in front change nothing; float32 sums may be ordered differently."""
     problem = problem_of(record())

@@ -10,7 +10,7 @@ import pytest
 from support.children import environment
 from support.engines import KINEMATIC_PRELUDE
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+pytestmark = [pytest.mark.ci, pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")]
 
 # Runs calls in forks of this process; each has to come to its end soon.
 IN_FORKS = """

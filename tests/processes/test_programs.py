@@ -23,6 +23,8 @@ from mjx_metaworld.randomise import signals
 from mjx_metaworld.tasks import rewards
 from mjx_metaworld.testing import KinematicEngine
 
+pytestmark = pytest.mark.ci
+
 # A reset of a batch and steps; prints the digest of the results, how many programs were found and how many made.
 PROCESS = """
 import hashlib, sys, time

@@ -18,6 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.ci
+
 # Hides modules as if their distributions were not installed, and keeps in mind which of these were asked for.
 HIDE = """
 import json, sys

@@ -48,6 +48,7 @@ def test_python_compiles(page):
         compile(code, page.name, "exec")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "page",
     [

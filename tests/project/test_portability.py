@@ -12,6 +12,8 @@ import pytest
 
 import mjx_metaworld as mw
 
+pytestmark = pytest.mark.ci
+
 PLATFORMS = ("cpu", "cuda", "tpu")
 # How the engine lays a batch out where it finds a CPU (without the kernels, which are of a machine), and where it finds
 # an accelerator.

@@ -12,6 +12,8 @@ import sys
 import pytest
 from support.children import environment
 
+pytestmark = pytest.mark.ci
+
 
 # Of the suite only rewards, placements and experts are traced, which have few forms; all else always.
 @pytest.mark.parametrize("suite", ["reach-v3,door-open-v3", pytest.param("MT50", marks=pytest.mark.full)])

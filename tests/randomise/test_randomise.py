@@ -146,6 +146,7 @@ def test_the_robot_moves_by_the_action_that_reached_it():
 # --- observations ---
 
 
+@pytest.mark.ci
 def test_observed_positions_are_noisy_and_rewards_are_not():
     options = {"randomise": r.observation_noise(0.01, 0.01)}
     plain, noisy, action = start(), start(**options), jnp.full((ENVS, 4), 0.5)
@@ -162,6 +163,7 @@ def test_observed_positions_are_noisy_and_rewards_are_not():
     assert difference.max() < 0.06
 
 
+@pytest.mark.ci
 def test_privileged_observations_show_the_parameters():
     options = ALL | {"privileged": True, "one_hot": True}
     state, env = start(**options), vector_env(**options).env
@@ -300,6 +302,7 @@ def test_a_state_of_the_reference_has_parameters_without_effect():
     cpu_env.close()
 
 
+@pytest.mark.ci
 def test_a_policy_carries_its_own_and_knows_its_tasks():
     vector = vector_env()
 

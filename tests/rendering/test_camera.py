@@ -52,6 +52,7 @@ def opengl():
 # --- what it looks like ---
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("camera", ["corner2", pytest.param("gripperPOV", marks=pytest.mark.full)])
 def test_pictures_are_opengls(env, opengl, camera):
     for agreement in compare_pixels(TASKS, env=env, sizes=(SIZE,), cameras=(camera,), num_steps=1):

@@ -155,6 +155,7 @@ refusal()
 """
 
 
+@pytest.mark.ci
 def test_a_folder_for_kernels_that_cannot_be_written_is_named(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", UNWRITABLE, str(tmp_path)], capture_output=True, text=True, env=os.environ, check=False

@@ -106,6 +106,7 @@ def test_a_moved_camera_moves_only_that_picture(env, state):
     np.testing.assert_array_equal(render(env, lane, "corner2", **size), before)
 
 
+@pytest.mark.ci
 def test_threads_draw_the_same_and_report_every_picture(env, state, backend):
     drawn = []
     alone = render(env, state, width=64, height=48, num_threads=1, on_picture=lambda: drawn.append(1))

@@ -14,6 +14,7 @@ from mjx_metaworld.scenes.fit import problems
 PHYSICS = PhysicsConfig(sphere_pairs=20, capsule_pairs=20, box_pairs=20, cylinder_box_pairs=20, convex_pairs=20)
 
 
+@pytest.mark.ci
 def test_stages_of_random_scenes(tmp_path):
     """All but the narrow phase, whose routines tests/physics compares; every condim is among the contacts."""
     specs = [random_scene(tmp_path, seed) for seed in range(6)]

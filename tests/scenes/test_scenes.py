@@ -33,6 +33,7 @@ def scene_file(env) -> str:
     return env.model_name.rsplit("/", 1)[-1].removesuffix(".xml")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("tasks", [SOME_TASKS, pytest.param(tuple(TASKS), marks=pytest.mark.full)], ids=["some", "all"])
 def test_catalog_knows_what_tasks_move(tasks):
     files = set()

@@ -91,6 +91,7 @@ def run(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.mark.ci
 def test_any_checkpoint_is_loaded_by_its_path(run, tmp_path):
     second, newest, best = (load(run / path) for path in ("checkpoints/2", "", "best"))
     assert [found.progress.iteration for found in (second, newest, best)] == [2, 3, 2]

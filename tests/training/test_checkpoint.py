@@ -121,6 +121,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_touched(uninterrupted, tmp_path
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.ci
 def test_whatever_part_of_a_checkpoint_is_lost_a_warning_names_it_or_nothing_is_amiss(uninterrupted, tmp_path):
     folder, expected, _ = uninterrupted
     newest = folder / "checkpoints" / str(ITERATIONS)

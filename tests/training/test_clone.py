@@ -48,7 +48,7 @@ TINY = CloneConfig(
     updates=1,
     batch_size=8,
 )
-pytestmark = pytest.mark.usefixtures("kinematic")
+pytestmark = [pytest.mark.ci, pytest.mark.usefixtures("kinematic")]
 
 
 @pytest.fixture

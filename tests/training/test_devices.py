@@ -17,6 +17,8 @@ import pytest
 from support import training_probes
 from support.training_probes import run_probe
 
+pytestmark = pytest.mark.ci
+
 NUM_DEVICES, ITERATIONS = 2, 6
 # Of numbers of size one after a few dozen updates: sums over two devices round differently, and Adam blows up what
 # differs in small gradients.

@@ -130,6 +130,7 @@ def test_hidden_units_have_weights_of_length_one():
 # --- learning ---
 
 
+@pytest.mark.ci
 def test_a_truncated_episode_goes_on_from_its_own_last_observation():
     # Each episode pays its own wage, which the observation shows; a value taken from the next episode's first
     # observation instead would pull all values to the mean wage. Windows of 3 of 4 steps often end at an episode's end.
@@ -194,6 +195,7 @@ def small():
     return algorithm._replace(init=jax.jit(algorithm.init), iterate=jax.jit(algorithm.iterate))
 
 
+@pytest.mark.ci
 def test_nothing_is_learnt_before_the_warmup_is_over(small):
     start = small.init(jax.random.key(0))
     state, report = small.iterate(start)  # 64 transitions an iteration, so two of them are warm-up

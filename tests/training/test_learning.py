@@ -13,7 +13,7 @@ from mjx_metaworld.training import load, preset, train
 from mjx_metaworld.training.reference_evaluation import evaluate_on_reference
 from mjx_metaworld.training.train import build
 
-pytestmark = pytest.mark.usefixtures("kinematic")
+pytestmark = [pytest.mark.ci, pytest.mark.usefixtures("kinematic")]
 
 
 def test_reach_is_learnt_after_a_minute():

@@ -18,7 +18,7 @@ TINY_PPO = PPOConfig(num_envs=4, horizon=4, episode_steps=8, hidden=(8,), miniba
 RANDOMISED = TrainConfig(
     "reach-v3", TINY_PPO, env_steps=32, eval_goals=1, checkpoint_every=16, randomise=("friction=0.5,1.5",)
 )
-pytestmark = pytest.mark.usefixtures("kinematic")
+pytestmark = [pytest.mark.ci, pytest.mark.usefixtures("kinematic")]
 
 
 def test_a_run_draws_in_training_and_keeps_that_in_its_record(tmp_path):

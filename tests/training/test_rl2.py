@@ -51,6 +51,7 @@ def jitted(algorithm: Algorithm, state: RL2State) -> RecurrentPolicy:
     return policy._replace(act=jax.jit(policy.act))
 
 
+@pytest.mark.ci
 def test_what_the_first_episode_told_is_remembered_in_the_second():
     env = trial_probe(remembering_pays, num_envs=32, cue=True)
     state, report = learn(env, 60)
@@ -68,6 +69,7 @@ def test_what_the_first_episode_told_is_remembered_in_the_second():
     assert np.ptp(forgetful[:, 0]) == 0.0
 
 
+@pytest.mark.ci
 def test_a_first_try_is_made_for_what_it_tells():
     state, report = learn(trial_probe(trying_pays, num_envs=32), 60)
     # The first of four steps gains nothing in the mean, the others 10 each; no memory, no gain at all.
@@ -104,6 +106,7 @@ def worth(state: RL2State, step: float, episode: int) -> float:
     return float(value[0] * state.reward_scale.divisor()[0])
 
 
+@pytest.mark.ci
 def test_what_follows_an_episode_is_the_rest_of_its_trial():
     state, report = learn(trial_probe(wage, num_envs=32), 120)
     expected = [sum(w * GAMMA**i for i, w in enumerate(wages)) for wages in ([1, 1, 3, 3], [3, 3])]
@@ -128,6 +131,7 @@ def test_reports_tell_last_episodes_apart():
     assert float(report.episodes.episode_return[0]) == 4.0
 
 
+@pytest.mark.ci
 def test_it_goes_on_from_a_checkpoint_bit_by_bit(tmp_path):
     algorithm = probe_learner("rl2")
     iterate = jax.jit(algorithm.iterate)

@@ -102,6 +102,7 @@ class Signalling(Silent):
             signal.raise_signal(self._number)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("evaluation_due", [False, True])
 def test_a_run_that_is_asked_to_end_saves_unless_an_evaluation_would_be_lost(interruptible, tmp_path, evaluation_due):
     with pytest.raises(KeyboardInterrupt):

@@ -138,6 +138,7 @@ def test_a_buffer_hardly_filled_gives_only_what_it_holds():
 # --- learning ---
 
 
+@pytest.mark.ci
 def test_a_truncated_episode_goes_on_from_its_own_last_observation():
     # Each episode pays its own wage, which the observation shows; a value taken from the next episode's first
     # observation instead would pull all values to the mean wage.
@@ -225,6 +226,7 @@ def test_one_program_serves_all_iterations(make):
     assert jax.tree.map(str, later) == jax.tree.map(str, start)
 
 
+@pytest.mark.ci
 def test_nothing_is_learnt_before_the_warmup_is_over(small):
     start = small.init(jax.random.key(0))
     state, report = small.iterate(start)  # 64 transitions an iteration, so two of them are warm-up

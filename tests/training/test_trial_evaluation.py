@@ -20,6 +20,8 @@ from mjx_metaworld.training.recurrent import Past, RecurrentPolicy
 from mjx_metaworld.training.reference_trials import TrialAgent, evaluate_trials_on_reference, trial_evaluations
 from mjx_metaworld.training.trial_evaluation import TrialLength, TrialStats, make_trial_evaluator
 
+pytestmark = pytest.mark.ci
+
 STEPS, GOALS, LENGTH = 60, 5, TrialLength(2, 2)
 SEED = 1  # of the frozen goals
 

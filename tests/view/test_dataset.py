@@ -19,6 +19,8 @@ from mjx_metaworld.view.dataset import (
     simulate_again,
 )
 
+pytestmark = pytest.mark.ci
+
 LENGTHS = (5, 3)
 
 
