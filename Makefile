@@ -107,7 +107,7 @@ pictures: .venv/dev  ## the pictures of README and guides, in docs/pictures; tha
 	$(BIN)/python docs/pictures.py
 
 notebooks: .venv/dev  ## execute the notebooks on CPU
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --full tests/project/test_notebooks.py
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/project/test_notebooks.py
 
 UPGRADE ?= --upgrade
 lock: | $(BIN)/uv  ## the newest allowed versions into the lock files; UPGRADE= adds what is missing and keeps the rest

@@ -98,17 +98,24 @@ class VectorEnv(EqualCopies):
         Returns:
             The state to go on from (already the new episode's where one ended) and the transition just made, whose
             `next_obs` is the successor within the old episode. With `pixels` a lane is drawn once, after its restart.
+
+        Raises:
+            ValueError: if `state` or `action` has another number of lanes than this batch.
         """
         check_threads("VectorEnv.step")
         step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
-        return self._on_devices(jax.vmap(step), state, action, self._lane_numbers(action))
+        return self._on_devices(jax.vmap(step), state, action, self._lane_numbers(state, action=action))
 
     @shared_method
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:
-        """New episodes in the lanes that are done, the others as they are; with `pixels` all lanes are drawn."""
+        """New episodes in the lanes that are done, the others as they are; with `pixels` all lanes are drawn.
+
+        Raises:
+            ValueError: if `state` or `done` has another number of lanes than this batch.
+        """
         check_threads("VectorEnv.restart")
         each = functools.partial(restart, self.env, resample_task=self.resample_task)
-        return self._on_devices(jax.vmap(each), state, done, self._lane_numbers(done))
+        return self._on_devices(jax.vmap(each), state, done, self._lane_numbers(state, done=done))
 
     def __getstate__(self) -> dict[str, Any]:
         """Attributes for `pickle`, which knows no devices: they go by their numbers."""
@@ -125,9 +132,17 @@ class VectorEnv(EqualCopies):
                 raise ValueError(f"the lanes lie on devices {missing}, which are not here: there are {list(here)}")
             self.sharding = _lane_sharding(self.num_envs, [here[number] for number in attributes["sharding"]])
 
-    def _lane_numbers(self, of: Array) -> Array:
-        """Numbers of the lanes; of as many as an array has, where `jax.export` leaves their number open."""
-        lanes = jnp.shape(of)[0]
+    def _lane_numbers(self, state: State, **arrays: Array) -> Array:
+        """Numbers of the lanes; of as many as the state has, where `jax.export` leaves their number open.
+
+        Raises:
+            ValueError: if the state or one of the arrays, by their names, has another number of lanes.
+        """
+        for name, array in ({"state.task": state.task} | arrays).items():
+            shape = jnp.shape(array)
+            if not shape or (isinstance(shape[0], int) and shape[0] != self.num_envs):
+                raise ValueError(f"{name} must have a row for each of the {self.num_envs} lanes, got shape {shape}")
+        lanes = jnp.shape(state.task)[0]
         return jnp.arange(self.num_envs if isinstance(lanes, int) else lanes)
 
     def _on_devices(self, fn: Callable[..., Out], *args: Any) -> Out:

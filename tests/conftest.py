@@ -61,6 +61,7 @@ _LONGEST = {
     *_TOGETHER,
     "cli/test_cli.py",
     "processes/test_forks.py",
+    "project/test_notebooks.py",
     "project/test_shapes.py",
     "rendering/test_camera.py",
     "rendering/test_divided_pixels.py",

@@ -7,7 +7,7 @@ computes of it: poses, cameras, and where the goal is marked. `device` casts the
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -90,7 +90,10 @@ def check_request(
 
     Raises:
         ValueError: for an unknown camera or segmentation, a size outside 1 .. 4096, or a bad place.
+        TypeError: if `camera` is neither a name nor several.
     """
+    if not isinstance(camera, Iterable):
+        raise TypeError(f"camera must be a name or a sequence of names, got {camera!r}")
     names = (camera,) if isinstance(camera, str) else tuple(camera)
     if not names:
         raise ValueError(f"no camera named; available: {', '.join(CAMERAS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.children import environment
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -25,13 +26,14 @@ def test_outputs_are_stripped(path):
             assert cell.execution_count is None
 
 
-@pytest.mark.full  # each compiles a step; `make notebooks` runs them
+@pytest.mark.ci  # each compiles a step
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path):
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("from support.economy import economize\n\neconomize()"))
     client = nbclient.NotebookClient(notebook, timeout=1200, kernel_name="python3")
-    client.execute(cwd=str(path.parent))
+    client.execute(cwd=str(path.parent), env=environment())
     last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
     assert last.execution_count is not None
     if path.stem == "quickstart":

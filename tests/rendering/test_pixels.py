@@ -163,6 +163,8 @@ def test_bad_pixels_are_refused():
         make(64)
     with pytest.raises(ValueError, match="no camera 'side'; available: topview"):
         mw.Pixels("side")
+    with pytest.raises(TypeError, match="camera must be a name or a sequence of names, got 5"):
+        mw.Pixels(5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="height must be an integer from 1 to 4096, got 0"):
         mw.Pixels(height=0)
     with pytest.raises(ValueError, match=r"camera_pos must have shape \(3,\), got \(2,\)"):
