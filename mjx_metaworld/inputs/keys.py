@@ -43,6 +43,18 @@ def as_typed(key: Any, impl: Any = None) -> Array:
     raise TypeError(f"key must be a random key, as jax.random.key(0) or jax.random.PRNGKey(0) makes one, got {got}")
 
 
+def one_key(key: Any) -> Array:
+    """A single typed key of a key of either form.
+
+    Raises:
+        TypeError: if it is neither, or a batch of keys.
+    """
+    typed = as_typed(key)
+    if typed.shape:
+        raise TypeError(f"key must be one random key, got {typed.shape} of them; jax.vmap takes a batch")
+    return typed
+
+
 def key_of_seed(seed: Any, impl: Any = None) -> Array:
     """The typed key of a seed; a larger one would be that of another seed, as JAX takes 32 bits of it.
 

@@ -79,9 +79,9 @@ class Division(NamedTuple):
 
     @classmethod
     def of(cls, size: int, lanes: int, chunk: int | None) -> Division:
-        """Tiles of `lanes`, in chunks of at most `chunk` environments unless that is None."""
-        lanes = min(lanes, size)
-        chunks = 1 if chunk is None else -(-size // chunk)
+        """Tiles of `lanes`, in chunks of at most `chunk` environments unless that is None; none of an empty batch."""
+        lanes = max(1, min(lanes, size))
+        chunks = 1 if chunk is None else max(1, -(-size // chunk))
         return cls(size, chunks, -(-size // (chunks * lanes)), lanes)
 
     def divide(self, x: jax.Array) -> jax.Array:

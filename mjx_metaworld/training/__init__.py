@@ -27,7 +27,7 @@ from mjx_metaworld.training.ppo import PPOConfig, make_ppo  # noqa: E402
 from mjx_metaworld.training.recurrent import Past, RecurrentPolicy, no_past, past_after  # noqa: E402
 from mjx_metaworld.training.rl2 import RL2Config, make_rl2  # noqa: E402
 from mjx_metaworld.training.sac import SACConfig, make_sac  # noqa: E402
-from mjx_metaworld.training.sinks import Sink, weights_and_biases  # noqa: E402
+from mjx_metaworld.training.sinks import Sink, SinkError, weights_and_biases  # noqa: E402
 from mjx_metaworld.training.train import Trained, load, train  # noqa: E402
 from mjx_metaworld.training.view import Sight, View, opengl_eyes  # noqa: E402
 
@@ -47,6 +47,7 @@ __all__ = [
     "SACConfig",
     "Sight",
     "Sink",
+    "SinkError",
     "TrainConfig",
     "Trained",
     "TrainingEnv",

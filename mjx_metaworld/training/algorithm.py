@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -16,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mjx_metaworld.experts import expert
 from mjx_metaworld.observation import GOAL
+from mjx_metaworld.physics.checks import as_integer, as_numbers, check_boolean
 from mjx_metaworld.training.recurrent import RecurrentPolicy
 from mjx_metaworld.training.view import Eyes, Sight, device_eyes
 from mjx_metaworld.trials import begin_trials, end_trials, step_trials
@@ -178,16 +178,46 @@ def check_not_negative(config: Any, *names: str) -> None:
             raise ValueError(f"{name} must not be negative, got {getattr(config, name)}")
 
 
-def check_finite(config: Any) -> None:
-    """Check the fields of a configuration that are no whole numbers.
+def plain_fields(config: Any) -> None:
+    """Make the fields of a configuration plain Python values, of the types that their defaults have.
+
+    A number of NumPy's or JAX's, or a list in place of a tuple, would neither be written down nor compare equal to
+    what is read again; a whole number in place of another would be traced as another type.
 
     Raises:
-        ValueError: if one is NaN or infinite.
+        ValueError: if a field is of another type, or NaN or infinite.
     """
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{field.name} must be finite, got {value}")
+        if field.default not in (dataclasses.MISSING, None):
+            value = plain(field.name, getattr(config, field.name), field.default)
+            object.__setattr__(config, field.name, value)  # configurations are frozen
+
+
+def plain(name: str, value: Any, like: Any) -> Any:
+    """A field's value as a plain one of the same type as another, such as its default; texts stay as they are.
+
+    Raises:
+        ValueError: if it is of another type, or NaN or infinite.
+    """
+    if isinstance(like, bool):
+        return check_boolean(name, value)
+    if isinstance(like, int):
+        number = as_integer(value)
+        if number is None:
+            raise ValueError(f"{name} must be an integer, got {value!r}")
+        return number
+    if isinstance(like, float):
+        numbers = None if isinstance(value, bool) else as_numbers([value])
+        if numbers is None:
+            raise ValueError(f"{name} must be a finite number, got {value!r}")
+        return numbers[0]
+    if isinstance(like, tuple):
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, Iterable):
+            raise ValueError(f"{name} must be several values, got {value!r}")
+        return tuple(plain(name, entry, like[0]) if like else entry for entry in value)
+    return value
 
 
 def check_widths(config: Any, *names: str) -> None:

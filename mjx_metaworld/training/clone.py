@@ -22,11 +22,11 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
     TrainingEnv,
-    check_finite,
     check_not_negative,
     check_positive,
     check_shares,
     check_widths,
+    plain_fields,
 )
 from mjx_metaworld.training.devices import by_device, gather, gradient
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -62,7 +62,7 @@ class CloneConfig:
     averaging: float = 0.99  # weight of the past, an update, in the averaged student that is evaluated
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "replay_size", "updates", "batch_size")
         check_positive(self, "learning_rate", "max_grad_norm")
         check_shares(self, "averaging")

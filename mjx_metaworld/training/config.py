@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.randomise.naming import check_text
-from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS
-from mjx_metaworld.tasks.spec import RewardVersion
-from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv
+from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, Tasks
+from mjx_metaworld.tasks.registry import registered
+from mjx_metaworld.tasks.spec import RewardVersion, TaskSpec
+from mjx_metaworld.training.algorithm import Algorithm, TrainingEnv, check_positive, plain, plain_fields
 from mjx_metaworld.training.clone import CloneConfig, make_clone
 from mjx_metaworld.training.fastsac import FastSACConfig, make_fastsac
 from mjx_metaworld.training.ppo import PPOConfig, make_ppo
@@ -48,7 +49,7 @@ class TrainConfig:
         ValueError: for a field out of range.
     """
 
-    tasks: str | tuple[str, ...]  # as `mw.make` takes them
+    tasks: str | tuple[str, ...]  # names and suites; of declarations the names
     algorithm: AlgorithmConfig
     env_steps: int = 1_000_000  # over all lanes; the last iteration may go beyond
     reward_version: RewardVersion = "v2"
@@ -61,9 +62,12 @@ class TrainConfig:
     physics: PhysicsConfig = _DEFAULT_PHYSICS  # accuracy of the engine, in training and evaluation
 
     def __post_init__(self) -> None:
-        for name in ("env_steps", "eval_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        plain_fields(self)
+        object.__setattr__(self, "tasks", _task_names(self.tasks))
+        object.__setattr__(self, "physics", self.physics or _DEFAULT_PHYSICS)  # None as for `mw.make`
+        if self.stop_at_success is not None:
+            object.__setattr__(self, "stop_at_success", plain("stop_at_success", self.stop_at_success, 1.0))
+        check_positive(self, "env_steps", "eval_every", "checkpoint_every")
         if not 1 <= self.eval_goals <= NUM_GOALS:
             raise ValueError(f"eval_goals must be in 1..{NUM_GOALS}, got {self.eval_goals}")
         if self.stop_at_success is not None and not 0 < self.stop_at_success <= 1:
@@ -73,14 +77,29 @@ class TrainConfig:
         algorithm_name(self.algorithm)
 
 
+def _task_names(tasks: Tasks) -> str | tuple[str, ...]:
+    """Names, as a run's record holds them, of whatever `mw.make` takes.
+
+    Raises:
+        ValueError: for a task that is not declared, whose name would tell a later process nothing.
+    """
+    if isinstance(tasks, str):
+        return tasks
+    given = (tasks,) if isinstance(tasks, TaskSpec) else tuple(tasks)
+    for spec in given:
+        if isinstance(spec, TaskSpec) and spec not in registered():
+            raise ValueError(f"tasks of a run are found again by their names; declare {spec.name} with @task")
+    return tuple(spec.name if isinstance(spec, TaskSpec) else spec for spec in given)
+
+
 def algorithm_name(config: AlgorithmConfig) -> str:
     """The name of a configuration's algorithm on the command line.
 
     Raises:
         ValueError: if it is no algorithm's.
     """
-    for name, registered in ALGORITHMS.items():
-        if type(config) is registered.config:
+    for name, (kind, _) in ALGORITHMS.items():
+        if type(config) is kind:
             return name
     raise ValueError(f"no algorithm has the configuration {config!r}; there are {', '.join(ALGORITHMS)}")
 

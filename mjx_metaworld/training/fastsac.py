@@ -23,11 +23,11 @@ from mjx_metaworld.training import categorical
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     TrainingEnv,
-    check_finite,
     check_not_negative,
     check_positive,
     check_shares,
     check_widths,
+    plain_fields,
 )
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -96,7 +96,7 @@ class FastSACConfig:
     wander: float = 0.3  # largest of the lanes' chances that a draw of noise replaces the policy's action
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "n_steps", "updates", "critics_per_actor")
         check_positive(self, "batch_per_task", "replay_size", "learning_rate", "initial_temperature", "target_std")
         check_positive(self, "max_grad_norm")

@@ -29,7 +29,7 @@ from mjx_metaworld.training.records import (
     read_records,
 )
 from mjx_metaworld.training.requires import require
-from mjx_metaworld.training.sinks import Sink, TensorBoard
+from mjx_metaworld.training.sinks import Sink, TensorBoard, write_to
 
 PLOT_FILE = "success.png"
 _HEADINGS = ("env steps", "wall clock", "left", "steps/s", "success", "return", "success", "return")
@@ -79,7 +79,7 @@ class Recorder:
         partial.write_text("".join(map(line_of, kept)))
         partial.replace(self._file)
         self._board = TensorBoard(folder, resumed)
-        self._sinks = (self._board, *sinks)
+        self._sinks = tuple(sinks)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("env steps"))
         self._bars = Bars(
             *columns,
@@ -168,8 +168,9 @@ class Recorder:
         with self._file.open("a") as file:
             file.write(line_of(line))
         if finite:
+            self._board.write(kind, progress, finite)
             for sink in self._sinks:
-                sink.write(kind, progress, finite)
+                write_to(sink, kind, progress, finite)
 
 
 class Unrecorded:

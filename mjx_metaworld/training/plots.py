@@ -29,7 +29,7 @@ _SCALES = (
 )
 
 
-def plot_success(folders: Sequence[Path], output: Path) -> None:
+def plot_success(folders: Sequence[Path | str], output: Path | str) -> None:
     """Draw success on the frozen goals over environment steps and over wall clock, a line a run.
 
     Args:
@@ -40,6 +40,7 @@ def plot_success(folders: Sequence[Path], output: Path) -> None:
         ImportError: if matplotlib is missing.
         ValueError: if a folder has no evaluation, or is there twice.
     """
+    folders = [Path(folder) for folder in folders]
     curves, names = {}, [folder.name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
@@ -50,7 +51,7 @@ def plot_success(folders: Sequence[Path], output: Path) -> None:
         if not records:
             raise ValueError(f"{folder} has no evaluation to plot")
         curves[name] = [(record["env_steps"], record["seconds"], record["success"]) for record in records]
-    draw_success(curves, output)
+    draw_success(curves, Path(output))
 
 
 def draw_success(curves: Mapping[str, Sequence[tuple[float, float, float]]], output: Path) -> None:

@@ -17,10 +17,10 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
     TrainingEnv,
-    check_finite,
     check_positive,
     check_shares,
     check_widths,
+    plain_fields,
 )
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -73,7 +73,7 @@ class PPOConfig:
     initial_std: float = 1.0  # of the actions
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "epochs", "minibatches", "learning_rate")
         check_positive(self, "target_kl", "clip", "max_grad_norm", "initial_std")
         check_shares(self, "gamma", "gae_lambda")

@@ -20,11 +20,11 @@ from mjx_metaworld.training.algorithm import (
     Algorithm,
     EpisodeReport,
     TrainingEnv,
-    check_finite,
     check_not_negative,
     check_positive,
     check_shares,
     check_widths,
+    plain_fields,
 )
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow
@@ -85,7 +85,7 @@ class RL2Config:
     initial_std: float = 1.0  # of the actions
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         check_positive(self, "num_envs", "horizon", "sequence", "episode_steps", "trial_episodes", "memory", "epochs")
         check_positive(self, "minibatches", "learning_rate", "target_kl", "clip", "max_grad_norm", "initial_std")
         check_shares(self, "gamma", "gae_lambda")

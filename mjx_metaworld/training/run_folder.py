@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,19 @@ from mjx_metaworld.training.state_arrays import key_impl
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 _THREEFRY_WORDS = 2  # of a key of JAX's default implementation
-_DECLARED = "declared"  # in `run.json`, digests of tasks that are not this package's
+# In `run.json`:
+_TASKS = "tasks"  # the names that a suite stood for when the run began
+_DECLARED = "declared"  # digests of tasks that are not this package's
+
+
+class RunTasks(NamedTuple):
+    """Tasks of a run, which suites and names stand for when it begins."""
+
+    names: tuple[str, ...] = ()  # in the order of their heads; empty for runs of before they were written
+    declared: Mapping[str, str] = MappingProxyType({})  # digests of those that are not this package's
+
+
+_UNKNOWN = RunTasks()
 
 
 class Run(NamedTuple):
@@ -29,7 +42,7 @@ class Run(NamedTuple):
     config: TrainConfig
     key: list[int]  # the words of the random key that it began with
     key_impl: str  # its implementation, as `jax.random.key` takes it
-    declared: dict[str, str]  # digests of the tasks that are not this package's, when it began
+    tasks: RunTasks  # when it began
 
 
 def open_run(
@@ -37,24 +50,24 @@ def open_run(
     config: TrainConfig,
     key: Key[Array, ""],
     facts: dict[str, Any],
-    declared: dict[str, str] | None = None,
+    tasks: RunTasks = _UNKNOWN,
 ) -> None:
     """Begin a run in a folder, or see that the folder holds this very run.
 
-    A task of one's own that is declared otherwise than when the run began is warned of.
+    A task of one's own that is declared otherwise than when the run began is warned of; other tasks, of a suite that
+    has changed, are another run.
 
     Args:
         folder: made if it does not exist.
         config: what is trained.
         key: starts the run's only random stream.
         facts: for the reader, such as device and versions.
-        declared: digests of tasks that are not this package's.
+        tasks: what the configuration's tasks stand for now.
 
     Raises:
         CheckpointError: if the folder holds another run, or something else.
     """
     file = folder / RUN_FILE
-    declared = declared or {}
     if file.exists():
         stored = read_run(folder)
         changed = differences(stored.config, config)
@@ -62,14 +75,23 @@ def open_run(
             changed.append(f"random key of {stored.key_impl}, now of {key_impl(key)}")
         elif stored.key != key_words(key):
             changed.append(f"random key {stored.key}, now {key_words(key)}")
+        if not changed and (other := other_tasks(stored, tasks.names)):
+            changed.append(other)
         if changed:
             raise CheckpointError(f"{folder} holds another run: {'; '.join(changed)}. Name another folder.")
-        _warn_of_declarations(stored.declared, declared)
+        _warn_of_declarations(stored.tasks.declared, tasks.declared)
         return
     if folder.exists() and any(path not in (_partial(folder), folder / LOCK_FILE) for path in folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty and holds no training run ({RUN_FILE} is missing)")
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, config, key, {**facts, _DECLARED: declared})
+    _write(folder, config, key, facts, tasks)
+
+
+def other_tasks(run: Run, names: Sequence[str]) -> str | None:
+    """Difference, in words, between the tasks of a run when it began and now; None where there is none, or unknown."""
+    if not names or not run.tasks.names or tuple(names) == run.tasks.names:
+        return None
+    return f"tasks {', '.join(run.tasks.names)}, now {', '.join(names)}"
 
 
 def note_start(
@@ -77,7 +99,7 @@ def note_start(
     config: TrainConfig,
     key: Key[Array, ""],
     facts: dict[str, Any],
-    declared: dict[str, str],
+    tasks: RunTasks,
 ) -> None:
     """Note how long and how often a run that was opened goes on, and with which device and versions.
 
@@ -86,13 +108,15 @@ def note_start(
         config: what is trained.
         key: starts the run's only random stream.
         facts: for the reader.
-        declared: digests of tasks that are not this package's; those with which the run began stay.
+        tasks: what the configuration's tasks stand for; the declarations with which the run began stay.
     """
-    _write(folder, config, key, {**facts, _DECLARED: declared | read_run(folder).declared})
+    began_with = read_run(folder).tasks.declared
+    _write(folder, config, key, facts, tasks._replace(declared={**tasks.declared, **began_with}))
 
 
-def _write(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict[str, Any]) -> None:
+def _write(folder: Path, config: TrainConfig, key: Key[Array, ""], facts: dict[str, Any], tasks: RunTasks) -> None:
     content = {"config": as_json(config), "key": key_words(key), "key_impl": key_impl(key), **facts}
+    content |= {_TASKS: tasks.names, _DECLARED: dict(tasks.declared)}
     partial = _partial(folder)
     partial.write_text(json.dumps(content | {"digest": _digest_of_json(content)}, indent=1) + "\n")
     partial.replace(folder / RUN_FILE)
@@ -127,7 +151,7 @@ def read_run(folder: Path) -> Run:
         config, key = from_json(data["config"]), [int(word) for word in data["key"]]
         # Runs of before `key_impl` was written have JAX's own, or that of the other length.
         impl = str(data.get("key_impl") or ("threefry2x32" if len(key) == _THREEFRY_WORDS else "rbg"))
-        return Run(config, key, impl, dict(data.get(_DECLARED, {})))
+        return Run(config, key, impl, RunTasks(tuple(data.get(_TASKS, ())), dict(data.get(_DECLARED, {}))))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file} is broken or of another version: {first_line(error)}") from error
 

@@ -20,11 +20,11 @@ from mjx_metaworld.episodes import EpisodeStats, no_episodes
 from mjx_metaworld.training.algorithm import (
     Algorithm,
     TrainingEnv,
-    check_finite,
     check_not_negative,
     check_positive,
     check_shares,
     check_widths,
+    plain_fields,
 )
 from mjx_metaworld.training.devices import gather
 from mjx_metaworld.training.episodes import follow, spread_starts
@@ -79,7 +79,7 @@ class SACConfig:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         check_positive(self, "num_envs", "horizon", "episode_steps", "updates_per_step", "batch_per_task")
         check_positive(self, "replay_size", "learning_rate", "initial_temperature", "max_grad_norm")
         check_shares(self, "gamma", "polyak")

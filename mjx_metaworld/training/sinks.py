@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +30,39 @@ class Sink(Protocol):
 
 
 MakeSink = Callable[[Path, TrainConfig], Sink]  # of a run's folder, which exists, and its configuration
+
+
+class SinkError(RuntimeError):
+    """A sink of the user's cannot be made or takes no figures, for want of its server, say."""
+
+
+def open_sinks(makers: Iterable[MakeSink], folder: Path, config: TrainConfig) -> list[Sink]:
+    """The sinks of a run, in order.
+
+    Raises:
+        SinkError: if one cannot reach or write what it needs.
+    """
+    with _told_apart("a sink could not be made"):
+        return [make(folder, config) for make in makers]
+
+
+def write_to(sink: Sink, kind: str, progress: Progress, figures: Mapping[str, float]) -> None:
+    """Hand figures to a sink of the user's.
+
+    Raises:
+        SinkError: if it cannot reach or write what it needs.
+    """
+    with _told_apart(f"the sink {type(sink).__name__} takes no figures"):
+        sink.write(kind, progress, figures)
+
+
+@contextlib.contextmanager
+def _told_apart(trouble: str) -> Iterator[None]:
+    """An operating system's error, such as a server's that is down, as one that is not of the run's folder."""
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"{trouble}: {error}") from error
 
 
 class TensorBoard:

@@ -18,6 +18,7 @@ from mjx_metaworld.build.identity import declarations
 from mjx_metaworld.build.machine import describe_machine, versions
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeStats
+from mjx_metaworld.inputs.keys import one_key
 from mjx_metaworld.physics.config import PhysicsConfig, changed_fields
 from mjx_metaworld.processes.cache import digest_of
 from mjx_metaworld.processes.hosts import LostError, any_process, exchange, from_leader, is_leader, is_loss
@@ -33,6 +34,7 @@ from mjx_metaworld.training.config import (
     algorithm_name,
     as_json,
     differences,
+    tasks_text,
     trial_episodes_of,
 )
 from mjx_metaworld.training.devices import own_part
@@ -43,14 +45,16 @@ from mjx_metaworld.training.recurrent import RecurrentPolicy
 from mjx_metaworld.training.run_folder import (
     LOCK_FILE,
     RUN_FILE,
+    RunTasks,
     find_checkpoint,
     key_words,
     note_start,
     open_run,
+    other_tasks,
     read_run,
 )
 from mjx_metaworld.training.shared_checkpoints import SharedCheckpoints
-from mjx_metaworld.training.sinks import MakeSink, Sink
+from mjx_metaworld.training.sinks import MakeSink, Sink, SinkError, open_sinks
 from mjx_metaworld.training.state_arrays import key_impl
 from mjx_metaworld.training.trial_evaluation import TrialLength, make_trial_evaluator
 from mjx_metaworld.types import Policy
@@ -76,7 +80,7 @@ class Trained(NamedTuple):
 def train(
     config: TrainConfig,
     key: Key[Array, ""],
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     console: Console | None = None,
     devices: Sequence[Device] | None = None,
     *,
@@ -104,9 +108,11 @@ def train(
         ValueError: for unknown tasks, a batch too small for them, or one that the devices do not divide; if connected
             processes differ in what to train, or one of them has none of the devices.
         CheckpointError: if the folder holds another run, a broken checkpoint, or something else, or cannot be written.
+        TypeError: if `key` is not one random key.
         LockedError: if another process trains in the folder.
         LeaderError: in the other processes, if the first raises one of these of the folder.
         DivergedError: if networks or statistics are no longer finite.
+        SinkError: if a sink cannot reach or write what it needs.
         LostError: if another process has ended without the others.
         KeyboardInterrupt: after SIGINT or SIGTERM (as `Terminated`), when the iteration is done and saved.
         ImportError: if the extra `train` is not installed.
@@ -114,6 +120,7 @@ def train(
     began = time.perf_counter()
     console = console if console is not None and is_leader() else Console(quiet=True)
     devices = _devices_of_all(devices)
+    key = one_key(key)
     _check_alike(config, key)
     folder = Path(from_leader(lambda: str(folder or run_folder(config, key))))
     with termination(), contextlib.ExitStack() as held:
@@ -128,16 +135,16 @@ def train(
         def hold() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(folder, folder / LOCK_FILE))
-            open_run(folder, config, key, _facts(devices), declarations(env.tasks))
+            open_run(folder, config, key, _facts(devices), _run_tasks(env))
 
         from_leader(hold)
         checkpoints = Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)
         try:
             made: list[Sink] = []
-            from_leader(lambda: made.extend(make_sink(folder, config) for make_sink in sinks))
+            from_leader(lambda: made.extend(open_sinks(sinks, folder, config)))
             for sink in made:
                 held.callback(sink.close)
-            noted = functools.partial(note_start, folder, config, key, _facts(devices), declarations(env.tasks))
+            noted = functools.partial(note_start, folder, config, key, _facts(devices), _run_tasks(env))
             state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made, noted)
         except KeyboardInterrupt:
             console.print(_going_on(folder, checkpoints.newest(), algorithm, again), **_LAST_LINE)
@@ -145,6 +152,8 @@ def train(
         except OSError as error:  # a full disk, say
             going_on = _going_on(folder, checkpoints.newest(), algorithm, again)
             raise CheckpointError(f"{folder} cannot be written: {error}. {going_on}") from error
+        except SinkError as error:
+            raise SinkError(f"{error}. {_going_on(folder, checkpoints.newest(), algorithm, again)}") from error
         except Exception as error:
             if not is_loss(error):
                 raise
@@ -217,6 +226,10 @@ def _devices_of_all(devices: Sequence[Device] | None) -> Sequence[Device] | None
     return devices
 
 
+def _run_tasks(env: MetaWorldEnv) -> RunTasks:
+    return RunTasks(tuple(spec.name for spec in env.tasks), declarations(env.tasks))
+
+
 def _check_alike(config: TrainConfig, key: Key[Array, ""]) -> None:
     """Check that all processes are to train the same.
 
@@ -276,7 +289,7 @@ def run_folder(config: TrainConfig, key: Key[Array, ""]) -> Path:
     return folder.with_name(f"{folder.name}-{shaping[:6]}")
 
 
-def load(path: Path, physics: PhysicsConfig | None = None) -> Trained:
+def load(path: Path | str, physics: PhysicsConfig | None = None) -> Trained:
     """A checkpoint of a run.
 
     Args:
@@ -285,17 +298,19 @@ def load(path: Path, physics: PhysicsConfig | None = None) -> Trained:
         physics: accuracy of its environment; the run's own when None.
 
     Raises:
-        CheckpointError: if the path is of no run, the checkpoint is not there or broken, or the run draws by a function
-            of a module that is not imported yet.
+        CheckpointError: if the path is of no run, the checkpoint is not there or broken, its suite has other tasks by
+            now, or the run draws by a function of a module that is not imported yet.
         ImportError: if the extra `train` is not installed.
     """
-    place = find_checkpoint(path)
+    place = find_checkpoint(Path(path))
     if not (place.run / place.kind).is_dir():
         raise CheckpointError(f"{path} holds no checkpoint yet")
-    config = read_run(place.run).config
-    if physics is not None:
-        config = dataclasses.replace(config, physics=physics)
+    run = read_run(place.run)
+    config = run.config if physics is None else dataclasses.replace(run.config, physics=physics)
     _import_nothing(place.run, config)
+    other = other_tasks(run, [spec.name for spec in resolve(config.tasks)])
+    if other is not None:
+        raise CheckpointError(f"the run in {place.run} has {other}: {tasks_text(config)} is another suite here")
     env, algorithm = build(config)
     checkpoints = Checkpoints(place.run, place.kind)
     init = algorithm.init if place.kind == CHECKPOINTS else lambda key: policy_part(algorithm.init(key))

@@ -25,12 +25,13 @@ from support.training_probes import Silent, assert_bitwise_equal, probe_learner,
 from mjx_metaworld.cli import train as command
 from mjx_metaworld.processes.locks import LockedError, exclusive
 from mjx_metaworld.processes.signals import Terminated
-from mjx_metaworld.suites import resolve
-from mjx_metaworld.training import TrainConfig, load, train
+from mjx_metaworld.suites import register_suite, resolve
+from mjx_metaworld.tasks.registry import find_task
+from mjx_metaworld.training import SinkError, TrainConfig, load, plot_success, train
 from mjx_metaworld.training import train as train_function
 from mjx_metaworld.training.checkpoint import CheckpointError, Checkpoints, Progress
 from mjx_metaworld.training.ppo import PPOConfig
-from mjx_metaworld.training.run_folder import LOCK_FILE, note_start, open_run, read_run
+from mjx_metaworld.training.run_folder import LOCK_FILE, RunTasks, note_start, open_run, read_run
 from mjx_metaworld.training.sac import SACConfig
 from mjx_metaworld.training.train import run_folder
 
@@ -153,14 +154,91 @@ def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tmp_path):
 
 
 def test_a_task_that_is_declared_otherwise_is_warned_of(tmp_path):
-    key, declared = jax.random.key(0), {"own-task (Python 3.11)": "a digest"}
-    open_run(tmp_path, TINY, key, {}, declared)
+    key = jax.random.key(0)
+
+    def open_again(declared: dict[str, str]) -> None:
+        open_run(tmp_path, TINY, key, {}, RunTasks(declared=declared))
+
+    open_again({"own-task (Python 3.11)": "a digest"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        open_run(tmp_path, TINY, key, {}, declared)
-        open_run(tmp_path, TINY, key, {}, {"own-task (Python 3.12)": "another"})  # whose functions are compiled anew
+        open_again({"own-task (Python 3.11)": "a digest"})
+        open_again({"own-task (Python 3.12)": "another"})  # whose functions are compiled anew
     with pytest.warns(UserWarning, match=r"own-task .*: the task or its scene is another one than when this run began"):
-        open_run(tmp_path, TINY, key, {}, {"own-task (Python 3.11)": "another"})
+        open_again({"own-task (Python 3.11)": "another"})
+
+
+def test_a_suite_that_has_other_tasks_by_now_is_another_run(tmp_path, scratch_registry):
+    suite = dataclasses.replace(TINY, tasks="mine")
+    register_suite("mine", ["reach-v3"])
+    trained = train(suite, jax.random.key(0), tmp_path)
+    register_suite("mine", ["drawer-open-v3"])
+    longer = dataclasses.replace(suite, env_steps=2 * TINY.env_steps)
+    with pytest.raises(CheckpointError, match="holds another run: tasks reach-v3, now drawer-open-v3"):
+        train(longer, jax.random.key(0), tmp_path)
+    with pytest.raises(CheckpointError, match="has tasks reach-v3, now drawer-open-v3: mine is another suite here"):
+        load(tmp_path)
+    register_suite("mine", ["reach-v3"])
+    assert train(longer, jax.random.key(0), tmp_path).progress.env_steps > trained.progress.env_steps
+
+
+def test_lists_and_numbers_of_numpy_are_the_run_that_they_began(tmp_path):
+    """As scripts and sweeps give them; written down they are tuples and Python's numbers."""
+    ppo = dataclasses.replace(TINY.algorithm, hidden=[8], learning_rate=np.float64(1e-3), clip=1)
+    given = dataclasses.replace(TINY, tasks=["reach-v3"], env_steps=np.int64(TINY.env_steps), algorithm=ppo)
+    key = jax.random.key(0)
+    open_run(tmp_path, given, key, {})
+    open_run(tmp_path, dataclasses.replace(given, env_steps=np.int32(7)), key, {})
+    assert read_run(tmp_path).config == given
+    assert type(given.algorithm.clip) is float
+    assert dataclasses.replace(TINY, tasks=find_task("reach-v3"), physics=None).tasks == ("reach-v3",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("eval_goals", 2.0, "eval_goals must be an integer, got 2.0"),
+        ("env_steps", True, "env_steps must be an integer, got True"),
+        ("stop_at_success", float("nan"), "stop_at_success must be a finite number, got nan"),
+        ("tasks", dataclasses.replace(find_task("reach-v3"), name="reach-of-mine"), "declare reach-of-mine with @task"),
+    ],
+)
+def test_fields_of_other_types_are_refused_by_name(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **{name: value})
+
+
+@pytest.mark.parametrize("broken", ["make", "write"])
+def test_a_sinks_server_that_is_down_is_not_the_folders_fault(tmp_path, broken):
+    class Tracker:
+        def write(self, kind, progress, figures):
+            raise ConnectionError("tracking server refused the connection")
+
+        def close(self):
+            pass
+
+    def make(folder, config):
+        if broken == "make":
+            raise ConnectionError("tracking server refused the connection")
+        return Tracker()
+
+    said = "a sink could not be made" if broken == "make" else "the sink Tracker takes no figures"
+    with pytest.raises(SinkError, match=rf"{said}: tracking server refused the connection\. Ended"):
+        train(TINY, jax.random.key(0), tmp_path, sinks=[make])
+
+
+def test_folders_are_named_by_texts_too(tmp_path):
+    folder = str(tmp_path / "run")
+    train(TINY, jax.random.key(0), folder)
+    assert load(folder).progress.env_steps == TINY.env_steps
+    plot_success([folder], str(tmp_path / "curve.png"))
+    assert (tmp_path / "curve.png").exists()
+
+
+@pytest.mark.parametrize("key", [0, np.zeros(2), jax.random.split(jax.random.key(0), 3)])
+def test_what_is_not_one_key_is_refused(tmp_path, key):
+    with pytest.raises(TypeError, match=r"key must be (a random key|one random key, got \(3,\))"):
+        train(TINY, key, tmp_path)
 
 
 # --- checkpoints ---
@@ -226,14 +304,14 @@ def test_each_run_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch):
 
 def test_a_run_notes_what_it_goes_on_with_once_it_does(tmp_path):
     key, longer = jax.random.key(0), dataclasses.replace(TINY, env_steps=2 * TINY.env_steps)
-    open_run(tmp_path, TINY, key, {"device": "one"}, {"own-task": "a digest"})
+    open_run(tmp_path, TINY, key, {"device": "one"}, RunTasks(("reach-v3",), {"own-task": "a digest"}))
     began = (tmp_path / "run.json").read_text()
-    open_run(tmp_path, longer, key, {"device": "another"}, {})
+    open_run(tmp_path, longer, key, {"device": "another"})
     assert (tmp_path / "run.json").read_text() == began
-    note_start(tmp_path, longer, key, {"device": "another"}, {"own-task-2": "another digest"})
+    note_start(tmp_path, longer, key, {"device": "another"}, RunTasks(("reach-v3",), {"own-task-2": "another digest"}))
     run = read_run(tmp_path)
     assert (run.config, json.loads((tmp_path / "run.json").read_text())["device"]) == (longer, "another")
-    assert run.declared == {"own-task": "a digest", "own-task-2": "another digest"}
+    assert run.tasks == (("reach-v3",), {"own-task": "a digest", "own-task-2": "another digest"})
 
 
 def test_the_folder_of_many_tasks_has_a_name_that_a_file_system_takes(tmp_path, monkeypatch):

@@ -90,7 +90,12 @@ def kernel_operation(
         return jax.jit(functools.partial(primitive.bind, **params))
 
     primitive.def_abstract_eval(abstract)
-    primitive.def_impl(lambda *operands, **params: compiled(**params)(*operands))
+
+    def eagerly(*operands: Array, **params: Any) -> list[Array]:
+        with jax.disable_jit(False):  # under which the compiled call would bind, and come here again
+            return compiled(**params)(*operands)
+
+    primitive.def_impl(eagerly)
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(program, multiple_results=True))
     mlir.register_lowering(primitive, mlir.lower_fun(call, multiple_results=True), platform="cpu")
