@@ -11,11 +11,13 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from mjx_metaworld.inputs.keys import PRNGKey
-from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.checks import check_integer, check_offers
+from mjx_metaworld.processes.exportable import exportable
 from mjx_metaworld.types import State, Transition
-from mjx_metaworld.vector import VectorEnv, select_envs
+from mjx_metaworld.vector import VectorEnv, check_batch, select_envs
 
 
+@exportable
 class Trials(struct.PyTreeNode):
     """Lanes in the midst of their trials."""
 
@@ -40,7 +42,11 @@ def begin_trials(vector_env: VectorEnv, key: PRNGKey) -> Trials:
     Args:
         vector_env: the environments.
         key: the only source of randomness.
+
+    Raises:
+        TypeError: if `vector_env` is no batch, or `key` no key.
     """
+    check_batch(vector_env)
     state = vector_env.reset(key)
     count = jnp.zeros(vector_env.num_envs, jnp.int32)
     # The key that drew these goals is not in their states: that of a first restart is.
@@ -66,7 +72,9 @@ def step_trials(
 
     Raises:
         ValueError: if `episodes` is no positive integer.
+        TypeError: if `trials` are none.
     """
+    check_offers("trials", trials, "what mw.begin_trials or the step before gave", "goal_key", "episode")
     last = trials.episode >= check_integer("episodes", episodes) - 1
     keys = trials.state.episode.next_key
     ready = _with_keys(trials.state, select_envs(last, keys, trials.goal_key))

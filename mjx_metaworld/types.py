@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.physics.model import PhysicsState
+from mjx_metaworld.processes.exportable import exportable
 from mjx_metaworld.processes.forks import check_threads, without_threads
 
 CONTROL_RATE = 80  # control steps in a second of simulated time
@@ -26,6 +27,7 @@ StochasticPolicy: TypeAlias = Callable[
 ]
 
 
+@exportable
 class Metrics(struct.PyTreeNode):
     """The reference's seven `info` entries, field for field."""
 
@@ -38,6 +40,7 @@ class Metrics(struct.PyTreeNode):
     unscaled_reward: Float[Array, ""]
 
 
+@exportable
 class Episode(struct.PyTreeNode):
     """Constants of an episode, fixed at reset, and the little that it accumulates."""
 
@@ -55,6 +58,7 @@ class Episode(struct.PyTreeNode):
     key_impl: str = struct.field(pytree_node=False, default="threefry2x32")
 
 
+@exportable
 class State(struct.PyTreeNode):
     """One environment between two control steps. All leaves are arrays of numbers, which NumPy can hold."""
 
@@ -72,6 +76,7 @@ class State(struct.PyTreeNode):
     randomised: Any = None  # the episode's parameters, a `Randomised`; None, which has no leaves, without `randomise`
 
 
+@exportable
 class Transition(struct.PyTreeNode):
     """One step of a vector environment; `next_obs` is the true successor, also at an episode's end."""
 

@@ -17,7 +17,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.env.restart import restart, step_and_restart
 from mjx_metaworld.inputs.checks import check_goal_shape, known_task
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
-from mjx_metaworld.physics.checks import check_boolean, check_integer
+from mjx_metaworld.physics.checks import check_boolean, check_integer, check_offers
 from mjx_metaworld.physics.copies import EqualCopies, shared_method
 from mjx_metaworld.processes.exports import tells_identity
 from mjx_metaworld.processes.forks import check_threads
@@ -48,6 +48,7 @@ class VectorEnv(EqualCopies):
     Raises:
         ValueError: if `num_envs` is not a positive integer or not a multiple of the number of devices, if a device is
             named twice or none is, or if `resample_task` is no boolean.
+        TypeError: if `env` is no environment, or `devices` are none.
     """
 
     _options = ("env", "num_envs", "resample_task", "sharding")
@@ -60,6 +61,7 @@ class VectorEnv(EqualCopies):
         resample_task: bool = True,
         devices: Sequence[Device] | None = None,
     ) -> None:
+        check_offers("env", env, "an environment, as mw.make makes one", "reset", "step", "tasks")
         num_envs = check_integer("num_envs", num_envs)
         self.env = env
         self.num_envs = num_envs
@@ -212,6 +214,8 @@ def _compiled_reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
 
 
 def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
+    for device in devices:
+        check_offers("an entry of devices", device, "a device, as of jax.devices()", "platform", "id")
     if not devices or len(set(devices)) != len(devices):
         raise ValueError(f"devices must name at least one device, and none twice, got {list(devices)}")
     if num_envs % len(devices):
@@ -219,6 +223,15 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
         count = f"{len(devices)} of {processes} processes" if processes > 1 else f"{len(devices)}"
         raise ValueError(f"num_envs must be a multiple of the number of devices, {count}, got {num_envs}")
     return NamedSharding(Mesh(np.asarray(devices), (LANE_AXIS,)), PartitionSpec(LANE_AXIS))
+
+
+def check_batch(vector_env: VectorEnv) -> None:
+    """Refuse what is no batch, such as a single environment.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    check_offers("vector_env", vector_env, "a batch, as mw.VectorEnv(env, num_envs) makes one", "num_envs", "step")
 
 
 class Rollout(NamedTuple):
@@ -230,6 +243,7 @@ class Rollout(NamedTuple):
     extras: Any  # what the policy gave beside its actions, with a leading axis of steps
 
 
+_OF_A_CARRIER = 3  # results: action, carry, extras
 _NOTHING: Any = object()  # where no carry is given, which may be None
 
 
@@ -287,9 +301,10 @@ def rollout(
 
     Raises:
         ValueError: if the policy is to see and the environment has no `pixels`, or if `num_steps` is no integer >= 0.
-        TypeError: if `key` is no key.
+        TypeError: if `key` is no key, `vector_env` no batch, or what the policy gives not as said above.
     """
     check_threads("mw.rollout")
+    check_batch(vector_env)
     as_typed(key)  # raises where it is none
     num_steps = check_integer("num_steps", num_steps, 0)
     if sees and vector_env.env.pixels is None:
@@ -305,14 +320,21 @@ def rollout(
 
     def body(state, step_key):
         seen = (state.obs, state.pixels) if sees else (state.obs,)
-        return vector_env.step(state, policy(*seen, step_key))
+        action = policy(*seen, step_key)
+        if isinstance(action, tuple):
+            raise TypeError(f"a policy without carry gives an action alone, got a tuple of {len(action)}")
+        return vector_env.step(state, action)
 
     return jax.lax.scan(body, state, step_keys)
 
 
 def _rollout_carrying(vector_env: VectorEnv, policy: Callable[..., Any], keys: Array, state: State, carry: Any) -> Any:
     def body(now: tuple[State, Any], step_key: Array) -> tuple[tuple[State, Any], tuple[Transition, Any]]:
-        action, carry, extras = policy(*now, step_key)
+        given = policy(*now, step_key)
+        if not isinstance(given, tuple) or len(given) != _OF_A_CARRIER:
+            got = f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__
+            raise TypeError(f"a policy with carry gives (action, carry, extras), got {got}")
+        action, carry, extras = given
         state, transition = vector_env.step(now[0], action)
         return (state, carry), (transition, extras)
 

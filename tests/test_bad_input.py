@@ -239,6 +239,30 @@ def test_other_numbers_of_lanes_are_refused(vector_env, state):
             vector_env.restart(state, done)
 
 
+def test_what_is_no_environment_or_batch_is_refused(env, vector_env, state):
+    key = jax.random.key(0)
+    calls = [
+        (lambda: mw.VectorEnv("reach-v3", 2), "env must be an environment.*got 'reach-v3'"),
+        (lambda: mw.VectorEnv(env, 2, devices="cpu"), "an entry of devices must be a device.*got 'c'"),
+        (lambda: mw.expert("reach-v3"), "env must be an environment.*got 'reach-v3'"),
+        (lambda: mw.rollout(env, lambda obs, key: obs[:4], key, 3), "vector_env must be a batch.*got MetaWorldEnv"),
+        (lambda: mw.begin_trials(env, key), "vector_env must be a batch.*got MetaWorldEnv"),
+        (lambda: mw.step_trials(vector_env, state, ZERO, 2), "trials must be what mw.begin_trials.*got State"),
+        (lambda: jax.jit(lambda state: mw.render(env, state))(state), "mw.render draws on the host.*mw.camera"),
+    ]
+    for call, message in calls:
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+def test_policies_that_give_too_much_or_too_little_are_told_so(vector_env):
+    key = jax.random.key(0)
+    with pytest.raises(TypeError, match="without carry gives an action alone, got a tuple of 2"):
+        mw.rollout(vector_env, lambda obs, key: (ZERO, None), key, 3)
+    with pytest.raises(TypeError, match=r"with carry gives \(action, carry, extras\), got a tuple of 2"):
+        mw.rollout(vector_env, lambda state, carry, key: (ZERO, carry), key, 3, carry=None)
+
+
 def test_an_action_that_is_not_finite_is_flagged_and_goes_on(step, state):
     after, transition = step(state, ZERO.at[1, 0].set(jnp.inf).at[3].set(jnp.nan))
     expected, _ = step(state, ZERO)

@@ -12,6 +12,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 import mjx_metaworld as mw
+from mjx_metaworld import randomise as r
+from mjx_metaworld.rendering.camera import Views
 from mjx_metaworld.testing import KinematicEngine
 from mjx_metaworld.vector import reset_to_goals
 
@@ -200,3 +202,17 @@ def test_what_a_reset_was_given_is_not_donated_with_it(reach):
     given = (jnp.int32(0), jnp.full(env.rand_vec_size, 0.1), jax.random.PRNGKey(1))
     assert_donatable(env.reset_to(*given))
     assert not any(x.is_deleted() for x in given)
+
+
+def test_a_function_of_states_is_exported_to_a_file():
+    """With all that a state may hold; read again, it takes and gives the same structs."""
+    signals = (r.action_delay(0, 2), r.action_noise(0.0, 0.1), r.action_repeat(1, 2), r.observation_noise(0.0, 0.01))
+    terms = (r.friction(0.5, 1.5), *signals)
+    lanes = mw.VectorEnv(mw.make("reach-v3", engine=KinematicEngine, randomise=terms), 2)
+    trials = jax.eval_shape(lambda key: mw.begin_trials(lanes, key), jax.random.key(0))
+    _, transition = jax.eval_shape(lanes.step, trials.state, jnp.zeros((2, 4)))
+    given = (trials, transition, Views(jnp.zeros(3, jnp.uint8), jnp.zeros(2), jnp.zeros(2, jnp.int32)))
+    file = jax.export.export(jax.jit(lambda *structs: structs))(*given).serialize()
+    read = jax.export.deserialize(file)
+    assert read.out_tree == jax.tree.structure(given)
+    assert read.in_tree == jax.tree.structure((given, {}))

@@ -15,6 +15,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.experts import fixtures, puck, tools
 from mjx_metaworld.experts.common import POLICIES
 from mjx_metaworld.observation import OBSERVATION
+from mjx_metaworld.physics.checks import check_offers
 from mjx_metaworld.processes.forks import check_threads
 from mjx_metaworld.tasks.registry import registered
 from mjx_metaworld.tasks.spec import Script, TaskSpec
@@ -53,7 +54,9 @@ def expert(env: MetaWorldEnv) -> Policy:
 
     Raises:
         ValueError: if the environment hides the goal, or a task has no expert.
+        TypeError: if `env` is no environment.
     """
+    check_offers("env", env, "an environment, as mw.make makes one", "goal_observable", "tasks")
     if not env.goal_observable:
         raise ValueError("the scripted policies need an environment with goal_observable=True")
     return expert_policy(env.tasks)

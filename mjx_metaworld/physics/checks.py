@@ -57,6 +57,23 @@ def check_boolean(name: str, value: object) -> bool:
     raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
+def check_offers(name: str, value: object, kind: str, *attributes: str) -> None:
+    """Check by its attributes that an argument is of a kind, which wrappers of a user's own may be, too.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the caller gave.
+        kind: what it has to be, for the message.
+        attributes: what anything of this kind has.
+
+    Raises:
+        TypeError: if it lacks one of them.
+    """
+    if not all(hasattr(value, attribute) for attribute in attributes):
+        got = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+        raise TypeError(f"{name} must be {kind}, got {got}")
+
+
 def as_numbers(value: object) -> tuple[float, ...] | None:
     """A sequence of finite numbers, such as an array of one axis, as Python's floats; None of all else."""
     try:

@@ -13,8 +13,10 @@ from jaxtyping import Array
 from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.collision.weights import ContactFactors
 from mjx_metaworld.physics.model import FREE_DOFS, PART_DOFS, ROBOT_DOFS, Arm, Scene
+from mjx_metaworld.processes.exportable import exportable
 
 
+@exportable
 class Dynamics(struct.PyTreeNode):
     """Physical parameters of one lane, as edits of the MuJoCo model; None is as the scene has it.
 

@@ -26,6 +26,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array
 
+from mjx_metaworld.processes.exportable import exportable
+
 NQ = 19
 NV = 18
 NUM_BODIES = 14
@@ -165,6 +167,7 @@ class Scene(struct.PyTreeNode):
     servo_gain: Array | None = None  # (2,) factors of the robot's gain and bias
 
 
+@exportable
 class PhysicsState(struct.PyTreeNode):
     """All that must be carried from step to step."""
 

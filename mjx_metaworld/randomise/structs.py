@@ -10,8 +10,10 @@ from jaxtyping import Array, Float, Int, UInt
 
 from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.physics.model import FREE_DOFS, NV, PART_DOFS, ROBOT_DOFS, Arm, Scene
+from mjx_metaworld.processes.exportable import exportable
 
 
+@exportable
 class Noise(struct.PyTreeNode):
     """Gaussian noise that is new in every step, by a key of the episode and the number of the step."""
 
@@ -20,6 +22,7 @@ class Noise(struct.PyTreeNode):
     key_impl: str = struct.field(pytree_node=False, default="threefry2x32")
 
 
+@exportable
 class Delay(struct.PyTreeNode):
     """Actions on their way to the robot."""
 
@@ -27,6 +30,7 @@ class Delay(struct.PyTreeNode):
     pending: Float[Array, "longest 4"]  # the last actions, newest first; at rest when an episode begins
 
 
+@exportable
 class Repeat(struct.PyTreeNode):
     """Hold of an action for some control steps, as by a controller of a lower rate."""
 
@@ -34,6 +38,7 @@ class Repeat(struct.PyTreeNode):
     held: Float[Array, "4"]
 
 
+@exportable
 class Randomised(struct.PyTreeNode):
     """Parameters of an episode; None is what no term draws, and has no leaves."""
 

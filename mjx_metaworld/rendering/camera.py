@@ -21,6 +21,7 @@ from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import WORLD
 from mjx_metaworld.physics.operation import batched
+from mjx_metaworld.processes.exportable import exportable
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering.marks import goal_mark
 from mjx_metaworld.rendering.render import CAMERAS, check_picture, check_place
@@ -40,6 +41,7 @@ from mjx_metaworld.types import State
 Segmentation = Literal["geom", "body"]
 
 
+@exportable
 class Views(struct.PyTreeNode):
     """Everything that a camera tells of one environment; with several cameras each leaf has a leading axis of them."""
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import jax
 import mujoco
 import numpy as np
+from jax.core import Tracer
 
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.checks import known_task
@@ -87,7 +88,7 @@ def render(
     Raises:
         ValueError: for an unknown camera or backend, a size outside 1 .. 4096, a bad number of threads or place of the
             camera, a place of the free camera, `zbuffer` without `depth`, or a state of a task that there is not.
-        TypeError: if `state` is no State; a Transition, say, does not hold the physics.
+        TypeError: if `state` is no State (a Transition, say, does not hold the physics), or is being traced.
         RuntimeError: if the backend that was asked for cannot draw here; the message names the missing library.
         ForkError: in a process forked from one that has drawn by OpenGL, or one where JAX had begun to work, if the
             state cannot be read there; numpy arrays can.
@@ -200,6 +201,8 @@ def _progress_bar(count: int) -> Iterator[Callable[[], None]]:
 def _check(state: object, camera: str, width: int, height: int, num_threads: int | None) -> None:
     if not isinstance(state, State):
         raise TypeError(f"render draws a State (single, batched, or stacked over time), not a {type(state).__name__}")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(state)):
+        raise TypeError("mw.render draws on the host, and this state is being traced; within jax.jit mw.camera draws")
     check_picture(camera, width=width, height=height)
     if num_threads is not None:
         check_integer("num_threads", num_threads)
