@@ -273,6 +273,7 @@ def test_both_refuse():
     both_refuse(Exception, vector_strategy="threads")
     both_refuse(Exception, max_episode_steps=-1)
     both_refuse(Exception, max_episode_steps="9")
+    both_refuse(Exception, envs_list=TASKS, use_one_hot=True, env_id=5)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +289,7 @@ def test_both_refuse():
         ({"task_select": "best"}, "task_select must be one of random, pseudorandom, got 'best'"),
         ({"num_goals": 0}, "num_goals must be a positive integer, got 0"),
         ({"use_one_hot": True, "num_tasks": 1}, "one-hot ids must be below num_tasks, 1, got 1"),
+        ({"use_one_hot": True, "env_id": 5}, "env_id is for one task, got 5 in place of the 2 one-hot ids"),
         ({"seed": -1}, "seed must be an integer >= 0, got -1"),
     ],
 )

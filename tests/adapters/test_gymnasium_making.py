@@ -32,6 +32,7 @@ SEED = 3
         ({"camera_name": "sky"}, "camera_name must be one of topview, .*corner2.*, got 'sky'"),
         ({"width": 0}, "width must be an integer from 1 to 4096, got 0"),
         ({"max_episode_steps": 0}, "max_episode_steps must be a positive integer, got 0"),
+        ({"use_one_hot": True, "env_id": 5}, "env_id is for one task, got 5 in place of the 10 one-hot ids"),
         ({"vector_strategy": "threads"}, "vector_strategy must be sync or async, got 'threads'"),
     ],
 )

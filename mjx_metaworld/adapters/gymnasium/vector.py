@@ -22,7 +22,7 @@ from mjx_metaworld.adapters.gymnasium.normalization import (
     RewardNormalization,
     reward_normalizer,
 )
-from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors
+from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors, one_id
 from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
 from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.starts import Starts
@@ -91,7 +91,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
-            length or picture size, the text of no term, or a one-hot id beyond `num_tasks`.
+            length or picture size, the text of no term, a one-hot id beyond `num_tasks`, or one `env_id` for several
+            tasks.
         TypeError: for `pixels` of another kind, or a term that is no function.
         ImportError, RuntimeError: if `pixels` cannot be drawn here, see `mw.camera`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
@@ -146,11 +147,10 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.render_mode = render_mode
 
         self._rewards = reward_normalizer(reward_normalization_method, self.num_envs, reward_alpha)
-        one_hot = np.zeros((self.num_envs, 0))
-        if use_one_hot:
-            pairs = zip(self._lanes, self._task, strict=True)
-            ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
-            one_hot = one_hot_vectors(ids, len(names), num_tasks, env_id)
+        pairs = zip(self._lanes, self._task, strict=True)
+        ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
+        ids = ids if env_id is None else one_id(ids, env_id)
+        one_hot = one_hot_vectors(ids, len(names), num_tasks) if use_one_hot else np.zeros((self.num_envs, 0))
         self._observations = ObservationMaker(
             tasks,
             one_hot,
