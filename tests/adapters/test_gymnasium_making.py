@@ -41,6 +41,26 @@ def test_bad_arguments_are_refused(options, message):
         make_mt(**({"env_name": "MT10"} | options))
 
 
+@pytest.mark.parametrize("value", ["no", 1, None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "goal_observable",
+        "use_one_hot",
+        "recurrent_info_in_obs",
+        "normalize_reward_in_recurrent_info",
+        "normalize_observations",
+        "terminate_on_success",
+    ],
+)
+def test_a_boolean_option_is_a_boolean(name, value):
+    message = f"{name} must be True or False, got {value!r}"
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec("mjx-metaworld/reach-v3", num_envs=2, seed=SEED, **{name: value})
+    with pytest.raises(ValueError, match=message):
+        gym.make("mjx-metaworld/reach-v3", seed=SEED, **{name: value})
+
+
 def test_every_suite_and_task_is_registered():
     ids = {name.removeprefix("mjx-metaworld/") for name in gym.registry if name.startswith("mjx-metaworld/")}
     theirs = {name.removeprefix("Meta-World/") for name in gym.registry if name.startswith("Meta-World/")}

@@ -26,10 +26,10 @@ from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_
 from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
 from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.starts import Starts
-from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
+from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv, check_switch
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.physics.backend import Backend, execution_of
-from mjx_metaworld.physics.checks import as_integer, check_integer
+from mjx_metaworld.physics.checks import as_integer, check_boolean, check_integer
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads, without_threads
 from mjx_metaworld.randomise.drawing import Term, parameters
@@ -91,8 +91,8 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
-            length or picture size, the text of no term, a one-hot id beyond `num_tasks`, or one `env_id` for several
-            tasks.
+            length or picture size, the text of no term, a boolean option that is none, a one-hot id beyond
+            `num_tasks`, or one `env_id` for several tasks.
         TypeError: for `pixels` of another kind, or a term that is no function.
         ImportError, RuntimeError: if `pixels` cannot be drawn here, see `mw.camera`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
@@ -126,6 +126,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         physics: PhysicsConfig | None = None,
         backend: Backend | Execution = "auto",
     ) -> None:
+        goal_observable = check_boolean("goal_observable", goal_observable)
         self._pictures = Pictures(render_mode, camera_name, camera_id, width, height)
         self._autoreset = _autoreset_mode(autoreset_mode)
         self._max_episode_steps = check_integer(
@@ -150,14 +151,18 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         pairs = zip(self._lanes, self._task, strict=True)
         ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
         ids = ids if env_id is None else one_id(ids, env_id)
-        one_hot = one_hot_vectors(ids, len(names), num_tasks) if use_one_hot else np.zeros((self.num_envs, 0))
+        one_hot = np.zeros((self.num_envs, 0))
+        if check_boolean("use_one_hot", use_one_hot):
+            one_hot = one_hot_vectors(ids, len(names), num_tasks)
         self._observations = ObservationMaker(
             tasks,
             one_hot,
             goal_observable=goal_observable,
-            recurrent=recurrent_info_in_obs,
-            normalize_recurrent_reward=normalize_reward_in_recurrent_info,
-            normalize=normalize_observations,
+            recurrent=check_boolean("recurrent_info_in_obs", recurrent_info_in_obs),
+            normalize_recurrent_reward=check_boolean(
+                "normalize_reward_in_recurrent_info", normalize_reward_in_recurrent_info
+            ),
+            normalize=check_boolean("normalize_observations", normalize_observations),
         )
         seen, numbers = as_pixels(pixels), self._observations.space
         self._sight = None if seen is None else Sight(seen, self.num_envs, numbers)
@@ -322,7 +327,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         normalised, else those of rewards.
 
         Raises:
-            ValueError: for a list of the wrong length.
+            ValueError: for a list of the wrong length, or a switch that is neither True nor False.
             AttributeError: for another name.
         """
         if not isinstance(values, (list, tuple)):
@@ -332,8 +337,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if name in _STATISTICS:
             self._lane_statistics(name).assign(values)
             return
-        for lane, value in zip(self._lanes, values, strict=True):
-            lane.assign(name, value)
+        switches = [check_switch(name, value) for value in values]  # all of them, before any is set
+        for lane, on in zip(self._lanes, switches, strict=True):
+            setattr(lane, name, on)
 
     def _lane_statistics(self, name: str) -> LaneStatistics:
         owner = self._observations.normalizer if name == "obs_rms" else self._rewards
