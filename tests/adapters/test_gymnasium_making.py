@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -59,6 +61,15 @@ def test_a_boolean_option_is_a_boolean(name, value):
         gym.make_vec("mjx-metaworld/reach-v3", num_envs=2, seed=SEED, **{name: value})
     with pytest.raises(ValueError, match=message):
         gym.make("mjx-metaworld/reach-v3", seed=SEED, **{name: value})
+
+
+@pytest.mark.parametrize("wrong", [{"max_contacts": 16}, {}, 0])
+def test_physics_of_another_kind_are_refused(wrong):
+    message = re.escape(f"physics must be mw.PhysicsConfig(...) or None, got {wrong!r}")
+    with pytest.raises(TypeError, match=message):
+        gym.make_vec("mjx-metaworld/reach-v3", physics=wrong)
+    with pytest.raises(TypeError, match=message):
+        gym.make("mjx-metaworld/reach-v3", physics=wrong)
 
 
 def test_every_suite_and_task_is_registered():

@@ -28,6 +28,7 @@ from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.starts import Starts
 from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv, check_switch
 from mjx_metaworld.env import ACTION_SIZE
+from mjx_metaworld.inputs.checks import check_physics
 from mjx_metaworld.physics.backend import Backend, execution_of
 from mjx_metaworld.physics.checks import as_integer, check_boolean, check_integer
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
@@ -93,7 +94,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
             length or picture size, the text of no term, a boolean option that is none, a one-hot id beyond
             `num_tasks`, or one `env_id` for several tasks.
-        TypeError: for `pixels` of another kind, or a term that is no function.
+        TypeError: for `pixels` or `physics` of another kind, or a term that is no function.
         ImportError, RuntimeError: if `pixels` cannot be drawn here, see `mw.camera`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
     """
@@ -133,7 +134,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             "max_episode_steps", EPISODE_STEPS if max_episode_steps is None else max_episode_steps
         )
         terms = None if randomise is None else terms_of(randomise)
-        config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
+        config = EngineConfig(check_physics(physics), execution_of(backend))
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
         names = [spec.name for spec in tasks]
