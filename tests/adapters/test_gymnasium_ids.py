@@ -183,6 +183,26 @@ def test_lists_for_meta_learning_make_environments():
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ML10-train", {}),
+        ("ML1-test", {"env_name": "drawer-open-v3"}),
+        ("custom-ml-envs", {"train_envs": TASKS, "test_envs": ["door-open-v3"]}),
+    ],
+)
+def test_two_numbers_of_environments_are_one(name, options):
+    with pytest.raises(ValueError, match="give one of them, got 30 and 20"):
+        gym.make_vec(f"mjx-metaworld/{name}", num_envs=30, meta_batch_size=20, **options)
+
+
+def test_a_default_is_no_second_number_of_environments():
+    given: dict[str, Any] = {"env_name": "drawer-open-v3", "seed": SEED}
+    both = ({"meta_batch_size": 2, "num_envs": number} for number in (None, 1, np.int64(2)))
+    for options in ({"meta_batch_size": 2}, {"num_envs": 2}, *both):
+        assert gym.make_vec("mjx-metaworld/ML1-train", **given, **options).num_envs == 2
+
+
+@pytest.mark.parametrize(
     ("suite", "options", "lanes"),
     [
         ("ML10-train", {}, 20),

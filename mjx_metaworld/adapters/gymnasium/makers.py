@@ -96,7 +96,7 @@ def make_ml(
     Args:
         env_name: "ML10", "ML25", "ML45", or a task (that is ML1).
         split: which of the suite's tasks; of a task, which of its goals.
-        num_envs: another name of `meta_batch_size`, if it is not 1.
+        num_envs: another name of `meta_batch_size`, if it is not 1, which `gymnasium.make_vec` gives by default.
         meta_batch_size: number of environments, a multiple of the number of tasks. By default metaworld's 20 where
             tasks and goals can be dealt to so many, else (where metaworld fails) one a task.
         total_tasks_per_cls: use only the first so many goals of a task.
@@ -107,7 +107,8 @@ def make_ml(
         **options: see `MetaWorldVectorEnv`.
 
     Raises:
-        ValueError: for an unknown name or a bad value, or where goals cannot be dealt evenly.
+        ValueError: for an unknown name or a bad value, for two numbers of environments that differ, or where goals
+            cannot be dealt evenly.
         TypeError: for an unknown option.
     """
     one_task = env_name in list_tasks()
@@ -155,7 +156,8 @@ def make_custom_ml(
         **options: see `MetaWorldVectorEnv`.
 
     Raises:
-        ValueError: for an unknown name, a task in both lists, a bad value, or where goals cannot be dealt evenly.
+        ValueError: for an unknown name, an empty list, a task in both lists, a bad value, two numbers of environments
+            that differ, or where goals cannot be dealt evenly.
         TypeError: for an unknown option.
     """
     tasks: dict[Split, tuple[TaskSpec, ...]] = {"train": resolve(train_envs), "test": resolve(test_envs)}
@@ -189,7 +191,12 @@ def _make_meta(
     **options: Any,
 ) -> MetaWorldVectorEnv:
     check_strategy(vector_strategy)
-    if meta_batch_size is None and num_envs != 1:
+    if num_envs not in (None, 1):  # the defaults of metaworld and of gymnasium.make_vec: no number was given
+        if meta_batch_size not in (None, num_envs):
+            raise ValueError(
+                f"num_envs is another name of meta_batch_size; give one of them, got {num_envs!r} and "
+                f"{meta_batch_size!r}"
+            )
         meta_batch_size = num_envs
     lanes = deal_goals(
         tasks,
