@@ -318,6 +318,33 @@ def test_what_metaworld_takes_for_something_else_is_refused(options, message):
         make_custom_mt(TASKS, **options)
 
 
+def test_a_list_without_tasks_is_refused():
+    with pytest.raises(ValueError, match="no tasks given in envs_list"):
+        make_custom_mt([])
+    with pytest.raises(ValueError, match="no tasks given in train_envs"):
+        make_custom_ml([], TASKS)
+    with pytest.raises(ValueError, match="no tasks given in test_envs"):
+        make_custom_ml(TASKS, ())
+    with pytest.raises(TypeError, match="tasks are names or TaskSpecs, got 5"):
+        make_custom_mt(5)
+    with pytest.raises(ValueError, match="a task is given twice: reach-v3"):
+        make_custom_ml(["reach-v3", "reach-v3"], ["door-open-v3"])
+
+
+@pytest.mark.parametrize("one", ["drawer-open-v3", *resolve("drawer-open-v3")], ids=["name", "declaration"])
+def test_a_task_alone_is_a_list_of_one(one):
+    assert make_custom_mt(one, seed=SEED).get_attr("env_id") == ("drawer-open-v3_0",)
+    assert make_custom_ml(one, "reach-v3", seed=SEED, num_envs=2).get_attr("env_id") == (
+        "drawer-open-v3_0",
+        "drawer-open-v3_1",
+    )
+
+
+def test_names_in_one_string_are_a_list():
+    envs = make_custom_mt(",".join(TASKS), seed=SEED, num_goals=NUM_GOALS)
+    assert envs.get_attr("env_id") == ("reach-v3_0", "drawer-open-v3_1")
+
+
 # --- pictures ---
 
 
