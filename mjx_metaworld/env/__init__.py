@@ -13,6 +13,7 @@ from mjx_metaworld.env.environment import (
     PixelsFactory,
 )
 from mjx_metaworld.env.starts import Goals
+from mjx_metaworld.inputs.checks import check_physics
 from mjx_metaworld.physics.backend import Backend
 from mjx_metaworld.physics.config import Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads
@@ -77,8 +78,6 @@ def make(
         ForkError: in a process that was forked after JAX had begun to work, as from `reset`, `reset_to` and `step`.
     """
     check_threads("mw.make")
-    if not isinstance(physics, PhysicsConfig | None):
-        raise TypeError(f"physics must be mw.PhysicsConfig(...) or None, got {physics!r}")
     if engine is not None and not callable(engine):
         raise TypeError(f"engine must make the physics, as testing.KinematicEngine does, or be None, got {engine!r}")
     return MetaWorldEnv(
@@ -88,7 +87,7 @@ def make(
         reward_version=reward_version,
         max_episode_steps=max_episode_steps,
         terminate_on_success=terminate_on_success,
-        physics=physics or PhysicsConfig(),
+        physics=check_physics(physics),
         backend=backend,
         engine=engine,
         pixels=pixels,

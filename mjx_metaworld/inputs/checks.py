@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from mjx_metaworld.physics.checks import as_integer
+from mjx_metaworld.physics.config import PhysicsConfig
 
 
 def known_task(task: Any, num_tasks: int) -> int | None:
@@ -86,6 +87,17 @@ def check_action(action: Any, size: int) -> Array:
     if not jnp.issubdtype(action.dtype, jnp.floating):
         raise TypeError(f"action must be of a floating-point type, got {action.dtype}")
     return action
+
+
+def check_physics(physics: Any) -> PhysicsConfig:
+    """The accuracy of the engine that was given, or the default one in place of None.
+
+    Raises:
+        TypeError: if it is anything else, such as a dict.
+    """
+    if not isinstance(physics, PhysicsConfig | None):
+        raise TypeError(f"physics must be mw.PhysicsConfig(...) or None, got {physics!r}")
+    return PhysicsConfig() if physics is None else physics
 
 
 def check_floats(*of_state: Float[Array, "..."]) -> None:

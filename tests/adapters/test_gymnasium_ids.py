@@ -183,6 +183,26 @@ def test_lists_for_meta_learning_make_environments():
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ML10-train", {}),
+        ("ML1-test", {"env_name": "drawer-open-v3"}),
+        ("custom-ml-envs", {"train_envs": TASKS, "test_envs": ["door-open-v3"]}),
+    ],
+)
+def test_two_numbers_of_environments_are_one(name, options):
+    with pytest.raises(ValueError, match="give one of them, got 30 and 20"):
+        gym.make_vec(f"mjx-metaworld/{name}", num_envs=30, meta_batch_size=20, **options)
+
+
+def test_a_default_is_no_second_number_of_environments():
+    given: dict[str, Any] = {"env_name": "drawer-open-v3", "seed": SEED}
+    both = ({"meta_batch_size": 2, "num_envs": number} for number in (None, 1, np.int64(2)))
+    for options in ({"meta_batch_size": 2}, {"num_envs": 2}, *both):
+        assert gym.make_vec("mjx-metaworld/ML1-train", **given, **options).num_envs == 2
+
+
+@pytest.mark.parametrize(
     ("suite", "options", "lanes"),
     [
         ("ML10-train", {}, 20),
@@ -273,6 +293,7 @@ def test_both_refuse():
     both_refuse(Exception, vector_strategy="threads")
     both_refuse(Exception, max_episode_steps=-1)
     both_refuse(Exception, max_episode_steps="9")
+    both_refuse(Exception, envs_list=TASKS, use_one_hot=True, env_id=5)
 
 
 @pytest.mark.parametrize(
@@ -288,12 +309,40 @@ def test_both_refuse():
         ({"task_select": "best"}, "task_select must be one of random, pseudorandom, got 'best'"),
         ({"num_goals": 0}, "num_goals must be a positive integer, got 0"),
         ({"use_one_hot": True, "num_tasks": 1}, "one-hot ids must be below num_tasks, 1, got 1"),
+        ({"use_one_hot": True, "env_id": 5}, "env_id is for one task, got 5 in place of the 2 one-hot ids"),
         ({"seed": -1}, "seed must be an integer >= 0, got -1"),
     ],
 )
 def test_what_metaworld_takes_for_something_else_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_custom_mt(TASKS, **options)
+
+
+def test_a_list_without_tasks_is_refused():
+    with pytest.raises(ValueError, match="no tasks given in envs_list"):
+        make_custom_mt([])
+    with pytest.raises(ValueError, match="no tasks given in train_envs"):
+        make_custom_ml([], TASKS)
+    with pytest.raises(ValueError, match="no tasks given in test_envs"):
+        make_custom_ml(TASKS, ())
+    with pytest.raises(TypeError, match="tasks are names or TaskSpecs, got 5"):
+        make_custom_mt(5)
+    with pytest.raises(ValueError, match="a task is given twice: reach-v3"):
+        make_custom_ml(["reach-v3", "reach-v3"], ["door-open-v3"])
+
+
+@pytest.mark.parametrize("one", ["drawer-open-v3", *resolve("drawer-open-v3")], ids=["name", "declaration"])
+def test_a_task_alone_is_a_list_of_one(one):
+    assert make_custom_mt(one, seed=SEED).get_attr("env_id") == ("drawer-open-v3_0",)
+    assert make_custom_ml(one, "reach-v3", seed=SEED, num_envs=2).get_attr("env_id") == (
+        "drawer-open-v3_0",
+        "drawer-open-v3_1",
+    )
+
+
+def test_names_in_one_string_are_a_list():
+    envs = make_custom_mt(",".join(TASKS), seed=SEED, num_goals=NUM_GOALS)
+    assert envs.get_attr("env_id") == ("reach-v3_0", "drawer-open-v3_1")
 
 
 # --- pictures ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -32,12 +34,42 @@ SEED = 3
         ({"camera_name": "sky"}, "camera_name must be one of topview, .*corner2.*, got 'sky'"),
         ({"width": 0}, "width must be an integer from 1 to 4096, got 0"),
         ({"max_episode_steps": 0}, "max_episode_steps must be a positive integer, got 0"),
+        ({"use_one_hot": True, "env_id": 5}, "env_id is for one task, got 5 in place of the 10 one-hot ids"),
         ({"vector_strategy": "threads"}, "vector_strategy must be sync or async, got 'threads'"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_mt(**({"env_name": "MT10"} | options))
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "goal_observable",
+        "use_one_hot",
+        "recurrent_info_in_obs",
+        "normalize_reward_in_recurrent_info",
+        "normalize_observations",
+        "terminate_on_success",
+    ],
+)
+def test_a_boolean_option_is_a_boolean(name, value):
+    message = f"{name} must be True or False, got {value!r}"
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec("mjx-metaworld/reach-v3", num_envs=2, seed=SEED, **{name: value})
+    with pytest.raises(ValueError, match=message):
+        gym.make("mjx-metaworld/reach-v3", seed=SEED, **{name: value})
+
+
+@pytest.mark.parametrize("wrong", [{"max_contacts": 16}, {}, 0])
+def test_physics_of_another_kind_are_refused(wrong):
+    message = re.escape(f"physics must be mw.PhysicsConfig(...) or None, got {wrong!r}")
+    with pytest.raises(TypeError, match=message):
+        gym.make_vec("mjx-metaworld/reach-v3", physics=wrong)
+    with pytest.raises(TypeError, match=message):
+        gym.make("mjx-metaworld/reach-v3", physics=wrong)
 
 
 def test_every_suite_and_task_is_registered():

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mjx_metaworld.adapters.gymnasium import MetaWorldGymEnv
+from mjx_metaworld.adapters.gymnasium import MetaWorldGymEnv, make_mt
 
 pytestmark = pytest.mark.usefixtures("kinematic", "few_goals")
 
@@ -92,3 +92,33 @@ def test_gymnasiums_own_vector_reaches_them():
     envs.call("toggle_terminate_on_success", True)
     assert envs.get_attr("terminate_on_success") == (True, True)
     assert [obs.shape for obs, _ in envs.call("sample_tasks")] == [(39,), (39,)]
+
+
+@pytest.mark.parametrize("wrong", ["yes", 1, None])
+def test_a_switch_is_a_boolean(wrong):
+    """By toggles, setters and lists of one value a lane, of which none is set if one is wrong."""
+    single, batch = MetaWorldGymEnv(**GIVEN), make_mt(**GIVEN, num_envs=2)
+    for name in ("terminate_on_success", "sample_tasks_on_reset", "update_running_mean"):
+        before = batch.get_attr(name)
+        message = f"{name} must be True or False, got {wrong!r}"
+        with pytest.raises(ValueError, match=message):
+            setattr(single, name, wrong)
+        with pytest.raises(ValueError, match=message):
+            batch.set_attr(name, wrong)
+        with pytest.raises(ValueError, match=message):
+            batch.set_attr(name, [not before[0], wrong])
+        if name != "update_running_mean":  # which has no toggle
+            with pytest.raises(ValueError, match=message):
+                getattr(single, f"toggle_{name}")(wrong)
+            with pytest.raises(ValueError, match=message):
+                batch.call(f"toggle_{name}", wrong)
+        assert batch.get_attr(name) == before
+        assert getattr(single, name) is before[0]
+
+
+def test_booleans_may_be_numpys():
+    yes = np.True_
+    env = MetaWorldGymEnv(**GIVEN, goal_observable=yes, use_one_hot=yes, recurrent_info_in_obs=yes)
+    assert env.reset()[0].shape == (39 + 1 + 6,)
+    env.toggle_terminate_on_success(yes)
+    assert env.terminate_on_success is True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NoReturn, get_args
 
 from mjx_metaworld.adapters.gymnasium.dealing import deal_goals, deal_list, deal_tasks
@@ -48,7 +48,7 @@ def make_mt(
 
 
 def make_custom_mt(
-    envs_list: Sequence[str | TaskSpec],
+    envs_list: Tasks,
     *,
     num_envs: int = 1,
     seed: int | None = None,
@@ -60,7 +60,7 @@ def make_custom_mt(
     """Environments for multi-task learning of a list of tasks, each with the frozen goals of its own.
 
     Args:
-        envs_list: names of tasks; one that is given twice has two environments.
+        envs_list: tasks as `mjx_metaworld.make` takes them, but one that is listed twice has two environments.
         num_envs: as for `make_mt`.
         seed: of the first entry's goals and choice; the next has `seed + 1`, and so on.
         num_goals: as for `make_mt`.
@@ -69,11 +69,11 @@ def make_custom_mt(
         **options: see `MetaWorldVectorEnv`.
 
     Raises:
-        ValueError: for an unknown name or a bad value.
+        ValueError: for an unknown name, an empty list, or a bad value.
         TypeError: for an unknown option.
     """
     check_strategy(vector_strategy)
-    listed = [spec for name in envs_list for spec in resolve(name)]
+    listed = _listed("envs_list", envs_list)
     lanes = deal_list(listed, num_envs, seed=seed, num_goals=num_goals, task_select=task_select)
     return MetaWorldVectorEnv(list(dict.fromkeys(listed)), lanes, **options)
 
@@ -96,7 +96,7 @@ def make_ml(
     Args:
         env_name: "ML10", "ML25", "ML45", or a task (that is ML1).
         split: which of the suite's tasks; of a task, which of its goals.
-        num_envs: another name of `meta_batch_size`, if it is not 1.
+        num_envs: another name of `meta_batch_size`, if it is not 1, which `gymnasium.make_vec` gives by default.
         meta_batch_size: number of environments, a multiple of the number of tasks. By default metaworld's 20 where
             tasks and goals can be dealt to so many, else (where metaworld fails) one a task.
         total_tasks_per_cls: use only the first so many goals of a task.
@@ -107,7 +107,8 @@ def make_ml(
         **options: see `MetaWorldVectorEnv`.
 
     Raises:
-        ValueError: for an unknown name or a bad value, or where goals cannot be dealt evenly.
+        ValueError: for an unknown name or a bad value, for two numbers of environments that differ, or where goals
+            cannot be dealt evenly.
         TypeError: for an unknown option.
     """
     one_task = env_name in list_tasks()
@@ -126,8 +127,8 @@ def make_ml(
 
 
 def make_custom_ml(
-    train_envs: Sequence[str | TaskSpec],
-    test_envs: Sequence[str | TaskSpec],
+    train_envs: Tasks,
+    test_envs: Tasks,
     *,
     split: Split = "train",
     num_envs: int = 1,
@@ -143,8 +144,8 @@ def make_custom_ml(
     As in metaworld goals are chosen at random at every reset, and no success ends an episode, unless told otherwise.
 
     Args:
-        train_envs: names of the tasks to learn from.
-        test_envs: names of the others.
+        train_envs: the tasks to learn from, as `mjx_metaworld.make` takes them.
+        test_envs: the others.
         split: which of the two lists.
         num_envs: as for `make_ml`.
         meta_batch_size: as for `make_ml`.
@@ -155,10 +156,12 @@ def make_custom_ml(
         **options: see `MetaWorldVectorEnv`.
 
     Raises:
-        ValueError: for an unknown name, a task in both lists, a bad value, or where goals cannot be dealt evenly.
+        ValueError: for an unknown name, an empty list, a task in both lists, a bad value, two numbers of environments
+            that differ, or where goals cannot be dealt evenly.
         TypeError: for an unknown option.
     """
-    tasks: dict[Split, tuple[TaskSpec, ...]] = {"train": resolve(train_envs), "test": resolve(test_envs)}
+    train, test = _listed("train_envs", train_envs), _listed("test_envs", test_envs)
+    tasks: dict[Split, tuple[TaskSpec, ...]] = {"train": resolve(train), "test": resolve(test)}
     if both := [spec.name for spec in tasks["train"] if spec in tasks["test"]]:
         raise ValueError(f"test_envs must have no task of train_envs, got {', '.join(both)} in both")
     if split not in tasks:
@@ -189,7 +192,12 @@ def _make_meta(
     **options: Any,
 ) -> MetaWorldVectorEnv:
     check_strategy(vector_strategy)
-    if meta_batch_size is None and num_envs != 1:
+    if num_envs not in (None, 1):  # the defaults of metaworld and of gymnasium.make_vec: no number was given
+        if meta_batch_size not in (None, num_envs):
+            raise ValueError(
+                f"num_envs is another name of meta_batch_size; give one of them, got {num_envs!r} and "
+                f"{meta_batch_size!r}"
+            )
         meta_batch_size = num_envs
     lanes = deal_goals(
         tasks,
@@ -200,6 +208,15 @@ def _make_meta(
         task_select=task_select,
     )
     return MetaWorldVectorEnv(tasks, lanes, goal_observable=False, **options)
+
+
+def _listed(name: str, tasks: Tasks) -> list[TaskSpec]:
+    """Tasks of an argument, in which one may be listed twice; the name of the argument is for the message."""
+    entries = tasks if isinstance(tasks, Iterable) and not isinstance(tasks, str) else [tasks]
+    specs = [spec for entry in entries for spec in resolve(entry)]
+    if not specs:
+        raise ValueError(f"no tasks given in {name}")
+    return specs
 
 
 def refuse_single(**_: Any) -> NoReturn:

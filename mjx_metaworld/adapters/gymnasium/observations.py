@@ -93,22 +93,30 @@ class ObservationMaker:
         return full if self.normalizer is None else self.normalizer(full, lanes, updated)
 
 
-def one_hot_vectors(ids: np.ndarray, num_own: int, num_tasks: int | None, env_id: int | None) -> np.ndarray:
+def one_id(ids: np.ndarray, env_id: int) -> np.ndarray:
+    """One-hot ids (lanes,) that are all `env_id`, in place of those within the batch.
+
+    Raises:
+        ValueError: if the batch has several, which would no longer be told apart, or `env_id` is no id.
+    """
+    if (own := len(np.unique(ids))) > 1:
+        raise ValueError(f"env_id is for one task, got {env_id!r} in place of the {own} one-hot ids of several tasks")
+    return np.full_like(ids, check_integer("env_id", env_id, 0))
+
+
+def one_hot_vectors(ids: np.ndarray, num_own: int, num_tasks: int | None) -> np.ndarray:
     """One-hot vectors (lanes, num_tasks).
 
     Args:
         ids: (lanes,) place of each one.
         num_own: number of the batch's tasks.
         num_tasks: length of the vectors; None for the least that has room for these tasks and all ids.
-        env_id: place of all ones instead of `ids`; None for those.
 
     Raises:
-        ValueError: if an id has no place, or a number is no integer in its range.
+        ValueError: if an id has no place, or the length is no positive integer.
     """
     if num_tasks is None:
         num_tasks = max(num_own, int(ids.max()) + 1)
-    if env_id is not None:
-        ids = np.full_like(ids, check_integer("env_id", env_id, 0))
     num_tasks = check_integer("num_tasks", num_tasks)
     if not 0 <= ids.min() <= ids.max() < num_tasks:
         raise ValueError(f"one-hot ids must be below num_tasks, {num_tasks}, got {int(ids.max())}")

@@ -122,11 +122,19 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
         return self._batch.get_attr("task_name")[0]
 
     def toggle_terminate_on_success(self, on: bool) -> None:
-        """Let a success end the episode, or not."""
+        """Let a success end the episode, or not.
+
+        Raises:
+            ValueError: if `on` is neither True nor False.
+        """
         self._batch.call("toggle_terminate_on_success", on)
 
     def toggle_sample_tasks_on_reset(self, on: bool) -> None:
-        """Let a reset choose a goal anew, or keep the last one."""
+        """Let a reset choose a goal anew, or keep the last one.
+
+        Raises:
+            ValueError: if `on` is neither True nor False.
+        """
         self._batch.call("toggle_sample_tasks_on_reset", on)
 
     def sample_tasks(

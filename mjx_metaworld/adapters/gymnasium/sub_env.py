@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from metaworld import env_dict
 
-from mjx_metaworld.physics.checks import check_integer
+from mjx_metaworld.physics.checks import check_boolean, check_integer
 from mjx_metaworld.tasks import TaskSpec
 
 TaskSelect = Literal["random", "pseudorandom"]
@@ -89,12 +89,20 @@ class SubEnv:
     # --- what metaworld calls by name ---
 
     def toggle_terminate_on_success(self, on: bool) -> None:
-        """Let a success end the episode, or not."""
-        self.terminate_on_success = bool(on)
+        """Let a success end the episode, or not.
+
+        Raises:
+            ValueError: if `on` is neither True nor False.
+        """
+        self.terminate_on_success = check_switch("terminate_on_success", on)
 
     def toggle_sample_tasks_on_reset(self, on: bool) -> None:
-        """Let a reset choose a goal anew, or keep the last one."""
-        self.sample_tasks_on_reset = bool(on)
+        """Let a reset choose a goal anew, or keep the last one.
+
+        Raises:
+            ValueError: if `on` is neither True nor False.
+        """
+        self.sample_tasks_on_reset = check_switch("sample_tasks_on_reset", on)
 
     def get_checkpoint(self) -> tuple[str, dict[str, Any]]:
         """The sub-environment's name, and its goals and the state of its choice as values that JSON can hold."""
@@ -141,15 +149,17 @@ class SubEnv:
         value = getattr(self, name)
         return value(*args, **kwargs) if callable(value) else value
 
-    def assign(self, name: str, value: Any) -> None:
-        """Set one of the switches.
 
-        Raises:
-            AttributeError: if it is none.
-        """
-        if name not in _SETTABLE:
-            raise AttributeError(f"cannot set {name!r} of sub-environments, only {', '.join(_SETTABLE)}")
-        setattr(self, name, bool(value))
+def check_switch(name: str, value: object) -> bool:
+    """A switch of a sub-environment as it is kept.
+
+    Raises:
+        AttributeError: if none has this name.
+        ValueError: if the value is neither True nor False.
+    """
+    if name not in _SETTABLE:
+        raise AttributeError(f"cannot set {name!r} of sub-environments, only {', '.join(_SETTABLE)}")
+    return check_boolean(name, value)
 
 
 def check_seed(seed: object) -> int | None:

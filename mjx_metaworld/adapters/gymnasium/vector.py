@@ -22,14 +22,15 @@ from mjx_metaworld.adapters.gymnasium.normalization import (
     RewardNormalization,
     reward_normalizer,
 )
-from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors
+from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_hot_vectors, one_id
 from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
 from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.starts import Starts
-from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
+from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv, check_switch
 from mjx_metaworld.env import ACTION_SIZE
+from mjx_metaworld.inputs.checks import check_physics
 from mjx_metaworld.physics.backend import Backend, execution_of
-from mjx_metaworld.physics.checks import as_integer, check_integer
+from mjx_metaworld.physics.checks import as_integer, check_boolean, check_integer
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads, without_threads
 from mjx_metaworld.randomise.drawing import Term, parameters
@@ -91,8 +92,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     Raises:
         ValueError: for an unknown autoreset mode, render mode, camera, reward version or normalisation, a bad episode
-            length or picture size, the text of no term, or a one-hot id beyond `num_tasks`.
-        TypeError: for `pixels` of another kind, or a term that is no function.
+            length or picture size, the text of no term, a boolean option that is none, a one-hot id beyond
+            `num_tasks`, or one `env_id` for several tasks.
+        TypeError: for `pixels` or `physics` of another kind, or a term that is no function.
         ImportError, RuntimeError: if `pixels` cannot be drawn here, see `mw.camera`.
         ForkError: from its methods, in a process that was forked after JAX had begun to work.
     """
@@ -125,13 +127,14 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         physics: PhysicsConfig | None = None,
         backend: Backend | Execution = "auto",
     ) -> None:
+        goal_observable = check_boolean("goal_observable", goal_observable)
         self._pictures = Pictures(render_mode, camera_name, camera_id, width, height)
         self._autoreset = _autoreset_mode(autoreset_mode)
         self._max_episode_steps = check_integer(
             "max_episode_steps", EPISODE_STEPS if max_episode_steps is None else max_episode_steps
         )
         terms = None if randomise is None else terms_of(randomise)
-        config = EngineConfig(physics or PhysicsConfig(), execution_of(backend))
+        config = EngineConfig(check_physics(physics), execution_of(backend))
         self._lanes = list(lanes)
         self.num_envs = len(self._lanes)
         names = [spec.name for spec in tasks]
@@ -146,18 +149,21 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.render_mode = render_mode
 
         self._rewards = reward_normalizer(reward_normalization_method, self.num_envs, reward_alpha)
+        pairs = zip(self._lanes, self._task, strict=True)
+        ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
+        ids = ids if env_id is None else one_id(ids, env_id)
         one_hot = np.zeros((self.num_envs, 0))
-        if use_one_hot:
-            pairs = zip(self._lanes, self._task, strict=True)
-            ids = np.array([task if lane.one_hot_id is None else lane.one_hot_id for lane, task in pairs])
-            one_hot = one_hot_vectors(ids, len(names), num_tasks, env_id)
+        if check_boolean("use_one_hot", use_one_hot):
+            one_hot = one_hot_vectors(ids, len(names), num_tasks)
         self._observations = ObservationMaker(
             tasks,
             one_hot,
             goal_observable=goal_observable,
-            recurrent=recurrent_info_in_obs,
-            normalize_recurrent_reward=normalize_reward_in_recurrent_info,
-            normalize=normalize_observations,
+            recurrent=check_boolean("recurrent_info_in_obs", recurrent_info_in_obs),
+            normalize_recurrent_reward=check_boolean(
+                "normalize_reward_in_recurrent_info", normalize_reward_in_recurrent_info
+            ),
+            normalize=check_boolean("normalize_observations", normalize_observations),
         )
         seen, numbers = as_pixels(pixels), self._observations.space
         self._sight = None if seen is None else Sight(seen, self.num_envs, numbers)
@@ -322,7 +328,7 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         normalised, else those of rewards.
 
         Raises:
-            ValueError: for a list of the wrong length.
+            ValueError: for a list of the wrong length, or a switch that is neither True nor False.
             AttributeError: for another name.
         """
         if not isinstance(values, (list, tuple)):
@@ -332,8 +338,9 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if name in _STATISTICS:
             self._lane_statistics(name).assign(values)
             return
-        for lane, value in zip(self._lanes, values, strict=True):
-            lane.assign(name, value)
+        switches = [check_switch(name, value) for value in values]  # all of them, before any is set
+        for lane, on in zip(self._lanes, switches, strict=True):
+            setattr(lane, name, on)
 
     def _lane_statistics(self, name: str) -> LaneStatistics:
         owner = self._observations.normalizer if name == "obs_rms" else self._rewards
