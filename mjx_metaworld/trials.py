@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.physics.checks import check_integer, check_offers
-from mjx_metaworld.processes.exportable import exportable
+from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.types import State, Transition
 from mjx_metaworld.vector import VectorEnv, check_batch, select_envs
 

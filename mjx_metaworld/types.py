@@ -11,8 +11,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from mjx_metaworld.inputs.keys import PRNGKey
+from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.physics.model import PhysicsState
-from mjx_metaworld.processes.exportable import exportable
 from mjx_metaworld.processes.forks import check_threads, without_threads
 
 CONTROL_RATE = 80  # control steps in a second of simulated time

@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 from mjx_metaworld.physics import spatial, stacked
 from mjx_metaworld.physics.collision.weights import ContactFactors
+from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.physics.model import FREE_DOFS, PART_DOFS, ROBOT_DOFS, Arm, Scene
-from mjx_metaworld.processes.exportable import exportable
 
 
 @exportable

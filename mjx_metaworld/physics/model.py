@@ -26,7 +26,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array
 
-from mjx_metaworld.processes.exportable import exportable
+from mjx_metaworld.physics.exportable import exportable
 
 NQ = 19
 NV = 18

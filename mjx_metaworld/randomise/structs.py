@@ -9,8 +9,8 @@ from flax import struct
 from jaxtyping import Array, Float, Int, UInt
 
 from mjx_metaworld.physics.dynamics import Dynamics
+from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.physics.model import FREE_DOFS, NV, PART_DOFS, ROBOT_DOFS, Arm, Scene
-from mjx_metaworld.processes.exportable import exportable
 
 
 @exportable

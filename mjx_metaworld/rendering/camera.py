@@ -18,10 +18,10 @@ from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import WORLD
 from mjx_metaworld.physics.operation import batched
-from mjx_metaworld.processes.exportable import exportable
 from mjx_metaworld.processes.installed import install_command
 from mjx_metaworld.rendering.marks import goal_mark
 from mjx_metaworld.rendering.render import CAMERAS, check_picture, check_place

@@ -216,7 +216,7 @@ def plain(name: str, value: Any, like: Any) -> Any:
             return (value,)
         if not isinstance(value, Iterable):
             raise ValueError(f"{name} must be several values, got {value!r}")
-        return tuple(plain(name, entry, like[0]) if like else entry for entry in value)
+        return tuple(plain(f"an entry of {name}", entry, like[0]) if like else entry for entry in value)
     return value
 
 

@@ -242,7 +242,7 @@ def test_reach_is_learnt_after_a_minute():
     [
         ({"replay_size": 0}, "replay_size must be positive, got 0"),
         ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
-        ({"strongest_noise": math.nan}, "strongest_noise must be finite, got nan"),
+        ({"strongest_noise": math.nan}, "strongest_noise must be a finite number, got nan"),
         ({"gamma": 1.0}, "gamma must be less than 1, got 1.0"),
         ({"weakest_noise": -1.0}, "weakest_noise must not be negative, got -1"),
         ({"weakest_noise": 2.0}, "strongest_noise must be at least weakest_noise, 2.0, got 1.5"),

@@ -286,11 +286,11 @@ def test_reach_improves_clearly():
         ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
         ({"updates_per_step": 0.003}, "whole number of updates of the 512 transitions of a rollout, got 0.003"),
         ({"hidden": (0,)}, r"positive widths, got \(0,\)"),
-        ({"hidden": (64.5,)}, r"positive widths, got \(64.5,\)"),
-        ({"hidden": (True,)}, r"positive widths, got \(True,\)"),
-        ({"hidden": ("a",)}, r"positive widths, got \('a',\)"),
-        ({"temperature_rate": math.nan}, "temperature_rate must be finite, got nan"),
-        ({"updates_per_step": math.inf}, "updates_per_step must be finite, got inf"),
+        ({"hidden": (64.5,)}, "an entry of hidden must be an integer, got 64.5"),
+        ({"hidden": (True,)}, "an entry of hidden must be an integer, got True"),
+        ({"hidden": ("a",)}, "an entry of hidden must be an integer, got 'a'"),
+        ({"temperature_rate": math.nan}, "temperature_rate must be a finite number, got nan"),
+        ({"updates_per_step": math.inf}, "updates_per_step must be a finite number, got inf"),
     ],
 )
 def test_bad_settings_are_refused(bad, message):
