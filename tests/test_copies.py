@@ -160,6 +160,10 @@ def test_options_of_a_copy_are_checked(env):
     twin = copy.copy(env)
     with pytest.raises(AttributeError, match=r"keeps its tasks, here reach-v3; .*mw\.make\(tasks\)"):
         twin.tasks = mw.suites.resolve("push-v3")
+    for misspelt, meant in {"max_episode_step": "max_episode_steps", "onehot": "one_hot"}.items():
+        with pytest.raises(AttributeError, match=f"MetaWorldEnv has no option '{misspelt}'; did you mean {meant}"):
+            setattr(twin, misspelt, 3)
+    twin.label = "a name of the user's own"
     refused = {
         "pixels": (64, r"pixels must be mw\.Pixels.*got 64"),
         "randomise": ([3], "randomise takes terms such as .*got 3"),

@@ -10,6 +10,7 @@ belong to the same object, so `jax.jit(copy.step)` would compile anew. A `shared
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import types
 import uuid
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+_MISSPELT = 0.85  # likeness of two names, from 0 to 1, above which one is meant to be the other
 
 _alive: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -54,6 +57,10 @@ class EqualCopies:
             for derived in self._derived:
                 if isinstance(getattr(type(self), derived, None), functools.cached_property):
                     vars(self).pop(derived, None)
+        elif not name.startswith("_") and name not in vars(self) and not hasattr(type(self), name):
+            near = difflib.get_close_matches(name, self._options, n=1, cutoff=_MISSPELT)
+            if near:  # one of another's own would be set, and change nothing
+                raise AttributeError(f"{type(self).__name__} has no option {name!r}; did you mean {near[0]}?")
         super().__setattr__(name, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
