@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mjx_metaworld.cli.imports import declaring_packages, import_tasks
+from mjx_metaworld.cli.repeated import joined, options_of_several
 from mjx_metaworld.inputs.faults import described, is_refusal, place_of
 from mjx_metaworld.processes.background import leave
 from mjx_metaworld.processes.installed import install_command
@@ -186,7 +187,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
                 invocation[arguments],
-                args=argv,
+                args=joined(argv, options_of_several(arguments)),
                 prog=f"{PROG} {command.name}",
                 description=f"{command.summary}\n\nexamples:\n{examples}{getattr(module, 'NOTES', '')}",
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
