@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ class Compare:
     def __post_init__(self) -> None:
         if self.output.suffix not in _SUFFIXES:
             raise ValueError(f"output must end in {', '.join(_SUFFIXES)}, got {self.output}")
-        for name in ("env_steps", "minutes"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.env_steps is not None and not self.env_steps > 0:
+            raise ValueError(f"env_steps must be positive, got {self.env_steps}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ValueError(f"minutes must be positive and finite, got {self.minutes:g}")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,7 +13,7 @@ from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.build.machine import versions
 from mjx_metaworld.cli.markdown import check_section, read_table, rewrite_section
 from mjx_metaworld.cli.memory import release_freed
-from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.cli.output import json_text, prepare_output
 from mjx_metaworld.cli.tables import divided_tables, figure_table
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.inputs.settings import physics_of
@@ -167,13 +165,7 @@ def _print(console: Console, markdown: str, headings: Sequence[str]) -> None:
 
 
 def _write(path: Path, rows: Sequence[Row] | Sequence[StageError]) -> None:
-    figures = {"versions": versions(), "rows": [_measured(asdict(row)) for row in rows]}
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _measured(figures: dict[str, Any]) -> dict[str, Any]:
-    """All figures but those that were left out: JSON knows no NaN."""
-    return {name: value for name, value in figures.items() if value == value}
+    path.write_text(json_text({"versions": versions(), "rows": rows}, indent=1) + "\n")
 
 
 def _with_closed_loop(args: Parity, env: MetaWorldEnv, progress: Progress) -> list[Row]:

@@ -113,7 +113,10 @@ def test_bad_input_is_one_line_and_nothing_is_drawn(runs, capsys):
         ((runs,), "holds no training run"),
         ((runs / "ppo-0", other), "compare runs of the same tasks"),
         ((runs / "ppo-0", "--labels", "a", "b"), "labels must be 1"),
-        ((runs / "ppo-0", "--minutes", "0"), "minutes must be positive, got 0"),
+        ((runs / "ppo-0", "--minutes", "0"), "minutes must be positive and finite, got 0"),
+        ((runs / "ppo-0", "--minutes", "inf"), "minutes must be positive and finite, got inf"),
+        ((runs / "ppo-0", "--minutes", "nan"), "minutes must be positive and finite, got nan"),
+        ((runs / "ppo-0", "--env-steps", "0"), "env_steps must be positive, got 0"),
         ((runs / "ppo-0", "--output", "plot.doc"), "output must end in .png, .svg, .pdf, got plot.doc"),
     ):
         assert run(*arguments, *(() if "--output" in arguments else output)) == 2
