@@ -1,4 +1,4 @@
-"""Output of commands: files, checked before the work of which they are the result, and results as JSON."""
+"""Output of commands: files, checked before the work of which they are the result, lines, and results as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def prepare_output(path: Path) -> None:
@@ -24,6 +27,11 @@ def prepare_output(path: Path) -> None:
         raise ValueError(f"output {path} is a folder; name a file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ValueError(f"output {path} cannot be written: no permission")
+
+
+def print_line(console: Console, line: str) -> None:
+    """Print a line with paths, names or commands in it: brackets are no markup, and a long line stays one."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def json_text(result: Any, indent: int | None = None) -> str:

@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
 from mjx_metaworld.cli.imports import FLAG, given_flags
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.cli.output import print_line
 from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.inputs.settings import physics_of, with_settings
 from mjx_metaworld.processes.cluster import connect
@@ -105,7 +106,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
     sinks = [weights_and_biases(args.wandb)] if args.wandb is not None and is_leader() else []
     folder, impl = from_leader(lambda: _begun(args, config))
     folder, key = Path(folder), key_of_seed(args.seed, impl)
-    console.print(_announcement(args, config, folder), highlight=False, soft_wrap=True)
+    print_line(console, _announcement(args, config, folder))
     trained = train(
         config,
         key,
@@ -118,16 +119,15 @@ def run_train(args: Train, console: Console) -> TrainResult:
     )
     progress = trained.progress
     tasks = tasks_text(config)
-    console.print(
+    print_line(
+        console,
         f"{tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
         f"{progress.seconds:,.0f} s. {suggestion(tasks, folder, config.randomise)}",
-        highlight=False,
     )
     best = trained.best or progress
     if best.success > progress.success:
-        console.print(
-            f"Best: {best.success:.1%} after {best.env_steps:,} env steps, kept in {folder / BEST}.", highlight=False
-        )
+        kept = f"kept in {folder / BEST}."
+        print_line(console, f"Best: {best.success:.1%} after {best.env_steps:,} env steps, {kept}")
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
 
 
