@@ -48,6 +48,11 @@ class Parity(Sampling):
     guide: Path | None = None  # write each step's worst entries between its `parity-largest` markers
     output: Path | None = Path("out/parity.json")  # all figures as JSON
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.processes < 1:
+            raise ValueError(f"processes must be positive, got {self.processes}")
+
 
 @dataclass(frozen=True)
 class StageError:

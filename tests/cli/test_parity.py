@@ -23,7 +23,16 @@ _LARGEST = Largest(*[Spread(1e-7, 2e-5)] * 4)
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("num_goals", 0), ("num_goals", 51), ("num_steps", 15), ("num_steps", 510), ("step_goals", 0), ("step_length", 1)],
+    [
+        ("num_goals", 0),
+        ("num_goals", 51),
+        ("num_steps", 15),
+        ("num_steps", 510),
+        ("step_goals", 0),
+        ("step_length", 1),
+        ("processes", 0),
+        ("processes", -2),
+    ],
 )
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be .*{value}"):
