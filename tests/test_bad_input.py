@@ -230,7 +230,11 @@ def test_a_lane_whose_physics_is_not_finite_ends_and_starts_anew(part, step, sta
 
 def test_other_numbers_of_lanes_are_refused(vector_env, state):
     fewer = jax.tree.map(lambda x: x[:2], state)
-    for given, action, name in [(state, ZERO[:2], "action"), (fewer, ZERO, "state.task"), (fewer, ZERO[:2], "state.task")]:
+    for given, action, name in [
+        (state, ZERO[:2], "action"),
+        (fewer, ZERO, "state.task"),
+        (fewer, ZERO[:2], "state.task"),
+    ]:
         with pytest.raises(ValueError, match=rf"{name} must have a row for each of the 6 lanes, got shape \(2,"):
             vector_env.step(given, action)
     for done in (jnp.zeros(2, bool), True):
