@@ -199,7 +199,7 @@ BAD = {
     "parity --output docs": "output docs is a folder",
     "parity --processes 0": "processes must be positive, got 0",
     "train --devices 1 --output README.md": "output README.md must be a folder, and README.md is a file",
-    "train --devices 1 --output README.md/new/run": "output README.md/new/run must be a folder, and README.md is a file",
+    "train --devices 1 --output README.md/a/b": "output README.md/a/b must be a folder, and README.md is a file",
     "render out/train/no-such-run": "there is no folder out/train/no-such-run",
     "render docs/guides": "docs/guides holds no training run",
     "render docs/guide": "there is no folder docs/guide; in docs there are ",
