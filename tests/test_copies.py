@@ -163,7 +163,7 @@ def test_options_of_a_copy_are_checked(env):
     for misspelt, meant in {"max_episode_step": "max_episode_steps", "onehot": "one_hot"}.items():
         with pytest.raises(AttributeError, match=f"MetaWorldEnv has no option '{misspelt}'; did you mean {meant}"):
             setattr(twin, misspelt, 3)
-    twin.label = "a name of the user's own"
+    copy.copy(env).label = "a name of the user's own"
     refused = {
         "pixels": (64, r"pixels must be mw\.Pixels.*got 64"),
         "randomise": ([3], "randomise takes terms such as .*got 3"),

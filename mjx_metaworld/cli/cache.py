@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from mjx_metaworld.cli.output import print_line
 from mjx_metaworld.processes.cache import MAX_BYTES, VARIABLE, cache_folder, cache_size, cached_files, clear_cache
 
 _MEGABYTE = 1e6
@@ -35,12 +36,13 @@ def run_cache(args: Cache, console: Console) -> Kept:
         console.print(f"The cache is switched off: {VARIABLE} says so.")
         return Kept(None, 0, 0.0)
     if args.clear:
-        console.print(f"Removed {clear_cache()} files from {folder}.")
+        print_line(console, f"Removed {clear_cache()} files from {folder}.")
     files = cached_files()
     kinds = Counter(path.relative_to(folder).parts[0].split("-")[0] for path in files)
     kept = Kept(str(folder), len(files), round(cache_size() / _MEGABYTE, 1))
     if not args.clear:
         told = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
-        console.print(f"{folder}: {kept.files} files, {kept.megabytes} MB of at most {MAX_BYTES / _MEGABYTE:.0f} MB")
+        held = f"{kept.files} files, {kept.megabytes} MB of at most {MAX_BYTES / _MEGABYTE:.0f} MB"
+        print_line(console, f"{folder}: {held}")
         console.print(told, style="dim")
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.cli.output import prepare_output, print_line
 from mjx_metaworld.cli.tables import divided_tables
 from mjx_metaworld.training.aggregates import Estimate, Statistic, estimate, interquartile_mean, mean
 from mjx_metaworld.training.curves import Axis, Curve, Group, common_end, group_curves, read_curve
@@ -44,9 +45,10 @@ class Compare:
     def __post_init__(self) -> None:
         if self.output.suffix not in _SUFFIXES:
             raise ValueError(f"output must end in {', '.join(_SUFFIXES)}, got {self.output}")
-        for name in ("env_steps", "minutes"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.env_steps is not None and not self.env_steps > 0:
+            raise ValueError(f"env_steps must be positive, got {self.env_steps}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ValueError(f"minutes must be positive and finite, got {self.minutes:g}")
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,14 @@ def run_compare(args: Compare, console: Console) -> ComparedRuns:
     if len(groups[0].tasks) > 1:
         console.print(*_task_tables(figures, console.width), sep="\n")
     for reason in (reason for row in figures for reason in row.gaps):
-        console.print(reason, markup=False, highlight=False)
+        print_line(console, reason)
     console.print(
         "Success at any step on the frozen goals; middle half: interquartile mean over seeds and tasks. In brackets "
         "95 % of a bootstrap over the seeds, drawn for each task by itself: of few seeds it is too narrow. A run that "
         "ended at its bar counts as it ended from then on.",
         highlight=False,
     )
-    console.print(f"{args.output}: curves of {sum(len(group.curves) for group in groups)} runs.", highlight=False)
+    print_line(console, f"{args.output}: curves of {sum(len(group.curves) for group in groups)} runs.")
     return ComparedRuns(env_steps, seconds, figures, str(args.output))
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.memory import release_freed
-from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.cli.output import prepare_output, print_line
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.episodes import EpisodeRun
 from mjx_metaworld.parity.episodes import CHUNK, collect, reference_episodes, run_experts
@@ -53,7 +53,7 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
     """
     require_metaworld(resolve(args.suite), "demo")
     prepare_output(args.output)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         building = progress.add_task(f"building {args.suite}", total=1)
         env = make(args.suite, max_episode_steps=max(args.num_steps, EPISODE_STEPS))
@@ -75,9 +75,9 @@ def run_demo(args: Demo, console: Console) -> list[Comparison]:
     rate = count * args.num_steps / run.run_seconds
     console.print(
         f"{count} environments x {args.num_steps} steps on {jax.devices()[0].device_kind}: compiled in "
-        f"{run.compile_seconds:.1f} s, ran in {run.run_seconds:.1f} s, {rate:,.0f} env steps/s.\n"
-        f"Pictures of the first goal's last step: {args.output}"
+        f"{run.compile_seconds:.1f} s, ran in {run.run_seconds:.1f} s, {rate:,.0f} env steps/s."
     )
+    print_line(console, f"Pictures of the first goal's last step: {args.output}")
     return rows
 
 

@@ -30,6 +30,7 @@ from mjx_metaworld.parity.reference import reference_env
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, in_metaworld, require_metaworld, resolve
 from mjx_metaworld.types import EPISODE_STEPS, StochasticPolicy
 from mjx_metaworld.vector import reset_to_goals
+from mjx_metaworld.view.acting import is_run
 
 if TYPE_CHECKING:
     from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
@@ -88,8 +89,9 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
         CheckpointError: if a folder is named that holds no usable checkpoint.
     """
     in_trials = args.likely_actions or not (args.adaptation_episodes is None and args.evaluation_episodes is None)
-    if is_folder(Path(args.tasks)):
-        return _evaluate_run(Path(args.tasks), args, in_trials, console)
+    path = Path(args.tasks)
+    if is_run(path) or (is_folder(path) and not _are_known(args.tasks)):
+        return _evaluate_run(path, args, in_trials, console)
     if in_trials:
         raise ValueError(f"{_OF_TRIALS} are for checkpoints of policies with memory")
     if args.randomise:
@@ -97,10 +99,18 @@ def run_eval(args: Eval, console: Console) -> list[Comparison] | list[Checkpoint
     if args.renderer != "device":
         raise ValueError("renderer is for checkpoints of policies that see")
     if "/" in args.tasks:
-        raise ValueError(missing_folder(Path(args.tasks)))
+        raise ValueError(missing_folder(path))
     if args.reference:
         require_metaworld(resolve(args.tasks), "eval --reference")
     return _compare(args, _settings(args, _QUICK_GOALS, _QUICK_STEPS), console)
+
+
+def _are_known(tasks: str) -> bool:
+    """True of names of tasks and suites."""
+    try:
+        return bool(resolve(tasks))
+    except ValueError:
+        return False
 
 
 def _settings(args: Eval, num_goals: int, num_steps: int) -> Evaluation:

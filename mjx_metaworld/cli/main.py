@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import importlib.metadata
 import io
 import itertools
-import json
 import os
 import sys
 import warnings
@@ -16,6 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mjx_metaworld.cli.imports import declaring_packages, import_tasks
+from mjx_metaworld.cli.output import json_text
+from mjx_metaworld.cli.repeated import joined, options_of_several
 from mjx_metaworld.inputs.faults import described, is_refusal, place_of
 from mjx_metaworld.processes.background import leave
 from mjx_metaworld.processes.installed import install_command
@@ -186,7 +186,7 @@ def parse(command: Command, argv: Sequence[str]) -> Invocation[Any]:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
                 invocation[arguments],
-                args=argv,
+                args=joined(argv, options_of_several(arguments)),
                 prog=f"{PROG} {command.name}",
                 description=f"{command.summary}\n\nexamples:\n{examples}{getattr(module, 'NOTES', '')}",
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
@@ -214,7 +214,7 @@ def _main(argv: list[str]) -> int:
     console = _import("rich.console").Console(stderr=invocation.json)
     result = getattr(importlib.import_module(command.module), command.run)(invocation.command, console)
     if invocation.json and not _is_follower():
-        print(json.dumps(_plain(result)))
+        print(json_text(result))
     return 0
 
 
@@ -240,13 +240,6 @@ def _print_help() -> None:
         "every command takes --json, and --import FILE.py, a file that declares tasks of your own.\n"
         f"An error is one line; the variable {_WHOLE}=off shows the whole traceback."
     )
-
-
-def _plain(result: Any) -> Any:
-    """Convert nested lists of dataclasses to values that json can write."""
-    if dataclasses.is_dataclass(result) and not isinstance(result, type):
-        return dataclasses.asdict(result)
-    return [_plain(item) for item in result] if isinstance(result, list) else result
 
 
 def _import(name: str) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,7 +13,7 @@ from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.build.machine import versions
 from mjx_metaworld.cli.markdown import check_section, read_table, rewrite_section
 from mjx_metaworld.cli.memory import release_freed
-from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.cli.output import json_text, prepare_output
 from mjx_metaworld.cli.tables import divided_tables, figure_table
 from mjx_metaworld.env import MetaWorldEnv, make
 from mjx_metaworld.inputs.settings import physics_of
@@ -49,6 +47,11 @@ class Parity(Sampling):
     document: Path | None = None  # write the table between this Markdown file's `parity` (or `pictures`) markers
     guide: Path | None = None  # write each step's worst entries between its `parity-largest` markers
     output: Path | None = Path("out/parity.json")  # all figures as JSON
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.processes < 1:
+            raise ValueError(f"processes must be positive, got {self.processes}")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _compare_pictures(args: Parity, console: Console) -> list[PictureDifference]
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, TimeElapsedColumn(), console=console)
 
 
@@ -167,13 +170,7 @@ def _print(console: Console, markdown: str, headings: Sequence[str]) -> None:
 
 
 def _write(path: Path, rows: Sequence[Row] | Sequence[StageError]) -> None:
-    figures = {"versions": versions(), "rows": [_measured(asdict(row)) for row in rows]}
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _measured(figures: dict[str, Any]) -> dict[str, Any]:
-    """All figures but those that were left out: JSON knows no NaN."""
-    return {name: value for name, value in figures.items() if value == value}
+    path.write_text(json_text({"versions": versions(), "rows": rows}, indent=1) + "\n")
 
 
 def _with_closed_loop(args: Parity, env: MetaWorldEnv, progress: Progress) -> list[Row]:

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.acting import EXPERT, is_trajectory, open_acting, open_trajectory
-from mjx_metaworld.cli.output import prepare_output
+from mjx_metaworld.cli.output import prepare_output, print_line
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
@@ -113,7 +113,7 @@ def run_render(args: Render, console: Console) -> Rendered:
         else:
             trajectory.save(args.output)
     count = trajectory.states.task.size
-    console.print(f"{args.output}: {count} {'pictures' if args.is_drawn else 'states'}. {told}", highlight=False)
+    print_line(console, f"{args.output}: {count} {'pictures' if args.is_drawn else 'states'}. {told}")
     return Rendered(str(args.output), count, width, height)
 
 

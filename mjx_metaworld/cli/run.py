@@ -19,7 +19,12 @@ from mjx_metaworld.types import StochasticPolicy
 
 def progress_bars(console: Console) -> Progress:
     """Bars for what takes a while; they vanish when all is done, and where nobody looks on there are none."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f}%"),
+    )
     return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -9,9 +9,11 @@ from typing import Annotated
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from tyro.conf import Positional, arg
 
 from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.cli.output import print_line
 from mjx_metaworld.suites import list_suites, list_tasks, resolve
 from mjx_metaworld.tasks.spec import TaskSpec
 
@@ -60,13 +62,14 @@ def run_tasks(args: Tasks, console: Console) -> list[Listed]:
     for heading in ("what", "scene", "suites"):
         table.add_column(heading, overflow="fold")
     for entry in listed:
-        table.add_row(entry.task, entry.what, entry.scene.removeprefix("sawyer_"), ", ".join(entry.suites))
+        cells = (entry.task, entry.what, entry.scene.removeprefix("sawyer_"), ", ".join(entry.suites))
+        table.add_row(*map(Text, cells))  # as texts, in which an own task's brackets mean nothing
     console.print(table)
     sizes = ", ".join(f"{name} ({len(tasks)})" for name, tasks in suites.items())
     if len(listed) == 1:
         for what, low, high in _bounds(listed[0]):
             console.print(f"{what} within {_place(low)} and {_place(high)}", highlight=False)
-    console.print(f"{len(listed)} {'task' if len(listed) == 1 else 'tasks'}. Suites: {sizes}.")
+    print_line(console, f"{len(listed)} {'task' if len(listed) == 1 else 'tasks'}. Suites: {sizes}.")
     return listed
 
 

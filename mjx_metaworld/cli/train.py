@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
 from mjx_metaworld.cli.imports import FLAG, given_flags
 from mjx_metaworld.cli.memory import release_freed
+from mjx_metaworld.cli.output import check_folder, print_line
 from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.inputs.settings import physics_of, with_settings
 from mjx_metaworld.processes.cluster import connect
@@ -87,7 +88,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
     """Train, with a row of the table for every evaluation.
 
     Raises:
-        ValueError: for unknown tasks, presets or settings, or a bad number of devices.
+        ValueError: for unknown tasks, presets or settings, a bad number of devices, or a file in the folder's place.
         CheckpointError: if the folder holds another run or a broken checkpoint, or cannot be written.
         LockedError: if another process trains in the folder.
         LeaderError: in the other processes of a run, for these errors of the first.
@@ -105,7 +106,7 @@ def run_train(args: Train, console: Console) -> TrainResult:
     sinks = [weights_and_biases(args.wandb)] if args.wandb is not None and is_leader() else []
     folder, impl = from_leader(lambda: _begun(args, config))
     folder, key = Path(folder), key_of_seed(args.seed, impl)
-    console.print(_announcement(args, config, folder), highlight=False, soft_wrap=True)
+    print_line(console, _announcement(args, config, folder))
     trained = train(
         config,
         key,
@@ -118,16 +119,15 @@ def run_train(args: Train, console: Console) -> TrainResult:
     )
     progress = trained.progress
     tasks = tasks_text(config)
-    console.print(
+    print_line(
+        console,
         f"{tasks}: success {progress.success:.1%} on the frozen goals after {progress.env_steps:,} env steps, "
         f"{progress.seconds:,.0f} s. {suggestion(tasks, folder, config.randomise)}",
-        highlight=False,
     )
     best = trained.best or progress
     if best.success > progress.success:
-        console.print(
-            f"Best: {best.success:.1%} after {best.env_steps:,} env steps, kept in {folder / BEST}.", highlight=False
-        )
+        kept = f"kept in {folder / BEST}."
+        print_line(console, f"Best: {best.success:.1%} after {best.env_steps:,} env steps, {kept}")
     return TrainResult(str(folder), progress.env_steps, round(progress.seconds, 1), progress.success, best.success)
 
 
@@ -146,8 +146,14 @@ def _usual_devices(config: TrainConfig) -> int:
 
 
 def _begun(args: Train, config: TrainConfig) -> tuple[str, str | None]:
-    """Folder of the run, and the implementation of its random keys if it has begun."""
+    """Folder of the run, and the implementation of its random keys if it has begun.
+
+    Raises:
+        ValueError: if a file is in the folder's place.
+        CheckpointError: if the run cannot be read.
+    """
     folder = args.output or run_folder(config, key_of_seed(args.seed))
+    check_folder(folder)
     return str(folder), read_run(folder).key_impl if (folder / RUN_FILE).exists() else None
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from mjx_metaworld.cli.output import print_line
 from mjx_metaworld.cli.run import progress_bars
 from mjx_metaworld.cli.watch import open_source
 from mjx_metaworld.processes.signals import termination
@@ -72,7 +73,7 @@ def run_view(args: View, console: Console) -> Served:
             viewer = Viewer(source, title, server)
         url = f"http://{'localhost' if args.host in ('127.0.0.1', '0.0.0.0') else args.host}:{server.get_port()}"
         try:
-            console.print(f"{url} shows {args.what}. Ctrl-C ends it.", highlight=False, soft_wrap=True)
+            print_line(console, f"{url} shows {args.what}. Ctrl-C ends it.")
             if args.open:
                 webbrowser.open(url)
             with termination():

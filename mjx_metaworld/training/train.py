@@ -185,7 +185,8 @@ def _run(
     with console.status("Compiling the start"):
         state, progress = begin(algorithm, key, checkpoints)
     if finished(progress, schedule):
-        console.print(f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}.")
+        done = f"{folder} is done: {progress.env_steps:,} env steps, success {progress.success:.1%}."
+        console.print(done, **_LAST_LINE)
         return state, progress
     from_leader(noted)  # but of a run that is done the record stays
     if progress.iteration:

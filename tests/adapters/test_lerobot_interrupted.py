@@ -80,7 +80,7 @@ def test_the_episode_that_a_signal_meets_is_written_and_the_dataset_closed(
 ):
     monkeypatch.setattr(Dataset, "signals", {step: number})
     out = io.StringIO()
-    output = tmp_path / "new" / "dataset"
+    output = tmp_path / "new" / "data[set]"
     with pytest.raises(raised):
         run_export(Export("reach-v3", output, episodes=4), Console(file=out, width=300))
     (dataset,) = Dataset.made
@@ -89,6 +89,17 @@ def test_the_episode_that_a_signal_meets_is_written_and_the_dataset_closed(
     assert f"Ended: {output} holds 2 whole episodes and can be read." in out.getvalue()
     assert list(output.parent.iterdir()) == [output]  # no lock
     assert len((output / NOTES).read_text().splitlines()) == 2
+
+
+def test_the_dataset_is_named_as_it_is(lerobot, interruptible, monkeypatch, tmp_path):
+    monkeypatch.setattr(Dataset, "signals", {})
+    out = io.StringIO()
+    output = tmp_path / "data[set]"
+    run_export(Export("reach-v3", output, repo_id="me/set[1]", episodes=5), Console(file=out, width=30))
+    assert out.getvalue().splitlines()[-2:] == [
+        f"4 episodes of 1 tasks in {output} (me/set[1])",
+        "reach-v3: only 4 of 5 episodes succeeded",
+    ]
 
 
 def test_two_exports_cannot_share_a_folder(lerobot, tmp_path):

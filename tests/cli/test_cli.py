@@ -20,11 +20,13 @@ import mjx_metaworld as mw
 from mjx_metaworld.cli import demo, evaluate_checkpoint, evaluate_trials
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.cli import render as render_command
+from mjx_metaworld.cli.cache import Cache, run_cache
 from mjx_metaworld.cli.comparison import Comparison, compare, comparison_table
 from mjx_metaworld.cli.demo import Demo, run_demo
 from mjx_metaworld.cli.evaluate_checkpoint import CheckpointFigures
 from mjx_metaworld.cli.evaluate_trials import TrialFigures
 from mjx_metaworld.cli.markdown import rewrite_section
+from mjx_metaworld.cli.output import print_line
 from mjx_metaworld.cli.run import build, load_policy, progress_bars
 from mjx_metaworld.cli.tables import divided_tables
 from mjx_metaworld.cli.tasks import Tasks, run_tasks
@@ -34,6 +36,7 @@ from mjx_metaworld.rendering import images as pictures
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.suites import resolve
 from mjx_metaworld.tasks import registered
+from mjx_metaworld.tasks import task as declare_task
 from mjx_metaworld.training.config import ALGORITHMS, PRESETS
 
 pytestmark = pytest.mark.usefixtures("kinematic")
@@ -194,6 +197,9 @@ BAD = {
     "parity --document pyproject.toml": "pyproject.toml needs one <!-- parity:begin -->",
     "parity --pictures --document README.md": "README.md needs one <!-- pictures:begin -->",
     "parity --output docs": "output docs is a folder",
+    "parity --processes 0": "processes must be positive, got 0",
+    "train --devices 1 --output README.md": "output README.md must be a folder, and README.md is a file",
+    "train --devices 1 --output README.md/a/b": "output README.md/a/b must be a folder, and README.md is a file",
     "render out/train/no-such-run": "there is no folder out/train/no-such-run",
     "render docs/guides": "docs/guides holds no training run",
     "render docs/guide": "there is no folder docs/guide; in docs there are ",
@@ -302,7 +308,8 @@ def test_bars_are_shown_to_those_who_look_on():
     for console in (Console(file=watched, force_terminal=True, width=80), Console(file=unwatched)):
         with progress_bars(console) as bars:
             assert build(bars, "reach-v3").tasks[0].name == "reach-v3"
-    assert "loading reach-v3" in watched.getvalue()
+            bars.add_task("loading o/a[run]")
+    assert all(f"loading {what}" in watched.getvalue() for what in ("reach-v3", "o/a[run]"))
     assert unwatched.getvalue() == ""
 
 
@@ -346,9 +353,10 @@ def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
     # Doing nothing, the hand stays where it was reset, but for the millimetres by which it hangs from the mocap body.
     assert abs(row["return_here"] - row["return_there"]) < 0.05 * row["return_there"]
 
-    sheet = tmp_path / "sheet.png"
+    sheet = tmp_path / "a[sheet]" / "sheet.png"
     assert run("render", "reach-v3", "--output", str(sheet), "--size", "60", "--moments", "3", "--num-steps", "40") == 0
     assert Image.open(sheet).size == (180, 60)
+    assert f"{sheet}: 3 pictures. reach-v3 " in capsys.readouterr().out
     film = tmp_path / "film.gif"
     assert run("render", "reach-v3", "--output", str(film), "--size", "60", "--num-steps", "16", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["pictures"] == 5
@@ -373,6 +381,27 @@ def test_a_tasks_bounds_are_told(capsys):
     assert "hand within (-0.5, 0.4, 0.05) and (0.5, 1, 0.5)" in said.err
     assert run("tasks", "ML10-test", "--json") == 0
     assert "hand within" not in capsys.readouterr().err
+
+
+def test_brackets_in_an_own_tasks_description_are_shown(scratch_registry):
+    @declare_task("mine", like="reach-v3")
+    def reach(s):
+        """Reach [slowly] [/x]."""
+
+    run_tasks(Tasks("mine"), Console(file=(out := io.StringIO()), width=200))
+    assert "Reach [slowly] [/x]" in out.getvalue()
+
+
+def test_lines_are_printed_as_they_are(tmp_path, monkeypatch):
+    line = "kept in o/a[ppo]b/[/x] and so on, which is wider than the console"
+    print_line(Console(file=(out := io.StringIO()), width=20), line)
+    assert out.getvalue() == f"{line}\n"
+    monkeypatch.setenv("MJX_METAWORLD_CACHE", str(tmp_path / "a[cache]"))
+    kept = run_cache(Cache(), Console(file=(out := io.StringIO()), width=20))
+    assert kept.folder is not None
+    assert out.getvalue().startswith(f"{kept.folder}: 0 files, 0.0 MB of at most ")
+    run_cache(Cache(clear=True), Console(file=(out := io.StringIO()), width=20))
+    assert out.getvalue() == f"Removed 0 files from {kept.folder}.\n"
 
 
 # --- documents ---

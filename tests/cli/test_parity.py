@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mjx_metaworld.cli import parity as command
+from mjx_metaworld.cli.main import main
 from mjx_metaworld.cli.parity import _HEADINGS, _LARGEST_HEADINGS, Parity, _print, run_parity
 from mjx_metaworld.parity.report import Largest, Row, Sampling, Spread, largest_markdown, markdown
 from mjx_metaworld.parity.scenes import BARS, Measured
@@ -16,10 +18,21 @@ from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.suites import GOALS_SEED, resolve
 from mjx_metaworld.tasks import task
 
+_LARGEST = Largest(*[Spread(1e-7, 2e-5)] * 4)
+
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("num_goals", 0), ("num_goals", 51), ("num_steps", 15), ("num_steps", 510), ("step_goals", 0), ("step_length", 1)],
+    [
+        ("num_goals", 0),
+        ("num_goals", 51),
+        ("num_steps", 15),
+        ("num_steps", 510),
+        ("step_goals", 0),
+        ("step_length", 1),
+        ("processes", 0),
+        ("processes", -2),
+    ],
 )
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be .*{value}"):
@@ -56,9 +69,27 @@ def test_own_tasks_scenes_are_compared_with_mujoco(tmp_path: Path, monkeypatch, 
     assert json.loads(output.read_text())["rows"][1]["error"] == 1.0
 
 
+def test_what_was_left_out_is_null_in_json(tmp_path: Path, monkeypatch, capsys):
+    e, unmeasured = 1e-7, Largest(*[Spread(float("inf"), 1.0)] * 4)
+    row = Row("reach-v3", e, e, e, e, e, e, e, _LARGEST, unmeasured)
+    monkeypatch.setattr(command, "make", lambda *_, **__: None)
+    monkeypatch.setattr(command, "measure_steps", lambda *_: [row])
+    output = tmp_path / "parity.json"
+    with pytest.raises(SystemExit, match="0"):
+        main(["parity", "--tasks", "reach-v3", "--steps-only", "--json", "--output", str(output)])
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    (told,) = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (told["success_here"], told["return_there"], told["reward"]) == (None, None, 1e-7)
+    assert told["random_largest"]["here"] == {"median": None, "p99": 1.0}
+    assert json.loads(output.read_text(), parse_constant=refuse)["rows"] == [told]
+
+
 def test_tables_fit_a_terminal():
-    largest, e = Largest(*[Spread(1e-7, 2e-5)] * 4), 1e-7
-    row = Row("button-press-topdown-wall-v3", e, e, e, e, e, e, e, largest, largest, 1.0, 1.0, 1234.0, 1234.0)
+    e = 1e-7
+    row = Row("button-press-topdown-wall-v3", e, e, e, e, e, e, e, _LARGEST, _LARGEST, 1.0, 1.0, 1234.0, 1234.0)
     shown, piped = io.StringIO(), io.StringIO()
     terminal = Console(file=shown, width=80, force_terminal=True, color_system=None)
     for table, headings in ((markdown, _HEADINGS), (largest_markdown, _LARGEST_HEADINGS)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -10,6 +12,7 @@ from rich.console import Console
 from mjx_metaworld.cli import train as command
 from mjx_metaworld.cli.train import Train, command_of, configuration
 from mjx_metaworld.training import PRESETS
+from mjx_metaworld.training.checkpoint import Progress
 
 
 @pytest.mark.parametrize("entry", PRESETS, ids=lambda entry: entry.name)
@@ -53,3 +56,14 @@ def test_a_bar_may_be_taken_away_and_what_is_trained_is_told(tmp_path):
     until = "or until 50.0% of the frozen goals are reached"
     told = command._announcement(args, configuration(args), tmp_path)
     assert told == f"push-v3,reach-v3 by ppo, for 1,000,000 env steps, {until}, in {tmp_path}."
+
+
+def test_lines_about_a_run_hold_its_folder_as_it_is(tmp_path, monkeypatch):
+    trained = SimpleNamespace(progress=Progress(2, 20, 2.0, 0.2), best=Progress(1, 10, 1.0, 0.5))
+    monkeypatch.setattr(command, "train", lambda *_, **__: trained)
+    folder = tmp_path / "a[ppo]b"
+    command.run_train(Train(output=folder, devices=1), Console(file=(out := io.StringIO()), width=80))
+    begun, ended, best = out.getvalue().splitlines()
+    assert begun.endswith(f", in {folder}.")
+    assert ended.endswith(f" 2 s. Evaluate beside CPU metaworld: mjx-metaworld eval '{folder}' --reference")
+    assert best == f"Best: 50.0% after 10 env steps, kept in {folder / 'best'}."

@@ -71,7 +71,7 @@ def interrupt(*_: object) -> None:
 def ended(capsys) -> tuple[int | str | None, str]:
     """Exit code of the command, and what it has printed."""
     with pytest.raises(SystemExit) as end:
-        cli.main(["view", "--port", "0", "--json"])
+        cli.main(["view", "o/a[run]", "--port", "0", "--json"])
     said = capsys.readouterr()
     return end.value.code, said.out + said.err
 
@@ -86,6 +86,7 @@ def test_ctrl_c_ends_the_page(monkeypatch, capsys):
     monkeypatch.setattr(view, "Viewer", FakeViewer)
     code, said = ended(capsys)
     assert code == 0
+    assert " shows o/a[run]. Ctrl-C ends it.\n" in said
     assert "Ended." in said
     assert '"lanes": 3' in said
 

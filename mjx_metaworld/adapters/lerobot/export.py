@@ -32,6 +32,7 @@ from mjx_metaworld.view.dataset import note_episode
 
 Images = Literal["none", "image", "video"]
 _ROBOT = "metaworld"  # as in LeRobot's own Meta-World datasets
+_AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}  # a line with a path or a name
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def run_export(args: Export, console: Console) -> Exported:
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         written = export(args, progress)
     short = {name: count for name, count in written.items() if count < args.episodes}
-    console.print(f"{written.total()} episodes of {len(written)} tasks in {args.output} ({args.repo_id})")
+    console.print(f"{written.total()} episodes of {len(written)} tasks in {args.output} ({args.repo_id})", **_AS_IT_IS)
     for name, count in short.items():
-        console.print(f"[yellow]{name}: only {count} of {args.episodes} episodes succeeded")
+        console.print(f"{name}: only {count} of {args.episodes} episodes succeeded", style="yellow", **_AS_IT_IS)
     return Exported(str(args.output), args.repo_id, tuple(Written(name, count) for name, count in written.items()))
 
 
@@ -171,7 +172,7 @@ def _write(args: Export, bars: Progress, dataset_class: Any, descriptions: dict[
                 written[name] += 1
             bars.advance(writing)
     except KeyboardInterrupt:
-        bars.console.print(_left(args, written), highlight=False, soft_wrap=True)
+        bars.console.print(_left(args, written), **_AS_IT_IS)
         raise
     finally:
         with postponed(""):
