@@ -15,7 +15,7 @@ from benchmarks.training_report import DOCUMENTS, draw_curves, write_sections
 from benchmarks.training_results import add_result, arguments_of, evaluate_run, load_results
 from mjx_metaworld.cli import main as cli
 from mjx_metaworld.cli.train import Train, command_of, configuration
-from mjx_metaworld.training.run_folder import Run, key_words
+from mjx_metaworld.training.run_folder import Run, RunTasks, key_words
 
 ARGUMENTS = [
     Train("reach-v3"),
@@ -29,7 +29,7 @@ ARGUMENTS = [
 @pytest.mark.parametrize("args", ARGUMENTS)
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_the_command_of_a_run_makes_it_again(args, impl):
-    run = Run(configuration(args), key_words(jax.random.key(args.seed, impl=impl)), impl, declared={})
+    run = Run(configuration(args), key_words(jax.random.key(args.seed, impl=impl)), impl, RunTasks())
     found = arguments_of(run)
     assert (configuration(found), found.seed) == (run.config, args.seed)
     command = next(command for command in cli.COMMANDS if command.name == "train")
