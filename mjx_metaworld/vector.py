@@ -214,8 +214,8 @@ def _compiled_reset_to(env: MetaWorldEnv) -> Callable[[Array, Array], State]:
 
 
 def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
-    for device in devices:
-        check_offers("an entry of devices", device, "a device, as of jax.devices()", "platform", "id")
+    if isinstance(devices, str):
+        raise TypeError(f"devices must be some of jax.devices(), got {devices!r}")
     if not devices or len(set(devices)) != len(devices):
         raise ValueError(f"devices must name at least one device, and none twice, got {list(devices)}")
     if num_envs % len(devices):

@@ -243,7 +243,7 @@ def test_what_is_no_environment_or_batch_is_refused(env, vector_env, state):
     key = jax.random.key(0)
     calls = [
         (lambda: mw.VectorEnv("reach-v3", 2), "env must be an environment.*got 'reach-v3'"),
-        (lambda: mw.VectorEnv(env, 2, devices="cpu"), "an entry of devices must be a device.*got 'c'"),
+        (lambda: mw.VectorEnv(env, 2, devices="cpu"), "devices must be some of jax.devices.*got 'cpu'"),
         (lambda: mw.expert("reach-v3"), "env must be an environment.*got 'reach-v3'"),
         (lambda: mw.rollout(env, lambda obs, key: obs[:4], key, 3), "vector_env must be a batch.*got MetaWorldEnv"),
         (lambda: mw.begin_trials(env, key), "vector_env must be a batch.*got MetaWorldEnv"),

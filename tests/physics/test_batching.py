@@ -10,7 +10,7 @@ import pytest
 from mjx_metaworld.physics.batching import lanes_last
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 16, 33])
+@pytest.mark.parametrize("size", [0, 5, 33])
 @pytest.mark.parametrize("sorts", [False, True])
 @pytest.mark.parametrize(("lanes", "chunk"), [(4, 8), (16, None), (0, 8)])
 def test_a_batch_of_any_size_is_computed_lane_by_lane(size, sorts, lanes, chunk):
