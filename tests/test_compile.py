@@ -20,6 +20,7 @@ def forget_options():
     compile.compiler_options.cache_clear()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("engine", [KinematicEngine, pytest.param(Engine, marks=pytest.mark.full)])
 def test_step_of_the_default_code_generator(engine):
     if "xla_cpu_use_fusion_emitters" not in compile.compiler_options("cpu"):

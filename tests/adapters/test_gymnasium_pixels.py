@@ -100,6 +100,7 @@ def test_only_lanes_that_end_are_drawn_twice(drawn):
     np.testing.assert_array_equal(obs["pixels"][1:], drawn.images[1])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("mode", ["NextStep", "Disabled"])
 def test_one_picture_a_step_where_restarts_wait(mode, drawn):
     envs = make(mode)

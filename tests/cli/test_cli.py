@@ -363,6 +363,7 @@ def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
     assert 1 < Image.open(film).n_frames <= 5  # equal pictures become one, and here the arm stands still
 
 
+@pytest.mark.ci
 def test_bench_measures(capsys):
     assert run("bench", "reach-v3", "--num-envs", "16", "--devices", "1", "--seconds", "0.1", "--json") == 0
     (figures,) = json.loads(capsys.readouterr().out)

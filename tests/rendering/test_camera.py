@@ -62,6 +62,7 @@ def test_pictures_are_opengls(env, opengl, camera):
         assert agreement.labels > 0.985, agreement
 
 
+@pytest.mark.ci
 def test_a_state_that_is_nan_shows_what_never_moves_and_leaves_the_others_alone(draw, state, pictures):
     def broken(x):
         return x.at[1].set(jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x

@@ -80,6 +80,7 @@ def test_single_environments_are_drawn_by_reset_and_step(env, camera, drawn):
     np.testing.assert_array_equal(camera(batch), batch.pixels)
 
 
+@pytest.mark.ci
 def test_a_loop_of_ones_own_draws_after_its_restarts(env, camera, reset, step, drawn):
     @jax.jit
     def own_step(state, action):
@@ -97,6 +98,7 @@ def test_a_loop_of_ones_own_draws_after_its_restarts(env, camera, reset, step, d
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.ci
 def test_a_rollout_keeps_the_pictures_and_its_policy_sees_them(vector_env, camera, drawn):
     def policy(obs, pixels, key):
         assert pixels.shape == (LANES, SIZE, SIZE, 3)

@@ -149,6 +149,7 @@ def test_a_terminated_episode_is_worth_its_rewards_alone():
     np.testing.assert_allclose(found, expected, rtol=2 * CLOSE)
 
 
+@pytest.mark.ci
 def test_each_task_is_learnt_in_its_own_scale_of_reward():
     # The second task pays a ten-thousandth of the first; without a scale of its own it would drown.
     size = jnp.array([1e3, 0.1])

@@ -124,6 +124,7 @@ def test_or_more_of_the_same_episode():
     np.testing.assert_allclose([worth(state, 0.0, episode) for episode in (0, 1)], expected, rtol=0.15)
 
 
+@pytest.mark.ci
 def test_reports_tell_last_episodes_apart():
     _, report = learn(trial_probe(wage, num_envs=32), 1)
     # Whole trials in a rollout of two of them: as many first episodes as last ones.
