@@ -331,8 +331,9 @@ def rollout(
 def _rollout_carrying(vector_env: VectorEnv, policy: Callable[..., Any], keys: Array, state: State, carry: Any) -> Any:
     def body(now: tuple[State, Any], step_key: Array) -> tuple[tuple[State, Any], tuple[Transition, Any]]:
         given = policy(*now, step_key)
-        if not isinstance(given, tuple) or len(given) != _OF_A_CARRIER:
-            got = f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__
+        several = isinstance(given, tuple | list)
+        if not several or len(given) != _OF_A_CARRIER:
+            got = f"a {type(given).__name__}{f' of {len(given)}' if several else ''}"
             raise TypeError(f"a policy with carry gives (action, carry, extras), got {got}")
         action, carry, extras = given
         state, transition = vector_env.step(now[0], action)

@@ -263,6 +263,13 @@ def test_policies_that_give_too_much_or_too_little_are_told_so(vector_env):
         mw.rollout(vector_env, lambda state, carry, key: (ZERO, carry), key, 3, carry=None)
 
 
+def test_a_policy_that_carries_may_give_a_list(vector_env):
+    def run(key):
+        return mw.rollout(vector_env, lambda state, carry, key: [ZERO, carry, 7], key, 3, carry=None)
+
+    assert jax.eval_shape(run, jax.random.key(0)).extras.shape == (3,)
+
+
 def test_an_action_that_is_not_finite_is_flagged_and_goes_on(step, state):
     after, transition = step(state, ZERO.at[1, 0].set(jnp.inf).at[3].set(jnp.nan))
     expected, _ = step(state, ZERO)

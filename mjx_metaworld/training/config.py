@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mjx_metaworld.inputs.checks import check_physics
 from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.randomise.naming import check_text
 from mjx_metaworld.suites import GOALS_SEED, NUM_GOALS, Tasks
@@ -47,6 +48,7 @@ class TrainConfig:
 
     Raises:
         ValueError: for a field out of range.
+        TypeError: for `physics` of another kind.
     """
 
     tasks: str | tuple[str, ...]  # names and suites; of declarations the names
@@ -64,7 +66,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         plain_fields(self)
         object.__setattr__(self, "tasks", _task_names(self.tasks))
-        object.__setattr__(self, "physics", self.physics or _DEFAULT_PHYSICS)  # None as for `mw.make`
+        object.__setattr__(self, "physics", check_physics(self.physics))
         if self.stop_at_success is not None:
             object.__setattr__(self, "stop_at_success", plain("stop_at_success", self.stop_at_success, 1.0))
         check_positive(self, "env_steps", "eval_every", "checkpoint_every")

@@ -132,10 +132,12 @@ def train(
             console.print(f"Ended before the tasks were loaded. Go on: {again}", **_LAST_LINE)
             raise
 
+        tasks = RunTasks(tuple(spec.name for spec in env.tasks), declarations(env.tasks))
+
         def hold() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(folder, folder / LOCK_FILE))
-            open_run(folder, config, key, _facts(devices), _run_tasks(env))
+            open_run(folder, config, key, _facts(devices), tasks)
 
         from_leader(hold)
         checkpoints = Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)
@@ -144,7 +146,7 @@ def train(
             from_leader(lambda: made.extend(open_sinks(sinks, folder, config)))
             for sink in made:
                 held.callback(sink.close)
-            noted = functools.partial(note_start, folder, config, key, _facts(devices), _run_tasks(env))
+            noted = functools.partial(note_start, folder, config, key, _facts(devices), tasks)
             state, progress = _run(config, key, folder, console, (env, algorithm), checkpoints, began, made, noted)
         except KeyboardInterrupt:
             console.print(_going_on(folder, checkpoints.newest(), algorithm, again), **_LAST_LINE)
@@ -225,10 +227,6 @@ def _devices_of_all(devices: Sequence[Device] | None) -> Sequence[Device] | None
     if without:
         raise ValueError(f"devices must be some of every process, got none of {sorted(without)}")
     return devices
-
-
-def _run_tasks(env: MetaWorldEnv) -> RunTasks:
-    return RunTasks(tuple(spec.name for spec in env.tasks), declarations(env.tasks))
 
 
 def _check_alike(config: TrainConfig, key: Key[Array, ""]) -> None:
