@@ -234,6 +234,8 @@ def test_other_numbers_of_lanes_are_refused(vector_env, state):
     for given, action, name in cases:
         with pytest.raises(ValueError, match=rf"{name} must have a row for each of the 6 lanes, got shape \(2,"):
             vector_env.step(given, action)
+        with pytest.raises(ValueError, match=rf"{name} must have a row for each of the 6 lanes"):
+            vector_env.advance(given, action)
     for done in (jnp.zeros(2, bool), True):
         with pytest.raises(ValueError, match="done must have a row for each of the 6 lanes, got shape"):
             vector_env.restart(state, done)
