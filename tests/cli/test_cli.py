@@ -219,6 +219,8 @@ BAD = {
     "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",
     "bench --seconds x": "--seconds",
+    "bench --seconds nan": "seconds must be a number from 0 on, got nan",
+    "bench --seconds=-1": "seconds must be a number from 0 on, got -1.0",
 }
 
 
