@@ -73,6 +73,9 @@ def prepare(variant: str, task: str, batch_size: int, videos: int) -> Callable[[
         # LeRobot before 0.6 records videos of gymnasium's own two kinds of vector environments only; it asks the lanes
         # of this kind by name.
         env.__class__ = type("Recorded", (LeRobotVectorEnv, AsyncVectorEnv), {})
+    # LeRobot from 0.6 on closes what it has evaluated, and here it is evaluated again: its own environment would draw
+    # black pictures, at once, and this one would begin with loading and compiling.
+    env.close = lambda **_: None
     folder = Path(tempfile.mkdtemp(prefix="lerobot-eval-"))
 
     def evaluate(steps: int) -> float:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.env.restart import restart, step_and_restart
+from mjx_metaworld.env.restart import advance, restart, step_and_restart
 from mjx_metaworld.inputs.checks import check_goal_shape, known_task
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.checks import check_boolean, check_integer, check_offers
@@ -107,6 +107,23 @@ class VectorEnv(EqualCopies):
         check_threads("VectorEnv.step")
         step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(step), state, action, self._lane_numbers(state, action=action))
+
+    @shared_method
+    def advance(self, state: State, action: Float[Array, "envs 4"]) -> tuple[State, Transition]:
+        """One control step of every lane, after which ended episodes stay where they are, for `restart` to follow.
+
+        `step` is this and a restart of the lanes whose episode ended. A loop that ends episodes by conditions of its
+        own, too, restarts the lanes of both kinds at once: a second restart would be compiled again.
+
+        Returns:
+            The state, not drawn where there are `pixels` (a restart draws it), and the transition just made.
+
+        Raises:
+            ValueError: if `state` or `action` has another number of lanes than this batch.
+        """
+        check_threads("VectorEnv.advance")
+        self._lane_numbers(state, action=action)
+        return self._on_devices(jax.vmap(functools.partial(advance, self.env)), state, action)
 
     @shared_method
     def restart(self, state: State, done: Bool[Array, "envs"]) -> State:

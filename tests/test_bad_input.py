@@ -234,6 +234,8 @@ def test_other_numbers_of_lanes_are_refused(vector_env, state):
     for given, action, name in cases:
         with pytest.raises(ValueError, match=rf"{name} must have a row for each of the 6 lanes, got shape \(2,"):
             vector_env.step(given, action)
+        with pytest.raises(ValueError, match=rf"{name} must have a row for each of the 6 lanes"):
+            vector_env.advance(given, action)
     for done in (jnp.zeros(2, bool), True):
         with pytest.raises(ValueError, match="done must have a row for each of the 6 lanes, got shape"):
             vector_env.restart(state, done)
@@ -258,9 +260,11 @@ def test_what_is_no_environment_or_batch_is_refused(env, vector_env, state):
 def test_policies_that_give_too_much_or_too_little_are_told_so(vector_env):
     key = jax.random.key(0)
     with pytest.raises(TypeError, match="without carry gives an action alone, got a tuple of 2"):
-        mw.rollout(vector_env, lambda obs, key: (ZERO, None), key, 3)
+        jax.eval_shape(lambda key: mw.rollout(vector_env, lambda obs, key: (ZERO, None), key, 3), key)
     with pytest.raises(TypeError, match=r"with carry gives \(action, carry, extras\), got a tuple of 2"):
-        mw.rollout(vector_env, lambda state, carry, key: (ZERO, carry), key, 3, carry=None)
+        jax.eval_shape(
+            lambda key: mw.rollout(vector_env, lambda state, carry, key: (ZERO, carry), key, 3, carry=None), key
+        )
 
 
 def test_a_policy_that_carries_may_give_a_list(vector_env):

@@ -39,6 +39,7 @@ def step(env):
 ACTIONS = jnp.full((ENVS, 4), 0.5)
 
 
+@pytest.mark.ci
 def test_a_compiled_step_runs_inside_every_transformation(env, state, step):
     alone = step(state, ACTIONS).obs
     mesh = jax.make_mesh((1,), ("x",))

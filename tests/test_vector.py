@@ -35,6 +35,27 @@ def test_lanes_restart_when_their_episode_ends(short_episodes):
     assert state.task.tolist() == [0, 1, 0, 1]
 
 
+def test_a_step_is_an_advance_and_a_restart(short_episodes):
+    """So that a loop may end episodes by conditions of its own, too, with one restart."""
+    vector_env, state, _ = short_episodes
+    state = state.replace(episode=state.episode.replace(step=jnp.array([0, 2, 2, 1])))
+    action = jnp.full((4, 4), 0.5)
+
+    @jax.jit
+    def both(state, also):
+        ahead, transition = vector_env.advance(state, action)
+        done = transition.terminated | transition.truncated
+        return ahead, vector_env.restart(ahead, done | also), transition
+
+    nobody, own = jnp.zeros(4, bool), jnp.array([True, False, True, False])
+    stepped = jax.jit(vector_env.step)(state, action)
+    jax.tree.map(np.testing.assert_array_equal, both(state, nobody)[1:], stepped)
+    ahead, after, _ = both(state, own)
+    assert ahead.episode.step.tolist() == [1, 3, 3, 2]
+    assert ahead.truncated.tolist() == [False, True, True, False]
+    assert after.episode.step.tolist() == [0, 0, 0, 2]
+
+
 def test_next_obs_is_the_true_successor_at_an_episode_end(short_episodes):
     _, _, transition = short_episodes
     within = [0, 1, 3, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -31,8 +32,8 @@ class Bench:
             raise ValueError(f"num_envs must be positive integers, got {self.num_envs}")
         if self.devices is not None and self.devices < 1:
             raise ValueError(f"devices must be a positive integer, got {self.devices}")
-        if self.seconds < 0:
-            raise ValueError(f"seconds must not be negative, got {self.seconds}")
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(f"seconds must be a number from 0 on, got {self.seconds}")
         if self.steps_per_call < 1:
             raise ValueError(f"steps_per_call must be positive, got {self.steps_per_call}")
 

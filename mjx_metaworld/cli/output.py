@@ -29,17 +29,6 @@ def prepare_output(path: Path) -> None:
         raise ValueError(f"output {path} cannot be written: no permission")
 
 
-def check_folder(path: Path) -> None:
-    """Check that files in the way keep no folder from being one or being made.
-
-    Raises:
-        ValueError: if one does.
-    """
-    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path())
-    if not nearest.is_dir():
-        raise ValueError(f"output {path} must be a folder, and {nearest} is a file")
-
-
 def print_line(console: Console, line: str) -> None:
     """Print a line with paths, names or commands in it: brackets are no markup, and a long line stays one."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,7 +16,8 @@ from tyro.conf import Positional, arg
 from mjx_metaworld.cli.benchmark import claim_devices, claim_devices_of_all, default_devices
 from mjx_metaworld.cli.imports import FLAG, given_flags
 from mjx_metaworld.cli.memory import release_freed
-from mjx_metaworld.cli.output import check_folder, print_line
+from mjx_metaworld.cli.output import print_line
+from mjx_metaworld.inputs.folders import check_folder
 from mjx_metaworld.inputs.keys import key_of_seed
 from mjx_metaworld.inputs.settings import physics_of, with_settings
 from mjx_metaworld.processes.cluster import connect

@@ -36,8 +36,18 @@ def step_and_restart(
 
     A pure function of one environment, to be batched with `jax.vmap`; `lane` as for `restart`.
     """
+    successor, transition = advance(env, state, action)
+    done = transition.terminated | transition.truncated
+    return restart(env, successor, done, lane, resample_task=resample_task), transition
+
+
+def advance(env: MetaWorldEnv, state: State, action: Float[Array, "4"]) -> tuple[State, Transition]:
+    """Advance one environment by a control step and leave it there, undrawn, also where that ended the episode.
+
+    For loops that end episodes by conditions of their own, too: one `restart` begins new ones after either.
+    """
     successor = env.blind.step(state, action)
-    transition = Transition(
+    return successor, Transition(
         obs=state.obs,
         action=action,
         reward=successor.reward,
@@ -49,8 +59,6 @@ def step_and_restart(
         finite=successor.finite,
         pixels=state.pixels,
     )
-    done = successor.terminated | successor.truncated
-    return restart(env, successor, done, lane, resample_task=resample_task), transition
 
 
 @default_promotion

@@ -1,7 +1,8 @@
-"""Folders of training runs that callers name, and what they may have meant where there is none."""
+"""Folders that callers name: to write in, or of training runs, and what they may have meant where there is none."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _RUN_FILE = "run.json"  # that a training run's folder holds
@@ -14,6 +15,17 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:  # Python before 3.14
         return False
+
+
+def check_folder(path: Path) -> None:
+    """Check that files in the way keep no folder from being one or being made.
+
+    Raises:
+        ValueError: if one does.
+    """
+    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path())
+    if not nearest.is_dir():
+        raise ValueError(f"output {path} must be a folder, and {nearest} is a file")
 
 
 def no_run(path: Path) -> str:

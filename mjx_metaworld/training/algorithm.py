@@ -39,6 +39,8 @@ class TrainingEnv(NamedTuple):
     reset: Callable[[Key[Array, ""]], Any]
     step: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]]
     restart: Callable[[Any, Bool[Array, " envs"]], Any]  # new episodes, and new trials, in some lanes
+    # A step that leaves episodes at their end, for `restart`; None where only `step` knows what follows one.
+    advance: Callable[[Any, Float[Array, "envs action"]], tuple[Any, Transition]] | None = None
     trial_episodes: int | None = None  # for which a lane keeps its goal, where these environments have trials
     goal: slice = slice(0, 0)  # entries of an observation that tell the goal, which trials hide from a policy
     sharding: NamedSharding | None = None  # of the lanes over several devices
@@ -98,6 +100,7 @@ def training_env(vector_env: VectorEnv, trial_episodes: int | None = None) -> Tr
         reset=vector_env.reset,
         step=vector_env.step,
         restart=vector_env.restart,
+        advance=vector_env.advance,
         sharding=vector_env.sharding,
         eyes=functools.partial(device_eyes, env),
         expert=lambda: jax.vmap(expert(env)),
@@ -108,6 +111,7 @@ def training_env(vector_env: VectorEnv, trial_episodes: int | None = None) -> Tr
         reset=functools.partial(begin_trials, vector_env),
         step=lambda trials, action: step_trials(vector_env, trials, action, trial_episodes),
         restart=functools.partial(end_trials, vector_env),
+        advance=None,
         trial_episodes=trial_episodes,
         goal=GOAL,
         eyes=None,

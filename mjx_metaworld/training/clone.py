@@ -29,7 +29,7 @@ from mjx_metaworld.training.algorithm import (
     plain_fields,
 )
 from mjx_metaworld.training.devices import by_device, gather, gradient
-from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.episodes import early_ends, follow, step_and_end
 from mjx_metaworld.training.normalize import Moments, batch_moments, merge, no_moments, standardise
 from mjx_metaworld.training.view import Sight, View, look_at_some
 from mjx_metaworld.training.vision import SeeingActor
@@ -212,23 +212,18 @@ class _Clone:
         led = jax.random.bernoulli(who_key, share, lanes)
         push = self.config.push * jax.random.normal(push_key, (*lanes, self.env.action_size))
 
-        def step(env_state: Any, _: None) -> tuple[Any, tuple[Transition, Lesson]]:
+        def step(env_state: Any, ends: Array) -> tuple[Any, tuple[Transition, Lesson]]:
             lesson = self._lesson(env_state)
             own = self._act(state.student, state.hand_moments, lesson.view, lesson.task)
             action = jnp.clip(jnp.where(led[:, None], lesson.answer, own) + push, -1.0, 1.0)
-            env_state, transition = self.env.step(env_state, action.astype(env_state.obs.dtype))
-            env_state, transition = self._end_at_success(env_state, transition)
+            action = action.astype(env_state.obs.dtype)
+            # What follows a success is never evaluated.
+            env_state, transition = step_and_end(self.env, env_state, action, lambda t: (t.metrics.success > 0) | ends)
             return env_state, (transition, lesson)
 
-        env_state, (transitions, lessons) = jax.lax.scan(step, state.env_state, length=self.config.horizon)
-        env_state, transitions = spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
+        ends = early_ends(self.env, self.config.horizon, state.iteration)
+        env_state, (transitions, lessons) = jax.lax.scan(step, state.env_state, ends)
         return _Collected(env_state, transitions, lessons)
-
-    def _end_at_success(self, env_state: Any, transition: Transition) -> tuple[Any, Transition]:
-        """New episodes where one has succeeded: what follows a success is never evaluated."""
-        solved: Bool[Array, " envs"] = transition.metrics.success > 0
-        solved &= ~(transition.terminated | transition.truncated)
-        return self.env.restart(env_state, solved), transition.replace(truncated=transition.truncated | solved)
 
     def _learn(self, state: CloneState, key: Array) -> tuple[CloneState, Float[Array, ""]]:
         def loss(params: Any, batch: Lesson) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.episodes import EpisodeStats, accumulate
 from mjx_metaworld.training.algorithm import EpisodeReport, TrainingEnv
@@ -30,14 +31,32 @@ def follow(
     )
 
 
-def spread_starts(
-    env: TrainingEnv, horizon: int, iteration: Array, env_state: Any, transitions: Transition
+def step_and_end(
+    env: TrainingEnv,
+    env_state: Any,
+    action: Float[Array, "envs action"],
+    ends: Callable[[Transition], Bool[Array, " envs"]],
 ) -> tuple[Any, Transition]:
-    """Cut some first episodes short after a rollout (time, envs), see `early_end`."""
-    last = transitions.terminated[-1] | transitions.truncated[-1]
-    early = early_end(env, horizon, iteration) & ~last
-    truncated = transitions.truncated.at[-1].set(transitions.truncated[-1] | early)
-    return env.restart(env_state, early), transitions.replace(truncated=truncated)
+    """Advance all lanes, and start new episodes where one ended or is made to: there the transition is truncated.
+
+    One restart follows either, as each takes a second or two to compile.
+
+    Args:
+        env: the environments.
+        env_state: their states.
+        action: of each lane.
+        ends: tells by the transition which episodes are to end with it besides.
+    """
+    env_state, transition = (env.advance or env.step)(env_state, action)
+    done = transition.terminated | transition.truncated
+    early = ends(transition) & ~done
+    env_state = env.restart(env_state, early if env.advance is None else early | done)
+    return env_state, transition.replace(truncated=transition.truncated | early)
+
+
+def early_ends(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, "horizon envs"]:
+    """Mask of the steps of a rollout that end a first episode early: of its last step, see `early_end`."""
+    return jnp.zeros((horizon, env.num_envs), bool).at[-1].set(early_end(env, horizon, iteration))
 
 
 def early_end(env: TrainingEnv, horizon: int, iteration: Array) -> Bool[Array, " envs"]:

@@ -30,7 +30,7 @@ from mjx_metaworld.training.algorithm import (
     plain_fields,
 )
 from mjx_metaworld.training.devices import gather
-from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.episodes import early_ends, follow, step_and_end
 from mjx_metaworld.training.exploration import Held, lane_noise
 from mjx_metaworld.training.n_step import Steps, join, n_step, nothing_pending, steps_of
 from mjx_metaworld.training.networks import CategoricalCritic, SquashedActor, draw_squashed, unit_weights
@@ -268,17 +268,18 @@ class _FastSAC(SoftActor):
         return state.replace(learner=learner), SoftReport(episodes=episode_report, **figures._asdict())
 
     def _collect(self, state: FastSACState, key: Array, exploring: Array) -> tuple[Any, Held, Transition]:
-        def step(carry: tuple[Any, Held], step_key: Array) -> tuple[tuple[Any, Held], Transition]:
-            env_state, held = carry
+        def step(carry: tuple[Any, Held], now: tuple[Array, Array]) -> tuple[tuple[Any, Held], Transition]:
+            (env_state, held), (step_key, ends) = carry, now
             held = self.noise.draw(held, step_key)
             obs = standardise(state.obs_moments, env_state.obs)
             policy = self._distribution(state.learner.actor, obs, env_state.task)
-            env_state, transition = self.env.step(env_state, self.noise.act(held, *policy, blind=exploring))
+            action = self.noise.act(held, *policy, blind=exploring)
+            env_state, transition = step_and_end(self.env, env_state, action, lambda _: ends)
             return (env_state, held), transition
 
         keys = jax.random.split(key, self.config.horizon)
-        (env_state, held), transitions = jax.lax.scan(step, (state.env_state, state.held), keys)
-        env_state, transitions = spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
+        ends = early_ends(self.env, self.config.horizon, state.iteration)
+        (env_state, held), transitions = jax.lax.scan(step, (state.env_state, state.held), (keys, ends))
         return env_state, held, transitions
 
     def _learn(self, state: FastSACState, key: Array) -> tuple[Learner, Figures]:

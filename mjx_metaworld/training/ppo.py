@@ -23,7 +23,7 @@ from mjx_metaworld.training.algorithm import (
     plain_fields,
 )
 from mjx_metaworld.training.devices import gather
-from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.episodes import early_ends, follow, step_and_end
 from mjx_metaworld.training.normalize import (
     Moments,
     RewardScale,
@@ -204,16 +204,17 @@ class _PPO:
         )
 
     def _collect(self, state: PPOState, key: Array) -> tuple[Any, Transition]:
-        def step(env_state: Any, step_key: Array) -> tuple[Any, Transition]:
+        def step(env_state: Any, now: tuple[Array, Array]) -> tuple[Any, Transition]:
+            step_key, ends = now
             obs = standardise(state.obs_moments, env_state.obs)
             mean, log_std = self._distribution(state.actor, obs, env_state.task)
             action = mean + jnp.exp(log_std) * jax.random.normal(step_key, mean.shape)
-            env_state, transition = self.env.step(env_state, jnp.clip(action, -1.0, 1.0))
+            env_state, transition = step_and_end(self.env, env_state, jnp.clip(action, -1.0, 1.0), lambda _: ends)
             return env_state, transition.replace(action=action)  # as drawn: the density is that of the Gaussian
 
         keys = jax.random.split(key, self.config.horizon)
-        env_state, transitions = jax.lax.scan(step, state.env_state, keys)
-        return spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
+        ends = early_ends(self.env, self.config.horizon, state.iteration)
+        return cast(tuple[Any, Transition], jax.lax.scan(step, state.env_state, (keys, ends)))
 
     def _prepare(
         self, state: PPOState, transitions: Transition, reward_scale: RewardScale

@@ -27,7 +27,7 @@ from mjx_metaworld.training.algorithm import (
     plain_fields,
 )
 from mjx_metaworld.training.devices import gather
-from mjx_metaworld.training.episodes import follow, spread_starts
+from mjx_metaworld.training.episodes import early_ends, follow, step_and_end
 from mjx_metaworld.training.n_step import n_step, steps_of
 from mjx_metaworld.training.networks import ActionCritic, SquashedActor, draw_squashed
 from mjx_metaworld.training.normalize import (
@@ -227,15 +227,16 @@ class _SAC(SoftActor):
         return state.replace(learner=learner), SoftReport(episodes=episode_report, **figures._asdict())
 
     def _collect(self, state: SACState, key: Array, exploring: Array) -> tuple[Any, Transition]:
-        def step(env_state: Any, step_key: Array) -> tuple[Any, Transition]:
+        def step(env_state: Any, now: tuple[Array, Array]) -> tuple[Any, Transition]:
+            step_key, ends = now
             obs = standardise(state.obs_moments, env_state.obs)
             drawn, _ = draw_squashed(step_key, *self._distribution(state.learner.actor, obs, env_state.task))
             uniform = jax.random.uniform(step_key, drawn.shape, minval=-1.0, maxval=1.0)
-            return self.env.step(env_state, jnp.where(exploring, uniform, drawn))
+            return step_and_end(self.env, env_state, jnp.where(exploring, uniform, drawn), lambda _: ends)
 
         keys = jax.random.split(key, self.config.horizon)
-        env_state, transitions = jax.lax.scan(step, state.env_state, keys)
-        return spread_starts(self.env, self.config.horizon, state.iteration, env_state, transitions)
+        ends = early_ends(self.env, self.config.horizon, state.iteration)
+        return cast(tuple[Any, Transition], jax.lax.scan(step, state.env_state, (keys, ends)))
 
     def _learn(self, state: SACState, key: Array) -> tuple[Learner, Figures]:
         def update(learner: Learner, update_key: Array) -> tuple[Learner, Figures]:

@@ -242,6 +242,20 @@ def test_checkpoints_go_through_json_and_repeat_the_choice_of_goals():
     np.testing.assert_array_equal([other.reset()[0] for _ in range(3)], expected)
     with pytest.raises(ValueError, match="no checkpoint of 'drawer-open-v3_1', only of reach-v3_0"):
         other.call("load_checkpoint", saved[:1])
+    before = other.call("get_checkpoint")
+    for broken, message in (
+        ({}, "it lacks 'goals'"),
+        ({"goals": [[0.0, 0.5]]}, r"goals must be finite numbers of shape \(n, 6\), got \(1, 2\)"),
+        ({"order": [0, 0]}, "order must hold each number below"),
+        ({"position": 0.5}, "position must be an integer from -1 to"),
+        ({"sample_tasks_on_reset": "no"}, "sample_tasks_on_reset must be True or False, got 'no'"),
+        ({"seed": -3}, "seed must be an integer >= 0"),
+        ({"rng_state": {"bit_generator": "MT19937"}}, "PCG64"),
+    ):
+        entry = [(name, checkpoint | broken if broken else {}) for name, checkpoint in saved]
+        with pytest.raises(ValueError, match=f"this is no checkpoint of 'reach-v3_0': .*{message}"):
+            other.call("load_checkpoint", entry)
+    assert other.call("get_checkpoint") == before
 
 
 def test_a_seed_given_to_reset_restarts_the_choice_of_goals():

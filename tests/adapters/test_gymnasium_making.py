@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import mjx_metaworld as mw
-from mjx_metaworld.adapters.gymnasium import make_mt, register
+from mjx_metaworld.adapters.gymnasium import make_ml, make_mt, register
 from mjx_metaworld.adapters.gymnasium.dealing import deal_goals
 from mjx_metaworld.suites import register_suite, resolve
 from mjx_metaworld.tasks import task
@@ -41,6 +41,12 @@ SEED = 3
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_mt(**({"env_name": "MT10"} | options))
+
+
+@pytest.mark.parametrize("name", ["ML10", "reach-v3"])
+def test_other_splits_than_two_are_refused(name):
+    with pytest.raises(ValueError, match="split must be train or test, got 'foo'"):
+        make_ml(name, "foo")
 
 
 @pytest.mark.parametrize("value", ["no", 1, None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 
 import jax
 import numpy as np
@@ -82,6 +83,18 @@ def test_rows_of_the_dataset():
 def test_export_refuses_what_it_cannot_write(bad):
     with pytest.raises(ValueError, match=str(next(iter(bad.values()))).replace("-", r"\-")):
         Export(**bad)
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(monkeypatch, tmp_path):
+    for name in ("lerobot", "lerobot.datasets", "lerobot.envs"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    dataset, tasks = types.ModuleType("lerobot.datasets.lerobot_dataset"), types.ModuleType("lerobot.envs.metaworld")
+    dataset.LeRobotDataset, tasks.TASK_DESCRIPTIONS = object, {}
+    for module in (dataset, tasks):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    (file := tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"output .*file/x must be a folder, and .*file is a file"):
+        export(Export("reach-v3", output=file / "x"))
 
 
 def test_without_lerobot_the_extra_is_named(monkeypatch, tmp_path):

@@ -219,6 +219,8 @@ BAD = {
     "export --tasks MT11": "'MT11'",
     "bench --num-envs 0": "positive integers, got (0,)",
     "bench --seconds x": "--seconds",
+    "bench --seconds nan": "seconds must be a number from 0 on, got nan",
+    "bench --seconds=-1": "seconds must be a number from 0 on, got -1.0",
 }
 
 
@@ -337,6 +339,7 @@ def test_videos_can_be_read_again(tmp_path, suffix):
     np.testing.assert_allclose(read.mean(axis=(1, 2, 3)), [0, 120, 240], atol=4)
 
 
+@pytest.mark.ci
 def test_rollout_eval_and_render_end_to_end(tmp_path, capsys):
     slots = ("--physics", "max_contacts=52")
     assert run("rollout", "reach-v3", "--num-envs", "8", "--num-steps", "100", *slots, "--json") == 0

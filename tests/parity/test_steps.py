@@ -1,7 +1,7 @@
 """Parity with the live CPU reference: first observations, and one control step from injected states.
 
-The quick form takes twelve states of an expert's episode of every task, and forty of the expert and of random actions
-of the tasks of MT10; `--full` takes as many as the design asks for.
+The quick form takes twelve states of an expert's episode of every task; `--ci` forty more of the expert and of random
+actions of the tasks of MT10; `--full` as many as the design asks for.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def test_one_control_step_over_all_tasks():
     assert np.quantile(entries, 0.99) < 1e-3
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("style", ["expert", "random"])
 @pytest.mark.parametrize("task", OF_MT10, ids=[NAMES[task] for task in OF_MT10])
 def test_one_control_step_of_more_states_of_mt10(task, style):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from physics.test_collision import check_agreement
 from support.collision_agreement import record
+from support.lanes import lanes_of, same_bits
 
 from mjx_metaworld.parity import collisions as states
 from mjx_metaworld.physics.backends.cpu import collision as kernels
@@ -46,15 +47,6 @@ def collide(row, kin, config=CONFIG):
 @functools.cache
 def found():
     return jax.tree.map(np.asarray, collide(batch().row, batch().kin))
-
-
-def lanes_of(tree, lanes):
-    return jax.tree.map(lambda x: x[..., lanes], tree)
-
-
-def same_bits(first, second) -> bool:
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
 
 
 def by_geoms() -> list[dict[states.GeomPair, list[states.Contact]]]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from physics.test_constraint import NUM_CONTACTS, TOLERANCE, relative_error
+from support.lanes import lanes_of, same_bits
 
 from mjx_metaworld.parity.dissect import (
     constraints_of,
@@ -71,15 +72,6 @@ def defined(rows: Constraints) -> Constraints:
     jac = np.where(own[..., None, None, :], np.asarray(rows.contact_jac), 0.0)
     aref = np.where(own[..., None, :], np.asarray(rows.contact_aref), 0.0)
     return jax.tree.map(np.asarray, rows.replace(contact_jac=jac, contact_aref=aref))
-
-
-def lanes_of(tree, lanes):
-    return jax.tree.map(lambda x: x[..., lanes], tree)
-
-
-def same_bits(first: Constraints, second: Constraints) -> bool:
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 @pytest.mark.parametrize("name", TOLERANCE)

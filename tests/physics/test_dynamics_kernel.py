@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from physics.test_solver import relative_error
+from support.lanes import lanes_of, same_bits
 
 from mjx_metaworld.parity.dissect import load_robot, mass_of, physics_states_of, record, scenes_of, to_lanes
 from mjx_metaworld.physics.backends.cpu import dynamics, integrate
@@ -53,15 +54,6 @@ def varied():
         "servo_gain": jnp.asarray(rng.uniform(0.5, 2, size=(2, lanes)), jnp.float32),
     }
     return scene.replace(**own), *rest
-
-
-def lanes_of(tree, lanes):
-    return jax.tree.map(lambda x: x[..., lanes], tree)
-
-
-def same_bits(first, second) -> bool:
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
 
 
 @pytest.mark.parametrize("given", [problem, varied])

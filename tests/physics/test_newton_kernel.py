@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from physics.test_solver import DEFAULT, IN_GROUPS, NUM_CONTACTS, problem_of, relative_error
+from support.lanes import lanes_of, same_bits
 
 from mjx_metaworld.parity.dissect import record
 from mjx_metaworld.physics.backends.cpu.newton import KERNEL
@@ -30,12 +31,7 @@ IN_KERNEL = EngineConfig(execution=dataclasses.replace(IN_GROUPS, cpu_kernels=Tr
 
 
 def solve_lanes(problem, lanes, config=IN_KERNEL) -> Solution:
-    return run(*jax.tree.map(lambda x: x[..., lanes], problem), config)
-
-
-def same_bits(first: Solution, second: Solution) -> bool:
-    pairs = zip(first, second, strict=True)
-    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
+    return run(*lanes_of(problem, lanes), config)
 
 
 def test_accelerations_and_forces_are_mujocos():

@@ -210,6 +210,7 @@ def test_nothing_is_learnt_before_the_warmup_is_over(small):
     assert jax.tree.all(moved)
 
 
+@pytest.mark.ci
 def test_a_checkpoint_goes_on_bit_by_bit_with_its_buffer_and_open_windows(small, tmp_path):
     assert_goes_on_with_its_buffer(small, tmp_path)
 

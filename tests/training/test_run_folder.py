@@ -208,7 +208,7 @@ def test_fields_of_other_types_are_refused_by_name(name, value, message):
         dataclasses.replace(TINY, **{name: value})
 
 
-@pytest.mark.parametrize("broken", ["make", "write"])
+@pytest.mark.parametrize("broken", ["make", pytest.param("write", marks=pytest.mark.ci)])
 def test_a_sinks_server_that_is_down_is_not_the_folders_fault(tmp_path, broken):
     class Tracker:
         def write(self, kind, progress, figures):

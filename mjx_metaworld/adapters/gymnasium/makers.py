@@ -111,6 +111,8 @@ def make_ml(
             cannot be dealt evenly.
         TypeError: for an unknown option.
     """
+    if split not in get_args(Split):
+        raise ValueError(f"split must be train or test, got {split!r}")
     one_task = env_name in list_tasks()
     return _make_meta(
         resolve(env_name if one_task else f"{env_name}-{split}"),

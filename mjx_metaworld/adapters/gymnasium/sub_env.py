@@ -121,12 +121,17 @@ class SubEnv:
         """Take up this sub-environment's entry among those of all, from the next reset on.
 
         Raises:
-            ValueError: if it has none.
+            ValueError: if it has none, or one that `get_checkpoint` did not make; then nothing changes.
         """
         by_name = dict(checkpoints)
         if self.env_id not in by_name:
             raise ValueError(f"no checkpoint of {self.env_id!r}, only of {', '.join(by_name)}")
         checkpoint = by_name[self.env_id]
+        try:
+            _check_checkpoint(checkpoint, self)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"this is no checkpoint of {self.env_id!r}: {reason}") from error
         self.goals = np.array(checkpoint["goals"])
         self._order = list(checkpoint["order"])
         self._position = checkpoint["position"]
@@ -148,6 +153,21 @@ class SubEnv:
             raise AttributeError(f"sub-environments have no {name!r}; they have {known}")
         value = getattr(self, name)
         return value(*args, **kwargs) if callable(value) else value
+
+
+def _check_checkpoint(checkpoint: dict[str, Any], sub_env: SubEnv) -> None:
+    """Check that each part of a checkpoint is what a sub-environment can take up."""
+    goals = np.array(checkpoint["goals"], float)
+    if goals.ndim != 2 or not len(goals) or goals.shape[1:] != sub_env.goals.shape[1:] or not np.isfinite(goals).all():
+        raise ValueError(f"goals must be finite numbers of shape (n, {sub_env.goals.shape[1]}), got {goals.shape}")
+    if sorted(checkpoint["order"]) != list(range(len(goals))):
+        raise ValueError(f"order must hold each number below {len(goals)} once, got {checkpoint['order']}")
+    for name in ("position", "current_task_idx"):
+        check_integer(name, checkpoint[name], -1, len(goals) - 1)
+    check_switch("sample_tasks_on_reset", checkpoint["sample_tasks_on_reset"])
+    check_seed(checkpoint["seed"])
+    check_integer("restarts", checkpoint["restarts"], 0)
+    type(sub_env.np_random.bit_generator)().state = checkpoint["rng_state"]  # raises for what is none
 
 
 def check_switch(name: str, value: object) -> bool:

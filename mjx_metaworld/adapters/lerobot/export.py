@@ -23,6 +23,7 @@ from mjx_metaworld.adapters.lerobot.demonstrations import Demonstration, demonst
 from mjx_metaworld.adapters.lerobot.tasks import TaskTexts, distinct_tasks, task_groups, task_texts
 from mjx_metaworld.adapters.lerobot.vector_env import AGENT_POS, ENVIRONMENT_STATE
 from mjx_metaworld.env import MetaWorldEnv, make
+from mjx_metaworld.inputs.folders import check_folder
 from mjx_metaworld.inputs.settings import physics_of
 from mjx_metaworld.processes.locks import exclusive
 from mjx_metaworld.processes.signals import postponed, termination
@@ -91,7 +92,7 @@ def run_export(args: Export, console: Console) -> Exported:
 
     Raises:
         MissingLeRobotError: if LeRobot is not installed.
-        ValueError: if the output directory exists.
+        ValueError: if the output directory exists, or a file keeps it from being made.
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
@@ -115,7 +116,7 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
 
     Raises:
         MissingLeRobotError: if LeRobot is not installed.
-        ValueError: if the output directory exists.
+        ValueError: if the output directory exists, or a file keeps it from being made.
         LockedError: if another process writes it.
         KeyboardInterrupt: after SIGINT or SIGTERM (as `Terminated`), when the dataset has been closed.
     """
@@ -129,6 +130,7 @@ def export(args: Export, progress: Progress | None = None) -> Counter[str]:
         ) from error
     if args.output.exists():
         raise ValueError(f"output {args.output} exists; name a new directory")
+    check_folder(args.output)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     lock = args.output.with_name(f"{args.output.name}.lock")  # beside it: LeRobot makes the directory itself
     with exclusive(args.output, lock), termination():
