@@ -16,6 +16,8 @@ from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.types import State, Transition
 from mjx_metaworld.vector import VectorEnv, check_batch, select_envs
 
+_TRIALS = "what mw.begin_trials or the step before gave"
+
 
 @exportable
 class Trials(struct.PyTreeNode):
@@ -74,7 +76,7 @@ def step_trials(
         ValueError: if `episodes` is no positive integer.
         TypeError: if `trials` are none.
     """
-    check_offers("trials", trials, "what mw.begin_trials or the step before gave", "goal_key", "episode")
+    check_offers("trials", trials, _TRIALS, "goal_key", "episode", "state")
     last = trials.episode >= check_integer("episodes", episodes) - 1
     keys = trials.state.episode.next_key
     ready = _with_keys(trials.state, select_envs(last, keys, trials.goal_key))
@@ -87,7 +89,12 @@ def step_trials(
 
 
 def end_trials(vector_env: VectorEnv, trials: Trials, ended: Bool[Array, " envs"]) -> Trials:
-    """New trials in the lanes whose trial is to end, the others as they are."""
+    """New trials in the lanes whose trial is to end, the others as they are.
+
+    Raises:
+        TypeError: if `trials` are none, or `ended` holds other than booleans.
+    """
+    check_offers("trials", trials, _TRIALS, "goal_key", "episode", "state")
     state = vector_env.restart(trials.state, ended)
     keys = select_envs(ended, trials.state.episode.next_key, trials.goal_key)
     return Trials(state, keys, jnp.where(ended, 0, trials.episode))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.env.restart import advance, restart, step_and_restart
+from mjx_metaworld.env.restart import advance, check_done, restart, step_and_restart
 from mjx_metaworld.inputs.checks import check_goal_shape, known_task
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.checks import check_boolean, check_integer, check_offers
@@ -61,7 +61,7 @@ class VectorEnv(EqualCopies):
         resample_task: bool = True,
         devices: Sequence[Device] | None = None,
     ) -> None:
-        check_offers("env", env, "an environment, as mw.make makes one", "reset", "step", "tasks")
+        check_environment(env)
         num_envs = check_integer("num_envs", num_envs)
         self.env = env
         self.num_envs = num_envs
@@ -105,6 +105,7 @@ class VectorEnv(EqualCopies):
             ValueError: if `state` or `action` has another number of lanes than this batch.
         """
         check_threads("VectorEnv.step")
+        action = jnp.asarray(action)
         step = functools.partial(step_and_restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(step), state, action, self._lane_numbers(state, action=action))
 
@@ -122,6 +123,7 @@ class VectorEnv(EqualCopies):
             ValueError: if `state` or `action` has another number of lanes than this batch.
         """
         check_threads("VectorEnv.advance")
+        action = jnp.asarray(action)
         self._lane_numbers(state, action=action)
         return self._on_devices(jax.vmap(functools.partial(advance, self.env)), state, action)
 
@@ -131,8 +133,10 @@ class VectorEnv(EqualCopies):
 
         Raises:
             ValueError: if `state` or `done` has another number of lanes than this batch.
+            TypeError: if `done` holds other than booleans.
         """
         check_threads("VectorEnv.restart")
+        done = check_done(done)
         each = functools.partial(restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(each), state, done, self._lane_numbers(state, done=done))
 
@@ -159,7 +163,8 @@ class VectorEnv(EqualCopies):
         """
         for name, array in ({"state.task": state.task} | arrays).items():
             shape = jnp.shape(array)
-            if not shape or (isinstance(shape[0], int) and shape[0] != self.num_envs):
+            rows = len(shape) == 2 if name == "action" else len(shape) == 1
+            if not rows or (isinstance(shape[0], int) and shape[0] != self.num_envs):
                 raise ValueError(f"{name} must have a row for each of the {self.num_envs} lanes, got shape {shape}")
         lanes = jnp.shape(state.task)[0]
         return jnp.arange(self.num_envs if isinstance(lanes, int) else lanes)
@@ -240,6 +245,15 @@ def _lane_sharding(num_envs: int, devices: Sequence[Device]) -> NamedSharding:
         count = f"{len(devices)} of {processes} processes" if processes > 1 else f"{len(devices)}"
         raise ValueError(f"num_envs must be a multiple of the number of devices, {count}, got {num_envs}")
     return NamedSharding(Mesh(np.asarray(devices), (LANE_AXIS,)), PartitionSpec(LANE_AXIS))
+
+
+def check_environment(env: MetaWorldEnv) -> None:
+    """Refuse what is no environment, such as a name or a batch.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    check_offers("env", env, "an environment, as mw.make makes one", "reset", "step", "tasks")
 
 
 def check_batch(vector_env: VectorEnv) -> None:

@@ -236,9 +236,27 @@ def test_other_numbers_of_lanes_are_refused(vector_env, state):
             vector_env.step(given, action)
         with pytest.raises(ValueError, match=rf"{name} must have a row for each of the 6 lanes"):
             vector_env.advance(given, action)
-    for done in (jnp.zeros(2, bool), True):
+    for done in (jnp.zeros(2, bool), jnp.zeros((6, 1), bool), True):
         with pytest.raises(ValueError, match="done must have a row for each of the 6 lanes, got shape"):
             vector_env.restart(state, done)
+
+
+@pytest.mark.parametrize("value", [0.5, 1, -1, jnp.nan])
+def test_whether_an_episode_ended_is_a_boolean(env, vector_env, state, value):
+    done = [value] + [type(value)(0)] * 5
+    message = r"done must hold booleans, such as done > 0, got (float|int)"
+    with pytest.raises(TypeError, match=message):
+        vector_env.restart(state, done)
+    with pytest.raises(TypeError, match=message):
+        mw.vector.restart(env, jax.tree.map(lambda x: x[0], state), value)
+    with pytest.raises(TypeError, match=r"trials must be what mw.begin_trials.*got State"):
+        mw.end_trials(vector_env, state, done)
+
+
+def test_lists_are_taken_for_arrays(vector_env, state):
+    assert jax.eval_shape(lambda s: vector_env.step(s, [[0.0] * 4] * 6), state)[1].reward.shape == (6,)
+    assert jax.eval_shape(lambda s: vector_env.advance(s, [[0.0] * 4] * 6), state)[1].reward.shape == (6,)
+    assert jax.eval_shape(lambda s: vector_env.restart(s, [True, False] * 3), state).reward.shape == (6,)
 
 
 def test_what_is_no_environment_or_batch_is_refused(env, vector_env, state):

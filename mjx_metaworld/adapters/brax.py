@@ -31,9 +31,10 @@ from mjx_metaworld.adapters.brax_system import System, choose, chosen_in, chosen
 from mjx_metaworld.adapters.views import named_pixels
 from mjx_metaworld.env import MetaWorldEnv
 from mjx_metaworld.inputs.keys import PRNGKey, is_typed
+from mjx_metaworld.physics.checks import check_integer, check_offers
 from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.types import EPISODE_STEPS, State
-from mjx_metaworld.vector import restart
+from mjx_metaworld.vector import check_environment, restart
 
 
 class PipelineState(struct.PyTreeNode):
@@ -65,10 +66,12 @@ class BraxEnv(Env):
             later.
 
     Raises:
+        TypeError: if `env` is no environment.
         ValueError: if the pixels are more than colours.
     """
 
     def __init__(self, env: MetaWorldEnv, *, draws: bool = True) -> None:
+        check_environment(env)
         provide_device_put_replicated()  # for agents that wrap by brax's own means
         self.env = env
         self.draws = draws
@@ -189,7 +192,14 @@ def wrap(
         action_repeat: control steps that an action is held.
         randomization_fn: `sys -> (sys of all lanes, in_axes)`, as brax's agents make it of `(sys, rng)`; a lane keeps
             its parameters in all its episodes. `mw.make(..., randomise=[...])` draws them anew in each.
+
+    Raises:
+        TypeError: if `env` is no `BraxEnv`.
+        ValueError: if a number of steps is no positive integer.
     """
+    check_offers("env", env, "a BraxEnv", "env", "draws", "observe")
+    episode_length = check_integer("episode_length", episode_length)
+    action_repeat = check_integer("action_repeat", action_repeat)
     provide_device_put_replicated()  # an agent wraps before it needs it
     if env.env.pixels is not None:
         env = copy.copy(env)

@@ -11,9 +11,10 @@ from jaxtyping import Array
 from mjx_metaworld.adapters.gymnax_spaces import JaxBox, JaxDict, as_jax_box
 from mjx_metaworld.adapters.views import named_pixels, picture_boxes
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.inputs.keys import PRNGKey
+from mjx_metaworld.inputs.keys import PRNGKey, as_typed, as_words
+from mjx_metaworld.physics.checks import check_boolean
 from mjx_metaworld.types import State
-from mjx_metaworld.vector import step_and_restart
+from mjx_metaworld.vector import check_environment, step_and_restart
 
 
 class GymnaxParams(struct.PyTreeNode):
@@ -31,11 +32,16 @@ class GymnaxEnv:
         env: what to adapt.
         separate_truncation: return `(obs, state, reward, terminated, truncated, info)` as gymnax does from version 1,
             instead of `(obs, state, reward, done, info)` as before.
+
+    Raises:
+        TypeError: if `env` is no environment.
+        ValueError: if `separate_truncation` is neither True nor False.
     """
 
     def __init__(self, env: MetaWorldEnv, *, separate_truncation: bool = True) -> None:
+        check_environment(env)
         self.env = env
-        self.separate_truncation = separate_truncation
+        self.separate_truncation = check_boolean("separate_truncation", separate_truncation)
         self.default_params = GymnaxParams(env.max_episode_steps)
 
     def reset(self, key: PRNGKey, params: GymnaxParams | None = None) -> tuple[Any, State]:
@@ -44,11 +50,11 @@ class GymnaxEnv:
         return _observation(state), state
 
     def step(self, key: PRNGKey, state: State, action: Array, params: GymnaxParams | None = None) -> tuple:
-        """Advance by one control step.
+        """Advance by one control step; where it ends an episode, `key` draws the next, as gymnax's step does.
 
         `info` holds the metrics, the true successor as `final_observation` (its numbers), and `finite`, see `State`.
         """
-        following, last = step_and_restart(self.env, state, action)
+        following, last = step_and_restart(self.env, _drawn_by(key, state), action)
         ends = {"terminated": last.terminated, "truncated": last.truncated}
         info = vars(last.metrics) | ends | {"final_observation": last.next_obs, "discount": 1.0 - last.terminated}
         info |= {"finite": last.finite}
@@ -78,6 +84,14 @@ class GymnaxEnv:
     def num_actions(self) -> int:
         """4, the length of an action."""
         return self.env.action_size
+
+
+def _drawn_by(key: PRNGKey, state: State) -> State:
+    """The state whose next episode depends on a key of any kind, too: lanes that were made alike part ways."""
+    episode = state.episode
+    own = as_typed(episode.next_key, episode.key_impl)
+    words, key_impl = as_words(jax.random.fold_in(own, jax.random.bits(as_typed(key))))
+    return state.replace(episode=episode.replace(next_key=words, key_impl=key_impl))
 
 
 def _observation(state: State) -> Any:

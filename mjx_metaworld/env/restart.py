@@ -82,8 +82,11 @@ def restart(
         done: whether the episode has ended.
         lane: number of the environment in its batch, so that those that began alike, with one goal, part ways.
         resample_task: draw the task anew, uniformly among `env.tasks`, instead of keeping it.
+
+    Raises:
+        TypeError: if `done` is no boolean.
     """
-    episode = state.episode
+    done, episode = check_done(done), state.episode
     if is_typed(episode.next_key):
         words, key_impl = as_words(episode.next_key)
         state = state.replace(episode=episode.replace(next_key=words, key_impl=key_impl))
@@ -95,6 +98,18 @@ def restart(
         operations[place] = _restart_operation(own, resample_task), own
     args = state.replace(pixels=None), done, jnp.asarray(lane)
     return env.draw(operations[place][0](*varying_alike(args)))
+
+
+def check_done(done: Any) -> Array:
+    """An array of which episodes have ended.
+
+    Raises:
+        TypeError: if it holds other than booleans: a 0.5, or the 1.0 of other libraries, would not always count.
+    """
+    done = jnp.asarray(done)
+    if done.dtype != jnp.bool_:
+        raise TypeError(f"done must hold booleans, such as done > 0, got {done.dtype}")
+    return done
 
 
 def _restart_operation(env: MetaWorldEnv, resample_task: bool) -> Callable[[State, Array, Array], State]:

@@ -175,3 +175,14 @@ def test_sac_accepts_it(adapter):
     )
     assert np.isfinite(progress[-1]["training/critic_loss"])
     assert progress[-1]["eval/episode_reward"] > 0.0
+
+
+def test_what_is_no_environment_or_number_of_steps_is_refused(adapter):
+    env = mw.make("reach-v3")
+    with pytest.raises(TypeError, match=r"env must be an environment, as mw.make makes one, got VectorEnv"):
+        adapter.BraxEnv(mw.VectorEnv(env, 2))
+    with pytest.raises(TypeError, match=r"env must be a BraxEnv, got MetaWorldEnv"):
+        adapter.wrap(env)
+    for numbers, name in (((0, 1), "episode_length"), ((4, 0), "action_repeat")):
+        with pytest.raises(ValueError, match=f"{name} must be a positive integer, got 0"):
+            adapter.wrap(adapter.BraxEnv(env), *numbers)

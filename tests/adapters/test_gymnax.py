@@ -34,6 +34,30 @@ def rollout(env, params, num_steps: int):
     )
 
 
+def test_a_steps_key_draws_the_episode_that_follows():
+    """As gymnax's own step does: lanes that were made alike part ways, and raw keys do as well as typed ones."""
+    env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=1))
+    _, state = env.reset(jax.random.key(0))
+    step = jax.jit(jax.vmap(env.step, in_axes=(0, None, None)))
+    keys = jax.random.split(jax.random.key(1), 2)
+    obs, after, *_ = step(keys[jnp.array([0, 0, 1])], state, jnp.zeros(4))
+    np.testing.assert_array_equal(obs[0], obs[1])
+    assert not np.any(obs[0, GOAL] == obs[2, GOAL])
+    np.testing.assert_array_equal(step(jax.random.key_data(keys), state, jnp.zeros(4))[0], obs[1:])
+    assert after.episode.key_impl == state.episode.key_impl
+
+
+@pytest.mark.parametrize("wrong", ["reach-v3", None])
+def test_what_is_no_environment_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"env must be an environment, as mw.make makes one, got"):
+        GymnaxEnv(wrong)
+    env = mw.make("reach-v3")
+    with pytest.raises(TypeError, match=r"env must be an environment, as mw.make makes one, got VectorEnv"):
+        GymnaxEnv(mw.VectorEnv(env, 2))
+    with pytest.raises(ValueError, match="separate_truncation must be True or False, got 'no'"):
+        GymnaxEnv(env, separate_truncation="no")
+
+
 @pytest.mark.parametrize(("separate_truncation", "num_values"), [(True, 6), (False, 5)])
 def test_steps_have_the_shapes_that_gymnaxs_clients_scan_over(separate_truncation, num_values):
     env = GymnaxEnv(mw.make("reach-v3", max_episode_steps=7), separate_truncation=separate_truncation)
