@@ -246,10 +246,15 @@ def test_checkpoints_go_through_json_and_repeat_the_choice_of_goals():
     for broken, message in (
         ({}, "it lacks 'goals'"),
         ({"goals": [[0.0, 0.5]]}, r"goals must be finite numbers of shape \(n, 6\), got \(1, 2\)"),
+        ({"goals": [["0.1"] * 6]}, r"goals must be finite numbers of shape \(n, 6\), got \['0.1'"),
+        ({"goals": [[0.0, 0.6, 0.02, 9.0, 0.8, 0.2]]}, r"goals must be from \[-0.1, .*\] to \[.*\], got \[.*9.0"),
         ({"order": [0, 0]}, "order must hold each number below"),
+        ({"order": [float(i) for i in range(50)]}, r"order must hold each number below 50 once, got \[0.0"),
+        ({"order": 3}, "order must hold each number below 50 once, got 3"),
         ({"position": 0.5}, "position must be an integer from -1 to"),
         ({"sample_tasks_on_reset": "no"}, "sample_tasks_on_reset must be True or False, got 'no'"),
-        ({"seed": -3}, "seed must be an integer >= 0"),
+        ({"seed": -3}, "seed must be an integer >= 0, or -1 for an unknown one, got -3"),
+        ({"seed": None}, "seed must be an integer >= 0, .* got None"),
         ({"rng_state": {"bit_generator": "MT19937"}}, "PCG64"),
     ):
         entry = [(name, checkpoint | broken if broken else {}) for name, checkpoint in saved]
@@ -258,12 +263,57 @@ def test_checkpoints_go_through_json_and_repeat_the_choice_of_goals():
     assert other.call("get_checkpoint") == before
 
 
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ([], "no checkpoint of 'drawer-open-v3_3', only of reach-v3_0, drawer-open-v3_1, reach-v3_2"),
+        ([("drawer-open-v3_3", None)], "no checkpoint of 'drawer-open-v3_3': it must be a dict, got None"),
+        ([3], r"checkpoints must be a list of what get_checkpoint gives, \(name, checkpoint\), got \["),
+    ],
+)
+def test_no_lane_takes_up_a_checkpoint_where_one_is_refused(last, message):
+    envs, other, same = make_ours(), *(make_mt(TASKS, num_envs=NUM_ENVS, seed=SEED + 1) for _ in range(2))
+    saved = list(envs.call("get_checkpoint"))
+    before = other.call("get_checkpoint")
+    with pytest.raises(ValueError, match=message):
+        other.call("load_checkpoint", saved[:3] + last)
+    assert other.call("get_checkpoint") == before
+    np.testing.assert_array_equal(other.reset()[0], same.reset()[0])
+
+
 def test_a_seed_given_to_reset_restarts_the_choice_of_goals():
     envs = make_ours()
     first = [envs.reset(seed=7)[0], envs.reset()[0]]
     again = [envs.reset(seed=[7, 8, 9, 10])[0], envs.reset()[0]]
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        ({"seed": [7, 8, 9, -1]}, ValueError, "seed must be an integer >= 0, got -1"),
+        ({"seed": [7, 8, 9, "10"]}, ValueError, "seed must be an integer >= 0, got '10'"),
+        ({"seed": [7, 8]}, ValueError, "seed must have one entry for each of the 4 lanes, got 2"),
+        ({"seed": -1}, ValueError, "seed must be an integer >= 0, got -1"),
+        ({"seed": 1.0}, ValueError, "seed must be an integer >= 0, None, or a list of these, one a lane, got 1.0"),
+        ({"seed": True}, ValueError, "seed must be an integer >= 0, None, or a list of these, one a lane, got True"),
+        ({"seed": "7890"}, ValueError, "seed must be .* got '7890'"),
+        ({"options": [1]}, TypeError, "options must be a dict such as .*reset_mask.*, or None, got list"),
+        ({"seed": 7, "options": {"reset_mask": [True]}}, ValueError, "reset_mask must be a boolean array"),
+    ],
+)
+def test_no_lane_is_seeded_by_a_reset_that_is_refused(given, kind, message):
+    envs = make_ours()
+    before = envs.call("get_checkpoint")
+    with pytest.raises(kind, match=message):
+        envs.reset(**given)
+    assert envs.call("get_checkpoint") == before
+
+
+@pytest.mark.parametrize("seed", [np.int64(7), np.arange(7, 11), (7, 8, np.int32(9), 10)])
+def test_seeds_may_be_numpys(seed):
+    np.testing.assert_array_equal(make_ours().reset(seed=seed)[0], make_ours().reset(seed=[7, 8, 9, 10])[0])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
+from gymnasium.wrappers.utils import RunningMeanStd
 from metaworld.wrappers import NormalizeRewardsExponential, OneHotWrapper, RNNBasedMetaRLWrapper
 
 from mjx_metaworld.adapters.gymnasium import make_custom_mt
@@ -248,6 +250,64 @@ def test_statistics_can_be_frozen_and_carried_over():
         plain.get_attr("obs_rms")
     with pytest.raises(AttributeError, match="keeps no 'return_rms'; reward_normalization_method='gymnasium' does"):
         make_custom_mt(TASKS, reward_normalization_method="exponential").set_attr("return_rms", list(seen))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "message"),
+    [
+        ("x", TypeError, "{name} must be gymnasium's RunningMeanStd, got 'x'"),
+        (None, TypeError, "{name} must be gymnasium's RunningMeanStd, got None"),
+        (
+            {"mean": np.zeros(5)},
+            ValueError,
+            r"{name}.mean must be finite numbers of shape \({shape}\), got shape \(5,\)",
+        ),
+        ({"mean": np.nan}, ValueError, r"{name}.mean must be finite numbers of shape \({shape}\), got .*nan"),
+        ({"mean": "y"}, ValueError, r"{name}.mean must be finite numbers of shape \({shape}\), got .*y"),
+        ({"var": -1.0}, ValueError, r"{name}.var must be finite numbers >= 0 of shape \({shape}\), got .*-1"),
+        ({"var": np.nan}, ValueError, r"{name}.var must be finite numbers >= 0 of shape \({shape}\), got .*nan"),
+        ({"count": -2.0}, ValueError, r"{name}.count must be finite numbers >= 0 of shape \(\), got -2"),
+        ({"count": None}, ValueError, r"{name}.count must be finite numbers >= 0 of shape \(\), got None"),
+    ],
+)
+@pytest.mark.parametrize(("name", "shape"), [("obs_rms", (39,)), ("return_rms", ())])
+def test_what_is_no_statistics_is_refused_and_no_lane_takes_any(name, shape, wrong, kind, message):
+    envs = make_custom_mt(
+        TASKS,
+        seed=SEED,
+        num_goals=NUM_GOALS,
+        normalize_observations=True,
+        reward_normalization_method="gymnasium",
+    )
+    good = RunningMeanStd(shape=shape)
+    good.mean, good.count = np.full(shape, 3.0), 8.0
+    bad: Any = wrong
+    if isinstance(wrong, dict):
+        bad = RunningMeanStd(shape=shape)
+        for part, value in wrong.items():
+            whole = np.ndim(value) or part == "count"
+            setattr(bad, part, value if whole else np.full(shape, value))
+    before = envs.get_attr(name)
+    with pytest.raises(kind, match=message.format(name=name, shape="39," if shape else "")):
+        envs.set_attr(name, [good, bad])
+    for now, then in zip(envs.get_attr(name), before, strict=True):
+        np.testing.assert_array_equal([now.mean, now.var], [then.mean, then.var])
+        assert now.count == then.count
+
+
+def test_statistics_of_one_number_are_none_of_observations():
+    envs = make_custom_mt(TASKS, seed=SEED, num_goals=NUM_GOALS, normalize_observations=True)
+    with pytest.raises(ValueError, match=r"obs_rms.mean must be finite numbers of shape \(39,\), got shape \(\)"):
+        envs.set_attr("obs_rms", RunningMeanStd())
+
+
+def test_nothing_is_set_of_a_closed_environment():
+    envs = make_custom_mt(TASKS, seed=SEED, num_goals=NUM_GOALS, normalize_observations=True)
+    statistics = envs.get_attr("obs_rms")
+    envs.close()
+    for name, value in (("terminate_on_success", True), ("obs_rms", statistics)):
+        with pytest.raises(ClosedEnvironmentError, match="the environment is closed"):
+            envs.set_attr(name, value)
 
 
 def test_a_partial_reset_leaves_the_observations_of_other_lanes():

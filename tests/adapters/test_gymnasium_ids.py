@@ -304,7 +304,11 @@ def test_both_refuse():
         ({"reward_normalization_method": "mean"}, "must be None, gymnasium or exponential, got 'mean'"),
         (
             {"reward_normalization_method": "exponential", "reward_alpha": 2.0},
-            "must be from 0 to 1, got 2",
+            "reward_alpha must be a number from 0 to 1, got 2",
+        ),
+        (
+            {"reward_normalization_method": "exponential", "reward_alpha": "a"},
+            "reward_alpha must be a number from 0 to 1, got 'a'",
         ),
         ({"task_select": "best"}, "task_select must be one of random, pseudorandom, got 'best'"),
         ({"num_goals": 0}, "num_goals must be a positive integer, got 0"),

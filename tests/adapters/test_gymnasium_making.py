@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import mjx_metaworld as mw
-from mjx_metaworld.adapters.gymnasium import make_ml, make_mt, register
+from mjx_metaworld.adapters.gymnasium import make_custom_ml, make_ml, make_mt, register
 from mjx_metaworld.adapters.gymnasium.dealing import deal_goals
 from mjx_metaworld.suites import register_suite, resolve
 from mjx_metaworld.tasks import task
@@ -47,6 +48,38 @@ def test_bad_arguments_are_refused(options, message):
 def test_other_splits_than_two_are_refused(name):
     with pytest.raises(ValueError, match="split must be train or test, got 'foo'"):
         make_ml(name, "foo")
+
+
+@pytest.mark.parametrize("split", ["foo", ["train"], None])
+def test_lists_of_tasks_have_no_other_splits_either(split):
+    with pytest.raises(ValueError, match=re.escape(f"split must be train or test, got {split!r}")):
+        make_custom_ml(["reach-v3"], ["drawer-open-v3"], split=split)
+
+
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        (["reach-v3"], "['reach-v3']"),
+        ("reach-v3,ML10", "'reach-v3,ML10'"),
+        (resolve("reach-v3")[0], "the declaration of 'reach-v3'"),
+        (None, "None"),
+    ],
+    ids=["list", "comma", "declaration", "None"],
+)
+def test_meta_learning_takes_one_name(given, got):
+    message = f'env_name must be one name, such as "ML10" or "reach-v3", got {got}'
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make_ml(given, "train")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(True, "the goal is hidden in meta-learning; got True"), ("no", "must be True or False, got 'no'")],
+)
+def test_the_goal_of_meta_learning_stays_hidden(value, message):
+    for make in (partial(make_ml, "reach-v3", "train"), partial(make_custom_ml, ["reach-v3"], ["drawer-open-v3"])):
+        with pytest.raises(ValueError, match=f"goal_observable {message}|goal_observable must be False.*{message}"):
+            make(seed=SEED, goal_observable=value)
 
 
 @pytest.mark.parametrize("value", ["no", 1, None])

@@ -85,6 +85,43 @@ def test_checkpoints_repeat_the_choice_of_goals():
         other.load_checkpoint([("x", {})])
 
 
+@pytest.mark.parametrize("randomise", [None, "friction=0.5,1.5"])
+def test_a_generator_of_the_users_own_chooses_and_draws(randomise):
+    """Its seed is unknown; goals are the same with randomised physics, which each episode draws anew."""
+
+    def made() -> MetaWorldGymEnv:
+        return MetaWorldGymEnv(**GIVEN, randomise=randomise)
+
+    def start(env: MetaWorldGymEnv) -> np.ndarray:
+        obs, _ = env.reset()
+        return obs if randomise is None else np.concatenate([obs, env._batch.call("parameters")[0]])
+
+    env, again, other = made(), made(), made()
+    again.reset()
+    for own in (env, again):
+        own.np_random = np.random.default_rng(0)
+    first = [start(env) for _ in range(3)]
+    np.testing.assert_array_equal([start(again) for _ in range(3)], first)
+    assert len(np.unique(first, axis=0)) == 3 or randomise is None
+    plain = MetaWorldGymEnv(**GIVEN)
+    plain.np_random = np.random.default_rng(0)
+    np.testing.assert_array_equal([plain.reset()[0][36:] for _ in range(3)], [row[36:39] for row in first])
+
+    saved = json.loads(json.dumps([env.get_checkpoint()]))
+    expected = [start(env) for _ in range(3)]
+    for own in (env, other):
+        own.load_checkpoint(saved)
+        assert own.np_random_seed == -1
+        np.testing.assert_array_equal([start(own) for _ in range(3)], expected)
+
+
+def test_a_checkpoint_is_of_the_generator_that_has_just_been_assigned():
+    env, other = MetaWorldGymEnv(**GIVEN), MetaWorldGymEnv(**GIVEN)
+    env.np_random, other.np_random = np.random.default_rng(5), np.random.default_rng(6)
+    other.load_checkpoint([env.get_checkpoint()])
+    np.testing.assert_array_equal([other.reset()[0] for _ in range(4)], [env.reset()[0] for _ in range(4)])
+
+
 def test_gymnasiums_own_vector_reaches_them():
     envs = gym.make_vec("mjx-metaworld/MT1", num_envs=2, vectorization_mode="sync", **GIVEN)
     envs.set_attr("terminate_on_success", [True, False])

@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn, get_args
 from mjx_metaworld.adapters.gymnasium.dealing import deal_goals, deal_list, deal_tasks
 from mjx_metaworld.adapters.gymnasium.sub_env import TaskSelect
 from mjx_metaworld.adapters.gymnasium.vector import MetaWorldVectorEnv
+from mjx_metaworld.physics.checks import check_boolean
 from mjx_metaworld.suites import NUM_GOALS, Tasks, list_tasks, resolve
 from mjx_metaworld.tasks import TaskSpec
 
@@ -111,8 +112,8 @@ def make_ml(
             cannot be dealt evenly.
         TypeError: for an unknown option.
     """
-    if split not in get_args(Split):
-        raise ValueError(f"split must be train or test, got {split!r}")
+    _check_split(split)
+    _check_one_name(env_name)
     one_task = env_name in list_tasks()
     return _make_meta(
         resolve(env_name if one_task else f"{env_name}-{split}"),
@@ -162,12 +163,11 @@ def make_custom_ml(
             that differ, or where goals cannot be dealt evenly.
         TypeError: for an unknown option.
     """
+    _check_split(split)
     train, test = _listed("train_envs", train_envs), _listed("test_envs", test_envs)
     tasks: dict[Split, tuple[TaskSpec, ...]] = {"train": resolve(train), "test": resolve(test)}
     if both := [spec.name for spec in tasks["train"] if spec in tasks["test"]]:
         raise ValueError(f"test_envs must have no task of train_envs, got {', '.join(both)} in both")
-    if split not in tasks:
-        raise ValueError(f"split must be train or test, got {split!r}")
     return _make_meta(
         tasks[split],
         num_envs=num_envs,
@@ -194,6 +194,8 @@ def _make_meta(
     **options: Any,
 ) -> MetaWorldVectorEnv:
     check_strategy(vector_strategy)
+    if check_boolean("goal_observable", options.pop("goal_observable", False)):
+        raise ValueError("goal_observable must be False, or left out: the goal is hidden in meta-learning; got True")
     if num_envs not in (None, 1):  # the defaults of metaworld and of gymnasium.make_vec: no number was given
         if meta_batch_size not in (None, num_envs):
             raise ValueError(
@@ -210,6 +212,18 @@ def _make_meta(
         task_select=task_select,
     )
     return MetaWorldVectorEnv(tasks, lanes, goal_observable=False, **options)
+
+
+def _check_split(split: object) -> None:
+    if not isinstance(split, str) or split not in get_args(Split):
+        raise ValueError(f"split must be train or test, got {split!r}")
+
+
+def _check_one_name(env_name: object) -> None:
+    """Check that a suite or task of meta-learning is given by one name, which its split is then put behind."""
+    if not isinstance(env_name, str) or "," in env_name:
+        got = f"the declaration of {env_name.name!r}" if isinstance(env_name, TaskSpec) else repr(env_name)
+        raise ValueError(f'env_name must be one name, such as "ML10" or "reach-v3", got {got}')
 
 
 def _listed(name: str, tasks: Tasks) -> list[TaskSpec]:

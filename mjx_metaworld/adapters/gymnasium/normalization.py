@@ -7,10 +7,12 @@ another thing; so its update formula runs here on arrays with a leading axis of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from gymnasium.wrappers.utils import RunningMeanStd, update_mean_var_count_from_moments
+
+from mjx_metaworld.physics.checks import as_numbers, check_offers
 
 RewardNormalization = Literal["gymnasium", "exponential"]
 _DISCOUNT = 0.99  # this and the next are the defaults of gymnasium's wrappers, which metaworld leaves
@@ -50,10 +52,35 @@ class LaneStatistics:
             copies.append(lane)
         return tuple(copies)
 
-    def assign(self, lanes: Sequence[RunningMeanStd]) -> None:
-        """Take over the statistics of gymnasium's objects, one a lane."""
-        for i, lane in enumerate(lanes):
-            self.mean[i], self.var[i], self.count[i] = lane.mean, lane.var, lane.count
+    def assign(self, name: str, lanes: Sequence[RunningMeanStd]) -> None:
+        """Take over the statistics of gymnasium's objects, one a lane; all are checked before any is taken.
+
+        Args:
+            name: of the statistics, for messages.
+            lanes: the objects, or others with `mean`, `var` and `count`.
+
+        Raises:
+            TypeError: for what has none of these.
+            ValueError: for numbers of another shape, or such as no statistics have.
+        """
+        shape = self.mean.shape[1:]
+        for lane in lanes:
+            check_offers(name, lane, "gymnasium's RunningMeanStd", "mean", "var", "count")
+        mean = [_checked_numbers(f"{name}.mean", lane.mean, shape) for lane in lanes]
+        var = [_checked_numbers(f"{name}.var", lane.var, shape, low=0.0) for lane in lanes]
+        count = [_checked_numbers(f"{name}.count", lane.count, (), low=0.0) for lane in lanes]
+        self.mean, self.var, self.count = np.array(mean), np.array(var), np.array(count).reshape(self.count.shape)
+
+
+def _checked_numbers(name: str, value: Any, shape: tuple[int, ...], low: float = -np.inf) -> np.ndarray:
+    """Finite numbers of a shape, none of them below a bound, as float64."""
+    allowed = f"{name} must be finite numbers{' >= 0' if low == 0.0 else ''} of shape {shape}"
+    if np.shape(value) != shape:
+        raise ValueError(f"{allowed}, got shape {np.shape(value)}")
+    numbers = as_numbers(np.ravel(value))
+    if numbers is None or any(number < low for number in numbers):
+        raise ValueError(f"{allowed}, got {value!r}")
+    return np.array(numbers).reshape(shape)
 
 
 class ObservationNormalizer:
@@ -134,7 +161,7 @@ def reward_normalizer(method: RewardNormalization | None, num_envs: int, alpha: 
     """The scaling of a name, or None for none.
 
     Raises:
-        ValueError: for another name, or an `alpha` outside 0 .. 1.
+        ValueError: for another name, or an `alpha` that is no number from 0 to 1.
     """
     if method is None:
         return None
@@ -142,6 +169,7 @@ def reward_normalizer(method: RewardNormalization | None, num_envs: int, alpha: 
         return ReturnScaling(num_envs)
     if method != "exponential":
         raise ValueError(f"reward_normalization_method must be None, gymnasium or exponential, got {method!r}")
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"reward_alpha must be from 0 to 1, got {alpha!r}")
-    return ExponentialScaling(num_envs, alpha)
+    numbers = as_numbers([alpha])
+    if numbers is None or not 0.0 <= numbers[0] <= 1.0:
+        raise ValueError(f"reward_alpha must be a number from 0 to 1, got {alpha!r}")
+    return ExponentialScaling(num_envs, *numbers)

@@ -153,14 +153,16 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
 
     def get_checkpoint(self) -> tuple[str, dict[str, Any]]:
         """Name of the environment, and its goals and the state of their choice as values that JSON can hold."""
+        self._share_generator(None)  # the user's, if there is a new one
         return self._batch.call("get_checkpoint")[0]
 
     def load_checkpoint(self, checkpoints: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """Take up this environment's entry among those of several, from the next reset on.
 
         Raises:
-            ValueError: if it has none.
+            ValueError: if it has none, or one that `get_checkpoint` did not make; then nothing changes.
         """
+        self._share_generator(None)  # the user's, if there is a new one
         self._batch.call("load_checkpoint", checkpoints)
         self._np_random_seed = self._lane.np_random_seed
 
@@ -169,9 +171,9 @@ class MetaWorldGymEnv(gymnasium.Env[Any, np.ndarray]):
     def _share_generator(self, seed: int | None) -> None:
         """Let goals be chosen by gymnasium's generator, anew from a seed if there is one."""
         super().reset(seed=check_seed(seed))
-        self._lane.np_random, self._lane.np_random_seed = self.np_random, self.np_random_seed
-        if seed is not None:
+        if seed is not None or self._lane.np_random is not self.np_random:  # seeded, or another of the user's
             self._lane.restarts = 0
+        self._lane.np_random, self._lane.np_random_seed = self.np_random, self.np_random_seed
 
 
 def _first(obs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from mjx_metaworld.adapters.compiled import Programs
-from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv
+from mjx_metaworld.adapters.gymnasium.sub_env import UNKNOWN_SEED, SubEnv
 from mjx_metaworld.suites import goal_batch
 from mjx_metaworld.types import State
 
@@ -59,10 +60,17 @@ class Starts:
 
     def _drawn(self) -> State:
         """First states with each lane's current goal, and with parameters by its seed and number of restarts."""
-        entropy = [[lane.np_random_seed, lane.restarts] for lane in self._lanes]
+        entropy = [[_seed_of(lane), lane.restarts] for lane in self._lanes]
         seeds = np.array([np.random.SeedSequence(pair).generate_state(1)[0] for pair in entropy])
         return self._compute(self._goals[self._row], jax.vmap(jax.random.key)(seeds))
 
     def _compute(self, goals: np.ndarray, keys: jax.Array | None) -> State:
         task, rand_vec = jnp.asarray(goals[:, 0], jnp.int32), jnp.asarray(goals[:, 1:], float)
         return self._programs.start(task, rand_vec, keys)
+
+
+def _seed_of(lane: SubEnv) -> int:
+    """The lane's seed; of a generator without a known one what it would draw next, which checkpoints hold, too."""
+    if lane.np_random_seed != UNKNOWN_SEED:
+        return lane.np_random_seed
+    return int(copy.deepcopy(lane.np_random).integers(2**63))  # of a copy: goals are those without `randomise`

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 from gymnasium.utils import seeding
 from metaworld import env_dict
 
-from mjx_metaworld.physics.checks import check_boolean, check_integer
+from mjx_metaworld.physics.checks import as_integer, as_numbers, check_boolean, check_integer
 from mjx_metaworld.tasks import TaskSpec
 
 TaskSelect = Literal["random", "pseudorandom"]
+UNKNOWN_SEED = -1  # gymnasium's, of a generator that a user has put in place of the seeded one
 _SETTABLE = ("terminate_on_success", "sample_tasks_on_reset", "update_running_mean")
+_ROUNDING = 1e-6  # by which a goal may be beyond its bounds
 
 
 class SubEnv:
@@ -123,17 +125,12 @@ class SubEnv:
         Raises:
             ValueError: if it has none, or one that `get_checkpoint` did not make; then nothing changes.
         """
-        by_name = dict(checkpoints)
-        if self.env_id not in by_name:
-            raise ValueError(f"no checkpoint of {self.env_id!r}, only of {', '.join(by_name)}")
-        checkpoint = by_name[self.env_id]
-        try:
-            _check_checkpoint(checkpoint, self)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"this is no checkpoint of {self.env_id!r}: {reason}") from error
-        self.goals = np.array(checkpoint["goals"])
-        self._order = list(checkpoint["order"])
+        load_checkpoints([self], checkpoints)
+
+    def _take_up(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint that has been checked."""
+        self.goals = checkpoint["goals"]
+        self._order = checkpoint["order"]
         self._position = checkpoint["position"]
         self.current_task_idx = checkpoint["current_task_idx"]
         self.sample_tasks_on_reset = checkpoint["sample_tasks_on_reset"]
@@ -155,19 +152,85 @@ class SubEnv:
         return value(*args, **kwargs) if callable(value) else value
 
 
-def _check_checkpoint(checkpoint: dict[str, Any], sub_env: SubEnv) -> None:
-    """Check that each part of a checkpoint is what a sub-environment can take up."""
-    goals = np.array(checkpoint["goals"], float)
-    if goals.ndim != 2 or not len(goals) or goals.shape[1:] != sub_env.goals.shape[1:] or not np.isfinite(goals).all():
-        raise ValueError(f"goals must be finite numbers of shape (n, {sub_env.goals.shape[1]}), got {goals.shape}")
-    if sorted(checkpoint["order"]) != list(range(len(goals))):
-        raise ValueError(f"order must hold each number below {len(goals)} once, got {checkpoint['order']}")
-    for name in ("position", "current_task_idx"):
-        check_integer(name, checkpoint[name], -1, len(goals) - 1)
-    check_switch("sample_tasks_on_reset", checkpoint["sample_tasks_on_reset"])
-    check_seed(checkpoint["seed"])
-    check_integer("restarts", checkpoint["restarts"], 0)
-    type(sub_env.np_random.bit_generator)().state = checkpoint["rng_state"]  # raises for what is none
+def load_checkpoints(lanes: Sequence[SubEnv], checkpoints: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Let each sub-environment take up its entry; all of them are checked before any does.
+
+    Raises:
+        ValueError: if one has none, or one that `get_checkpoint` did not make; then nothing changes.
+    """
+    try:
+        by_name = dict(checkpoints)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"checkpoints must be a list of what get_checkpoint gives, (name, checkpoint), got {checkpoints!r}"
+        ) from error
+    checked = [_own_checkpoint(lane, by_name) for lane in lanes]
+    for lane, checkpoint in zip(lanes, checked, strict=True):
+        lane._take_up(checkpoint)
+
+
+def _own_checkpoint(lane: SubEnv, by_name: Mapping[str, Any]) -> dict[str, Any]:
+    """A sub-environment's entry among those of all, as it is kept."""
+    if lane.env_id not in by_name:
+        raise ValueError(f"no checkpoint of {lane.env_id!r}, only of {', '.join(map(str, by_name))}")
+    try:
+        return _checked_checkpoint(by_name[lane.env_id], lane)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"this is no checkpoint of {lane.env_id!r}: {reason}") from error
+
+
+def _checked_checkpoint(checkpoint: Any, lane: SubEnv) -> dict[str, Any]:
+    """A checkpoint whose parts are all what a sub-environment can take up."""
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"it must be a dict, got {checkpoint!r}")
+    goals = _checked_goals(checkpoint["goals"], lane)
+    last = len(goals) - 1
+    type(lane.np_random.bit_generator)().state = checkpoint["rng_state"]  # raises for what is none
+    return {
+        "goals": goals,
+        "order": _checked_order(checkpoint["order"], len(goals)),
+        "position": check_integer("position", checkpoint["position"], -1, last),
+        "current_task_idx": check_integer("current_task_idx", checkpoint["current_task_idx"], -1, last),
+        "sample_tasks_on_reset": check_switch("sample_tasks_on_reset", checkpoint["sample_tasks_on_reset"]),
+        "rng_state": checkpoint["rng_state"],
+        "seed": _checked_seed(checkpoint["seed"]),
+        "restarts": check_integer("restarts", checkpoint["restarts"], 0),
+    }
+
+
+def _checked_goals(given: Any, lane: SubEnv) -> np.ndarray:
+    """Goals (n, rand) of a checkpoint, within the task's bounds; a lane's own may go beyond these."""
+    goals = np.asarray(given)
+    allowed = f"goals must be finite numbers of shape (n, {lane.goals.shape[1]})"
+    if goals.ndim != 2 or not len(goals) or goals.shape[1:] != lane.goals.shape[1:]:
+        raise ValueError(f"{allowed}, got {goals.shape}")
+    for row in goals:
+        if as_numbers(row) is None:
+            raise ValueError(f"{allowed}, got {row.tolist()}")
+    low = np.minimum(lane.spec.rand_low, lane.goals.min(axis=0))
+    high = np.maximum(lane.spec.rand_high, lane.goals.max(axis=0))
+    outside = ((goals < low - _ROUNDING) | (goals > high + _ROUNDING)).any(axis=1)
+    if outside.any():
+        raise ValueError(f"goals must be from {low.tolist()} to {high.tolist()}, got {goals[outside][0].tolist()}")
+    return goals.astype(float)
+
+
+def _checked_order(given: Any, count: int) -> list[int]:
+    """Order in which the goals come."""
+    if isinstance(given, Sequence | np.ndarray):
+        order = [number for entry in given if (number := as_integer(entry)) is not None]
+        if len(order) == len(given) and sorted(order) == list(range(count)):
+            return order
+    raise ValueError(f"order must hold each number below {count} once, got {given!r}")
+
+
+def _checked_seed(given: Any) -> int:
+    """Seed of a sub-environment as it is kept, where gymnasium says -1 if it does not know it."""
+    seed = as_integer(given)
+    if seed is None or seed < UNKNOWN_SEED:
+        raise ValueError(f"seed must be an integer >= 0, or {UNKNOWN_SEED} for an unknown one, got {given!r}")
+    return seed
 
 
 def check_switch(name: str, value: object) -> bool:

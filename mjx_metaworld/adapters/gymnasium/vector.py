@@ -26,11 +26,11 @@ from mjx_metaworld.adapters.gymnasium.observations import ObservationMaker, one_
 from mjx_metaworld.adapters.gymnasium.pictures import RENDER_MODES, Pictures
 from mjx_metaworld.adapters.gymnasium.sight import Sight, as_pixels
 from mjx_metaworld.adapters.gymnasium.starts import Starts
-from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv, check_switch
+from mjx_metaworld.adapters.gymnasium.sub_env import SubEnv, check_seed, check_switch, load_checkpoints
 from mjx_metaworld.env import ACTION_SIZE
 from mjx_metaworld.inputs.checks import check_physics
 from mjx_metaworld.physics.backend import Backend, execution_of
-from mjx_metaworld.physics.checks import as_integer, check_boolean, check_integer
+from mjx_metaworld.physics.checks import as_integer, check_boolean, check_integer, check_offers
 from mjx_metaworld.physics.config import EngineConfig, Execution, PhysicsConfig
 from mjx_metaworld.processes.forks import check_threads, without_threads
 from mjx_metaworld.randomise.drawing import Term, parameters
@@ -195,20 +195,18 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             options: `{"reset_mask": mask}` resets only some lanes; other options have no meaning.
 
         Raises:
-            ValueError: for a list of seeds or a mask of the wrong length.
+            ValueError: for a bad seed, or a list of seeds or a mask of the wrong length; then nothing changes.
+            TypeError: for options that are no dict.
         """
         self._check_open()
+        if options is not None:
+            check_offers("options", options, 'a dict such as {"reset_mask": mask}, or None', "get")
         mask = self._checked_mask((options or {}).get("reset_mask"))
-        seeds: Any = seed  # one a lane from here on
-        if (first := as_integer(seed)) is not None:
-            super().reset(seed=first)
-            seeds = [first + i for i in range(self.num_envs)]
-        if seeds is not None:
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"seed must have one entry for each of the {self.num_envs} lanes, got {len(seeds)}")
-            for lane, lane_seed, chosen in zip(self._lanes, seeds, mask, strict=True):
-                if chosen and lane_seed is not None:
-                    lane.seed(lane_seed)
+        seeds = self._checked_seeds(seed)  # all of them, before any lane is seeded
+        super().reset(seed=as_integer(seed))
+        for lane, lane_seed, chosen in zip(self._lanes, seeds, mask, strict=True):
+            if chosen and lane_seed is not None:
+                lane.seed(lane_seed)
         self._restart(mask)
         self._look(mask)
         self._was_reset = True
@@ -311,10 +309,11 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             return tuple(np.asarray(jax.vmap(parameters)(self._state.randomised)))
         if name in _STATISTICS:
             return self._lane_statistics(name).of_lanes()
-        results = tuple(lane.invoke(name, *args, **kwargs) for lane in self._lanes)
         if name == "load_checkpoint":
+            load_checkpoints(self._lanes, *args, **kwargs)
             self._starts = Starts(self._programs, self._lanes, self._task)  # the goals may be others now
-        return results
+            return (None,) * self.num_envs
+        return tuple(lane.invoke(name, *args, **kwargs) for lane in self._lanes)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """An attribute of every sub-environment."""
@@ -328,15 +327,18 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         normalised, else those of rewards.
 
         Raises:
-            ValueError: for a list of the wrong length, or a switch that is neither True nor False.
+            ValueError: for a list of the wrong length, a switch that is neither True nor False, or statistics that hold
+                what they cannot; then nothing changes.
+            TypeError: for statistics of another type; then nothing changes.
             AttributeError: for another name.
         """
+        self._check_open()
         if not isinstance(values, (list, tuple)):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
             raise ValueError(f"values must have one entry for each of the {self.num_envs} lanes, got {len(values)}")
         if name in _STATISTICS:
-            self._lane_statistics(name).assign(values)
+            self._lane_statistics(name).assign(name, values)
             return
         switches = [check_switch(name, value) for value in values]  # all of them, before any is set
         for lane, on in zip(self._lanes, switches, strict=True):
@@ -361,6 +363,20 @@ class MetaWorldVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if np.shape(mask) != (self.num_envs,) or np.asarray(mask).dtype != bool:
             raise ValueError(f"reset_mask must be a boolean array of shape ({self.num_envs},), got {mask!r}")
         return np.array(mask)
+
+    def _checked_seeds(self, seed: Any) -> list[int | None]:
+        """Seeds one a lane, None where it stays."""
+        if seed is None:
+            return [None] * self.num_envs
+        if as_integer(seed) is not None:
+            first = check_integer("seed", seed, 0)
+            return [first + i for i in range(self.num_envs)]
+        if isinstance(seed, str | bytes | Mapping) or not np.iterable(seed):
+            raise ValueError(f"seed must be an integer >= 0, None, or a list of these, one a lane, got {seed!r}")
+        seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed must have one entry for each of the {self.num_envs} lanes, got {len(seeds)}")
+        return [check_seed(lane_seed) for lane_seed in seeds]
 
     def _restart(self, chosen: np.ndarray, *, choose: bool = True) -> None:
         """Put the chosen lanes at the start of an episode."""
