@@ -187,10 +187,10 @@ def _try_place(spec: TaskSpec) -> _Tried:
 
 def _moved(settled: Settled, placement: Placement) -> np.ndarray:
     """The positions (19,) that a placement has set, or whose velocities."""
-    moved = np.array(settled.qpos != placement.qpos)
-    turning = np.asarray(settled.qvel != placement.qvel)
-    moved[FREE_QPOS] |= turning[FREE_DOFS].any()
-    moved[PART_QPOS] |= turning[PART_DOFS]
+    moved = np.asarray(settled.qpos) != np.asarray(placement.qpos)
+    stopped = np.asarray(settled.qvel) != np.asarray(placement.qvel)
+    moved[FREE_QPOS] |= stopped[FREE_DOFS].any()
+    moved[PART_QPOS] |= stopped[PART_DOFS]
     return moved
 
 
