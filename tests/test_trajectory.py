@@ -41,6 +41,20 @@ def test_a_file_gives_back_what_was_saved(env, states, tmp_path):
     assert again.physics == again.env.engine.config.accuracy == env.engine.config.accuracy
 
 
+def with_own(key, drawn, nominal):
+    return drawn.replace(own={"b": {"mass": nominal.free_mass}, "a": (jax.random.uniform(key), [nominal.task])})
+
+
+def test_what_terms_of_ones_own_draw_is_kept(tmp_path):
+    env = mw.make(["reach-v3", "door-open-v3"], randomise=with_own)
+    states = jax.jit(jax.vmap(jax.vmap(env.reset)))(jax.random.split(jax.random.key(0), (3, 2)))
+    trajectory = mw.Trajectory.of(env, states)
+    trajectory.save(tmp_path / "own.npz")
+    again = mw.Trajectory.load(tmp_path / "own.npz")
+    assert jax.tree.structure(again.states) == jax.tree.structure(trajectory.states)
+    jax.tree.map(np.testing.assert_array_equal, again.states.randomised.own, trajectory.states.randomised.own)
+
+
 def test_batches_one_after_the_other_are_a_trajectory_too(env, states):
     batches = [jax.tree.map(lambda x, i=i: x[i], states) for i in range(3)]
     both = mw.Trajectory.of(env, batches), mw.Trajectory.of(env, states)

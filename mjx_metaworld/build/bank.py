@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from mjx_metaworld.build.settle import settle
 from mjx_metaworld.suites import draw_goal
+from mjx_metaworld.tasks.padded import placer
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _DRAWS = 128  # goal vectors of a task that settles against its prop
@@ -81,7 +82,7 @@ def _prop_positions(spec: TaskSpec, rand_vecs: np.ndarray, settled: Settled) -> 
     with jax.ensure_compile_time_eval():  # an environment may be built inside a function that is being traced
         one = jax.tree.map(lambda x: jnp.asarray(x[0]), settled)
         # One small program a task: one by one, and those whose result is not needed, operations compile for longer.
-        place = jax.jit(jax.vmap(lambda rand_vec: spec.place(rand_vec, one).prop_pos))
+        place = jax.jit(jax.vmap(lambda rand_vec: placer(spec)(rand_vec, one).prop_pos))
         return np.asarray(place(jnp.asarray(rand_vecs)), float)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import NamedTuple
 
 import jax
@@ -12,14 +14,15 @@ import mujoco
 import numpy as np
 
 from mjx_metaworld.inputs.faults import described, place_of
-from mjx_metaworld.physics.model import NQ, NV
+from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, NQ, NV, PART_DOFS, PART_QPOS
+from mjx_metaworld.scenes.bodies import find_moving_bodies, part_joint_slots
 from mjx_metaworld.scenes.catalog import SceneSpec, load_scene
 from mjx_metaworld.scenes.colliders import MOCAP_HIGH, MOCAP_LOW
 from mjx_metaworld.scenes.fit import problems
 from mjx_metaworld.suites import no_goal, share_accepted
 from mjx_metaworld.tasks.padded import placer
 from mjx_metaworld.tasks.registry import find_task, is_built_in
-from mjx_metaworld.tasks.spec import Settled, TaskSpec
+from mjx_metaworld.tasks.spec import Placement, Settled, TaskSpec
 
 _KINDS = {
     "body": mujoco.mjtObj.mjOBJ_BODY,
@@ -35,11 +38,12 @@ _RARE = 1e-6  # probability of a reset that accepts none; metaworld's pickiest t
 
 
 class _Placed(NamedTuple):
-    """Results of `place` at a goal vector, from two settled states that have no number in common."""
+    """Results of `place` at a goal vector, from two settled states that have no number in common, and from a third."""
 
     vector: tuple[float, ...]
     goals: np.ndarray  # (2, 3)
     props: np.ndarray  # (2, 3)
+    moved: np.ndarray  # (19,) bool, the positions that it set, or whose velocities
 
 
 class _Tried(NamedTuple):
@@ -108,14 +112,27 @@ def _problems(task: _Tried, model: mujoco.MjModel) -> Iterator[str]:
     moves_prop = any(not np.array_equal(placed.props, [[0.0] * 3, [1.0] * 3]) for placed in task.placed)
     if spec.scene_spec.prop is None and moves_prop:
         yield "place moves the prop (put_prop), and the scene names none: SceneSpec(..., prop=body)"
+    yield from _moved_what_is_not_there(task, model)
+
+
+def _moved_what_is_not_there(task: _Tried, model: mujoco.MjModel) -> Iterator[str]:
+    moved = np.any([placed.moved for placed in task.placed], axis=0) if task.placed else np.zeros(NQ, bool)
+    bodies, scene = find_moving_bodies(model), task.spec.scene_name
+    if bodies.free is None and moved[FREE_QPOS].any():
+        yield f"place moves the free body (put_free_body), and scene {scene} has none"
+    rows = () if bodies.part is None else tuple(row for _, row in part_joint_slots(model, bodies.part))
+    wrong = [int(row) for row in np.flatnonzero(moved[PART_QPOS]) if row not in rows]
+    if wrong:
+        has = f"joints in the rows {list(rows)}" if rows else "no fixture that moves"
+        yield f"place sets the joints in the rows {wrong} (set_part_joint), and scene {scene} has {has}"
 
 
 def _warn_of_clipped_goals(task: _Tried) -> None:
     """Warn where goals are observed elsewhere than they are, as the reference does it in some tasks."""
     spec = task.spec
     low, high = (np.array(bound, np.float32) for bound in (spec.goal_low, spec.goal_high))
-    for vector, (goal, other), _ in task.placed:
-        told = goal == other  # by the vector alone, and not by what has settled
+    for vector, (goal, other), *_ in task.placed:
+        told = (goal == other) & np.isfinite(goal)  # by the vector alone, and not by what has settled
         if (told & ((goal < low - _ROUNDING) | (goal > high + _ROUNDING))).any():
             warnings.warn(
                 f"task {spec.name!r}: at the goal vector {vector} the goal is {[round(float(x), 4) for x in goal]}, "
@@ -152,12 +169,35 @@ def _try_place(spec: TaskSpec) -> _Tried:
     for vector in (spec.rand_low, spec.rand_high):
         try:
             with jax.ensure_compile_time_eval():  # an environment may be built inside a function that is being traced
-                both = [placer(spec)(jnp.asarray(vector, jnp.float32), _settled(spec, fill)) for fill in (0.0, 1.0)]
-                placed.append(_Placed(vector, np.array([p.goal for p in both]), np.array([p.prop_pos for p in both])))
+                place = functools.partial(placer(spec), jnp.asarray(vector, jnp.float32))
+                both = [place(_settled(spec, fill)) for fill in (0.0, 1.0)]
+                scattered = _scattered(spec)
+                third = place(scattered)
         except Exception as error:  # a user's code may raise anything
             where = place_of(error, {spec.place.__module__.partition(".")[0]})
             return _Tried(spec, placed, [f"place fails at the goal vector {vector}: {described(error)}{where}"])
+        for field in fields(third):
+            if not np.isfinite(value := np.asarray(getattr(third, field.name))).all():
+                fault = f"place gives {field.name} {value.tolist()} at the goal vector {vector}; it must be finite"
+                return _Tried(spec, placed, [fault])
+        goals, props = np.array([p.goal for p in both]), np.array([p.prop_pos for p in both])
+        placed.append(_Placed(vector, goals, props, _moved(scattered, third)))
     return _Tried(spec, placed, [])
+
+
+def _moved(settled: Settled, placement: Placement) -> np.ndarray:
+    """The positions (19,) that a placement has set, or whose velocities."""
+    moved = np.asarray(settled.qpos) != np.asarray(placement.qpos)
+    stopped = np.asarray(settled.qvel) != np.asarray(placement.qvel)
+    moved[FREE_QPOS] |= stopped[FREE_DOFS].any()
+    moved[PART_QPOS] |= stopped[PART_DOFS]
+    return moved
+
+
+def _scattered(spec: TaskSpec) -> Settled:
+    """A state without two equal numbers, so that a task may divide by distances in it."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(lambda x: jnp.asarray(random.uniform(0.1, 0.9, x.shape), x.dtype), _settled(spec, 0.0))
 
 
 def _settled(spec: TaskSpec, fill: float) -> Settled:

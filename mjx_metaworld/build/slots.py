@@ -17,6 +17,7 @@ from mjx_metaworld.physics.config import PhysicsConfig
 from mjx_metaworld.scenes.bodies import map_bodies
 from mjx_metaworld.scenes.catalog import load_scene
 from mjx_metaworld.scenes.slots import Need, Reach, Start, need_of, shortage_of
+from mjx_metaworld.tasks.padded import placer
 from mjx_metaworld.tasks.spec import TaskSpec
 
 _GOALS = 3  # from which a task is simulated
@@ -45,7 +46,7 @@ def _need(spec: TaskSpec) -> Need:
     starts = []
     with jax.ensure_compile_time_eval():  # an environment may be built inside a function that is being traced
         for rand_vec in draw_goals(spec, _GOALS):
-            placed = spec.place(jnp.asarray(rand_vec, jnp.float32), jax.tree.map(jnp.asarray, settled))
+            placed = placer(spec)(jnp.asarray(rand_vec, jnp.float32), jax.tree.map(jnp.asarray, settled))
             qpos, qvel = np.asarray(placed.qpos, float), np.asarray(placed.qvel, float)
             write_skeleton(data, bodies, SkeletonState(qpos, qvel, settled.qacc_warmstart))
             starts.append(Start(data.qpos.copy(), data.qvel.copy(), np.asarray(placed.prop_pos, float)))

@@ -14,6 +14,11 @@ from mjx_metaworld.physics.checks import as_integer
 from mjx_metaworld.physics.config import PhysicsConfig
 
 
+def is_real(dtype: Any) -> bool:
+    """True of floats of any size, integers and truth values; neither of complex numbers nor of keys."""
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
+
+
 def known_task(task: Any, num_tasks: int) -> int | None:
     """A task's index as an int; None where it is traced.
 

@@ -24,7 +24,8 @@ def describe(tree: Any, leaves: list[Any]) -> Any:
     """Describe a tree, and append its arrays to `leaves`.
 
     Raises:
-        TypeError: for an object that is no struct of this package, tuple, list, number, string, None or array.
+        TypeError: for an object that is no struct of this package, tuple, list, dict with strings as keys, number,
+            string, None or array.
     """
     if hasattr(tree, "shape") and hasattr(tree, "dtype"):
         leaves.append(tree)
@@ -34,6 +35,8 @@ def describe(tree: Any, leaves: list[Any]) -> Any:
     kind = type(tree)
     if kind in (tuple, list):
         return {kind.__name__: [describe(item, leaves) for item in tree]}
+    if kind is dict and all(isinstance(key, str) for key in tree):
+        return {"dict": {key: describe(tree[key], leaves) for key in sorted(tree)}}  # in JAX's order
     names = _field_names(kind)
     if names is None:
         raise TypeError(f"a {kind.__qualname__} cannot be kept in a file")
@@ -56,6 +59,8 @@ def rebuild(description: Any, leaves: Sequence[Any]) -> Any:
         if kind in ("tuple", "list"):
             items = [rebuild(item, leaves) for item in content]
             return tuple(items) if kind == "tuple" else items
+        if kind == "dict":
+            return {key: rebuild(item, leaves) for key, item in content.items()}
         if kind == "struct":
             module, name, fields = content
             return _find_struct(module, name)(**{field: rebuild(item, leaves) for field, item in fields.items()})

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mjx_metaworld.inputs.checks import is_real
 from mjx_metaworld.inputs.keys import PRNGKey
+from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.randomise import terms as ready_made
-from mjx_metaworld.randomise.structs import Nominal, Randomised
+from mjx_metaworld.randomise.structs import Delay, Noise, Nominal, Randomised, Repeat
 
 # Draws something of one environment's episode; a pure function, hashable, as all functions are.
 Term: TypeAlias = Callable[[PRNGKey, Randomised, Nominal], Randomised]
 # The parameters of `Dynamics`, in one environment.
 SHAPES = {"gravity": (3,), "friction": (), "free_mass": (), "part_mass": (), "damping": (18,), "gain": (2,)}
+_STRUCTS = {
+    "dynamics": Dynamics,
+    "action_repeat": Repeat | None,
+    "action_delay": Delay | None,
+    "action_noise": Noise | None,
+    "observation_noise": Noise | None,
+}
 
 
 def check_terms(terms: Term | Iterable[Term]) -> tuple[Term, ...]:
@@ -25,6 +34,7 @@ def check_terms(terms: Term | Iterable[Term]) -> tuple[Term, ...]:
 
     Raises:
         TypeError: if one is no function, or cannot be hashed; the message shows it.
+        ValueError: if two draw a parameter of which the later one alone would count; the message names them.
     """
     found: tuple[Any, ...] = (
         (terms,) if callable(terms) or isinstance(terms, str) or not isinstance(terms, Iterable) else tuple(terms)
@@ -38,12 +48,21 @@ def check_terms(terms: Term | Iterable[Term]) -> tuple[Term, ...]:
             hash(term)
         except TypeError as error:
             raise TypeError(f"a term of randomise must be hashable, as functions are; {term!r} is not") from error
+    alone = [term for term in found if _is_ready_made(term) and not term.combines]
+    for name in dict.fromkeys(term.name for term in alone):
+        same = [term for term in alone if term.name == name]
+        if len(same) > 1:
+            raise ValueError(f"randomise takes one term {name}, as the last alone would count, got {same}")
     return found
 
 
 def are_ready_made(terms: Sequence[Term]) -> bool:
     """True if all terms are this package's, so that their names and bounds tell what they draw."""
-    return all(type(term).__module__ == ready_made.__name__ for term in terms)
+    return all(map(_is_ready_made, terms))
+
+
+def _is_ready_made(term: Any) -> bool:
+    return type(term).__module__ == ready_made.__name__
 
 
 def draw_by_terms(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Randomised:
@@ -55,7 +74,8 @@ def draw_by_terms(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Rand
         nominal: the episode's task and scene.
 
     Raises:
-        TypeError: if a term returns something else than a `Randomised`, or values of another shape than it declares.
+        TypeError: if a term returns something else than a `Randomised`, or values of another shape or kind than it
+            declares.
     """
     drawn = Randomised()
     for number, term in enumerate(terms):
@@ -67,17 +87,39 @@ def draw_by_terms(terms: Sequence[Term], key: PRNGKey, nominal: Nominal) -> Rand
 
 def _checked(drawn: Randomised) -> Randomised:
     """The same with JAX's default floats, in arrays of the declared shapes."""
-    given = {name: getattr(drawn.dynamics, name) for name in SHAPES} | {"joint_offset": drawn.joint_offset}
-    shapes = SHAPES | {"joint_offset": (7,)}
-    for name, value in given.items():
-        if value is not None and jnp.shape(value) != shapes[name]:
-            raise TypeError(f"randomised {name} must have shape {shapes[name]}, got {jnp.shape(value)}")
-    return jax.tree.map(_in_default_type, drawn)
+    for name, kind in _STRUCTS.items():
+        if not isinstance(value := getattr(drawn, name), kind):
+            allowed = " or ".join(one.__name__.removesuffix("Type") for one in get_args(kind) or (kind,))
+            raise TypeError(f"randomised {name} must be {allowed}, got {type(value).__name__}")
+    dynamics = {name: _in_shape(name, getattr(drawn.dynamics, name), shape) for name, shape in SHAPES.items()}
+    offset = _in_shape("joint_offset", drawn.joint_offset, (7,))
+    drawn = drawn.replace(dynamics=drawn.dynamics.replace(**dynamics), joint_offset=offset)
+    return jax.tree_util.tree_map_with_path(_in_default_type, drawn)
 
 
-def _in_default_type(x: Any) -> Array:
-    x = jnp.asarray(x)
+def _in_shape(name: str, value: Any, shape: tuple[int, ...]) -> Array | None:
+    """A parameter of the declared shape, in JAX's default float."""
+    if value is None:
+        return None
+    array = _as_real(name, value)
+    if array.shape != shape:
+        raise TypeError(f"randomised {name} must have shape {shape}, got {array.shape}")
+    return array.astype(float)
+
+
+def _in_default_type(path: tuple[Any, ...], x: Any) -> Array:
+    x = _as_real(jax.tree_util.keystr(path).removeprefix("."), x)
     return x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def _as_real(name: str, value: Any) -> Array:
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:  # texts, or rows of several lengths
+        raise TypeError(f"randomised {name} must be real numbers, got {value!r:.100}") from error
+    if not is_real(array.dtype):
+        raise TypeError(f"randomised {name} must be real numbers, got {array.dtype}")
+    return array
 
 
 def neutral(drawn: Randomised, nominal: Nominal) -> Randomised:

@@ -1,4 +1,8 @@
-"""Ready-made terms. Each draws uniformly, once an episode, and multiplies with what terms before it drew."""
+"""Ready-made terms. Each draws uniformly, once an episode.
+
+Factors multiply with what terms before drew of the same parameter, offsets of joints add; what else there is takes the
+place of it, so that `combines` is False and an environment has one such term at most.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from mjx_metaworld.inputs.keys import PRNGKey, as_words
@@ -18,6 +23,8 @@ from mjx_metaworld.physics.model import ARM_DOFS, FREE_DOFS
 from mjx_metaworld.randomise.structs import Delay, Noise, Nominal, Randomised, Repeat
 
 _ACTION_SIZE = 4
+_FLOAT32 = np.finfo(np.float32)  # below its `tiny` XLA takes numbers for zero
+_MOST_STEPS = 2**31 - 2  # one more has to fit into 32 bits, too
 
 
 @dataclass(frozen=True)
@@ -25,24 +32,31 @@ class _Range:
     """A term that draws between two bounds.
 
     Raises:
-        ValueError: if a bound is not finite or out of range, or if they are in the wrong order.
+        ValueError: if a bound is not finite in float32 or out of range, or if they are in the wrong order.
     """
 
     low: float
     high: float
     name: ClassVar[str]
     least: ClassVar[float] = 0.0
+    most: ClassVar[float] = float(_FLOAT32.max)
     positive: ClassVar[bool] = False
+    combines: ClassVar[bool] = True  # with what terms before it drew of the same parameter
 
     def __post_init__(self) -> None:
         for bound in ("low", "high"):
             value = getattr(self, bound)
-            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-                raise ValueError(f"{self.name} takes finite numbers, got {bound}={value!r}")
-            object.__setattr__(self, bound, float(value))
+            number = _as_float(value)
+            if not math.isfinite(number):
+                raise ValueError(f"{self.name} takes finite numbers, got {bound}={value!r:.40}")
+            if number > self.most:
+                raise ValueError(f"{self.name} must be at most {self.most:g}, got {bound}={number:g}")
+            object.__setattr__(self, bound, number)
         if self.low < self.least or (self.positive and self.low <= 0.0):
             needed = "above 0" if self.positive else f"at least {self.least:g}"
             raise ValueError(f"{self.name} must be {needed}, got low={self.low:g}")
+        if self.positive and self.low < _FLOAT32.tiny:
+            raise ValueError(f"{self.name} must be at least {_FLOAT32.tiny:g} in float32, got low={self.low:g}")
         if self.low > self.high:
             raise ValueError(f"{self.name} takes low <= high, got low={self.low:g}, high={self.high:g}")
 
@@ -52,6 +66,16 @@ class _Range:
     def uniform(self, key: PRNGKey, shape: tuple[int, ...] = ()) -> Array:
         """Draw between the bounds, in JAX's default float."""
         return jax.random.uniform(key, shape, float, self.low, self.high)
+
+
+def _as_float(value: object) -> float:
+    """A real number as a float; NaN of all else, and of what no float holds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _exact(value: float) -> str:
@@ -115,6 +139,7 @@ class Gravity(_Range):
     """Gravity, downwards."""
 
     name = "gravity"
+    combines = False
 
     def __call__(self, key: PRNGKey, drawn: Randomised, nominal: Nominal) -> Randomised:
         """Draw it."""
@@ -126,6 +151,7 @@ class InitialJointNoise(_Range):
 
     name = "initial_joint_noise"
     least = -math.pi
+    most = math.pi
 
     def __call__(self, key: PRNGKey, drawn: Randomised, nominal: Nominal) -> Randomised:
         """Draw them."""
@@ -136,7 +162,8 @@ class InitialJointNoise(_Range):
 class _IntegerRange(_Range):
     def __post_init__(self) -> None:
         for bound in ("low", "high"):
-            check_integer(f"{self.name}'s {bound}", getattr(self, bound), int(self.least))
+            steps = check_integer(f"{self.name}'s {bound}", getattr(self, bound), int(self.least))
+            check_integer(f"{self.name}'s {bound}", steps, int(self.least), _MOST_STEPS)
         super().__post_init__()
 
     def integer(self, key: PRNGKey) -> Array:
@@ -149,6 +176,7 @@ class ActionRepeat(_IntegerRange):
 
     name = "action_repeat"
     least = 1.0
+    combines = False
 
     def __call__(self, key: PRNGKey, drawn: Randomised, nominal: Nominal) -> Randomised:
         """Draw them."""
@@ -159,6 +187,7 @@ class ActionDelay(_IntegerRange):
     """Control steps by which an action comes late."""
 
     name = "action_delay"
+    combines = False
 
     def __call__(self, key: PRNGKey, drawn: Randomised, nominal: Nominal) -> Randomised:
         """Draw them."""
@@ -170,6 +199,7 @@ class ActionNoise(_Range):
     """Standard deviation of noise on the action."""
 
     name = "action_noise"
+    combines = False
 
     def __call__(self, key: PRNGKey, drawn: Randomised, nominal: Nominal) -> Randomised:
         """Draw it, and the key of the noise."""
@@ -180,6 +210,7 @@ class ObservationNoise(_Range):
     """Standard deviation of noise on the observed positions."""
 
     name = "observation_noise"
+    combines = False
 
     def __call__(self, key: PRNGKey, drawn: Randomised, nominal: Nominal) -> Randomised:
         """Draw it, and the key of the noise."""

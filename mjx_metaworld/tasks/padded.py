@@ -8,7 +8,15 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mjx_metaworld.tasks.spec import Placement, RewardInputs, RewardVersion, Settled, TaskSpec, check_output
+from mjx_metaworld.tasks.spec import (
+    Placement,
+    RewardInputs,
+    RewardVersion,
+    Settled,
+    TaskSpec,
+    check_output,
+    check_placement,
+)
 from mjx_metaworld.types import Metrics
 
 
@@ -18,9 +26,8 @@ def placer(spec: TaskSpec) -> Callable[[Array, Settled], Placement]:
 
     def place(rand_vec: Array, settled: Settled) -> Placement:
         num_points = len(spec.points)
-        placement = spec.place(rand_vec[: len(spec.rand_low)], settled.replace(points=settled.points[:num_points]))
-        if not isinstance(placement, Placement):
-            raise TypeError(f"`place` of task {spec.name!r} must return a Placement, got {type(placement).__name__}")
+        placed = spec.place(rand_vec[: len(spec.rand_low)], settled.replace(points=settled.points[:num_points]))
+        placement = check_placement(spec.name, placed, num_points, settled.qpos.dtype)
         missing = settled.points.shape[0] - num_points
         return placement.replace(points_init=jnp.pad(placement.points_init, ((0, missing), (0, 0))))
 
@@ -37,6 +44,7 @@ def rewarder(spec: TaskSpec, version: RewardVersion) -> Callable[[RewardInputs],
         outcome = rewarded(
             inputs.replace(points=inputs.points[:num_points], points_init=inputs.points_init[:num_points])
         )
-        return check_output(spec.name, outcome).metrics()
+        # In one type, whatever a task computes in: else a state would have another after a step than before.
+        return check_output(spec.name, outcome).metrics(inputs.obs.dtype)
 
     return reward

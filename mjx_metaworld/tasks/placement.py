@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.model import FREE_DOFS, FREE_QPOS, PART_DOFS, PART_QPOS
 from mjx_metaworld.tasks.spec import Placement, Settled, Vec3
 
@@ -43,7 +44,12 @@ def put_prop(placement: Placement, pos: Vector) -> Placement:
 
 
 def set_part_joint(placement: Placement, row: int, value: float, *, stop: bool) -> Placement:
-    """Set joint `row` (0 and 1 slides, 2 hinge) of the fixture's part; with `stop` also bring it to rest."""
+    """Set joint `row` (0 and 1 slides, 2 hinge) of the fixture's part; with `stop` also bring it to rest.
+
+    Raises:
+        ValueError: if `row` is none of these.
+    """
+    row = check_integer("set_part_joint's row", row, 0, PART_QPOS.stop - PART_QPOS.start - 1)
     qpos = placement.qpos.at[PART_QPOS.start + row].set(value)
     qvel = placement.qvel.at[PART_DOFS.start + row].set(0.0) if stop else placement.qvel
     return placement.replace(qpos=qpos, qvel=qvel)

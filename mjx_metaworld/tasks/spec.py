@@ -19,9 +19,11 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from mjx_metaworld.inputs.checks import is_real
 from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, OBJECT_QUAT, OBJECT_Z, SECOND_OBJECT
 from mjx_metaworld.physics.checks import as_integer, as_numbers, check_boolean
 from mjx_metaworld.physics.copies import reduce_to_itself
+from mjx_metaworld.physics.model import NQ, NV
 from mjx_metaworld.scenes.catalog import SceneSpec, find_scene
 from mjx_metaworld.types import Metrics
 
@@ -158,9 +160,9 @@ class RewardOutput(struct.PyTreeNode):
     in_place_reward: Array
     obj_to_target: Array
 
-    def metrics(self) -> Metrics:
-        """The reference's seven info entries, all in the reward's dtype."""
-        reward = jnp.asarray(self.reward)
+    def metrics(self, dtype: Any = None) -> Metrics:
+        """The reference's seven info entries, all in one dtype, by default the reward's."""
+        reward = jnp.asarray(self.reward, dtype)
         dtype = reward.dtype
         return Metrics(
             success=jnp.asarray(self.success, dtype),
@@ -197,15 +199,59 @@ def check_output(task: str, output: object) -> RewardOutput:
 
     Raises:
         TypeError: if it is no `RewardOutput`, with the task's name.
-        ValueError: if a field has not shape (), with the task's and the field's names.
+        ValueError: if a field is no real number or has not shape (), with the task's and the field's names.
     """
     if not isinstance(output, RewardOutput):
         raise TypeError(f"the reward of task {task!r} must return a RewardOutput, got {type(output).__name__}")
     for field in fields(output):
-        shape = np.shape(getattr(output, field.name))
-        if shape != ():
-            raise ValueError(f"the reward of task {task!r}: {field.name} must have shape (), got {shape}")
+        _as_real(f"the reward of task {task!r}: {field.name}", getattr(output, field.name), ())
     return output
+
+
+def check_placement(task: str, placement: object, num_points: int, dtype: Any) -> Placement:
+    """Refuse what is no placement in one environment; sequences of numbers become arrays, all of one dtype.
+
+    Shapes and types tell, so that a compiled program holds nothing of it.
+
+    Args:
+        task: the name of the task.
+        placement: what its `place` returned.
+        num_points: of the task.
+        dtype: a float's.
+
+    Raises:
+        TypeError: if it is no `Placement`, with the task's name.
+        ValueError: if a field is none of real numbers or has another shape, with the task's and the field's names.
+    """
+    if not isinstance(placement, Placement):
+        raise TypeError(f"`place` of task {task!r} must return a Placement, got {type(placement).__name__}")
+    shapes = {field.name: (3,) for field in fields(placement)}
+    shapes |= {"qpos": (NQ,), "qvel": (NV,), "points_init": (num_points, 3)}
+    return Placement(
+        **{
+            name: _as_real(f"`place` of task {task!r}: {name}", getattr(placement, name), shape).astype(dtype)
+            for name, shape in shapes.items()
+        }
+    )
+
+
+def _as_real(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """An array of real numbers, or of truth values, of a shape.
+
+    Raises:
+        ValueError: if it is none, with the name.
+    """
+    try:
+        array = None if value is None else jnp.asarray(value)
+    except (TypeError, ValueError):  # texts, or rows of several lengths
+        array = None
+    if array is None:
+        raise ValueError(f"{name} must be real numbers of shape {shape}, got {value!r:.100}")
+    if not is_real(array.dtype):
+        raise ValueError(f"{name} must be real numbers, got {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
 
 
 Place = Callable[[Array, Settled], Placement]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mjx_metaworld.tasks.padded import placer
 from mjx_metaworld.tasks.spec import Settled, TaskSpec
 
 _NOTHING = 1e-6  # metres of the goal or of a body by a metre of the goal vector, below which nothing moves
@@ -23,7 +24,7 @@ def movable_axes(spec: TaskSpec) -> tuple[bool, bool, bool]:
     middle = (np.asarray(spec.rand_low, np.float32) + np.asarray(spec.rand_high, np.float32)) / 2
     if not middle.size:
         return False, False, False
-    slopes = jax.jit(jax.jacfwd(lambda rand_vec: spec.place(rand_vec, settled)))(jnp.asarray(middle))
+    slopes = jax.jit(jax.jacfwd(lambda rand_vec: placer(spec)(rand_vec, settled)))(jnp.asarray(middle))
     bodies = np.concatenate([np.asarray(slopes.qpos), np.asarray(slopes.prop_pos)])
     _, sizes, directions = np.linalg.svd(bodies, full_matrices=True)
     still = directions[np.sum(sizes > _NOTHING) :]  # goal vectors along which no body moves

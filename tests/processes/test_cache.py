@@ -101,7 +101,7 @@ def test_an_unwritable_folder_does_no_harm(tmp_path, monkeypatch):
 
 
 def test_a_tree_of_structs_comes_back():
-    tree = (Metrics(*(np.float64(i) for i in range(7))), [None, "name", 1.5, True], ())
+    tree = (Metrics(*(np.float64(i) for i in range(7))), [None, "name", 1.5, True], (), {"b": {}, "a": [1]})
     leaves: list = []
     described = json.loads(json.dumps(archive.describe(tree, leaves)))
     again = archive.rebuild(described, leaves)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import chex
 import jax
@@ -214,11 +215,36 @@ def test_terms_multiply():
     assert drawn.dynamics.friction == 6.0
 
 
+ALONE = {
+    "gravity": r.gravity(9.0, 10.0),
+    "action_repeat": r.action_repeat(1, 2),
+    "action_delay": r.action_delay(0, 2),
+    "action_noise": r.action_noise(0.0, 0.1),
+    "observation_noise": r.observation_noise(0.0, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_term_that_takes_anothers_place_is_refused(name):
+    term = ALONE[name]
+    with pytest.raises(ValueError, match=f"one term {name}, .*{name}.*{name}"):
+        mw.make("reach-v3", engine=KinematicEngine, randomise=[term, r.friction(0.5, 1.5), term])
+
+
+def test_of_every_other_parameter_there_may_be_several_terms():
+    terms = (*PHYSICS[:4], r.initial_joint_noise(-0.01, 0.01))
+    assert check_terms(terms * 2) == terms * 2
+
+
 BAD = {
     "finite": (lambda: r.friction(0.5, float("inf")), ValueError, "friction takes finite numbers, got high=inf"),
     "order": (lambda: r.friction(2.0, 1.0), ValueError, "low <= high, got low=2, high=1"),
     "sign": (lambda: r.friction(-1.0, 1.0), ValueError, "friction must be at least 0, got low=-1"),
     "mass": (lambda: r.object_mass(0.0, 1.0), ValueError, "object_mass must be above 0, got low=0"),
+    "large": (lambda: r.friction(0, 1e39), ValueError, "friction must be at most 3.40282e+38, got high=1e+39"),
+    "small": (lambda: r.object_mass(1e-50, 1), ValueError, "must be at least 1.17549e-38 in float32, got low=1e-50"),
+    "offset": (lambda: r.initial_joint_noise(0, 100), ValueError, "must be at most 3.14159, got high=100"),
+    "steps": (lambda: r.action_repeat(1, 2**31 - 1), ValueError, "high must be an integer from 1 to 2147483646"),
     "integer": (lambda: r.action_delay(0.5, 1), ValueError, "action_delay's low must be an integer >= 0, got 0.5"),
     "repeat": (lambda: r.action_repeat(0, 1), ValueError, "action_repeat's low must be a positive integer, got 0"),
 }
@@ -227,7 +253,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_ranges_are_refused(case):
     make, error, message = BAD[case]
-    with pytest.raises(error, match=message.replace("(", r"\(")):
+    with pytest.raises(error, match=re.escape(message)):
         make()
 
 
@@ -240,6 +266,26 @@ BAD_TERMS = {
         TypeError,
         r"friction must have shape \(\), got \(2,\)",
     ),
+    "complex": (
+        [lambda key, drawn, nominal: drawn.replace(dynamics=drawn.dynamics.replace(friction=jnp.ones(()) * 1j))],
+        TypeError,
+        "randomised friction must be real numbers, got complex64",
+    ),
+    "text": (
+        [lambda key, drawn, nominal: drawn.replace(joint_offset="none")],
+        TypeError,
+        "randomised joint_offset must be real numbers, got 'none'",
+    ),
+    "own": (
+        [lambda key, drawn, nominal: drawn.replace(own={"x": jnp.ones(2) * 1j})],
+        TypeError,
+        r"randomised own\['x'\] must be real numbers, got complex64",
+    ),
+    "struct": (
+        [lambda key, drawn, nominal: drawn.replace(action_repeat=2)],
+        TypeError,
+        "randomised action_repeat must be Repeat or None, got int",
+    ),
 }
 
 
@@ -248,6 +294,13 @@ def test_bad_terms_are_refused_when_an_environment_is_made(case):
     terms, error, message = BAD_TERMS[case]
     with pytest.raises(error, match=message):
         mw.make("reach-v3", engine=KinematicEngine, randomise=terms)
+
+
+@pytest.mark.parametrize("gravity", [[0, 0, -9], np.array([0, 0, -9]), (False, False, True)])
+def test_parameters_of_ones_own_are_floats(gravity):
+    term = lambda key, drawn, nominal: drawn.replace(dynamics=drawn.dynamics.replace(gravity=gravity))  # noqa: E731
+    drawn = draw_by_terms([term], jax.random.key(0), vector_env().env.nominal(jnp.int32(0)))
+    chex.assert_trees_all_equal(drawn.dynamics.gravity, jnp.asarray(gravity, float))
 
 
 def test_privileged_without_parameters_is_refused():

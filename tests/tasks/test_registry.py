@@ -18,8 +18,9 @@ from mjx_metaworld.build import bank
 from mjx_metaworld.build.check import check_tasks
 from mjx_metaworld.experts import expert_policy
 from mjx_metaworld.suites import in_metaworld, register_suite, require_metaworld, resolve
-from mjx_metaworld.tasks import Observed, Point, RewardInputs, RewardOutput, TaskSpec, drawer, registry, task
-from mjx_metaworld.tasks.spec import Orientation, check_output
+from mjx_metaworld.tasks import Observed, Point, RewardInputs, RewardOutput, TaskSpec, drawer, placement, registry, task
+from mjx_metaworld.tasks.padded import placer
+from mjx_metaworld.tasks.spec import Orientation, Settled, check_output, check_placement
 from mjx_metaworld.testing import KinematicEngine
 
 pytestmark = pytest.mark.usefixtures("scratch_registry")
@@ -32,8 +33,8 @@ def reward(s: RewardInputs) -> RewardOutput:
     return drawer.drawer_open(s)
 
 
-def declared(name: str, **fields) -> TaskSpec:
-    task(name, like="drawer-open-v3", **fields)(reward)
+def declared(name: str, like: str = "drawer-open-v3", **fields) -> TaskSpec:
+    task(name, like=like, **fields)(reward)
     return resolve(name)[0]
 
 
@@ -112,6 +113,122 @@ def test_a_rewards_output_is_checked():
         check_output("own", output.replace(success=jnp.zeros(3)))
     with pytest.raises(TypeError, match="task 'own' must return a RewardOutput, got float"):
         check_output("own", 1.0)
+
+
+@pytest.mark.parametrize("given", ["text", None, 1j])
+def test_a_reward_is_a_real_number(given):
+    output = RewardOutput(given, *[0.0] * 6)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="reward of task 'own': reward must be real numbers"):
+        check_output("own", output)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, int])
+def test_a_reward_of_another_type_leaves_the_states_theirs(dtype):
+    def other(s: RewardInputs) -> RewardOutput:
+        """Open it a little."""
+        return jax.tree.map(lambda x: jnp.asarray(x, dtype), drawer.drawer_open(s))
+
+    task("other-type", like="drawer-open-v3")(other)
+    env = mw.make("other-type", engine=KinematicEngine)
+    state = jax.eval_shape(env.reset, jax.random.key(0))
+    after = jax.eval_shape(env.step, state, jnp.zeros(4))
+    types = [jax.tree.map(lambda x: (x.shape, x.dtype), x) for x in (state, after)]
+    assert types[0] == types[1]
+
+
+# --- placements ---
+
+
+def placing(**changes):
+    def place(rand_vec, settled):
+        given = {name: change(rand_vec) for name, change in changes.items()}
+        return placement.start(settled, goal=rand_vec[:3], object_init=rand_vec[:3]).replace(**given)
+
+    return place
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("goal", lambda v: v[:1], r"must have shape \(3,\), got \(1,\)"),
+        ("goal", lambda v: None, r"must be real numbers of shape \(3,\), got None"),
+        ("goal", lambda v: 1j * v, "must be real numbers, got complex64"),
+        ("object_init", lambda v: v[None], r"must have shape \(3,\), got \(1, 3\)"),
+        ("object_init", lambda v: 0.0, r"must have shape \(3,\), got \(\)"),
+        ("prop_pos", lambda v: v[:2], r"must have shape \(3,\), got \(2,\)"),
+        ("qpos", lambda v: v, r"must have shape \(19,\), got \(3,\)"),
+        ("qvel", lambda v: jnp.zeros(()), r"must have shape \(18,\), got \(\)"),
+        ("points_init", lambda v: jnp.zeros((5, 3)), r"must have shape \(2, 3\), got \(5, 3\)"),
+        ("points_init", lambda v: jnp.zeros((1, 3)), r"must have shape \(2, 3\), got \(1, 3\)"),
+    ],
+)
+def test_a_placement_is_checked(field, value, reason):
+    spec = declared("own", place=placing(**{field: value}), points=(Point("body", "drawer_link"),) * 2)
+    with pytest.raises(ValueError, match=rf"`place` of task 'own': {field} {reason}"):
+        check_tasks([spec])
+    with pytest.raises(ValueError, match=rf"`place` of task 'own': {field} {reason}"):
+        jax.eval_shape(placer(spec), jnp.zeros(3), settled_zero(2))
+
+
+def settled_zero(points: int) -> Settled:
+    shapes = {"qpos": 19, "qvel": 18, "qacc_warmstart": 18, "prop_pos": 3, "tcp": 3, "frame": 18}
+    return Settled(**{name: jnp.zeros(size) for name, size in shapes.items()}, points=jnp.zeros((points, 3)))
+
+
+def test_sequences_in_a_placement_are_arrays_of_the_states_float():
+    spec = declared("own", place=placing(goal=lambda v: (v[0], 0.7, 0.5), object_init=lambda v: [0, 1, 2]))
+    check_tasks([spec])
+    placed = jax.eval_shape(placer(spec), jnp.zeros(3), settled_zero(1))
+    assert {leaf.dtype for leaf in jax.tree.leaves(placed)} == {jnp.dtype("float32")}
+    assert placed.goal.shape == placed.object_init.shape == (3,)
+
+
+def test_the_check_of_a_placement_is_no_part_of_a_program():
+    def checked(rand_vec, settled):
+        return check_placement("own", DRAWER.place(rand_vec, settled), 0, settled.qpos.dtype)
+
+    programs = [str(jax.make_jaxpr(place)(jnp.zeros(3), settled_zero(0))) for place in (checked, DRAWER.place)]
+    assert programs[0] == programs[1]
+
+
+def test_a_placement_is_finite():
+    at_the_high_bound = placing(goal=lambda v: v / (v - jnp.asarray(DRAWER.rand_high)))
+    with pytest.raises(ValueError, match=r"'own' does not fit:\n- place gives goal \[.*inf.*\] at the goal vector"):
+        check_tasks([declared("own", place=at_the_high_bound)])
+    apart = lambda v, s: placement.start(s, goal=v / jnp.linalg.norm(s.tcp - s.prop_pos), object_init=v)  # noqa: E731
+    check_tasks([declared("apart", place=apart, goal_low=(-9.0,) * 3, goal_high=(9.0,) * 3)])
+
+
+@pytest.mark.parametrize("row", [-1, 3, 1.0, True])
+def test_a_row_that_no_part_has_is_refused(row):
+    def place(rand_vec, settled):
+        placed = placement.start(settled, goal=rand_vec, object_init=rand_vec)
+        return placement.set_part_joint(placed, row, 0.7, stop=True)
+
+    with pytest.raises(ValueError, match=rf"'own' .*\n.*row must be an integer from 0 to 2, got {row!r}"):
+        check_tasks([declared("own", place=place)])
+
+
+def test_what_a_scene_lacks_is_not_placed():
+    def place(rand_vec, settled):
+        placed = placement.put_free_body(DRAWER.place(rand_vec, settled), rand_vec)
+        return placement.set_part_joint(placed, 2, 0.7, stop=False)
+
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        check_tasks([declared("own", place=place)])
+    assert "place moves the free body (put_free_body), and scene sawyer_drawer has none" in str(caught.value)
+    assert "sets the joints in the rows [2] (set_part_joint), and scene sawyer_drawer has joints in" in str(
+        caught.value
+    )
+    no_fixture = lambda v, s: placement.set_part_joint(placing()(v, s), 0, 0.7, stop=True)  # noqa: E731
+    with pytest.raises(ValueError, match=r"rows \[0\] \(set_part_joint\), and scene sawyer_reach_v3 has no fixture"):
+        check_tasks([declared("without", like="reach-v3", place=no_fixture)])
+
+
+@pytest.mark.ci
+@pytest.mark.filterwarnings("ignore:task 'own-:UserWarning")  # of goals that are observed elsewhere
+def test_metaworlds_own_placements_fit():
+    check_tasks([dataclasses.replace(spec, name=f"own-{spec.name}") for spec in resolve("MT50")])
 
 
 def test_missing_and_wrong_fields_are_named_together():
