@@ -140,7 +140,7 @@ def write_video(path: Path | str, frames: Sequence[np.ndarray], rate: float) -> 
 
 
 def _durations(count: int, rate: float) -> list[int]:
-    """How long a GIF shows each frame, ms; 65535 steps are the longest that it can hold."""
+    """Milliseconds that a GIF shows each frame; 65535 steps of ten are the most that it can hold."""
     ends = np.rint(np.arange(count + 1) * 100.0 / rate)
     return [10 * int(steps) for steps in np.clip(np.diff(ends), 2, 65535)]
 
