@@ -7,7 +7,7 @@ computes of it: poses, cameras, and where the goal is marked. `device` casts the
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -18,6 +18,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 
 from mjx_metaworld.env import MetaWorldEnv
+from mjx_metaworld.physics.checks import check_integer
 from mjx_metaworld.physics.exportable import exportable
 from mjx_metaworld.physics.lookup import take_row
 from mjx_metaworld.physics.model import WORLD
@@ -92,9 +93,9 @@ def check_request(
 
     Raises:
         ValueError: for an unknown camera or segmentation, a size outside 1 .. 4096, or a bad place.
-        TypeError: if `camera` is neither a name nor several.
+        TypeError: if `camera` is neither a name nor several in an order.
     """
-    if not isinstance(camera, Iterable):
+    if not isinstance(camera, Iterable) or isinstance(camera, Set):
         raise TypeError(f"camera must be a name or a sequence of names, got {camera!r}")
     names = (camera,) if isinstance(camera, str) else tuple(camera)
     if not names:
@@ -177,6 +178,7 @@ class Camera:
             raise TypeError(f"a camera draws a State, not a {type(state).__name__}")
         if np.ndim(state.task) != 0:
             raise ValueError(f"a camera draws one environment; jax.vmap it over axes {np.shape(state.task)}")
+        tint = None if tint is None else jnp.asarray(tint, jnp.float32)
         state, camera_pos, camera_mat, tint = jax.lax.stop_gradient((state, camera_pos, camera_mat, tint))
         row = self._task_row(state.task)
         pos, mat = self._bodies(state)
@@ -207,7 +209,12 @@ class Camera:
         return views if self._views else views.color
 
     def slots(self, task: int) -> tuple[str, ...]:
-        """Names of what a task's scene shows, in the order of `tint`: "geom 3 (table)", "site goal"."""
+        """Names of what a task's scene shows, in the order of `tint`: "geom 3 (table)", "site goal".
+
+        Raises:
+            ValueError: if `task` is no index into the environment's tasks.
+        """
+        task = check_integer("task", task, 0, len(self._env.tasks) - 1)
         spec = self._env.tasks[task]
         model = load_scene(spec.scene_spec)
         ids = self._tables.slots.geom[self._rows.scene[task]]

@@ -31,6 +31,7 @@ class Pixels:
 
     Raises:
         ValueError: for an unknown camera or segmentation, or a size outside 1 .. 4096.
+        TypeError: if `camera` is neither a name nor several in an order.
     """
 
     camera: str | Sequence[str] = "corner2"
@@ -41,10 +42,10 @@ class Pixels:
     segmentation: Segmentation | None = None
 
     def __post_init__(self) -> None:
-        check_request(self.camera, self.width, self.height, self.camera_pos, self.segmentation)
+        names = check_request(self.camera, self.width, self.height, self.camera_pos, self.segmentation)
         # As values that compare and hash, whatever sequences were given.
         if not isinstance(self.camera, str):
-            object.__setattr__(self, "camera", tuple(self.camera))
+            object.__setattr__(self, "camera", names)
         if self.camera_pos is not None:
             x, y, z = map(float, self.camera_pos)
             object.__setattr__(self, "camera_pos", (x, y, z))

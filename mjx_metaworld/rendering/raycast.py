@@ -58,7 +58,7 @@ def raycast(
     geom, distance, rays = geom.reshape(rows, columns), distance.reshape(rows, columns), rays.reshape(rows, columns, 3)
     free = np.where(geom >= 0, distance, np.inf)
     if depth:
-        for _, hit in _site_spheres(model, data, origin, rays):
+        for _, hit in _sites(model, data, origin, rays):
             free = np.minimum(free, hit)
         metres = free * -(rays @ data.cam_xmat[camera_id].reshape(3, 3)[:, 2])
         return (_zbuffer(model, metres) if zbuffer else metres).astype(np.float32)
@@ -66,7 +66,7 @@ def raycast(
     points = origin + distance[..., None] * rays
     light = _lighting(model, origin, points, _facing_normals(points, geom, rays))
     image = np.where((geom >= 0)[..., None], _geom_colors(model)[geom] * light, _BACKGROUND)
-    for site, hit in _site_spheres(model, data, origin, rays):
+    for site, hit in _sites(model, data, origin, rays):
         alpha = model.site_rgba[site, 3] * (hit < free)[..., None]
         image = (1 - alpha) * image + alpha * model.site_rgba[site, :3]
 
@@ -134,14 +134,41 @@ def _lighting(model: mujoco.MjModel, origin: np.ndarray, points: np.ndarray, nor
     return light
 
 
-def _site_spheres(
+def _sites(
     model: mujoco.MjModel, data: mujoco.MjData, origin: np.ndarray, rays: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The visible sites, all spheres in Meta-World, far ones first, with every ray's distance to them or infinity."""
+    """The visible sites, far ones first, with every ray's distance to them or infinity."""
     shown = (model.site_group <= 2) & (model.site_rgba[:, 3] > 0)
     centres = data.site_xpos - origin
     for site in sorted(np.flatnonzero(shown), key=lambda s: -np.linalg.norm(centres[s])):
-        along = rays @ centres[site]
-        inside = model.site_size[site, 0] ** 2 - (centres[site] @ centres[site] - along**2)
-        hit = along - np.sqrt(np.maximum(inside, 0))
-        yield int(site), np.where((inside > 0) & (hit > 0), hit, np.inf)
+        if model.site_type[site] == mujoco.mjtGeom.mjGEOM_SPHERE:  # all of Meta-World's
+            yield int(site), _sphere_hits(centres[site], model.site_size[site, 0], rays)
+        else:
+            yield int(site), _solid_hits(model, data, int(site), origin, rays)
+
+
+def _sphere_hits(centre: np.ndarray, radius: float, rays: np.ndarray) -> np.ndarray:
+    """Distances to a sphere, infinity for a miss and from within; the centre is relative to the rays' origin."""
+    along = rays @ centre
+    inside = radius**2 - (centre @ centre - along**2)
+    hit = along - np.sqrt(np.maximum(inside, 0))
+    return np.where((inside > 0) & (hit > 0), hit, np.inf)
+
+
+def _solid_hits(
+    model: mujoco.MjModel, data: mujoco.MjData, site: int, origin: np.ndarray, rays: np.ndarray
+) -> np.ndarray:
+    """Distances to a site that is no sphere, infinity for a miss and from within."""
+    size, kind = model.site_size[site], model.site_type[site]
+    centre, mat = data.site_xpos[site], data.site_xmat[site]
+    hits = np.full(rays.shape[:-1], np.inf)
+    towards = centre - origin
+    along = rays @ towards
+    # A call a ray is slow: only for those that pass the sphere around it.
+    for pixel in np.argwhere((along > 0) & (towards @ towards - along**2 < size.sum() ** 2)):
+        ray = rays[tuple(pixel)]
+        if mujoco.mju_rayGeom(centre, mat, size, origin, -ray, kind) >= 0:
+            break  # also behind: the camera is within
+        hit = mujoco.mju_rayGeom(centre, mat, size, origin, ray, kind)
+        hits[tuple(pixel)] = hit if hit >= 0 else np.inf
+    return hits

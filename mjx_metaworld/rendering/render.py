@@ -225,6 +225,8 @@ def _check_free(camera: str, camera_pos: Any, lookat: np.ndarray | None, shape: 
         raise ValueError(
             f"lookat must have shape {(*shape, 3)}, the state's leading axes and 3, got {np.shape(lookat)}"
         )
+    if as_numbers(np.ravel(lookat)) is None:
+        raise ValueError(f"lookat must be finite numbers, got {lookat!r}")
 
 
 def check_picture(camera: str, **sizes: int) -> None:

@@ -20,30 +20,6 @@ from mjx_metaworld.types import State, on_host
 
 MOCAP_QUAT = (1.0, 0.0, 1.0, 0.0)
 
-# The site whose position the reference's reset writes, where it is not "goal"; None where it writes none.
-_GOAL_SITES: dict[str, str | None] = {
-    "assembly-v3": "pegTop",
-    "disassemble-v3": "pegTop",
-    "coffee-pull-v3": "mug_goal",
-    "coffee-push-v3": "mug_goal",
-    "faucet-close-v3": "goal_close",
-    "faucet-open-v3": "goal_open",
-    "bin-picking-v3": None,
-    "button-press-topdown-v3": None,
-    "button-press-topdown-wall-v3": None,
-    "button-press-v3": None,
-    "button-press-wall-v3": None,
-    "coffee-button-v3": None,
-    "door-lock-v3": None,
-    "door-unlock-v3": None,
-    "hammer-v3": None,
-    "handle-press-side-v3": None,
-    "handle-press-v3": None,
-    "handle-pull-side-v3": None,
-    "handle-pull-v3": None,
-    "shelf-place-v3": None,
-}
-
 
 def to_mujoco(env: MetaWorldEnv, state: State, i: int = 0) -> tuple[mujoco.MjModel, mujoco.MjData]:
     """Lane `i` as the original Meta-World scene, forwarded: for rendering, debugging, any MuJoCo tool.
@@ -134,10 +110,9 @@ def _mark_goal(model: mujoco.MjModel, spec: TaskSpec, lane: State) -> None:
 
 def find_goal_site(model: mujoco.MjModel, spec: TaskSpec) -> int:
     """Id of the site that marks a task's goal, -1 for none."""
-    site = _GOAL_SITES.get(spec.name, "goal")
-    return -1 if site is None else mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, site)
+    return -1 if spec.goal_site is None else mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, spec.goal_site)
 
 
 def marked_above_object(spec: TaskSpec) -> np.ndarray | None:
     """Displacement (3,) of the mark from where the object began; None where it marks the goal instead."""
-    return np.array([0.0, 0.0, 0.08]) if spec.name == "disassemble-v3" else None  # the peg's top
+    return None if spec.goal_site_shift is None else np.array(spec.goal_site_shift)

@@ -41,6 +41,7 @@ class SceneSpec:
 
     Raises:
         ValueError: if a file of one's own, or what it includes or names, cannot be read.
+        TypeError: if `file` is neither a name nor a path.
     """
 
     file: str | Path
@@ -48,6 +49,8 @@ class SceneSpec:
     own: Mjcf | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.file, str | Path):
+            raise TypeError(f"a scene is the name of one of metaworld's or the path of an MJCF file, got {self.file!r}")
         if isinstance(self.file, Path) or self.file.endswith(".xml"):
             path = Path(self.file).absolute()
             object.__setattr__(self, "file", path)

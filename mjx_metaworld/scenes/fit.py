@@ -72,6 +72,7 @@ def check_scene(scene: SceneSpec | str | Path, physics: PhysicsConfig | None = N
     Raises:
         ValueError: if the file, or what it includes, cannot be read, MuJoCo does not compile it, or a name is none of
             metaworld's scenes.
+        TypeError: if it is neither a path nor a `SceneSpec`.
     """
     spec = scene if isinstance(scene, SceneSpec) else SceneSpec(scene)
     if spec.own is None:

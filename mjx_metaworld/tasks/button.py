@@ -98,6 +98,7 @@ def press_topdown_v1(s: RewardInputs) -> RewardOutput:
     points=POINTS,
     place=place_box,
     reward_v1=press_topdown_v1,
+    goal_site=None,
 )
 def button_press_topdown(s: RewardInputs) -> RewardOutput:
     """Press a button from above. Randomised: box xy. Success: the button within 2.4 cm of the hole's bottom in z."""
@@ -116,6 +117,7 @@ def button_press_topdown(s: RewardInputs) -> RewardOutput:
     points=POINTS,
     place=place_box,
     reward_v1=press_topdown_v1,
+    goal_site=None,
 )
 def button_press_topdown_wall(s: RewardInputs) -> RewardOutput:
     """Press a button behind a wall from above. Randomised: box xy. Success: within 2.4 cm of the hole's bottom in z."""
@@ -153,6 +155,7 @@ def button_press_v1(s: RewardInputs) -> RewardOutput:
     points=POINTS,
     place=place_box_unpressed,
     reward_v1=button_press_v1,
+    goal_site=None,
 )
 def button_press(s: RewardInputs) -> RewardOutput:
     """Press a button in a wall. Randomised: box xy. Success: the button within 2 cm of the hole's bottom in y."""
@@ -176,6 +179,7 @@ def button_press_wall_v1(s: RewardInputs) -> RewardOutput:
     points=POINTS,
     place=place_box_unpressed,
     reward_v1=button_press_wall_v1,
+    goal_site=None,
 )
 def button_press_wall(s: RewardInputs) -> RewardOutput:
     """Press a button behind a wall. Randomised: box xy. Success: the button within 3 cm of the hole's bottom in y."""

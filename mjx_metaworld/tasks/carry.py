@@ -111,6 +111,7 @@ def place_before_shelf(rand_vec: Array, settled: Settled) -> Placement:
     main_geom="objGeom",
     place=place_before_shelf,
     reward_v1=partial(v1.pick_and_place, lift_by=0.04, within=0.07),
+    goal_site=None,
 )
 def shelf_place(s: RewardInputs) -> RewardOutput:
     """Put a block on a shelf. Randomised: block xy, shelf xy. Success: the block within 7 cm of the goal."""
@@ -178,6 +179,7 @@ def bin_picking_v1(s: RewardInputs) -> RewardOutput:
     objects=(CUBE,),
     place=place_in_bin,
     reward_v1=bin_picking_v1,
+    goal_site=None,
 )
 def bin_picking(s: RewardInputs) -> RewardOutput:
     """Carry a cube from one bin to the other. Randomised: cube xy. Success: the cube within 5 cm of the goal."""

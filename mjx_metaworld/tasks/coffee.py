@@ -76,6 +76,7 @@ def place_mug_at_spout(rand_vec: Array, settled: Settled) -> Placement:
     objects=(Observed(Point("site", "buttonStart"), Orientation("identity")),),
     place=place_machine_and_mug,
     reward_v1=partial(press_forward_v1, way=BUTTON_WAY, within=0.02),
+    goal_site=None,
 )
 def coffee_button(s: RewardInputs) -> RewardOutput:
     """Press a coffee machine's button. Randomised: machine xy. Success: the button within 2 cm of the goal in y."""
@@ -136,6 +137,7 @@ def coffee_push_v1(s: RewardInputs) -> RewardOutput:
     main_geom="mug",
     place=place_mug_away,
     reward_v1=coffee_push_v1,
+    goal_site="mug_goal",
 )
 def coffee_push(s: RewardInputs) -> RewardOutput:
     """Push a mug under a coffee machine. Randomised: mug, goal with machine. Success: the mug within 7 cm of it."""
@@ -165,6 +167,7 @@ def coffee_pull_v1(s: RewardInputs) -> RewardOutput:
     main_geom="mug",
     place=place_mug_at_spout,
     reward_v1=coffee_pull_v1,
+    goal_site="mug_goal",
 )
 def coffee_pull(s: RewardInputs) -> RewardOutput:
     """Pull a mug from a coffee machine. Randomised: mug with machine, goal. Success: the mug within 7 cm of it."""

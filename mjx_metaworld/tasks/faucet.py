@@ -76,6 +76,7 @@ def turn_v1(s: RewardInputs) -> RewardOutput:
     stale_reset=True,
     place=place_to_open,
     reward_v1=turn_v1,
+    goal_site="goal_open",
 )
 def faucet_open(s: RewardInputs) -> RewardOutput:
     """Turn a faucet counter-clockwise. Randomised: faucet xy. Success: the handle within 7 cm of the goal."""
@@ -94,6 +95,7 @@ def faucet_open(s: RewardInputs) -> RewardOutput:
     objects=(Observed(Point("site", "handleStartClose", (0.0, 0.0, -0.01)), BASE),),
     place=place_to_close,
     reward_v1=turn_v1,
+    goal_site="goal_close",
 )
 def faucet_close(s: RewardInputs) -> RewardOutput:
     """Turn a faucet clockwise. Randomised: faucet xy. Success: the handle within 7 cm of the goal."""

@@ -103,6 +103,7 @@ def press_v1(s: RewardInputs) -> RewardOutput:
     settles_against_prop=True,
     place=place_to_press,
     reward_v1=press_v1,
+    goal_site=None,
 )
 def handle_press(s: RewardInputs) -> RewardOutput:
     """Press a handle down. Randomised: box xy. Success: the handle within 2 cm of the goal in z."""
@@ -122,6 +123,7 @@ def handle_press(s: RewardInputs) -> RewardOutput:
     settles_against_prop=True,
     place=place_to_press,
     reward_v1=press_v1,
+    goal_site=None,
 )
 def handle_press_side(s: RewardInputs) -> RewardOutput:
     """Press a handle down from the side. Randomised: box xy. Success: the handle within 2 cm of the goal in z."""
@@ -165,6 +167,7 @@ def handle_pull_v1(s: RewardInputs) -> RewardOutput:
     settles_against_prop=True,
     place=place_to_pull,
     reward_v1=handle_pull_v1,
+    goal_site=None,
 )
 def handle_pull(s: RewardInputs) -> RewardOutput:
     """Pull a handle up. Randomised: box xy. Success: the handle within 5 cm of the goal in z."""
@@ -189,6 +192,7 @@ def handle_pull(s: RewardInputs) -> RewardOutput:
     settles_against_prop=True,
     place=place_to_pull_side,
     reward_v1=partial(_move_v1, way=-DOWN, within=0.08),
+    goal_site=None,
 )
 def handle_pull_side(s: RewardInputs) -> RewardOutput:
     """Pull a handle up from the side. Randomised: box xy. Success: the handle within 8 cm of the goal."""

@@ -82,6 +82,7 @@ def turn_v1(s: RewardInputs) -> RewardOutput:
     extra_substeps=5,
     place=place_to_lock,
     reward_v1=turn_v1,
+    goal_site=None,
 )
 def door_lock(s: RewardInputs) -> RewardOutput:
     """Turn a door's lock down. Randomised: door xy. Success: the lock within 2 cm of the goal in z."""
@@ -109,6 +110,7 @@ def door_lock(s: RewardInputs) -> RewardOutput:
     settles_against_prop=True,
     place=place_to_unlock,
     reward_v1=turn_v1,
+    goal_site=None,
 )
 def door_unlock(s: RewardInputs) -> RewardOutput:
     """Turn a door's lock sideways. Randomised: door xy. Success: the lock within 2 cm of the goal in x."""

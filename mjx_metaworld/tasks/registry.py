@@ -58,6 +58,8 @@ def task(
     stale_reset: bool = _NOT_GIVEN,
     extra_substeps: int = _NOT_GIVEN,
     settles_against_prop: bool = _NOT_GIVEN,
+    goal_site: str | None = _NOT_GIVEN,
+    goal_site_shift: Vec3 | None = _NOT_GIVEN,
     expert: Script | str | None = _NOT_GIVEN,
     suites: tuple[str, ...] = (),
 ) -> Callable[[Reward], Reward]:
@@ -89,6 +91,8 @@ def task(
         stale_reset: observe the reset as it was before the objects were placed.
         extra_substeps: simulated after the hand has settled.
         settles_against_prop: settle the hand anew for every place of the prop.
+        goal_site: the site that marks the goal in pictures, None for no mark.
+        goal_site_shift: where the mark stands from where the object began, instead of at the goal.
         expert: a scripted policy `(obs,) -> action`, or the name of the task whose policy serves; None for none, also
             with `like`.
         suites: suites of one's own that the task joins.

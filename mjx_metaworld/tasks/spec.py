@@ -309,6 +309,8 @@ class TaskSpec:
     stale_reset: bool = False  # the reference observes reset without forwarding what it placed, see `reset_frame`
     extra_substeps: int = 0  # substeps after the hand has settled and `tcp` is read, before anything is placed
     settles_against_prop: bool = False  # the settled state depends on where the prop stands
+    goal_site: str | None = "goal"  # the site that marks the goal in pictures; None, or one the scene lacks: no mark
+    goal_site_shift: Vec3 | None = None  # puts the mark at this distance from the object's start, not at the goal
     expert: Script | str | None = None  # a scripted policy, or the task whose policy serves; metaworld's are by name
     suites: tuple[str, ...] = ()  # suites of one's own that the task belongs to
 
@@ -328,6 +330,8 @@ class TaskSpec:
                 object.__setattr__(self, name, as_numbers(value))
         for name in ("objects", "points", "suites"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.goal_site_shift is not None:
+            object.__setattr__(self, "goal_site_shift", as_numbers(self.goal_site_shift))
         object.__setattr__(self, "min_separation", float(self.min_separation))
         object.__setattr__(self, "extra_substeps", as_integer(self.extra_substeps))
 
@@ -339,6 +343,8 @@ class TaskSpec:
                 wrong.append(f"{field} must be a function, got {function!r}")
         if not (self.expert is None or isinstance(self.expert, str) or callable(self.expert)):
             wrong.append(f"expert must be a function (obs,) -> action, a task's name or None, got {self.expert!r}")
+        if not isinstance(self.goal_site, str | None):
+            wrong.append(f"goal_site must be the name of a site or None, got {self.goal_site!r}")
         if not NAME.fullmatch(self.name):
             wrong.append("a name is made of letters, digits, '-', '_' and '.'")
         if not _is_several(self.suites, str) or not all(NAME.fullmatch(suite) for suite in self.suites):
@@ -393,6 +399,8 @@ class TaskSpec:
                 wrong.append(f"{name} must be a tuple of finite numbers, got {getattr(self, name)!r}")
         if self.separate_from is not None and len(as_numbers(self.separate_from) or ()) != 2:
             wrong.append(f"separate_from must be two numbers or None, got {self.separate_from!r}")
+        if self.goal_site_shift is not None and not _is_vec3(self.goal_site_shift):
+            wrong.append(f"goal_site_shift must be three numbers or None, got {self.goal_site_shift!r}")
         if not _is_distance(self.min_separation):
             wrong.append(f"min_separation must be a finite number >= 0, got {self.min_separation!r}")
         if (substeps := as_integer(self.extra_substeps)) is None or substeps < 0:

@@ -91,6 +91,7 @@ def assembly_v1(s: RewardInputs) -> RewardOutput:
     points=NUT_POINTS,
     place=place_for_assembly,
     reward_v1=assembly_v1,
+    goal_site="pegTop",
 )
 def assembly(s: RewardInputs) -> RewardOutput:
     """Put a wrench's ring over a peg. Randomised: peg xy. Success: the ring below the peg's top, 2 cm from its axis."""
@@ -151,6 +152,8 @@ def disassemble_v1(s: RewardInputs) -> RewardOutput:
     settles_against_prop=True,
     place=place_for_disassemble,
     reward_v1=disassemble_v1,
+    goal_site="pegTop",
+    goal_site_shift=(0.0, 0.0, 0.08),  # the peg's top
 )
 def disassemble(s: RewardInputs) -> RewardOutput:
     """Lift a wrench's ring off a peg. Randomised: peg with wrench xy. Success: the handle above the goal."""
@@ -203,6 +206,7 @@ def hammer_v1(s: RewardInputs) -> RewardOutput:
     points=(Point("site", "goal"), Point("geom", "HammerHead"), Point("site", "nailHead")),
     place=place_hammer,
     reward_v1=hammer_v1,
+    goal_site=None,
 )
 def hammer(s: RewardInputs) -> RewardOutput:
     """Drive a nail into a box with a hammer. Randomised: hammer xy. Success: the nail driven by more than 9 cm."""

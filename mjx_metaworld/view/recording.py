@@ -35,6 +35,8 @@ def record(
 ) -> Trajectory:
     """Run one episode in every lane of a batch and keep its states.
 
+    No lane restarts: after its success, or after `max_episode_steps`, an episode goes on to the last step.
+
     Args:
         env: the environment; or a training run, by its folder, with what it has learnt.
         policy: `(obs (obs,), task ()) -> action (4,)` of one environment, in JAX, such as `mw.expert(env)`; a run

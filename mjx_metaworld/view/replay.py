@@ -48,12 +48,13 @@ def save_replay(path: Path | str, trajectory: Trajectory, *, every: int | None =
         height: pixels that it takes in a notebook.
 
     Raises:
-        ValueError: for another suffix, or a scene that cannot be drawn.
+        ValueError: for another suffix, a bad number, or a scene that cannot be drawn.
         ImportError: without the extra `view`.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"a replay's file ends in {SUFFIX}, got {path}")
+    height = check_integer("height", height)  # it becomes part of a notebook's page
     stride = max(trajectory.every, CONTROL_RATE // _RATE) if every is None else check_integer("every", every)
     recording = recording_of(trajectory.env, trajectory)
     server = start_server("127.0.0.1", 0)

@@ -160,6 +160,12 @@ def test_copies_share_the_cameras(env):
     assert len(cameras) == 1
 
 
+def test_cameras_may_be_named_by_a_generator():
+    pixels = mw.Pixels(name for name in ("corner2", "topview"))  # pyright: ignore[reportArgumentType]
+    assert pixels == mw.Pixels(("corner2", "topview"))
+    assert pixels.shapes.shape == (2, 64, 64, 3)
+
+
 def test_bad_pixels_are_refused():
     with pytest.raises(TypeError, match=r"pixels must be mw\.Pixels.*got 64"):
         make(64)

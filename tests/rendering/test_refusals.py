@@ -114,6 +114,35 @@ def test_what_would_be_ignored_is_refused(env, state, backend):
         render(env, state, zbuffer=True, backend=backend)
 
 
+@pytest.mark.parametrize("point", [[np.nan] * 3, [0.0, np.inf, 0.0], ["a", "b", "c"]])
+def test_points_to_look_at_must_be_finite(env, state, point):
+    with pytest.raises(ValueError, match=r"lookat must be finite numbers, got \["):
+        render(env, state, "free", 8, 8, lookat=point, backend="raycast")
+
+
+@pytest.mark.parametrize("names", [{"corner2", "topview"}, frozenset({"corner2"})])
+def test_cameras_without_an_order_are_refused(env, names):
+    for ask in (lambda: mw.camera(env, names), lambda: mw.Pixels(names)):
+        with pytest.raises(TypeError, match="camera must be a name or a sequence of names, got"):
+            ask()
+
+
+@pytest.mark.parametrize("task", ["reach-v3", -1, 1, 0.0, None])
+def test_slots_are_of_one_of_the_tasks(env, task):
+    draw = mw.camera(env, "corner2", 8, 8)
+    assert len(draw.slots(np.int32(0))) == draw.num_slots
+    with pytest.raises(ValueError, match="task must be an integer from 0 to 0, got"):
+        draw.slots(task)
+
+
+def test_a_tint_is_a_list_or_of_integers_too(env, state):
+    draw = mw.camera(env, "corner2", 8, 8)
+    tints = np.ones((draw.num_slots, 3)), np.ones((draw.num_slots, 3), int), [[1, 1, 1]] * draw.num_slots
+    expected, *others = (draw(state, tint=tint) for tint in tints)
+    for other in others:
+        np.testing.assert_array_equal(other, expected)
+
+
 @pytest.mark.parametrize("task", [-1, 1])
 def test_states_of_other_tasks_are_refused(env, state, task):
     other = state.replace(task=np.int32(task))

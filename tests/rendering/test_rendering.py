@@ -17,10 +17,14 @@ import mjx_metaworld as mw
 from mjx_metaworld.parity.pictures import VISIBLE, picture_differences
 from mjx_metaworld.rendering import opengl
 from mjx_metaworld.rendering import render as rendering
+from mjx_metaworld.rendering.marks import goal_mark
 from mjx_metaworld.rendering.raycast import raycast
 from mjx_metaworld.rendering.render import CAMERAS, free_lookats, list_cameras, render
-from mjx_metaworld.rendering.to_mujoco import to_mujoco
+from mjx_metaworld.rendering.to_mujoco import find_goal_site, to_mujoco
 from mjx_metaworld.scenes.catalog import SCENES, load_scene
+from mjx_metaworld.suites import resolve
+from mjx_metaworld.tasks import task
+from mjx_metaworld.testing import KinematicEngine
 
 # The reference marks the goal beside itself (door-open), at a site of its own (coffee-pull).
 QUICK = ("door-open-v3", "coffee-pull-v3")
@@ -243,6 +247,75 @@ def test_goal_is_drawn_where_it_is(env, state):
     expected = np.array([60 - focal * local[1] / -local[2], 60 + focal * local[0] / -local[2]])
     # The marker is a few pixels wide and seen whole; its middle is known to about a pixel.
     np.testing.assert_allclose([rows.mean() + 0.5, columns.mean() + 0.5], expected, atol=1.5)
+
+
+_SITE = """
+<mujoco>
+  <worldbody>
+    <camera name="front" pos="0 -3 0" xyaxes="1 0 0 0 0 1"/>
+    <geom size="0.1" pos="0 -9 0"/>
+    <site type="{kind}" size="{size}" euler="0 {turn} 0" rgba="1 0 0 1"/>
+  </worldbody>
+</mujoco>"""
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+@pytest.mark.parametrize(
+    ("kind", "size", "halves"),  # half of what it measures
+    [
+        ("sphere", "0.5", (0.5, 0.5, 0.5)),
+        ("box", "0.8 0.1 0.2", (0.8, 0.1, 0.2)),
+        ("cylinder", "0.2 0.6", (0.2, 0.2, 0.6)),
+        ("capsule", "0.2 0.6", (0.2, 0.2, 0.8)),
+        ("ellipsoid", "0.8 0.1 0.2", (0.8, 0.1, 0.2)),
+    ],
+)
+def test_a_site_is_cast_in_its_own_shape_and_orientation(kind, size, halves, turn):
+    model = mujoco.MjModel.from_xml_string(_SITE.format(kind=kind, size=size, turn=turn))
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    depth = raycast(model, data, 0, 80, 80, depth=True)
+    seen = np.isfinite(depth)
+    pixel = 2 * 3 * np.tan(np.deg2rad(model.cam_fovy[0]) / 2) / 80  # m at the site
+    wide, tall = (2 * halves[i] for i in ((2, 0) if turn else (0, 2)))
+    drawn = pixel * seen.any(axis=0).sum(), pixel * seen.any(axis=1).sum()
+    assert drawn == pytest.approx((wide, tall), rel=0.15, abs=0.05)  # what is nearer looks larger
+    assert depth.min() == pytest.approx(3 - halves[1], abs=0.01)
+    assert (seen.sum() == seen.any(axis=0).sum() * seen.any(axis=1).sum()) == (kind == "box")
+    colors = raycast(model, data, 0, 80, 80).astype(int)
+    assert (colors[seen][:, 0] > colors[seen][:, 1]).mean() > 0.9
+    model.cam_pos[0] = 0  # OpenGL shows nothing from within
+    mujoco.mj_forward(model, data)
+    assert not np.isfinite(raycast(model, data, 0, 8, 8, depth=True)).any()
+
+
+@pytest.mark.usefixtures("scratch_registry")
+@pytest.mark.parametrize(
+    "names", [["coffee-push-v3", "hammer-v3", "disassemble-v3"], pytest.param(mw.list_tasks(), marks=pytest.mark.ci)]
+)
+def test_a_variant_marks_the_goal_where_the_original_does(names):
+    for name in names:
+        (original,) = resolve(name)
+        task(f"my-{name}", like=name)(original.reward)
+        (variant,) = resolve(f"my-{name}")
+        np.testing.assert_equal(goal_mark(variant), goal_mark(original), err_msg=name)
+        assert find_goal_site(load_scene(variant.scene_spec), variant) == goal_mark(original).site
+    marked = {name: resolve(f"my-{name}")[0] for name in ("coffee-push-v3", "hammer-v3", "disassemble-v3")}
+    assert [spec.goal_site for spec in marked.values()] == ["mug_goal", None, "pegTop"]
+    assert marked["disassemble-v3"].goal_site_shift == (0.0, 0.0, 0.08)
+
+
+@pytest.mark.usefixtures("scratch_registry")
+def test_a_mark_may_be_of_ones_own():
+    task("marked", like="reach-v3", goal_site="endEffector", goal_site_shift=[0, 0, 0.08])(
+        resolve("reach-v3")[0].reward
+    )
+    env = mw.make("marked", engine=KinematicEngine)
+    state = jax.jit(env.reset)(jax.random.key(0))
+    model, _ = to_mujoco(env, state)
+    np.testing.assert_allclose(
+        model.site("endEffector").pos, np.add(state.episode.object_init, (0, 0, 0.08)), atol=1e-6
+    )
 
 
 # --- bad input, missing libraries ---

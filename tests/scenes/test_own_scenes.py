@@ -117,6 +117,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
         mw.check_scene(str(tmp_path / "bare.xml"))
     with pytest.raises(ValueError, match=r"unknown scene 'sawyer_drawr'; did you mean sawyer_drawer"):
         mw.check_scene("sawyer_drawr")
+    for nothing in (None, 5):
+        with pytest.raises(TypeError, match=f"a scene is the name of .* or the path of an MJCF file, got {nothing}"):
+            mw.check_scene(nothing)
 
 
 def test_names_that_are_taken_are_named_with_their_files(tmp_path):

@@ -285,6 +285,8 @@ _POINT = Point("body", "drawer_link")
         ({"rand_low": 0.0}, "rand_low must be a tuple of finite numbers, got 0.0"),
         ({"hand_init": None}, "hand_init must be three numbers, got None"),
         ({"hand_init": ("a", "b", "c")}, "hand_init must be three numbers, got"),
+        ({"goal_site": 3}, "goal_site must be the name of a site or None, got 3"),
+        ({"goal_site_shift": (0.0, 0.08)}, r"goal_site_shift must be three numbers or None, got \(0.0, 0.08\)"),
         ({"suites": (5,)}, r"suites must be a tuple of names, got \(5,\)"),
         ({"suites": None}, "suites must be a tuple of names, got None"),
     ],

@@ -178,6 +178,13 @@ def test_a_replay_shows_how_it_ends(monkeypatch, tmp_path):
     assert steps == [0, 12, 24, 36, STEPS]
 
 
+@pytest.mark.parametrize("height", [-1, 0, 2.5, '480" onload="alert()'])
+def test_a_height_that_cannot_be_is_refused_before_a_replay_is_written(tmp_path, height):
+    with pytest.raises(ValueError, match="height must be a positive integer, got"):
+        replays.save_replay(tmp_path / "some.html", Trajectory(states=None, tasks=("reach-v3",)), height=height)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_port_that_is_taken_is_told(capsys):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
