@@ -91,7 +91,7 @@ def task(
         stale_reset: observe the reset as it was before the objects were placed.
         extra_substeps: simulated after the hand has settled.
         settles_against_prop: settle the hand anew for every place of the prop.
-        goal_site: the site that marks the goal in pictures, None for no mark.
+        goal_site: the site that marks the goal in pictures, None for no mark; with a `scene` "goal" by default.
         goal_site_shift: where the mark stands from where the object began, instead of at the goal.
         expert: a scripted policy `(obs,) -> action`, or the name of the task whose policy serves; None for none, also
             with `like`.
@@ -114,6 +114,8 @@ def task(
         inherited = {} if base is None else {field.name: getattr(base, field.name) for field in fields(TaskSpec)}
         if base is not None and base.expert is None and base.name in _tasks:
             inherited["expert"] = base.name  # metaworld's scripted policies are found by the task's name
+        if "scene" in given:  # whose sites are others: the mark is "goal" unless it is said
+            inherited = {key: value for key, value in inherited.items() if not key.startswith("goal_site")}
         # A partial's own docstring is its class's.
         described = "" if isinstance(reward, functools.partial) else " ".join((reward.__doc__ or "").split())
         description = described or inherited.get("description", "")

@@ -303,6 +303,10 @@ def test_a_variant_marks_the_goal_where_the_original_does(names):
     marked = {name: resolve(f"my-{name}")[0] for name in ("coffee-push-v3", "hammer-v3", "disassemble-v3")}
     assert [spec.goal_site for spec in marked.values()] == ["mug_goal", None, "pegTop"]
     assert marked["disassemble-v3"].goal_site_shift == (0.0, 0.0, 0.08)
+    # In another scene there are other sites.
+    task("elsewhere", like="disassemble-v3", scene="sawyer_reach_v3")(resolve("disassemble-v3")[0].reward)
+    (elsewhere,) = resolve("elsewhere")
+    assert (elsewhere.goal_site, elsewhere.goal_site_shift) == ("goal", None)
 
 
 @pytest.mark.usefixtures("scratch_registry")
