@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from mjx_metaworld.compile import jit
 from mjx_metaworld.env import MetaWorldEnv
-from mjx_metaworld.env.restart import advance, check_done, restart, step_and_restart
+from mjx_metaworld.env.restart import advance, restart, step_and_restart
 from mjx_metaworld.inputs.checks import check_goal_shape, known_task
 from mjx_metaworld.inputs.keys import PRNGKey, as_typed
 from mjx_metaworld.physics.checks import check_boolean, check_integer, check_offers
@@ -136,7 +136,7 @@ class VectorEnv(EqualCopies):
             TypeError: if `done` holds other than booleans.
         """
         check_threads("VectorEnv.restart")
-        done = check_done(done)
+        done = jnp.asarray(done)
         each = functools.partial(restart, self.env, resample_task=self.resample_task)
         return self._on_devices(jax.vmap(each), state, done, self._lane_numbers(state, done=done))
 

@@ -86,7 +86,7 @@ def restart(
     Raises:
         TypeError: if `done` is no boolean.
     """
-    done, episode = check_done(done), state.episode
+    done, episode = _as_ends(done), state.episode
     if is_typed(episode.next_key):
         words, key_impl = as_words(episode.next_key)
         state = state.replace(episode=episode.replace(next_key=words, key_impl=key_impl))
@@ -100,7 +100,7 @@ def restart(
     return env.draw(operations[place][0](*varying_alike(args)))
 
 
-def check_done(done: Any) -> Array:
+def _as_ends(done: Any) -> Array:
     """An array of which episodes have ended.
 
     Raises:

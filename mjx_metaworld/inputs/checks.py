@@ -14,9 +14,31 @@ from mjx_metaworld.physics.checks import as_integer
 from mjx_metaworld.physics.config import PhysicsConfig
 
 
-def is_real(dtype: Any) -> bool:
-    """True of floats of any size, integers and truth values; neither of complex numbers nor of keys."""
-    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
+def real_array(
+    name: str, value: Any, shape: tuple[int, ...] | None = None, error: type[Exception] = ValueError
+) -> Array:
+    """An array of what a user's own function gave: floats of any size, integers or truth values.
+
+    Args:
+        name: of the value, for the message.
+        value: a number, or any sequence or array of them, traced ones too.
+        shape: that it must have; any by default.
+        error: what to raise.
+
+    Raises:
+        Exception: `error`, if it is none of real numbers or of another shape.
+    """
+    try:
+        array = None if value is None else jnp.asarray(value)
+    except (TypeError, ValueError):  # texts, or rows of several lengths
+        array = None
+    if array is None:
+        raise error(f"{name} must be real numbers{'' if shape is None else f' of shape {shape}'}, got {value!r:.100}")
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise error(f"{name} must be real numbers, got {array.dtype}")
+    if shape is not None and array.shape != shape:
+        raise error(f"{name} must have shape {shape}, got {array.shape}")
+    return array
 
 
 def known_task(task: Any, num_tasks: int) -> int | None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mjx_metaworld.inputs.checks import is_real
+from mjx_metaworld.inputs.checks import real_array
 from mjx_metaworld.inputs.keys import PRNGKey
 from mjx_metaworld.physics.dynamics import Dynamics
 from mjx_metaworld.randomise import terms as ready_made
@@ -101,25 +101,15 @@ def _in_shape(name: str, value: Any, shape: tuple[int, ...]) -> Array | None:
     """A parameter of the declared shape, in JAX's default float."""
     if value is None:
         return None
-    array = _as_real(name, value)
+    array = real_array(f"randomised {name}", value, error=TypeError)
     if array.shape != shape:
         raise TypeError(f"randomised {name} must have shape {shape}, got {array.shape}")
     return array.astype(float)
 
 
 def _in_default_type(path: tuple[Any, ...], x: Any) -> Array:
-    x = _as_real(jax.tree_util.keystr(path).removeprefix("."), x)
+    x = real_array(f"randomised {jax.tree_util.keystr(path).removeprefix('.')}", x, error=TypeError)
     return x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-
-def _as_real(name: str, value: Any) -> Array:
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:  # texts, or rows of several lengths
-        raise TypeError(f"randomised {name} must be real numbers, got {value!r:.100}") from error
-    if not is_real(array.dtype):
-        raise TypeError(f"randomised {name} must be real numbers, got {array.dtype}")
-    return array
 
 
 def neutral(drawn: Randomised, nominal: Nominal) -> Randomised:

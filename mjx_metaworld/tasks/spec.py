@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from mjx_metaworld.inputs.checks import is_real
+from mjx_metaworld.inputs.checks import real_array
 from mjx_metaworld.observation import GRIPPER, HAND, OBJECT, OBJECT_QUAT, OBJECT_Z, SECOND_OBJECT
 from mjx_metaworld.physics.checks import as_integer, as_numbers, check_boolean
 from mjx_metaworld.physics.copies import reduce_to_itself
@@ -204,7 +204,7 @@ def check_output(task: str, output: object) -> RewardOutput:
     if not isinstance(output, RewardOutput):
         raise TypeError(f"the reward of task {task!r} must return a RewardOutput, got {type(output).__name__}")
     for field in fields(output):
-        _as_real(f"the reward of task {task!r}: {field.name}", getattr(output, field.name), ())
+        real_array(f"the reward of task {task!r}: {field.name}", getattr(output, field.name), ())
     return output
 
 
@@ -229,29 +229,10 @@ def check_placement(task: str, placement: object, num_points: int, dtype: Any) -
     shapes |= {"qpos": (NQ,), "qvel": (NV,), "points_init": (num_points, 3)}
     return Placement(
         **{
-            name: _as_real(f"`place` of task {task!r}: {name}", getattr(placement, name), shape).astype(dtype)
+            name: real_array(f"`place` of task {task!r}: {name}", getattr(placement, name), shape).astype(dtype)
             for name, shape in shapes.items()
         }
     )
-
-
-def _as_real(name: str, value: Any, shape: tuple[int, ...]) -> Array:
-    """An array of real numbers, or of truth values, of a shape.
-
-    Raises:
-        ValueError: if it is none, with the name.
-    """
-    try:
-        array = None if value is None else jnp.asarray(value)
-    except (TypeError, ValueError):  # texts, or rows of several lengths
-        array = None
-    if array is None:
-        raise ValueError(f"{name} must be real numbers of shape {shape}, got {value!r:.100}")
-    if not is_real(array.dtype):
-        raise ValueError(f"{name} must be real numbers, got {array.dtype}")
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return array
 
 
 Place = Callable[[Array, Settled], Placement]
